@@ -1,0 +1,294 @@
+"""Every failure a caller can see, as one small tree.
+
+    GatewayError                 status, type, code, param, and the headers that go with it
+    ├─ BadRequest                400 and its relatives: the call itself is wrong
+    ├─ InvalidKey                401, one constant text (contract S15)
+    ├─ ModelNotFound             404, with the nearest names
+    ├─ ProviderNotConfigured     503, names the variable to set
+    ├─ ProviderNotAvailable      501, a provider this version does not speak
+    ├─ Refused                   400, a provider cannot take something in the call; another one may (G11)
+    └─ UpstreamError             what an attempt at a provider ended with; its ``kind`` decides what follows
+
+The codes and types are those of OpenAI's API, so that every SDK raises its own exception class:
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Final
+
+from attrs import define, field
+
+
+class ErrorKind(enum.Enum):
+    """Why an attempt failed. The coordinator decides by this and by nothing else (contract 3c)."""
+
+    INVALID_REQUEST = "invalid_request"  # the caller's fault: the same everywhere (F17)
+    CONTENT_POLICY = "content_policy"  # refused by moderation: the caller's to change
+    NOT_FOUND = "not_found"  # the provider has no such model (F17)
+    CONTEXT_LENGTH = "context_length"  # too long for this model (F17)
+    AUTH = "auth"  # the provider refused the gateway's key (F18)
+    QUOTA = "quota"  # the gateway's account is out of money (F12)
+    RATE_LIMITED = "rate_limited"  # F11
+    OVERLOADED = "overloaded"  # 503, 529 (F15, F16)
+    PROVIDER = "provider"  # 500 and its relatives (F13, F14)
+    TIMEOUT = "timeout"  # F2, F7, F9
+    CONNECTION = "connection"  # F1, F3 to F6, F8
+    PAYLOAD = "payload"  # an answer nobody can use (F20, F24 to F27, F29)
+
+
+# A call that fails for one of these would fail the same way at every provider.
+CALLERS_FAULT: Final = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.CONTENT_POLICY})
+# These end the call too, unless the caller left the choice of the model to the gateway (F17).
+MODELS_FAULT: Final = frozenset({ErrorKind.NOT_FOUND, ErrorKind.CONTEXT_LENGTH})
+
+
+@define(eq=False, slots=False)
+class GatewayError(Exception):
+    """A failure as the caller sees it.
+
+    ``retry_after_s`` becomes ``retry-after`` (and ``retry-after-ms`` where it is not whole);
+    ``should_retry`` becomes ``x-should-retry`` and is left out when None; ``headers`` are more of them.
+    ``attempts`` lists what was tried, for the body (contract F33).
+    """
+
+    message: str
+    status: int = 500
+    type: str = "server_error"
+    code: str | None = None
+    param: str | None = None
+    retry_after_s: float | None = field(default=None, kw_only=True)
+    should_retry: bool | None = field(default=None, kw_only=True)
+    headers: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    attempts: tuple[dict[str, Any], ...] = field(default=(), kw_only=True)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def body(self) -> dict[str, Any]:
+        """The JSON object of the answer: the four keys every OpenAI client expects, and ``attempts``."""
+        error: dict[str, Any] = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        if self.attempts:
+            error["attempts"] = list(self.attempts)
+        return {"error": error}
+
+    def all_headers(self) -> list[tuple[str, str]]:
+        """The headers that belong to this failure, as name and value."""
+        return [*self.headers, *retry_headers(self.retry_after_s), *should_retry_header(self.should_retry)]
+
+
+def retry_headers(seconds: float | None) -> list[tuple[str, str]]:
+    """``retry-after`` in whole seconds, rounded up, and ``retry-after-ms`` where that loses something.
+
+    The OpenAI SDK reads the second one first and refuses to wait longer than 120 s.
+    """
+    if seconds is None:
+        return []
+    whole = -int(-seconds // 1)
+    exact = [] if whole == seconds else [("retry-after-ms", str(round(seconds * 1000)))]
+    return [("retry-after", str(whole)), *exact]
+
+
+def should_retry_header(value: bool | None) -> list[tuple[str, str]]:
+    """``x-should-retry``, which OpenAI's SDKs obey before they look at the status."""
+    return [] if value is None else [("x-should-retry", "true" if value else "false")]
+
+
+@define(eq=False, slots=False)
+class BadRequest(GatewayError):
+    """The call cannot be served as it is: what was found, where, and what is allowed."""
+
+    status: int = 400
+    type: str = "invalid_request_error"
+
+
+@define(eq=False, slots=False)
+class InvalidKey(GatewayError):
+    """No key, a wrong, malformed, expired or revoked one: the answer is the same to the byte (S15)."""
+
+    message: str = "Incorrect API key provided."
+    status: int = 401
+    type: str = "invalid_request_error"
+    code: str | None = "invalid_api_key"
+
+
+@define(eq=False, slots=False)
+class ModelNotFound(GatewayError):
+    """No provider serves this name."""
+
+    status: int = 404
+    type: str = "invalid_request_error"
+    code: str | None = "model_not_found"
+    param: str | None = "model"
+
+
+@define(eq=False, slots=False)
+class ProviderNotConfigured(GatewayError):
+    """The provider is known and has no key: says which variable to set."""
+
+    status: int = 503
+    code: str | None = "provider_not_configured"
+    should_retry: bool | None = field(default=False, kw_only=True)
+
+
+@define(eq=False, slots=False)
+class ProviderNotAvailable(GatewayError):
+    """This version does not speak the provider's language, or not for this operation."""
+
+    status: int = 501
+    code: str | None = "provider_not_available"
+    should_retry: bool | None = field(default=False, kw_only=True)
+
+
+@define(eq=False, slots=False)
+class Refused(BadRequest):
+    """A provider cannot take something in the call. Nothing was sent; another provider may take it (G11)."""
+
+    code: str | None = "unsupported_parameter"
+
+
+@define(eq=False, slots=False)
+class UpstreamError(GatewayError):
+    """How an attempt at a provider failed. ``upstream_status`` is the provider's own, where it gave one."""
+
+    kind: ErrorKind = field(default=ErrorKind.PROVIDER, kw_only=True)
+    upstream_status: int | None = field(default=None, kw_only=True)
+    upstream_request_id: str | None = field(default=None, kw_only=True)
+
+
+_Row = tuple[ErrorKind, int, str, str | None]
+_SERVER: Final = "server_error"
+_INVALID: Final = "invalid_request_error"
+
+# Upstream status -> kind, and the status, type and code the caller sees (contract F11 to F19).
+_BY_STATUS: Final[dict[int, _Row]] = {
+    400: (ErrorKind.INVALID_REQUEST, 400, _INVALID, None),
+    401: (ErrorKind.AUTH, 502, _SERVER, "provider_auth"),
+    402: (ErrorKind.QUOTA, 429, "insufficient_quota", "insufficient_quota"),
+    403: (ErrorKind.AUTH, 502, _SERVER, "provider_auth"),
+    404: (ErrorKind.NOT_FOUND, 404, _INVALID, "model_not_found"),
+    408: (ErrorKind.TIMEOUT, 504, _SERVER, "upstream_timeout"),
+    413: (ErrorKind.INVALID_REQUEST, 413, _INVALID, "request_too_large"),
+    422: (ErrorKind.INVALID_REQUEST, 422, _INVALID, None),
+    425: (ErrorKind.TIMEOUT, 504, _SERVER, "upstream_timeout"),
+    429: (ErrorKind.RATE_LIMITED, 429, "rate_limit_error", "rate_limit_exceeded"),
+    498: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
+    502: (ErrorKind.PROVIDER, 502, _SERVER, "provider_error"),
+    503: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
+    504: (ErrorKind.PROVIDER, 504, _SERVER, "upstream_timeout"),
+    529: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
+}
+_OTHER_5XX: Final[_Row] = (ErrorKind.PROVIDER, 502, _SERVER, "provider_error")
+_REDIRECT: Final[_Row] = (ErrorKind.PAYLOAD, 502, _SERVER, "provider_redirect")
+
+_OUR_WORDS: Final[dict[str, str]] = {
+    "insufficient_quota": "The provider's account is out of credit.",
+    "provider_error": "The provider failed.",
+    "provider_overloaded": "The provider is overloaded.",
+    "provider_redirect": "The provider answered with a redirect, which is never followed.",
+    "rate_limit_exceeded": "The provider's rate limit is reached.",
+    "request_too_large": "The request is too large for the provider.",
+    "model_not_found": "The provider does not have this model.",
+    "upstream_timeout": "The provider did not answer in time.",
+}
+
+
+def from_status(
+    status: int,
+    message: str = "",
+    *,
+    key_name: str = "",
+    retry_after_s: float | None = None,
+    upstream_request_id: str | None = None,
+    headers: tuple[tuple[str, str], ...] = (),
+) -> UpstreamError:
+    """The failure that a provider's status stands for, in the provider's words where they may be shown.
+
+    The text of a refused key is always ours, for the provider's may quote the key (F18). ``attrs.evolve``
+    does not work on exceptions: codecs set what their provider says more exactly on the result.
+    """
+    kind, seen, type_, code = _row(status)
+    error = UpstreamError(
+        our_words(code, key_name) if kind is ErrorKind.AUTH or not message else message,
+        seen,
+        type_,
+        code,
+        kind=kind,
+        upstream_status=status,
+        upstream_request_id=upstream_request_id,
+        retry_after_s=retry_after_s,
+        headers=headers,
+    )
+    return settle_retry(error)
+
+
+def settle_retry(error: UpstreamError) -> UpstreamError:
+    """Set what an error's kind says about trying again: F12 and F18 never, F15 and F16 after 5 s at least."""
+    if error.kind in (ErrorKind.AUTH, ErrorKind.QUOTA):
+        error.should_retry = False
+        error.retry_after_s = None
+    elif error.kind is ErrorKind.OVERLOADED and error.retry_after_s is None:
+        error.retry_after_s = 5.0
+    elif error.kind not in (ErrorKind.OVERLOADED, ErrorKind.RATE_LIMITED):
+        error.retry_after_s = None
+    return error
+
+
+def as_kind(error: UpstreamError, status: int) -> UpstreamError:
+    """Give ``error`` the kind, status, type and code that an upstream ``status`` stands for; keep its text."""
+    error.kind, error.status, error.type, error.code = _row(status)
+    return settle_retry(error)
+
+
+def our_words(code: str | None, key_name: str = "") -> str:
+    """The gateway's own sentence for a code, for when the provider gave none that may be shown."""
+    if code == "provider_auth":
+        hint = f" Check {key_name} on the gateway." if key_name else ""
+        return f"The provider refused the gateway's key.{hint}"
+    return _OUR_WORDS.get(code or "", "The provider refused the request.")
+
+
+def _row(status: int) -> _Row:
+    if status in _BY_STATUS:
+        return _BY_STATUS[status]
+    if status >= 500 or status in (409, 412, 424):
+        return _OTHER_5XX
+    if 300 <= status < 400:
+        return _REDIRECT
+    return (ErrorKind.INVALID_REQUEST, status, _INVALID, None)
+
+
+# Transport codes (``http1``) -> kind and status; the codes are those of contract 3c.
+_TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
+    "connect_failed": (ErrorKind.CONNECTION, 502, "The provider cannot be reached: connection refused."),
+    "connect_timeout": (
+        ErrorKind.TIMEOUT,
+        504,
+        "The provider cannot be reached: no answer to the connection.",
+    ),
+    "dns_failed": (ErrorKind.CONNECTION, 502, "The provider's host name cannot be resolved."),
+    "tls_failed": (ErrorKind.CONNECTION, 502, "No trusted TLS connection to the provider could be made."),
+    "upstream_reset": (ErrorKind.CONNECTION, 502, "The provider closed the connection before it answered."),
+    "upstream_truncated": (ErrorKind.CONNECTION, 502, "The provider's answer broke off before its end."),
+    "upstream_timeout": (ErrorKind.TIMEOUT, 504, "The provider did not answer in time."),
+    "upstream_stalled": (ErrorKind.TIMEOUT, 504, "The provider stopped sending in the middle of its answer."),
+    "bad_response": (ErrorKind.PAYLOAD, 502, "The provider's answer is not valid HTTP."),
+    "bad_encoding": (ErrorKind.PAYLOAD, 502, "The provider's answer has an encoding that was not asked for."),
+    "bad_content_type": (ErrorKind.PAYLOAD, 502, "The provider's answer has an unexpected content type."),
+    "bad_payload": (ErrorKind.PAYLOAD, 502, "The provider's answer cannot be read."),
+    "too_large": (ErrorKind.PAYLOAD, 502, "The provider's answer is larger than the gateway takes."),
+    "deadline": (ErrorKind.TIMEOUT, 504, "The time for the whole call is over."),
+}
+
+
+def broken(code: str, message: str = "") -> UpstreamError:
+    """An attempt that failed on the way: unreachable, cut, silent or unreadable (contract 3c)."""
+    kind, status, words = _TRANSPORT[code]
+    retry = False if code == "deadline" else None
+    return UpstreamError(message or words, status, code=code, kind=kind, should_retry=retry)

@@ -1,0 +1,142 @@
+"""What a provider is: a value made of codecs. A codec is pure; it never awaits, and never asks the time.
+
+One attempt at one deployment is an ``Exchange``: it knows the request to send, and reads whatever comes back. It
+remembers what the way back needs (renamed tools, usage that was asked for, the caller's options).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
+from fwd_server.errors import UpstreamError
+from fwd_server.routing import Deployment
+from fwd_server.secret import Secret
+from fwd_server.usage import Usage
+
+NewId = Callable[[str], str]  # prefix -> a fresh id that begins with it, as "call_" or "chatcmpl-"
+Header = tuple[str, str | Secret]
+
+
+@frozen
+class UpstreamRequest:
+    """What to send. ``path`` begins with "/" and is appended to the base URL of the deployment's endpoint.
+
+    There is no host in it: nothing a caller sends can pick one (contract S11). A key stays a ``Secret`` until
+    the last moment, so a request can be shown (``x-fwd-dry-run``) and logged without it.
+    """
+
+    path: str
+    headers: tuple[Header, ...]
+    body: bytes
+    method: str = "POST"
+    stream: bool = False
+
+
+@frozen
+class Script:
+    """An answer that is played instead of fetched: pairs of delay in seconds and bytes (``echo``).
+
+    ``ends`` says how it is over: "end" as an answer should, "cut" in the middle, "stall" with silence.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    steps: tuple[tuple[float, bytes], ...]
+    ends: str = "end"
+    stream: bool = False
+
+
+@frozen
+class Amend:
+    """A changed request for one more try at the same deployment; it counts as an attempt."""
+
+    exchange: Exchange
+
+
+class Decoder(Protocol):
+    """Bytes of a streamed answer to events. After an ``End`` or an error it gives nothing more (F30)."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as the provider has said; None before that."""
+        ...
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """The events that ``data`` completes, whatever way the bytes are cut (contract T10)."""
+        ...
+
+    def close(self) -> list[StreamEvent]:
+        """The upstream's body is over: nothing if the end was seen, else its last events (F22, F23)."""
+        ...
+
+
+class Exchange(Protocol):
+    """One attempt in one language."""
+
+    @property
+    def request(self) -> UpstreamRequest | Script:
+        """What to send, or to play."""
+        ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of the fields the provider cannot take and that were left out."""
+        ...
+
+    def answer(self, body: bytes) -> ChatResponse:
+        """Read a whole answer. Raises UpstreamError: unreadable (F20), or an error inside a 200 (F21)."""
+        ...
+
+    def decoder(self) -> Decoder:
+        """A decoder for the streamed answer."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+        """Read a status that is not 200; ``headers`` have lower-case names."""
+        ...
+
+
+class ChatCodec(Protocol):
+    """Chat completions in one provider's language."""
+
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+        """Translate a call. ``now`` is the time in whole seconds, for answers without one.
+
+        Raises Refused when the provider cannot take something in the call (nothing was sent).
+        """
+        ...
+
+
+@frozen
+class Provider:
+    """A provider: its name, and a codec for each operation it has (None: it has no such operation)."""
+
+    name: str
+    chat: ChatCodec | None = None
+
+
+def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
+    """``extra`` merged deeply into a copy of ``body``; objects join, anything else is replaced."""
+    if not extra:
+        return body
+    merged = dict(body)
+    for key, value in extra.items():
+        old = merged.get(key)
+        both = isinstance(old, dict) and isinstance(value, Mapping)
+        merged[key] = merge(old, value) if both else value
+    return merged
+
+
+def present(body: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
+    """Those of ``names`` that ``body`` has with a value: what leaving them out would lose."""
+    return tuple(name for name in names if body.get(name) is not None)
+
+
+# Response headers a provider may send on to the caller; everything else stays behind (contract T11).
+RATE_LIMIT_HEADERS = tuple(
+    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)

@@ -1,0 +1,77 @@
+"""Token counts: validated, clamped, and marked when they are an estimate (contract T30)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+MOST_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not a count
+
+
+@frozen
+class Usage:
+    """Tokens of one answer. ``cached`` and ``cache_write`` are part of ``prompt``, ``reasoning`` of ``completion``.
+
+    ``cost_usd`` is set only where the provider itself states it; ``estimated`` says that we counted, not it.
+    """
+
+    prompt: int = 0
+    completion: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    cost_usd: float | None = None
+    estimated: bool = False
+
+    @property
+    def total(self) -> int:
+        """Prompt and completion together."""
+        return self.prompt + self.completion
+
+
+def count(value: object) -> int:
+    """A token count from outside: whole, not negative, not absurd; anything else is 0."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return 0
+    if not 0 <= value <= MOST_TOKENS:  # also refuses NaN, which no comparison holds for
+        return 0
+    return int(value)
+
+
+def read(usage: object) -> Usage | None:
+    """Read a ``usage`` object in OpenAI's shape; None when there is none.
+
+    Shape: https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage
+    """
+    if not isinstance(usage, Mapping):
+        return None
+    prompt = count(usage.get("prompt_tokens"))
+    completion = count(usage.get("completion_tokens"))
+    prompts, completions = _details(usage, "prompt"), _details(usage, "completion")
+    cached = min(count(prompts.get("cached_tokens")), prompt)
+    return Usage(
+        prompt=prompt,
+        completion=completion,
+        cached=cached,
+        cache_write=min(count(prompts.get("cache_write_tokens")), prompt - cached),
+        reasoning=min(count(completions.get("reasoning_tokens")), completion),
+        cost_usd=_cost(usage.get("cost")),
+    )
+
+
+def _details(usage: Mapping[str, Any], side: str) -> Mapping[str, Any]:
+    found = usage.get(f"{side}_tokens_details")
+    return found if isinstance(found, Mapping) else {}
+
+
+def _cost(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        return None
+    return float(value)
+
+
+def estimate_tokens(text: str) -> int:
+    """The documented estimate: one token for every four bytes of UTF-8, rounded up."""
+    return -(-len(text.encode("utf-8", "replace")) // 4)
