@@ -1,1 +1,17 @@
-"""providers."""
+"""Every provider fwd knows, written out by hand. A provider without a codec is known and not spoken yet."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fwd_server.providers.base import Provider
+
+PROVIDERS: Final[dict[str, Provider]] = {
+    "openai": Provider("openai"),
+    "anthropic": Provider("anthropic"),
+    "google": Provider("google"),
+    "groq": Provider("groq"),
+    "openrouter": Provider("openrouter"),
+    "ollama": Provider("ollama"),
+    "echo": Provider("echo"),
+}

@@ -126,8 +126,10 @@ def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
     merged = dict(body)
     for key, value in extra.items():
         old = merged.get(key)
-        both = isinstance(old, dict) and isinstance(value, Mapping)
-        merged[key] = merge(old, value) if both else value
+        if isinstance(old, dict) and isinstance(value, Mapping):
+            merged[key] = merge(old, value)
+        else:
+            merged[key] = value
     return merged
 
 
