@@ -161,7 +161,7 @@ class ChatBody:
     max_tokens: Annotated[int | None, _doc("Older name of `max_completion_tokens`, which wins")] = None
     temperature: Annotated[float | None, _doc("0 to 2")] = None
     top_p: Annotated[float | None, _doc("0 to 1")] = None
-    n: Annotated[int | None, _doc("Number of choices", ge=1, le=128)] = None
+    n: Annotated[Annotated[int, msgspec.Meta(ge=1, le=128)] | None, _doc("Number of choices")] = None
     stop: str | list[str] | None = None
     seed: int | None = None
     frequency_penalty: float | None = None
