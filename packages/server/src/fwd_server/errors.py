@@ -203,6 +203,7 @@ def from_status(
     status: int,
     message: str = "",
     *,
+    provider: str = "",
     key_name: str = "",
     retry_after_s: float | None = None,
     upstream_request_id: str | None = None,
@@ -215,10 +216,11 @@ def from_status(
     """
     kind, seen, type_, code = _row(status)
     error = UpstreamError(
-        our_words(code, key_name) if kind is ErrorKind.AUTH or not message else message,
+        our_words(code, key_name, provider) if kind is ErrorKind.AUTH or not message else message,
         seen,
         type_,
         code,
+        _param(kind),
         kind=kind,
         upstream_status=status,
         upstream_request_id=upstream_request_id,
@@ -246,12 +248,16 @@ def as_kind(error: UpstreamError, status: int) -> UpstreamError:
     return settle_retry(error)
 
 
-def our_words(code: str | None, key_name: str = "") -> str:
+def our_words(code: str | None, key_name: str = "", provider: str = "") -> str:
     """The gateway's own sentence for a code, for when the provider gave none that may be shown."""
     if code == "provider_auth":
-        hint = f" Check {key_name} on the gateway." if key_name else ""
-        return f"The provider refused the gateway's key.{hint}"
+        hint = f": its operator must check {key_name}" if key_name else ""
+        return f"{provider or 'The provider'} refused the gateway's API key{hint}."
     return _OUR_WORDS.get(code or "", "The provider refused the request.")
+
+
+def _param(kind: ErrorKind) -> str | None:
+    return "model" if kind is ErrorKind.NOT_FOUND else None
 
 
 def _row(status: int) -> _Row:
@@ -275,7 +281,7 @@ _TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
     "dns_failed": (ErrorKind.CONNECTION, 502, "The provider's host name cannot be resolved."),
     "tls_failed": (ErrorKind.CONNECTION, 502, "No trusted TLS connection to the provider could be made."),
     "upstream_reset": (ErrorKind.CONNECTION, 502, "The provider closed the connection before it answered."),
-    "upstream_truncated": (ErrorKind.CONNECTION, 502, "The provider's answer broke off before its end."),
+    "upstream_truncated": (ErrorKind.CONNECTION, 502, "The provider stream ended before completion."),
     "upstream_timeout": (ErrorKind.TIMEOUT, 504, "The provider did not answer in time."),
     "upstream_stalled": (ErrorKind.TIMEOUT, 504, "The provider stopped sending in the middle of its answer."),
     "bad_response": (ErrorKind.PAYLOAD, 502, "The provider's answer is not valid HTTP."),
