@@ -43,6 +43,8 @@ CALLERS_FAULT: Final = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.CONTENT_P
 # These end the call too, unless the caller left the choice of the model to the gateway (F17).
 MODELS_FAULT: Final = frozenset({ErrorKind.NOT_FOUND, ErrorKind.CONTEXT_LENGTH})
 
+OVERLOADED_RETRY_S: Final = 5.0
+
 
 @define(eq=False, slots=False)
 class GatewayError(Exception):
@@ -161,6 +163,12 @@ class UpstreamError(GatewayError):
     upstream_status: int | None = field(default=None, kw_only=True)
     upstream_request_id: str | None = field(default=None, kw_only=True)
 
+    def all_headers(self) -> list[tuple[str, str]]:
+        """As every failure's; an overloaded provider that names no time is given 5 s (F15, F16)."""
+        given = GatewayError.all_headers(self)
+        silent = self.kind is ErrorKind.OVERLOADED and self.retry_after_s is None
+        return [*given, *retry_headers(OVERLOADED_RETRY_S)] if silent else given
+
 
 _Row = tuple[ErrorKind, int, str, str | None]
 _SERVER: Final = "server_error"
@@ -231,13 +239,10 @@ def from_status(
 
 
 def settle_retry(error: UpstreamError) -> UpstreamError:
-    """Set what an error's kind says about trying again: F12 and F18 never, F15 and F16 after 5 s at least."""
+    """Set what an error's kind says about trying again: never for F12 and F18, a time only for F11, F15 and F16."""
     if error.kind in (ErrorKind.AUTH, ErrorKind.QUOTA):
         error.should_retry = False
-        error.retry_after_s = None
-    elif error.kind is ErrorKind.OVERLOADED and error.retry_after_s is None:
-        error.retry_after_s = 5.0
-    elif error.kind not in (ErrorKind.OVERLOADED, ErrorKind.RATE_LIMITED):
+    if error.kind not in (ErrorKind.OVERLOADED, ErrorKind.RATE_LIMITED):
         error.retry_after_s = None
     return error
 
