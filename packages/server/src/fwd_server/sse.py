@@ -1,0 +1,146 @@
+"""Server-sent events and lines of JSON, decoded from bytes: any way of cutting the bytes gives the same events.
+
+Text is never split as text: ``str.splitlines`` also breaks at U+2028, U+2029 and U+0085, which JSON may hold.
+Lines end with CR, LF or CRLF, and a CR at the end of a piece ends its line at once, so nothing waits for a byte
+that may never come. https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+LONGEST_LINE: Final = 1 << 20  # contract T9
+_BOM: Final = b"\xef\xbb\xbf"
+_ENDS: Final = re.compile(rb"\r\n|\n|\r")
+
+
+class LineTooLong(Exception):
+    """A line, or the data of one event, is longer than the limit (contract F26)."""
+
+
+class Event(NamedTuple):
+    """One event: its name ("" for most) and its data, the bytes of all its ``data`` lines joined by LF."""
+
+    name: str
+    data: bytes
+
+
+def encode(data: bytes, name: str = "") -> bytes:
+    """The bytes of one event."""
+    head = b"event: " + name.encode() + b"\n" if name else b""
+    if b"\n" in data or b"\r" in data:
+        data = b"\ndata: ".join(_ENDS.split(data))
+    return head + b"data: " + data + b"\n\n"
+
+
+class Lines:
+    """Pieces of bytes to whole lines, without their ends; at the end of the stream ``close`` gives the last one."""
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._rest = bytearray()
+        self._after_cr = False
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that ``data`` completes, empty ones too. Raises LineTooLong."""
+        if self._after_cr and data:
+            self._after_cr = False
+            if data[:1] == b"\n":
+                data = data[1:]
+        lines = _ENDS.split(data) if b"\r" in data else data.split(b"\n")
+        if len(lines) > 1:
+            self._after_cr = data[-1:] == b"\r"
+            lines[0] = bytes(self._rest) + lines[0]
+            self._rest.clear()
+        # A line in many small pieces is gathered, not copied again with each piece.
+        self._rest += lines.pop()
+        self._check(lines)
+        return lines
+
+    def close(self) -> list[bytes]:
+        """The last line, if the stream ended without ending it."""
+        rest = bytes(self._rest)
+        self._rest.clear()
+        return [rest] if rest else []
+
+    def __bool__(self) -> bool:
+        """Whether something is held back: an unfinished line, or a CR that an LF may follow."""
+        return bool(self._rest) or self._after_cr
+
+    def _check(self, lines: list[bytes]) -> None:
+        if len(self._rest) > self._longest or any(len(line) > self._longest for line in lines):
+            raise LineTooLong
+
+
+class Decoder:
+    """Pieces of bytes to events. Comments, ``id`` and ``retry`` are swallowed; so is an event without data."""
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._lines = Lines(longest)
+        self._start = b""  # the first bytes, until they cannot be a byte order mark any more
+        self._started = False
+        self._name = ""
+        self._data: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Event]:
+        """The events that ``data`` completes. Raises LineTooLong, after which nothing more may be fed."""
+        if not self._started:
+            data = self._begin(data)
+        # What nearly every piece is: one whole event on one line.
+        if data[:6] == b"data: " and data[-2:] == b"\n\n" and data.find(b"\n") == len(data) - 2 and self._idle():
+            if b"\r" not in data and len(data) <= self._longest:
+                return [Event("", data[6:-2])]
+        events: list[Event] = []
+        for line in self._lines.feed(data):
+            self._take(line, events)
+        return events
+
+    def close(self) -> list[Event]:
+        """The event the stream broke off in, if any; who reads its data finds out whether it is whole.
+
+        The standard says to discard it, but real servers forget the last blank line.
+        """
+        events: list[Event] = []
+        for line in (*self._lines.feed(self._start), *self._lines.close(), b""):
+            self._take(line, events)
+        self._start = b""
+        return events
+
+    def _begin(self, data: bytes) -> bytes:
+        self._start += data
+        if len(self._start) < len(_BOM) and _BOM.startswith(self._start):
+            return b""
+        data, self._start, self._started = self._start.removeprefix(_BOM), b"", True
+        return data
+
+    def _idle(self) -> bool:
+        return not (self._lines or self._data or self._name)
+
+    def _take(self, line: bytes, events: list[Event]) -> None:
+        if not line:
+            self._dispatch(events)
+        elif line.startswith(b"data:"):
+            self._gather(line[6:] if line[5:6] == b" " else line[5:])
+        elif line.startswith(b"event:"):
+            self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
+        elif line == b"data":
+            self._gather(b"")
+        elif line == b"event":
+            self._name = ""
+
+    def _gather(self, data: bytes) -> None:
+        self._size += len(data) + 1
+        if self._size > self._longest:
+            raise LineTooLong
+        self._data.append(data)
+
+    def _dispatch(self, events: list[Event]) -> None:
+        data = b"\n".join(self._data)
+        if data:
+            events.append(Event(self._name, data))
+        self._name = ""
+        self._data = []
+        self._size = 0
