@@ -1,1 +1,163 @@
-"""Placeholder."""
+"""A typed client, sync and async, for the fwd gateway.
+
+    from fwd_client import Client
+
+    print(Client().ask("Why is the sky blue?", model="echo:"))
+
+Importing this package loads nothing but itself: every name below is loaded when it is first used (PEP 562).
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fwd_client._version import __version__
+
+if TYPE_CHECKING:
+    from fwd_client._async import AsyncClient, AsyncStream
+    from fwd_client._errors import (
+        APIConnectionError,
+        APIError,
+        APIResponseError,
+        APIStatusError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        ConfigurationError,
+        ConflictError,
+        ContextLengthError,
+        DeadlineError,
+        FailedAttempt,
+        FwdError,
+        ModelNotFoundError,
+        NotFoundError,
+        OverloadedError,
+        ParseError,
+        PermissionDeniedError,
+        ProviderAuthError,
+        ProviderNotConfiguredError,
+        QuotaExceededError,
+        RateLimitError,
+        RequestTooLargeError,
+        ServerError,
+        StreamInterruptedError,
+        ToolError,
+        ToolStepsExceeded,
+        UnsupportedParameterError,
+        UpstreamError,
+    )
+    from fwd_client._events import (
+        Finished,
+        ReasoningDelta,
+        RefusalDelta,
+        StreamEvent,
+        TextDelta,
+        ToolCallArguments,
+        ToolCallReady,
+        ToolCallStarted,
+    )
+    from fwd_client._options import Secret, Timeout
+    from fwd_client._params import ChatParams
+    from fwd_client._sync import Client, Stream
+    from fwd_client._values import (
+        Chat,
+        Choice,
+        Chunk,
+        Delta,
+        FunctionCall,
+        Health,
+        Message,
+        Model,
+        Models,
+        Receipt,
+        ToolCall,
+        Usage,
+    )
+
+_HOMES = {
+    "_async": "AsyncClient AsyncStream",
+    "_errors": "APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AuthenticationError "
+    "BadRequestError ConfigurationError ConflictError ContextLengthError DeadlineError FailedAttempt FwdError "
+    "ModelNotFoundError NotFoundError OverloadedError ParseError PermissionDeniedError ProviderAuthError "
+    "ProviderNotConfiguredError QuotaExceededError RateLimitError RequestTooLargeError ServerError "
+    "StreamInterruptedError ToolError ToolStepsExceeded UnsupportedParameterError UpstreamError",
+    "_events": "Finished ReasoningDelta RefusalDelta StreamEvent TextDelta ToolCallArguments ToolCallReady "
+    "ToolCallStarted",
+    "_options": "Secret Timeout",
+    "_params": "ChatParams",
+    "_sync": "Client Stream",
+    "_values": "Chat Choice Chunk Delta FunctionCall Health Message Model Models Receipt ToolCall Usage",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+__all__ = [
+    "APIConnectionError",
+    "APIError",
+    "APIResponseError",
+    "APIStatusError",
+    "APITimeoutError",
+    "AsyncClient",
+    "AsyncStream",
+    "AuthenticationError",
+    "BadRequestError",
+    "Chat",
+    "ChatParams",
+    "Choice",
+    "Chunk",
+    "Client",
+    "ConfigurationError",
+    "ConflictError",
+    "ContextLengthError",
+    "DeadlineError",
+    "Delta",
+    "FailedAttempt",
+    "Finished",
+    "FunctionCall",
+    "FwdError",
+    "Health",
+    "Message",
+    "Model",
+    "ModelNotFoundError",
+    "Models",
+    "NotFoundError",
+    "OverloadedError",
+    "ParseError",
+    "PermissionDeniedError",
+    "ProviderAuthError",
+    "ProviderNotConfiguredError",
+    "QuotaExceededError",
+    "RateLimitError",
+    "ReasoningDelta",
+    "Receipt",
+    "RefusalDelta",
+    "RequestTooLargeError",
+    "Secret",
+    "ServerError",
+    "Stream",
+    "StreamEvent",
+    "StreamInterruptedError",
+    "TextDelta",
+    "Timeout",
+    "ToolCall",
+    "ToolCallArguments",
+    "ToolCallReady",
+    "ToolCallStarted",
+    "ToolError",
+    "ToolStepsExceeded",
+    "UnsupportedParameterError",
+    "UpstreamError",
+    "Usage",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

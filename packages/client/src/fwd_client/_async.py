@@ -1,0 +1,370 @@
+"""The client that awaits; the same as `_sync` but for that."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import httpx
+
+from fwd_client import _operations, logging
+from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, request_of
+from fwd_client._errors import APIConnectionError
+from fwd_client._events import StreamEvent
+from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
+from fwd_client._operations import Operation, Reply
+from fwd_client._options import KeySource, Options, Secret, Timeout, override
+from fwd_client._params import ChatParams
+from fwd_client._stream import Reader, StreamFacts
+from fwd_client._values import Chat, Chunk, Health, Model, Models
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class AsyncTransport:
+    """The HTTP client behind an `AsyncClient`, made when it is first needed."""
+
+    def __init__(self, http: AsyncHttpClient | None, options: Options) -> None:
+        self._http = http
+        self._is_ours = http is None
+        self._options = options
+
+    def http(self) -> AsyncHttpClient:
+        """The HTTP client; on this machine without the environment's proxies."""
+        if self._http is None:
+            self._http = httpx.AsyncClient(trust_env=not self._options.is_loopback)
+        return self._http
+
+    async def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
+        """Send a request; a broken connection is a value, too."""
+        http = self.http()
+        try:
+            response = await http.send(request_of(http, send, key), stream=True)
+            body = _body(response, send)
+            await anext(body)
+            if send.stream and response.status_code == 200:
+                return Reply(response.status_code, headers_of(response), source=body)
+            return Reply(response.status_code, headers_of(response), b"".join([data async for data in body]))
+        except APIConnectionError as error:
+            return error
+        except Exception as error:
+            ours = connection_error(error, send.url)
+            if ours is None:
+                raise
+            ours.__cause__ = error
+            return ours
+
+    async def close(self) -> None:
+        """Close the HTTP client if it was made here."""
+        http, self._http = self._http, None
+        if self._is_ours and http is not None:
+            await http.aclose()
+
+
+async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
+    """The bytes of a response, which is closed however this ends.
+
+    The first item is empty: a generator that has begun runs its `finally` when it is dropped, one that has not
+    does nothing.
+    """
+    try:
+        yield b""
+        async for data in response.aiter_bytes():
+            if send.deadline is not None and time.monotonic() > send.deadline:
+                raise too_late(send.url)
+            yield data
+    except APIConnectionError:
+        raise
+    except Exception as error:
+        ours = connection_error(error, send.url)
+        if ours is None:
+            raise
+        raise ours from error
+    finally:
+        await response.aclose()
+
+
+async def _chunks(source: AsyncGenerator[bytes, None], reader: Reader) -> AsyncGenerator[Chunk, None]:
+    """The chunks of a stream; read to the end of the body, so that the connection can serve again."""
+    cause: APIConnectionError | None = None
+    try:
+        async for data in source:
+            for chunk in reader.feed(data):
+                yield chunk
+    except APIConnectionError as error:
+        cause = error
+    finally:
+        await source.aclose()
+    reader.close(cause)
+
+
+class AsyncStream(StreamFacts):
+    """A streamed answer: iterate over its chunks, its `text` or its `events`; leave it, and it is closed."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self._source: AsyncGenerator[bytes, None] = reply.source
+        self._chunks = _chunks(self._source, self._reader)
+        self._happened: list[StreamEvent] = []
+
+    def __aiter__(self) -> AsyncIterator[Chunk]:
+        return self
+
+    async def __anext__(self) -> Chunk:
+        chunk = await anext(self._chunks)
+        self._happened = self._folder.add(chunk)
+        return chunk
+
+    @property
+    def text(self) -> AsyncIterator[str]:
+        """The text of the first choice as it comes."""
+        return (chunk.text async for chunk in self if chunk.text)
+
+    @property
+    def events(self) -> AsyncIterator[StreamEvent]:
+        """What happens, one event after the other."""
+        return (event async for _ in self for event in self._happened)
+
+    async def final(self) -> Chat:
+        """Read to the end and give the whole answer."""
+        async for _ in self:
+            pass
+        return self.snapshot
+
+    async def close(self) -> None:
+        """End the call; the gateway ends the provider's."""
+        await self._chunks.aclose()
+        await self._source.aclose()
+
+    async def __aenter__(self) -> AsyncStream:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class AsyncStreamManager:
+    """`async with client.chat.completions.stream(...) as stream`: asks on entering, closes on leaving."""
+
+    def __init__(self, client: AsyncClient, operation: Operation[Reply], options: Options) -> None:
+        self._client = client
+        self._operation = operation
+        self._options = options
+        self._stream: AsyncStream | None = None
+
+    async def __aenter__(self) -> AsyncStream:
+        self._stream = AsyncStream(await self._client._run(self._operation, self._options))
+        return self._stream
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            await self._stream.close()
+
+
+class AsyncClient(ClientBase):
+    """Talks to the gateway and awaits it; an asyncio program needs one of these.
+
+    `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
+    http://127.0.0.1:8000. `api_key` may be a callable, asked before every request. `timeout` is a number of seconds
+    for a whole call or a `Timeout`; `max_retries` how often a failed call is repeated. `http_client` is an
+    `httpx.AsyncClient` or anything with its methods; it stays yours to close.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        api_key: str | KeySource | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: AsyncHttpClient | None = None,
+    ) -> None:
+        super().__init__(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, headers=headers)
+        self._transport = AsyncTransport(http_client, self._options)
+
+    @property
+    def chat(self) -> AsyncChatCalls:
+        """Calls under `/v1/chat`."""
+        return AsyncChatCalls(self)
+
+    @property
+    def models(self) -> AsyncModelCalls:
+        """Calls under `/v1/models`."""
+        return AsyncModelCalls(self)
+
+    async def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
+        """One question, its answer as text."""
+        return (await self.chat.completions.create(messages=prompt, **params)).text
+
+    async def health(self) -> Health:
+        """Whether the gateway lives; needs no key."""
+        return await self._run(_operations.health())
+
+    async def ready(self) -> Health:
+        """Whether the gateway can serve, and what is degraded."""
+        return await self._run(_operations.ready())
+
+    async def close(self) -> None:
+        """Close the connections, unless this client came from `with_options()`."""
+        if self._owns_transport:
+            await self._transport.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _run(self, operation: Operation[T], options: Options | None = None) -> T:
+        steps = exchange(operation, options or self._options, self._world)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            outcome = await self._perform(step)
+
+    async def _perform(self, step: Step) -> Outcome:
+        if not isinstance(step, Send):
+            logging.waiting(step)
+            await asyncio.sleep(step.seconds)
+            return None
+        logging.sending(step)
+        outcome = await self._transport.send(step, await self._key())
+        logging.received(step, outcome)
+        return outcome
+
+    async def _key(self) -> str | None:
+        key = self._options.key
+        if key is None:
+            return None
+        if isinstance(key, Secret):
+            return key.reveal()
+        found = key()
+        return found if isinstance(found, str) else await found
+
+
+class AsyncChatCalls:
+    """Calls under `/v1/chat`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.completions = AsyncCompletions(client)
+
+
+class AsyncModelCalls:
+    """Calls under `/v1/models`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def list(self) -> Models:
+        """Every model this key can reach."""
+        return await self._client._run(_operations.models())
+
+    async def retrieve(self, model: str) -> Model:
+        """One model; `ModelNotFoundError` if there is none of this name."""
+        return await self._client._run(_operations.model(model))
+
+
+class AsyncCompletions:
+    """Calls of `/v1/chat/completions`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: Literal[False] = False,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat: ...
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: Literal[True],
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> AsyncStream: ...
+
+    @overload
+    async def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: bool,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat | AsyncStream: ...
+
+    async def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: bool = False,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat | AsyncStream:
+        """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
+
+        Other arguments: `ChatParams`. `strict=True` refuses what the provider cannot take instead of dropping it,
+        `fallback=False` keeps to the given model. Raises `APIError` and the classes below it.
+        """
+        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
+        if stream:
+            operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
+            return AsyncStream(await self._client._run(operation, options))
+        return await self._client._run(_operations.chat(messages, params, strict=strict, fallback=fallback), options)
+
+    def stream(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> AsyncStreamManager:
+        """A stream as a context manager, with its usage: `async with ...stream(messages="hi") as stream: ...`."""
+        params.setdefault("stream_options", {"include_usage": True})
+        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
+        operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
+        return AsyncStreamManager(self._client, operation, options)

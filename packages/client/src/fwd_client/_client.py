@@ -1,0 +1,125 @@
+"""What both clients are, apart from how they wait."""
+
+from __future__ import annotations
+
+import copy
+import os
+import random
+import time
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar
+
+from fwd_client import logging
+from fwd_client._exchange import Send, World
+from fwd_client._options import KeySource, Options, Secret, Timeout, override, resolve
+
+C = TypeVar("C", bound="ClientBase")
+
+
+class HttpClient(Protocol):
+    """As much of `httpx.Client` as is used; an httpx2 client, or your own, will do."""
+
+    def build_request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        timeout: tuple[float | None, float | None, float | None, float | None] = ...,
+    ) -> Any:
+        """A request to be sent."""
+
+    def send(self, request: Any, *, stream: bool = ...) -> Any:
+        """The response, its body unread."""
+
+    def close(self) -> None:
+        """Give all connections back."""
+
+
+class AsyncHttpClient(Protocol):
+    """The same of `httpx.AsyncClient`."""
+
+    def build_request(
+        self,
+        method: str,
+        url: str,
+        *,
+        content: bytes | None = ...,
+        headers: Mapping[str, str] | None = ...,
+        timeout: tuple[float | None, float | None, float | None, float | None] = ...,
+    ) -> Any:
+        """A request to be sent."""
+
+    async def send(self, request: Any, *, stream: bool = ...) -> Any:
+        """The response, its body unread."""
+
+    async def aclose(self) -> None:
+        """Give all connections back."""
+
+
+class ClientBase:
+    """Options and their text; no connection."""
+
+    _options: Options
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        api_key: str | KeySource | None,
+        timeout: float | Timeout | None,
+        max_retries: int | None,
+        headers: Mapping[str, str] | None,
+    ) -> None:
+        logging.set_up(os.environ)
+        self._options = resolve(
+            os.environ,
+            base_url=base_url,
+            api_key=api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            headers=headers,
+        )
+        self._world = World(time.monotonic, random.random)
+        self._owns_transport = True
+
+    @property
+    def base_url(self) -> str:
+        """The gateway's address, without `/v1`."""
+        return self._options.base_url
+
+    @property
+    def options(self) -> Options:
+        """What this client works with, and where each value came from."""
+        return self._options
+
+    def with_options(
+        self: C,
+        *,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> C:
+        """A client with other limits over the same connections; closing it leaves them to the first one."""
+        twin = copy.copy(self)
+        twin._options = override(self._options, timeout=timeout, max_retries=max_retries, headers=headers)
+        twin._owns_transport = False
+        return twin
+
+    def __repr__(self) -> str:
+        key = self._options.key
+        shown = "none" if key is None else repr(key) if isinstance(key, Secret) else "from a callable"
+        return f"{type(self).__name__}(base_url={self.base_url!r}, api_key={shown})"
+
+
+def request_of(http: HttpClient | AsyncHttpClient, send: Send, key: str | None) -> Any:
+    """The transport's own request for a `Send`, with the key in it."""
+    headers = {**send.headers, "authorization": f"Bearer {key}"} if key else send.headers
+    limits = (send.connect_s, send.read_s, send.read_s, send.connect_s)  # connect, read, write, pool
+    return http.build_request(send.method, send.url, content=send.body, headers=headers, timeout=limits)
+
+
+def headers_of(response: Any) -> dict[str, str]:
+    """The response's headers with lower-case names."""
+    return {name.lower(): value for name, value in response.headers.items()}

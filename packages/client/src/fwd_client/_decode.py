@@ -1,0 +1,209 @@
+"""From JSON to the classes of `_values`, and from headers to a receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+from attrs import evolve, fields
+from cattrs import Converter
+from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
+from cattrs.gen import make_dict_structure_fn
+
+from fwd_client._errors import APIResponseError, APIStatusError, FailedAttempt, class_for
+from fwd_client._values import Receipt, Usage, Value
+
+V = TypeVar("V", bound=Value)
+
+
+def _reader(cls: type[Value]) -> Callable[[Any, Any], Value]:
+    """A function that reads one class: null counts as absent, unknown fields go to `extra`."""
+    known = {a.name for a in fields(cls)} - {"extra", "receipt"}
+    structure = make_dict_structure_fn(cls, _converter, _cattrs_detailed_validation=False)
+
+    def read(data: Any, _: Any) -> Value:
+        given = {name: value for name, value in data.items() if name in known and value is not None}
+        value = structure(given, cls)
+        extra = {name: item for name, item in data.items() if name not in known}
+        return evolve(value, extra=extra) if extra else value
+
+    return read
+
+
+_converter = Converter(detailed_validation=False)
+_converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Value), _reader)
+
+
+def read(cls: type[V], data: Any, **more: Any) -> V:
+    """An instance of `cls` from parsed JSON; `APIResponseError` when it does not fit."""
+    try:
+        value = _converter.structure(data, cls)
+    except (BaseValidationError, ForbiddenExtraKeysError, TypeError, ValueError, AttributeError) as error:
+        raise APIResponseError(f"The answer is not a {cls.__name__}: {error}.") from error
+    return evolve(value, **more) if more else value
+
+
+def parse_json(text: bytes) -> Any:
+    """Parsed JSON, or `APIResponseError` with the start of what came instead."""
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        start = text[:80].decode(errors="replace")
+        raise APIResponseError(f"Expected JSON from the gateway, found {start!r}.") from error
+
+
+def receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> Receipt:
+    """The receipt in the head of an answer; `headers` have lower-case names."""
+    return Receipt(
+        status=status,
+        request_id=headers.get("x-request-id"),
+        provider=headers.get("x-fwd-provider"),
+        model=headers.get("x-fwd-model"),
+        attempts=_count(headers.get("x-fwd-attempts")),
+        retries=retries,
+        dropped=_names(headers.get("x-fwd-dropped")),
+        timings=_timings(headers.get("server-timing", "")),
+        upstream_request_id=headers.get("x-fwd-upstream-request-id"),
+        headers=headers,
+    )
+
+
+def amend(known: Receipt, comment: bytes) -> Receipt:
+    """The receipt with what a `fwd ...` comment of a stream adds; other comments add nothing."""
+    word, _, text = comment.partition(b" ")
+    if word != b"fwd":
+        return known
+    facts = _comment_facts(text.strip())
+    found: dict[str, Any] = {
+        "request_id": _text(facts.get("request_id")),
+        "provider": _text(facts.get("provider")),
+        "model": _text(facts.get("model")),
+        "attempts": _count(facts.get("attempts")),
+        "dropped": _names(facts.get("dropped")),
+        "timings": _numbers(facts.get("timings")),
+        "upstream_request_id": _text(facts.get("upstream_request_id")),
+        "usage": read(Usage, facts["usage"]) if isinstance(facts.get("usage"), dict) else None,
+    }
+    return evolve(known, **{name: value for name, value in found.items() if value})
+
+
+def _comment_facts(text: bytes) -> Mapping[str, Any]:
+    """Either JSON or `name=value` pairs; a comment that is neither is no reason to fail a stream."""
+    if not text.startswith(b"{"):
+        pairs = (word.partition("=") for word in text.decode(errors="replace").split())
+        return {name: value for name, equals, value in pairs if equals}
+    try:
+        facts = json.loads(text)
+    except ValueError:
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def status_error(status: int, headers: Mapping[str, str], body: bytes) -> APIStatusError:
+    """The error of an answer whose status is not 2xx."""
+    try:
+        parsed = json.loads(body)
+    except ValueError:
+        parsed = None
+    return error_of(parsed, receipt(status, headers), status, headers)
+
+
+def error_of(
+    parsed: Any, known: Receipt, status: int | None = None, headers: Mapping[str, str] | None = None
+) -> APIStatusError:
+    """The error in a parsed body, as its class; inside a stream there is no status."""
+    headers = headers or {}
+    facts = parsed.get("error") if isinstance(parsed, dict) else None
+    facts = facts if isinstance(facts, dict) else {}
+    code, type_ = _text(facts.get("code")), _text(facts.get("type"))
+    failures = _failures(facts.get("attempts"))
+    return class_for(status, code, type_)(
+        _text(facts.get("message")) or _wordless(status, headers),
+        code=code,
+        type=type_,
+        param=_text(facts.get("param")),
+        status=status,
+        request_id=known.request_id,
+        provider=known.provider,
+        retry_after=retry_after(headers),
+        should_retry={"true": True, "false": False}.get(headers.get("x-should-retry", "")),
+        attempts=known.attempts or len(failures) or None,
+        failures=failures,
+        body=parsed,
+    )
+
+
+def _wordless(status: int | None, headers: Mapping[str, str]) -> str:
+    if status and 300 <= status < 400:
+        return f"The address answers with a redirect to {headers.get('location', 'nowhere')}."
+    return f"The answer was HTTP {status} without the gateway's error object."
+
+
+def _failures(attempts: Any) -> tuple[FailedAttempt, ...]:
+    if not isinstance(attempts, list):
+        return ()
+    rows = (row for row in attempts if isinstance(row, dict))
+    return tuple(FailedAttempt(_text(row.get("provider")), _text(row.get("code"))) for row in rows)
+
+
+def retry_after(headers: Mapping[str, str], now: Callable[[], float] | None = None) -> float | None:
+    """Seconds the gateway asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
+    milliseconds = _number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return max(milliseconds / 1000, 0.0)
+    text = headers.get("retry-after", "")
+    seconds = _number(text)
+    return max(seconds, 0.0) if seconds is not None else _until(text, now)
+
+
+def _until(date: str, now: Callable[[], float] | None) -> float | None:
+    import time
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(date).timestamp()
+    except ValueError:
+        return None
+    return max(moment - (now or time.time)(), 0.0)
+
+
+def _timings(text: str) -> dict[str, float]:
+    """`queue;dur=0.1, total;dur=12` as milliseconds by name. https://www.w3.org/TR/server-timing/"""
+    found: dict[str, float] = {}
+    for entry in text.split(","):
+        name, *parameters = (part.strip() for part in entry.split(";"))
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            number = _number(value.strip('"')) if key == "dur" else None
+            if number is not None:
+                found[name] = number
+    return found
+
+
+def _numbers(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        return {}
+    return {name: float(number) for name, number in value.items() if isinstance(number, (int, float))}
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        number = float(text or "")
+    except ValueError:
+        return None
+    return number if abs(number) < float("inf") else None
+
+
+def _count(value: Any) -> int | None:
+    number = _number(str(value)) if value is not None else None
+    return None if number is None else int(number)
+
+
+def _names(value: Any) -> tuple[str, ...]:
+    names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return tuple(str(name).strip() for name in names if str(name).strip())
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

@@ -1,0 +1,105 @@
+"""What happens in a stream, in the words of someone who shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from fwd_client._values import Choice, ChunkChoice, FunctionDelta, ToolCall, ToolCallDelta
+
+
+@frozen
+class TextDelta:
+    """The model said more."""
+
+    text: str
+    choice: int = 0
+
+
+@frozen
+class ReasoningDelta:
+    """The model thought more."""
+
+    text: str
+    choice: int = 0
+
+
+@frozen
+class RefusalDelta:
+    """The model refuses, in these words."""
+
+    text: str
+    choice: int = 0
+
+
+@frozen
+class ToolCallStarted:
+    """The model begins to call the tool of this name; `index` counts the calls of the choice."""
+
+    index: int
+    id: str
+    name: str
+    choice: int = 0
+
+
+@frozen
+class ToolCallArguments:
+    """More of the JSON text of a call's arguments."""
+
+    index: int
+    text: str
+    choice: int = 0
+
+
+@frozen
+class ToolCallReady:
+    """A call is complete and can be run."""
+
+    index: int
+    call: ToolCall
+    choice: int = 0
+
+
+@frozen
+class Finished:
+    """A choice is complete."""
+
+    reason: str
+    choice: int = 0
+
+
+StreamEvent = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallArguments | ToolCallReady | Finished
+
+
+def changes(choice: ChunkChoice, whole: Callable[[], Choice] | None = None) -> list[StreamEvent]:
+    """The events of one choice of a chunk; `whole` gives the complete choice when this chunk finishes it."""
+    delta, number = choice.delta, choice.index
+    events: list[StreamEvent] = []
+    if delta.reasoning_content:
+        events.append(ReasoningDelta(delta.reasoning_content, number))
+    if delta.content:
+        events.append(TextDelta(delta.content, number))
+    if delta.refusal:
+        events.append(RefusalDelta(delta.refusal, number))
+    for call in delta.tool_calls or ():
+        events += _call_changes(call, number)
+    if whole is not None:
+        events += _endings(whole(), number)
+    return events
+
+
+def _call_changes(call: ToolCallDelta, number: int) -> list[StreamEvent]:
+    function = call.function or FunctionDelta()
+    events: list[StreamEvent] = []
+    if function.name:
+        events.append(ToolCallStarted(call.index, call.id or "", function.name, number))
+    if function.arguments:
+        events.append(ToolCallArguments(call.index, function.arguments, number))
+    return events
+
+
+def _endings(choice: Choice, number: int) -> list[StreamEvent]:
+    calls = choice.message.tool_calls or ()
+    ready: list[StreamEvent] = [ToolCallReady(index, call, number) for index, call in enumerate(calls)]
+    return [*ready, Finished(choice.finish_reason or "", number)]

@@ -1,0 +1,183 @@
+"""One call from start to end, retries included, without touching the world.
+
+`exchange` is a generator: it yields what to do (`Send` or `Sleep`) and is sent what came of it (a `Reply`, or the
+error that took its place). The shells drive it, one with `await` and one without; the logic exists once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Mapping
+from typing import Final, TypeVar
+
+from attrs import evolve, field, frozen
+
+from fwd_client._decode import status_error
+from fwd_client._errors import APIConnectionError, APIError, APITimeoutError
+from fwd_client._operations import Operation, Reply
+from fwd_client._options import Options, missing_key
+from fwd_client._version import __version__
+
+T = TypeVar("T")
+
+RETRIED_STATUSES: Final = frozenset({408, 409, 429})
+FIRST_DELAY_S: Final = 0.5
+LONGEST_DELAY_S: Final = 8.0
+LONGEST_TOLD_DELAY_S: Final = 120.0
+GRACE_S: Final = 0.5
+"""How much longer than the gateway this side waits: its 504 says more than our own timeout can."""
+
+
+@frozen
+class Send:
+    """Send this request; the driver adds the key. Times are in seconds, `deadline` is a moment of the clock."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    stream: bool
+    attempt: int
+    connect_s: float | None
+    read_s: float | None
+    deadline: float | None
+
+
+@frozen
+class Sleep:
+    """Wait before the next try, because of this."""
+
+    seconds: float
+    reason: APIError
+
+
+Step = Send | Sleep
+Outcome = Reply | APIConnectionError | None
+
+
+@frozen
+class World:
+    """The two things of the world that decisions need: a monotonic clock, and chance between 0 and 1."""
+
+    clock: Callable[[], float]
+    chance: Callable[[], float]
+
+
+def exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
+    """Send the operation, again after failures worth it, until it is answered or given up."""
+    if operation.needs_key and options.key is None:
+        raise missing_key()
+    total = options.timeout.total
+    deadline = None if total is None else world.clock() + total
+    attempt = 0
+    while True:
+        outcome = yield _request(operation, options, attempt, deadline, world.clock())
+        if isinstance(outcome, Reply) and operation.is_answer(outcome.status):
+            return _read(operation, evolve(outcome, retries=attempt))
+        error = _failure(outcome)
+        delay = retry_delay(error, attempt, options.max_retries, world.chance())
+        if delay is None or (deadline is not None and world.clock() + delay >= deadline):
+            raise error
+        yield Sleep(delay, error)
+        attempt += 1
+
+
+def _request(operation: Operation[T], options: Options, attempt: int, deadline: float | None, now: float) -> Send:
+    left = None if deadline is None else max(deadline - now, 0.001)
+    idle = options.timeout.idle if operation.stream else None
+    limits = [limit for limit in (left, idle) if limit is not None]
+    return Send(
+        method=operation.method,
+        url=options.base_url + operation.path,
+        headers=_headers(operation, options, attempt, left),
+        body=operation.body,
+        stream=operation.stream,
+        attempt=attempt,
+        connect_s=options.timeout.connect,
+        read_s=min(limits) + GRACE_S if limits else None,
+        deadline=None if deadline is None else deadline + GRACE_S,
+    )
+
+
+def _headers(operation: Operation[T], options: Options, attempt: int, left: float | None) -> dict[str, str]:
+    headers = {
+        "accept": "text/event-stream" if operation.stream else "application/json",
+        "user-agent": f"fwd-client/{__version__}",
+        **operation.headers,
+    }
+    if operation.body is not None:
+        headers |= {"content-type": "application/json", "x-fwd-retry-count": str(attempt)}
+        headers |= {"x-fwd-timeout": f"{left:.3f}"} if left is not None else {}
+    return headers | {name.lower(): value for name, value in options.headers.items()}
+
+
+def _failure(outcome: Outcome) -> APIError:
+    if isinstance(outcome, Reply):
+        return status_error(outcome.status, outcome.headers, outcome.body)
+    if outcome is None:
+        raise TypeError("a Send must be answered with a Reply or an error")
+    return outcome
+
+
+def _read(operation: Operation[T], reply: Reply) -> T:
+    try:
+        return operation.read(reply)
+    except APIError as error:
+        error.status = reply.status
+        error.request_id = reply.headers.get("x-request-id")
+        raise
+
+
+def retry_delay(error: APIError, attempt: int, max_retries: int, chance: float) -> float | None:
+    """Seconds to wait before trying again, or None when this error is final.
+
+    The same rules as the official OpenAI and Anthropic clients: the gateway's `x-should-retry` decides first; then
+    408, 409, 429, 5xx and broken connections are tried again; a wait that is told is kept, and not waited for at
+    all when it is longer than two minutes.
+    """
+    if attempt >= max_retries or not _is_retryable(error):
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= LONGEST_TOLD_DELAY_S else None
+    delay = min(FIRST_DELAY_S * 2.0**attempt, LONGEST_DELAY_S)
+    return delay * (1 - 0.25 * chance)
+
+
+def _is_retryable(error: APIError) -> bool:
+    if error.should_retry is not None:
+        return error.should_retry
+    if error.status is None:
+        return isinstance(error, APIConnectionError)
+    return error.status in RETRIED_STATUSES or error.status >= 500
+
+
+_TIMEOUTS: Final = {
+    "ConnectTimeout": "No connection to {url} within the connect timeout.",
+    "PoolTimeout": "Every connection of the HTTP client is in use; none was free for {url} in time.",
+    "TimeoutException": "No answer from {url} in time.",
+}
+_FAULTS: Final = {
+    "ConnectError": "Cannot connect to {url}: {reason}.",
+    "ProxyError": "The proxy between here and {url} failed: {reason}.",
+    "UnsupportedProtocol": "Cannot send to {url}: {reason}.",
+    "TransportError": "The connection to {url} broke: {reason}.",
+    "DecodingError": "The answer of {url} has a broken content encoding: {reason}.",
+}
+
+
+def connection_error(error: Exception, url: str) -> APIConnectionError | None:
+    """Our error for one of the transport's, found by the names of its classes; None if it is not the transport's.
+
+    By name, so that httpx, httpx2 and whatever has the same classes need not be imported here.
+    """
+    names = [cls.__name__ for cls in type(error).__mro__]
+    reason = (str(error) or type(error).__name__).rstrip(".")
+    for table, kind in ((_TIMEOUTS, APITimeoutError), (_FAULTS, APIConnectionError)):
+        text = next((table[name] for name in names if name in table), None)
+        if text is not None:
+            return kind(text.format(url=url, reason=reason))
+    return None
+
+
+def too_late(url: str) -> APITimeoutError:
+    """The error of a call whose deadline passed while its answer was still coming."""
+    return APITimeoutError(f"The answer of {url} was not complete in time.")

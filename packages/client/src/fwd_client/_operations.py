@@ -1,0 +1,153 @@
+"""One pure function an endpoint: what to send, and how to read the answer."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+from attrs import evolve, field, frozen
+
+from fwd_client import _decode
+from fwd_client._params import ChatParams
+from fwd_client._values import Answer, Chat, Health, Model, Models, Value
+
+T = TypeVar("T")
+A = TypeVar("A", bound=Answer)
+
+
+@frozen
+class Reply:
+    """The head of an answer with lower-case header names, and its body: bytes, or for a stream where it flows from."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    source: Any = None
+    retries: int = 0
+
+
+@frozen
+class Operation(Generic[T]):
+    """A call, ready to be sent: `read` makes its result from the reply."""
+
+    method: str
+    path: str
+    read: Callable[[Reply], T]
+    body: bytes | None = None
+    headers: Mapping[str, str] = field(factory=dict)
+    stream: bool = False
+    needs_key: bool = True
+    is_answer: Callable[[int], bool] = lambda status: 200 <= status < 300
+
+
+def chat(
+    messages: str | Iterable[Any],
+    params: ChatParams,
+    *,
+    strict: bool = False,
+    fallback: bool = True,
+) -> Operation[Chat]:
+    """POST /v1/chat/completions, answered as one JSON object."""
+    return Operation(
+        method="POST",
+        path="/v1/chat/completions",
+        read=partial(_read_answer, Chat),
+        body=encode(chat_body(messages, params)),
+        headers=_chat_headers(strict, fallback),
+    )
+
+
+def chat_stream(
+    messages: str | Iterable[Any],
+    params: ChatParams,
+    *,
+    strict: bool = False,
+    fallback: bool = True,
+) -> Operation[Reply]:
+    """POST /v1/chat/completions, answered as a stream: the reply's source gives its bytes."""
+    return Operation(
+        method="POST",
+        path="/v1/chat/completions",
+        read=read_stream_head,
+        body=encode({**chat_body(messages, params), "stream": True}),
+        headers={**_chat_headers(strict, fallback), "accept-encoding": "identity"},
+        stream=True,
+    )
+
+
+def models() -> Operation[Models]:
+    """GET /v1/models."""
+    return Operation(method="GET", path="/v1/models", read=partial(_read_answer, Models))
+
+
+def model(model_id: str) -> Operation[Model]:
+    """GET /v1/models/{id}; ids may hold slashes and colons."""
+    path = f"/v1/models/{quote(model_id, safe='/:')}"
+    return Operation(method="GET", path=path, read=partial(_read_answer, Model))
+
+
+def health() -> Operation[Health]:
+    """GET /health: the process lives. It needs no key."""
+    return Operation(method="GET", path="/health", read=partial(_read_answer, Health), needs_key=False)
+
+
+def ready() -> Operation[Health]:
+    """GET /ready: it can serve. A 503 is an answer too; it needs no key, but says more with one."""
+    return Operation(
+        method="GET",
+        path="/ready",
+        read=partial(_read_answer, Health),
+        needs_key=False,
+        is_answer=lambda status: status in {200, 503},
+    )
+
+
+def chat_body(messages: str | Iterable[Any], params: ChatParams) -> dict[str, Any]:
+    """The request as a plain object: None counts as not given, a text is one user message."""
+    unknown = params.keys() - ChatParams.__annotations__.keys()
+    if unknown:
+        raise TypeError(_unknown_argument(min(unknown)))
+    listed = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
+    given = {name: value for name, value in params.items() if value is not None}
+    return {"messages": listed, **given}
+
+
+def _unknown_argument(name: str) -> str:
+    near = difflib.get_close_matches(name, ChatParams.__annotations__, n=1)
+    advice = f" Did you mean {near[0]!r}?" if near else " Provider fields of your own go into extra_body={...}."
+    return f"got an unexpected keyword argument {name!r}.{advice}"
+
+
+def _chat_headers(strict: bool, fallback: bool) -> dict[str, str]:
+    headers = {"x-fwd-strict": "true"} if strict else {}
+    return headers if fallback else {**headers, "x-fwd-fallback": "none"}
+
+
+def encode(body: Any) -> bytes:
+    """Compact JSON; values of this package may stand anywhere in it, as in a list of messages."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_wire_form)
+    return text.encode()
+
+
+def _wire_form(value: Any) -> Any:
+    if isinstance(value, Value):
+        return value.to_dict()
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} has no place in a request: {value!r}")
+
+
+def _read_answer(cls: type[A], reply: Reply) -> A:
+    known = _decode.receipt(reply.status, reply.headers, reply.retries)
+    answer = _decode.read(cls, _decode.parse_json(reply.body), receipt=known)
+    usage = getattr(answer, "usage", None)
+    return evolve(answer, receipt=evolve(known, usage=usage)) if usage else answer
+
+
+def read_stream_head(reply: Reply) -> Reply:
+    """A stream is read by whoever iterates; here only its head is looked at."""
+    return reply

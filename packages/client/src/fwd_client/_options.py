@@ -1,0 +1,159 @@
+"""Where the address, the key and the limits of a client come from."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from attrs import Factory, evolve, field, frozen
+
+from fwd_client._errors import ConfigurationError
+
+DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@frozen(repr=False)
+class Secret:
+    """A key that never shows itself: its text is `***` and the last four characters of a long one."""
+
+    _value: str
+
+    def reveal(self) -> str:
+        """The key itself, for the one header that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"***{self._value[-4:]}" if len(self._value) >= 24 else "***"
+
+    __str__ = __repr__
+
+
+KeySource = Callable[[], "str | Awaitable[str]"]
+
+
+@frozen
+class Timeout:
+    """Limits of one call, in seconds.
+
+    `total` bounds the whole call with its retries, and is told to the gateway; `connect` one connection;
+    `idle` the time a stream may be silent (the gateway sends a comment every 15 s). None: no limit.
+    """
+
+    total: float | None = 600.0
+    connect: float | None = 5.0
+    idle: float | None = 60.0
+
+
+@frozen
+class Options:
+    """What one client knows: `sources` says for each value whether it was an argument, a variable or the default."""
+
+    base_url: str
+    key: Secret | KeySource | None
+    timeout: Timeout = Timeout()
+    max_retries: int = 2
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+    sources: Mapping[str, str] = Factory(dict)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the gateway is on this machine, where no proxy should stand between."""
+        return urlsplit(self.base_url).hostname in _LOOPBACK
+
+
+def resolve(
+    env: Mapping[str, str],
+    *,
+    base_url: str | None = None,
+    api_key: str | KeySource | None = None,
+    timeout: float | Timeout | None = None,
+    max_retries: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Options:
+    """Options from arguments, then FORWARDER_URL and FORWARDER_KEY, then defaults.
+
+    Raises `ConfigurationError` naming the value and where it came from.
+    """
+    url, url_source = _first(("base_url=", base_url), ("FORWARDER_URL", env.get("FORWARDER_URL")))
+    key, key_source = _first(("api_key=", api_key), ("FORWARDER_KEY", env.get("FORWARDER_KEY")))
+    options = Options(
+        base_url=read_url(url or DEFAULT_URL, url_source),
+        key=read_key(key, key_source),
+        headers=dict(headers or {}),
+        sources={"base_url": url_source, "api_key": key_source},
+    )
+    return override(options, timeout=timeout, max_retries=max_retries)
+
+
+def _first(*candidates: tuple[str, Any]) -> tuple[Any, str]:
+    for source, value in candidates:
+        if value:
+            return value, source
+    return None, "default"
+
+
+def override(
+    options: Options,
+    *,
+    timeout: float | Timeout | None = None,
+    max_retries: int | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Options:
+    """The options of one call, or of `with_options()`; None leaves a value as it is."""
+    if timeout is not None:
+        options = evolve(options, timeout=read_timeout(timeout, options.timeout))
+    if max_retries is not None:
+        options = evolve(options, max_retries=read_retries(max_retries))
+    if headers:
+        options = evolve(options, headers={**options.headers, **headers})
+    return options
+
+
+def read_url(text: str, source: str) -> str:
+    """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` if it is none."""
+    parts = urlsplit(text.strip())
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ConfigurationError(f"{source} may not hold a user, a password, ? or #.", hint=_URL_HINT)
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+_URL_HINT = f"Give the gateway's address, such as {DEFAULT_URL}; /v1 may be left out."
+
+
+def read_key(key: str | KeySource | None, source: str) -> Secret | KeySource | None:
+    """The key as a secret; a callable stays one and is asked before every request."""
+    if key is None or callable(key):
+        return key
+    key = key.strip()
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ConfigurationError(f"{source} holds a character that no key has (it is not shown here).")
+    return Secret(key)
+
+
+def read_timeout(timeout: float | Timeout, base: Timeout) -> Timeout:
+    """A number is the total; a `Timeout` replaces all three."""
+    if isinstance(timeout, Timeout):
+        return timeout
+    if not timeout > 0:
+        raise ConfigurationError(f"timeout is {timeout!r}; it must be more than 0 seconds.")
+    return evolve(base, total=float(timeout))
+
+
+def read_retries(count: int) -> int:
+    """A count of retries, 0 or more."""
+    if count < 0:
+        raise ConfigurationError(f"max_retries is {count}; it must be 0 or more.")
+    return count
+
+
+def missing_key() -> ConfigurationError:
+    """The error of a call that needs a key and has none."""
+    return ConfigurationError(
+        "There is no key for the gateway.",
+        hint="Set FORWARDER_KEY or pass api_key=. `fwd generate-key` on the gateway's machine makes one.",
+    )

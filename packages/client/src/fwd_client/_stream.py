@@ -1,0 +1,248 @@
+"""Bytes of a stream to chunks, and chunks to a whole answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from attrs import define, evolve, field
+
+from fwd_client import _decode
+from fwd_client._errors import (
+    APIConnectionError,
+    APIError,
+    APIResponseError,
+    APITimeoutError,
+    StreamInterruptedError,
+)
+from fwd_client._events import StreamEvent, changes
+from fwd_client._operations import Reply
+from fwd_client._sse import Comment, Decoder
+from fwd_client._values import (
+    Chat,
+    Choice,
+    Chunk,
+    ChunkChoice,
+    FunctionCall,
+    FunctionDelta,
+    Message,
+    Receipt,
+    Receipted,
+    ToolCall,
+    ToolCallDelta,
+    Usage,
+    clip,
+)
+
+E = TypeVar("E", bound=APIError)
+_DONE: Final = b"[DONE]"
+
+
+@define
+class Reader:
+    """Feed it the bytes of a stream: it gives chunks, knows whether the stream is done, and keeps its receipt."""
+
+    receipt: Receipt
+    done: bool = False
+    _decoder: Decoder = field(factory=Decoder, init=False)
+
+    @classmethod
+    def of(cls, reply: Reply) -> Reader:
+        """A reader that begins with what the head of the answer says."""
+        return cls(_decode.receipt(reply.status, reply.headers, reply.retries))
+
+    def feed(self, data: bytes) -> Iterator[Chunk]:
+        """The chunks these bytes complete, one by one: those before an error are given before it is raised."""
+        for item in self._decoder.feed(data):
+            if self.done:
+                return
+            if isinstance(item, Comment):
+                self.receipt = _decode.amend(self.receipt, item.text)
+            elif item.data == _DONE:
+                self.done = True
+            else:
+                yield self._chunk(item.data)
+
+    def close(self, cause: APIConnectionError | None = None) -> None:
+        """To be called where the bytes end, with what ended them: an error unless `[DONE]` was seen before."""
+        if self.done:
+            return
+        error: APIConnectionError
+        if isinstance(cause, APITimeoutError):
+            error = APITimeoutError(f"{cause.message} The stream had begun.", code="stream_timeout")
+        else:
+            reason = f": {cause.message}" if cause else "."
+            error = StreamInterruptedError(f"The stream ended without [DONE]{reason}", code="stream_interrupted")
+        raise self._named(error) from cause
+
+    def _chunk(self, text: bytes) -> Chunk:
+        try:
+            chunk = self._read(_decode.parse_json(text))
+        except APIResponseError as error:
+            self._named(error)
+            raise
+        if chunk.usage is not None:
+            self.receipt = evolve(self.receipt, usage=chunk.usage)
+        return chunk
+
+    def _read(self, data: Any) -> Chunk:
+        if isinstance(data, dict) and data.get("error"):
+            raise _decode.error_of(data, self.receipt)
+        return _decode.read(Chunk, data)
+
+    def _named(self, error: E) -> E:
+        error.request_id = self.receipt.request_id
+        error.provider = self.receipt.provider
+        error.attempts = self.receipt.attempts
+        return error
+
+
+@define
+class _CallDraft:
+    """A tool call while it grows."""
+
+    id: str = ""
+    type: str = "function"
+    name: list[str] = field(factory=list)
+    arguments: list[str] = field(factory=list)
+    extra: dict[str, Any] = field(factory=dict)
+
+    def add(self, delta: ToolCallDelta) -> None:
+        function = delta.function or FunctionDelta()
+        self.id = delta.id or self.id
+        self.type = delta.type or self.type
+        self.name.append(function.name or "")
+        self.arguments.append(function.arguments or "")
+        self.extra |= delta.extra
+
+    def value(self) -> ToolCall:
+        function = FunctionCall("".join(self.name), "".join(self.arguments))
+        return ToolCall(self.id, self.type, function, extra=dict(self.extra))
+
+
+@define
+class _ChoiceDraft:
+    """A choice while it grows: pieces are kept apart and joined once."""
+
+    index: int
+    role: str = "assistant"
+    content: list[str] | None = None
+    refusal: list[str] | None = None
+    reasoning: list[str] | None = None
+    calls: dict[int, _CallDraft] = field(factory=dict)
+    logprobs: Any = None
+    finish_reason: str | None = None
+    extra: dict[str, Any] = field(factory=dict)
+
+    def add(self, choice: ChunkChoice) -> None:
+        delta = choice.delta
+        self.role = delta.role or self.role
+        self.content = _more(self.content, delta.content)
+        self.refusal = _more(self.refusal, delta.refusal)
+        self.reasoning = _more(self.reasoning, delta.reasoning_content)
+        self.finish_reason = choice.finish_reason or self.finish_reason
+        self.logprobs = merge(self.logprobs, choice.logprobs)
+        self.extra = merge(self.extra, dict(delta.extra))
+        for call in delta.tool_calls or ():
+            self.calls.setdefault(call.index, _CallDraft()).add(call)
+
+    def value(self) -> Choice:
+        message = Message(
+            role=self.role,
+            content=_joined(self.content),
+            refusal=_joined(self.refusal),
+            reasoning_content=_joined(self.reasoning),
+            tool_calls=tuple(self.calls[index].value() for index in sorted(self.calls)) or None,
+            extra=dict(self.extra),
+        )
+        return Choice(self.index, message, self.finish_reason, self.logprobs)
+
+
+@define
+class Folder:
+    """Adds chunks up; `chat()` is the answer as far as it has come."""
+
+    _first: Chunk | None = field(default=None, init=False)
+    _choices: dict[int, _ChoiceDraft] = field(factory=dict, init=False)
+    _usage: Usage | None = field(default=None, init=False)
+
+    def add(self, chunk: Chunk) -> list[StreamEvent]:
+        """Take one chunk in; the events are what it changed."""
+        self._first = self._first or chunk
+        self._usage = chunk.usage or self._usage
+        return [event for choice in chunk.choices for event in self._add_choice(choice)]
+
+    def _add_choice(self, choice: ChunkChoice) -> list[StreamEvent]:
+        draft = self._choices.setdefault(choice.index, _ChoiceDraft(choice.index))
+        draft.add(choice)
+        return changes(choice, draft.value) if choice.finish_reason else changes(choice)
+
+    def chat(self, receipt: Receipt) -> Chat:
+        """The answer so far, with a receipt."""
+        first = self._first or Chunk()
+        return Chat(
+            id=first.id,
+            created=first.created,
+            model=first.model,
+            choices=tuple(self._choices[index].value() for index in sorted(self._choices)),
+            usage=self._usage or receipt.usage,
+            service_tier=first.service_tier,
+            system_fingerprint=first.system_fingerprint,
+            receipt=receipt,
+            extra=first.extra,
+        )
+
+
+class StreamFacts(Receipted):
+    """What both kinds of stream know besides their chunks; it grows while they are read."""
+
+    def __init__(self, reply: Reply) -> None:
+        self._reader = Reader.of(reply)
+        self._folder = Folder()
+
+    @property
+    def receipt(self) -> Receipt:
+        """Who serves the stream; complete when the stream is."""
+        return self._reader.receipt
+
+    @property
+    def snapshot(self) -> Chat:
+        """The answer as far as it has come."""
+        return self._folder.chat(self.receipt)
+
+    @property
+    def usage(self) -> Usage | None:
+        """The tokens, known at the end."""
+        return self.snapshot.usage
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the gateway said that the answer is complete."""
+        return self._reader.done
+
+    def __repr__(self) -> str:
+        state = "done" if self.is_done else "open"
+        return f"{type(self).__name__}({state}, text={clip(self.snapshot.text)!r}, request_id={self.request_id!r})"
+
+
+def _more(pieces: list[str] | None, piece: str | None) -> list[str] | None:
+    if piece is None:
+        return pieces
+    pieces = [] if pieces is None else pieces
+    pieces.append(piece)
+    return pieces
+
+
+def _joined(pieces: list[str] | None) -> str | None:
+    return None if pieces is None else "".join(pieces)
+
+
+def merge(known: Any, new: Any) -> Any:
+    """Unknown fields of many deltas as one: lists and texts grow, objects merge, the rest is replaced."""
+    if new is None or known is None:
+        return new if known is None else known
+    if isinstance(known, dict) and isinstance(new, dict):
+        return {**known, **{name: merge(known.get(name), value) for name, value in new.items()}}
+    if isinstance(known, list) and isinstance(new, list):
+        return known + new
+    return new

@@ -1,0 +1,377 @@
+"""The client that blocks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+import httpx
+
+from fwd_client import _operations, logging
+from fwd_client._client import ClientBase, HttpClient, headers_of, request_of
+from fwd_client._errors import APIConnectionError
+from fwd_client._events import StreamEvent
+from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
+from fwd_client._operations import Operation, Reply
+from fwd_client._options import KeySource, Options, Secret, Timeout, override
+from fwd_client._params import ChatParams
+from fwd_client._stream import Reader, StreamFacts
+from fwd_client._values import Chat, Chunk, Health, Model, Models
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+T = TypeVar("T")
+
+
+class Transport:
+    """The HTTP client behind a `Client`, made when it is first needed."""
+
+    def __init__(self, http: HttpClient | None, options: Options) -> None:
+        self._http = http
+        self._is_ours = http is None
+        self._options = options
+        self._lock = threading.Lock()
+
+    def http(self) -> HttpClient:
+        """The HTTP client; on this machine without the environment's proxies."""
+        with self._lock:
+            if self._http is None:
+                self._http = httpx.Client(trust_env=not self._options.is_loopback)
+            return self._http
+
+    def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
+        """Send a request; a broken connection is a value, too."""
+        http = self.http()
+        try:
+            response = http.send(request_of(http, send, key), stream=True)
+            body = _body(response, send)
+            next(body)
+            if send.stream and response.status_code == 200:
+                return Reply(response.status_code, headers_of(response), source=body)
+            return Reply(response.status_code, headers_of(response), b"".join(body))
+        except APIConnectionError as error:
+            return error
+        except Exception as error:
+            ours = connection_error(error, send.url)
+            if ours is None:
+                raise
+            ours.__cause__ = error
+            return ours
+
+    def close(self) -> None:
+        """Close the HTTP client if it was made here."""
+        with self._lock:
+            http, self._http = self._http, None
+        if self._is_ours and http is not None:
+            http.close()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _body(response: Any, send: Send) -> Generator[bytes, None, None]:
+    """The bytes of a response, which is closed however this ends.
+
+    The first item is empty: a generator that has begun runs its `finally` when it is dropped, one that has not
+    does nothing.
+    """
+    try:
+        yield b""
+        for data in response.iter_bytes():
+            if send.deadline is not None and time.monotonic() > send.deadline:
+                raise too_late(send.url)
+            yield data
+    except APIConnectionError:
+        raise
+    except Exception as error:
+        ours = connection_error(error, send.url)
+        if ours is None:
+            raise
+        raise ours from error
+    finally:
+        response.close()
+
+
+def _chunks(source: Generator[bytes, None, None], reader: Reader) -> Generator[Chunk, None, None]:
+    """The chunks of a stream; read to the end of the body, so that the connection can serve again."""
+    cause: APIConnectionError | None = None
+    try:
+        for data in source:
+            yield from reader.feed(data)
+    except APIConnectionError as error:
+        cause = error
+    finally:
+        source.close()
+    reader.close(cause)
+
+
+class Stream(StreamFacts):
+    """A streamed answer: iterate over its chunks, its `text` or its `events`; leave it, and it is closed."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply)
+        self._source: Generator[bytes, None, None] = reply.source
+        self._chunks = _chunks(self._source, self._reader)
+        self._happened: list[StreamEvent] = []
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self
+
+    def __next__(self) -> Chunk:
+        chunk = next(self._chunks)
+        self._happened = self._folder.add(chunk)
+        return chunk
+
+    @property
+    def text(self) -> Iterator[str]:
+        """The text of the first choice as it comes."""
+        return (chunk.text for chunk in self if chunk.text)
+
+    @property
+    def events(self) -> Iterator[StreamEvent]:
+        """What happens, one event after the other."""
+        return (event for _ in self for event in self._happened)
+
+    def final(self) -> Chat:
+        """Read to the end and give the whole answer."""
+        for _ in self:
+            pass
+        return self.snapshot
+
+    def close(self) -> None:
+        """End the call; the gateway ends the provider's."""
+        self._chunks.close()
+        self._source.close()
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class StreamManager:
+    """`with client.chat.completions.stream(...) as stream`: asks on entering, closes on leaving."""
+
+    def __init__(self, client: Client, operation: Operation[Reply], options: Options) -> None:
+        self._client = client
+        self._operation = operation
+        self._options = options
+        self._stream: Stream | None = None
+
+    def __enter__(self) -> Stream:
+        self._stream = Stream(self._client._run(self._operation, self._options))
+        return self._stream
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._stream is not None:
+            self._stream.close()
+
+
+class Client(ClientBase):
+    """Talks to the gateway and waits for it.
+
+    `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
+    http://127.0.0.1:8000. `api_key` may be a callable, asked before every request. `timeout` is a number of seconds
+    for a whole call or a `Timeout`; `max_retries` how often a failed call is repeated. `http_client` is an
+    `httpx.Client` or anything with its methods; it stays yours to close.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None = None,
+        api_key: str | KeySource | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: HttpClient | None = None,
+    ) -> None:
+        super().__init__(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, headers=headers)
+        self._transport = Transport(http_client, self._options)
+
+    @property
+    def chat(self) -> ChatCalls:
+        """Calls under `/v1/chat`."""
+        return ChatCalls(self)
+
+    @property
+    def models(self) -> ModelCalls:
+        """Calls under `/v1/models`."""
+        return ModelCalls(self)
+
+    def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
+        """One question, its answer as text."""
+        return self.chat.completions.create(messages=prompt, **params).text
+
+    def health(self) -> Health:
+        """Whether the gateway lives; needs no key."""
+        return self._run(_operations.health())
+
+    def ready(self) -> Health:
+        """Whether the gateway can serve, and what is degraded."""
+        return self._run(_operations.ready())
+
+    def close(self) -> None:
+        """Close the connections, unless this client came from `with_options()`."""
+        if self._owns_transport:
+            self._transport.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, operation: Operation[T], options: Options | None = None) -> T:
+        steps = exchange(operation, options or self._options, self._world)
+        outcome: Outcome = None
+        while True:
+            try:
+                step = steps.send(outcome)
+            except StopIteration as done:
+                result: T = done.value
+                return result
+            outcome = self._perform(step)
+
+    def _perform(self, step: Step) -> Outcome:
+        if not isinstance(step, Send):
+            logging.waiting(step)
+            time.sleep(step.seconds)
+            return None
+        logging.sending(step)
+        outcome = self._transport.send(step, self._key())
+        logging.received(step, outcome)
+        return outcome
+
+    def _key(self) -> str | None:
+        key = self._options.key
+        if key is None:
+            return None
+        if isinstance(key, Secret):
+            return key.reveal()
+        found = key()
+        if not isinstance(found, str):
+            raise TypeError("api_key must give a str here; an async one works with AsyncClient")
+        return found
+
+
+class ChatCalls:
+    """Calls under `/v1/chat`."""
+
+    def __init__(self, client: Client) -> None:
+        self.completions = Completions(client)
+
+
+class ModelCalls:
+    """Calls under `/v1/models`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def list(self) -> Models:
+        """Every model this key can reach."""
+        return self._client._run(_operations.models())
+
+    def retrieve(self, model: str) -> Model:
+        """One model; `ModelNotFoundError` if there is none of this name."""
+        return self._client._run(_operations.model(model))
+
+
+class Completions:
+    """Calls of `/v1/chat/completions`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: Literal[False] = False,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat: ...
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: Literal[True],
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Stream: ...
+
+    @overload
+    def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: bool,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat | Stream: ...
+
+    def create(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        stream: bool = False,
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> Chat | Stream:
+        """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
+
+        Other arguments: `ChatParams`. `strict=True` refuses what the provider cannot take instead of dropping it,
+        `fallback=False` keeps to the given model. Raises `APIError` and the classes below it.
+        """
+        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
+        if stream:
+            operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
+            return Stream(self._client._run(operation, options))
+        return self._client._run(_operations.chat(messages, params, strict=strict, fallback=fallback), options)
+
+    def stream(
+        self,
+        *,
+        messages: str | Iterable[Any],
+        strict: bool = False,
+        fallback: bool = True,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        extra_headers: Mapping[str, str] | None = None,
+        **params: Unpack[ChatParams],
+    ) -> StreamManager:
+        """A stream as a context manager, with its usage: `with ...stream(messages="hi") as stream: ...`."""
+        params.setdefault("stream_options", {"include_usage": True})
+        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
+        operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
+        return StreamManager(self._client, operation, options)

@@ -1,0 +1,333 @@
+"""What comes back: frozen classes that keep what they do not know in `extra`.
+
+Null and absent mean the same here: both are None, and `to_dict()` leaves them out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, fields, frozen
+
+
+@frozen
+class Value:
+    """An object of the wire: its known fields, and in `extra` all the others."""
+
+    extra: Mapping[str, Any] = field(factory=dict, repr=False, kw_only=True)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON object again, unknown fields included, without those that are None."""
+        known = {a.name: _plain(getattr(self, a.name)) for a in fields(type(self)) if a.name not in _OURS}
+        return {name: value for name, value in known.items() if value is not None} | dict(self.extra)
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """`to_dict()` as JSON text."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
+
+
+_OURS = frozenset({"extra", "receipt"})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Value):
+        return value.to_dict()
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+@frozen(kw_only=True)
+class Receipt:
+    """What the gateway says about one call: who served it, how often it tried, how long it took.
+
+    `attempts` counts the provider calls the gateway made; `retries` the calls this client repeated; `dropped` names
+    the request's fields the provider could not take; `timings` are milliseconds by name (queue, attempt, first,
+    total); `model` is the provider's own name for the model. What the gateway did not say is None or empty.
+    """
+
+    status: int = 200
+    request_id: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    attempts: int | None = None
+    retries: int = 0
+    dropped: tuple[str, ...] = ()
+    timings: Mapping[str, float] = field(factory=dict)
+    upstream_request_id: str | None = None
+    usage: Usage | None = None
+    headers: Mapping[str, str] = field(factory=dict, repr=False)
+
+
+class Receipted:
+    """The receipt's facts, one attribute away."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        @property
+        def receipt(self) -> Receipt: ...
+
+    @property
+    def request_id(self) -> str | None:
+        """The gateway's id of this call; its log and its errors carry the same one."""
+        return self.receipt.request_id
+
+    @property
+    def provider(self) -> str | None:
+        """Who answered."""
+        return self.receipt.provider
+
+    @property
+    def attempts(self) -> int | None:
+        """How many provider calls it took."""
+        return self.receipt.attempts
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Fields of the request the provider could not take."""
+        return self.receipt.dropped
+
+    @property
+    def timings(self) -> Mapping[str, float]:
+        """Milliseconds by name: queue, attempt, first, total."""
+        return self.receipt.timings
+
+
+@frozen
+class Answer(Value, Receipted):
+    """A whole answer of the gateway, with its receipt."""
+
+    receipt: Receipt = field(factory=Receipt, repr=False, eq=False, kw_only=True)
+
+
+@frozen
+class PromptDetails(Value):
+    """Parts of the prompt's tokens; each is contained in `Usage.prompt_tokens`."""
+
+    cached_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    audio_tokens: int | None = None
+
+
+@frozen
+class CompletionDetails(Value):
+    """Parts of the answer's tokens; each is contained in `Usage.completion_tokens`."""
+
+    reasoning_tokens: int | None = None
+    audio_tokens: int | None = None
+    accepted_prediction_tokens: int | None = None
+    rejected_prediction_tokens: int | None = None
+
+
+@frozen
+class Usage(Value):
+    """Tokens of one call; `cost` in US dollars, only where the provider states it."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    prompt_tokens_details: PromptDetails | None = field(default=None, repr=False)
+    completion_tokens_details: CompletionDetails | None = field(default=None, repr=False)
+    cost: float | None = None
+
+
+@frozen
+class FunctionCall(Value):
+    """A function the model wants called; `arguments` is JSON text as the model wrote it."""
+
+    name: str = ""
+    arguments: str = ""
+
+    def parsed(self) -> Any:
+        """The arguments as Python values; `ValueError` when the model wrote broken JSON."""
+        return json.loads(self.arguments or "{}")
+
+
+@frozen
+class ToolCall(Value):
+    """One call of a tool; answer it with a message of role `tool` that carries the same id."""
+
+    id: str = ""
+    type: str = "function"
+    function: FunctionCall = field(factory=FunctionCall)
+
+
+@frozen
+class Message(Value):
+    """What the model said; it can be put into `messages` again as it is."""
+
+    role: str = "assistant"
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCall, ...] | None = None
+
+
+@frozen
+class Choice(Value):
+    """One answer of possibly several (`n=`)."""
+
+    index: int = 0
+    message: Message = field(factory=Message)
+    finish_reason: str | None = None
+    logprobs: Any = field(default=None, repr=False)
+
+
+@frozen(repr=False)
+class Chat(Answer):
+    """A whole answer. `text`, `message`, `tool_calls` and `finish_reason` are those of the first choice."""
+
+    id: str = ""
+    object: str = "chat.completion"
+    created: int = 0
+    model: str = ""
+    choices: tuple[Choice, ...] = ()
+    usage: Usage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+    @property
+    def message(self) -> Message:
+        """The first choice's message, an empty one if there is none."""
+        return self.choices[0].message if self.choices else Message()
+
+    @property
+    def text(self) -> str:
+        """The first choice's text, empty if the model only called tools."""
+        return self.message.content or ""
+
+    @property
+    def tool_calls(self) -> tuple[ToolCall, ...]:
+        """The first choice's tool calls."""
+        return self.message.tool_calls or ()
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why the first choice ended: stop, length, tool_calls, content_filter."""
+        return self.choices[0].finish_reason if self.choices else None
+
+    def __repr__(self) -> str:
+        return _short(
+            self, text=clip(self.text), model=self.model, finish=self.finish_reason, request_id=self.request_id
+        )
+
+
+@frozen
+class FunctionDelta(Value):
+    """A piece of a function call."""
+
+    name: str | None = None
+    arguments: str | None = None
+
+
+@frozen
+class ToolCallDelta(Value):
+    """A piece of the tool call number `index`."""
+
+    index: int = 0
+    id: str | None = None
+    type: str | None = None
+    function: FunctionDelta | None = None
+
+
+@frozen
+class Delta(Value):
+    """What one chunk adds to one choice."""
+
+    role: str | None = None
+    content: str | None = None
+    refusal: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: tuple[ToolCallDelta, ...] | None = None
+
+
+@frozen
+class ChunkChoice(Value):
+    """A piece of one choice."""
+
+    index: int = 0
+    delta: Delta = field(factory=Delta)
+    finish_reason: str | None = None
+    logprobs: Any = field(default=None, repr=False)
+
+
+@frozen(repr=False)
+class Chunk(Value):
+    """One event of a stream. The one with the usage has no choices."""
+
+    id: str = ""
+    object: str = "chat.completion.chunk"
+    created: int = 0
+    model: str = ""
+    choices: tuple[ChunkChoice, ...] = ()
+    usage: Usage | None = None
+    service_tier: str | None = None
+    system_fingerprint: str | None = None
+
+    @property
+    def text(self) -> str:
+        """The text this chunk adds to the first choice."""
+        return "".join(choice.delta.content or "" for choice in self.choices if choice.index == 0)
+
+    def __repr__(self) -> str:
+        return _short(self, text=clip(self.text), choices=len(self.choices), usage=self.usage)
+
+
+@frozen(repr=False)
+class Model(Answer):
+    """A model this key can reach; `fwd` says what the gateway knows of it (provider, context, prices ...)."""
+
+    id: str = ""
+    object: str = "model"
+    created: int = 0
+    owned_by: str = ""
+    fwd: Mapping[str, Any] = field(factory=dict)
+
+    def __repr__(self) -> str:
+        return _short(self, id=self.id, owned_by=self.owned_by)
+
+
+@frozen(repr=False)
+class Models(Answer):
+    """All models this key can reach; iterate over it."""
+
+    object: str = "list"
+    data: tuple[Model, ...] = ()
+
+    def __iter__(self) -> Iterator[Model]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        return _short(self, count=len(self.data), first=[model.id for model in self.data[:3]])
+
+
+@frozen(repr=False)
+class Health(Answer):
+    """What `/health` or `/ready` says; `ok` is whether its status was 200."""
+
+    status: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the gateway lives, or with `ready()` whether it can serve."""
+        return self.receipt.status == 200
+
+    def __repr__(self) -> str:
+        return _short(self, status=self.status, ok=self.ok)
+
+
+def clip(text: str, limit: int = 40) -> str:
+    """The start of a text, for a repr."""
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _short(value: object, **facts: Any) -> str:
+    shown = ", ".join(f"{name}={fact!r}" for name, fact in facts.items() if fact is not None)
+    return f"{type(value).__name__}({shown})"
