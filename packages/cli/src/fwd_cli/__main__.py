@@ -1,0 +1,110 @@
+"""The entry point of ``fwd``: run one command line, show what went wrong, give the exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from types import TracebackType
+
+import click
+from click.exceptions import Exit
+
+from fwd_cli import colour
+from fwd_cli.app import fwd
+from fwd_cli.errors import ExitCode, Failure
+from fwd_cli.terminal import clean_line
+
+COMPLETION_VARIABLE = "_FWD_COMPLETE"
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command line (``sys.argv`` by default) and return the exit code."""
+    _never_fail_on_a_character()
+    sys.excepthook = _show_bug
+    try:
+        code = _run(sys.argv[1:] if args is None else list(args))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _leave_closed_pipe()
+    except KeyboardInterrupt:
+        return _interrupted()
+    return code
+
+
+def _run(args: list[str]) -> int:
+    if instruction := os.environ.get(COMPLETION_VARIABLE):
+        from click.shell_completion import shell_complete
+
+        return shell_complete(fwd, {}, "fwd", COMPLETION_VARIABLE, instruction)
+    try:
+        with fwd.make_context("fwd", args) as context:
+            return fwd.invoke(context) or ExitCode.OK
+    except Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as help_:
+        help_.show()
+        return ExitCode.USAGE
+    except click.ClickException as error:
+        return _show(_usage_failure(error), error)
+    except Failure as failure:
+        return _show(failure, failure)
+
+
+def _usage_failure(error: click.ClickException) -> Failure:
+    """A mistake on the command line, in the same three lines as everything else."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    path = context.command_path if context else "fwd"
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") if context else "fwd COMMAND"
+    code = ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode.ERROR
+    return Failure(error.format_message().rstrip("."), f"it is used as: {usage}", f"{path} --help", code)
+
+
+def _show(failure: Failure, cause: BaseException) -> int:
+    if os.environ.get("FWD_LOG", "").lower() == "debug":
+        traceback.print_exception(cause)
+    _three_lines(failure)
+    return failure.code
+
+
+def _three_lines(failure: Failure) -> None:
+    for label, text, tint in (
+        ("error:", failure.what, "red"),
+        ("  why:", failure.why, "yellow"),
+        ("  try:", failure.try_, "green"),
+    ):
+        click.echo(f"{click.style(label, fg=tint, bold=True)} {clean_line(text)}", err=True, color=colour.wanted())
+
+
+def _show_bug(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """A mistake of ours: three lines too, with the traceback for those who asked for it."""
+    if os.environ.get("FWD_LOG", "").lower() == "debug":
+        traceback.print_exception(kind, error, where)
+    _three_lines(
+        Failure("fwd made a mistake", f"{kind.__name__}: {error}", "the same with FWD_LOG=debug, and report it")
+    )
+
+
+def _never_fail_on_a_character() -> None:
+    """A terminal that cannot show a character shows ``?`` in its place instead of ending the program."""
+    for stream in (sys.stdout, sys.stderr):
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="replace")
+
+
+def _leave_closed_pipe() -> int:
+    """Whoever read our output (``| head -1``) has enough: end quietly, and let the last flush find an open file."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return ExitCode.OK
+
+
+def _interrupted() -> int:
+    """Say nothing, but do not leave the shell's prompt behind the terminal's ``^C``."""
+    if sys.stderr.isatty():
+        click.echo(err=True)
+    return ExitCode.INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

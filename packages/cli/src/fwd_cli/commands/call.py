@@ -1,0 +1,96 @@
+"""``fwd call``: one prompt, one answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from fwd_cli import colour
+from fwd_cli.errors import ExitCode, Failure, sdk_errors_explained
+from fwd_cli.options import examples, json_option, key_option, server_option
+from fwd_cli.prompts import messages_of, read_prompt, usage_error
+
+if TYPE_CHECKING:
+    from fwd_cli.asking import Told
+
+
+@click.command(
+    name="call",
+    epilog=examples(
+        'fwd call "Why is the sky blue?" --model openai:gpt-5-mini',
+        'git diff | fwd call "Write a commit message for this."',
+        'fwd call "Name three rivers." --json | jq -r ".choices[0].message.content"',
+    ),
+)
+@click.argument("prompt", required=False)
+@click.option("--model", "-m", metavar="NAME", help="Model to ask; without it the gateway takes its own list.")
+@key_option
+@server_option
+@click.option("--temp", "-t", type=click.FloatRange(0, 2), metavar="NUMBER", help="Temperature.")
+@click.option("--max-tok", type=click.IntRange(min=1), metavar="NUMBER", help="Most tokens to answer with.")
+@click.option("--system", "-s", metavar="TEXT", help="System message.")
+@click.option(
+    "--stream/--no-stream", default=None, help="Show the answer while it comes: as a rule, but not with --json."
+)
+@json_option
+@click.option("-q", "--quiet", is_flag=True, help="Leave out the line about model, times and tokens.")
+@click.option("--raw", count=True, help="Do not filter control characters; on a terminal it must be given twice.")
+def command(
+    prompt: str | None,
+    model: str | None,
+    key: str | None,
+    server: str,
+    temp: float | None,
+    max_tok: int | None,
+    system: str | None,
+    stream: bool | None,
+    as_json: bool,
+    quiet: bool,
+    raw: int,
+) -> None:
+    """Send a prompt and print the answer.
+
+    The prompt is the argument, or what is piped in, or both: then what is piped in comes first. A - as PROMPT reads
+    standard input alone. On a terminal the answer is shown as Markdown while it comes, into a pipe goes its plain text.
+
+    --json prints the whole answer as one object; with --stream, one object a line. Under "fwd" stands who answered,
+    in how many attempts and how fast.
+    """
+    _check_raw(raw)
+    messages = messages_of(read_prompt(prompt, sys.stdin), system)
+    if not key:
+        raise no_key()
+    with sdk_errors_explained():
+        from fwd_cli.asking import Manner, ask
+        from fwd_client import Client
+
+        params = {"messages": messages, "model": model, "temperature": temp, "max_tokens": max_tok}
+        manner = Manner(stream=not as_json if stream is None else stream, as_json=as_json, raw=raw > 0)
+        with Client(base_url=server, api_key=key) as client:
+            told = ask(client, params, manner)
+    if not (quiet or as_json):
+        _print_receipt(told)
+
+
+def _check_raw(count: int) -> None:
+    if count == 1 and sys.stdout.isatty():
+        raise usage_error("--raw lets the answer control this terminal; if you mean that: --raw --raw")
+
+
+def no_key() -> Failure:
+    """What is said, before anything is sent, to somebody without a key."""
+    return Failure(
+        "there is no key for the gateway",
+        "neither --key nor FORWARDER_KEY is given, and .env has none",
+        "fwd generate-key, then export FORWARDER_KEY=<the key>",
+        ExitCode.AUTH,
+    )
+
+
+def _print_receipt(told: Told) -> None:
+    from fwd_cli.render import receipt_line
+
+    line = receipt_line(told.receipt, told.total_s, told.first_s, told.finish)
+    click.secho(line, dim=True, err=True, color=colour.wanted())

@@ -1,0 +1,28 @@
+"""``fwd completion SHELL``: the script that makes Tab work."""
+
+from __future__ import annotations
+
+import click
+from click.shell_completion import get_completion_class
+
+from fwd_cli.options import examples
+
+SHELLS = ("bash", "zsh", "fish", "powershell")
+
+
+@click.command(
+    name="completion",
+    epilog=examples(
+        'eval "$(fwd completion bash)"                                 # now, in bash',
+        "fwd completion zsh > ~/.zfunc/_fwd                            # for good, in zsh",
+        "fwd completion fish > ~/.config/fish/completions/fwd.fish     # for good, in fish",
+    ),
+)
+@click.argument("shell", type=click.Choice(SHELLS))
+@click.pass_context
+def command(ctx: click.Context, shell: str) -> None:
+    """Print the completion script for a shell."""
+    completion = get_completion_class(shell)
+    if completion is None:
+        raise click.UsageError(f"this version of click has no completion for {shell}", ctx)
+    click.echo(completion(ctx.find_root().command, {}, "fwd", "_FWD_COMPLETE").source())

@@ -1,0 +1,157 @@
+"""``fwd demo``: a gateway, a key and real calls, with nothing set up."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fwd_cli import colour
+from fwd_cli.errors import ExitCode, Failure
+from fwd_cli.options import examples, lookup
+from fwd_cli.terminal import Filter, clean_line
+
+if TYPE_CHECKING:
+    from fwd_cli.child import Gateway
+    from fwd_cli.steps import Step
+
+PROVIDER_KEYS = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GOOGLE_API_KEY",
+    "GROQ_API_KEY",
+    "OPENROUTER_API_KEY",
+    "OLLAMA_API_KEY",
+)
+
+
+@click.command(
+    name="demo",
+    epilog=examples(
+        "fwd demo",
+        "fwd demo --no-stay        # end after the calls, on a terminal too",
+        "OPENAI_API_KEY=sk-... fwd demo",
+    ),
+)
+@click.option("--stay/--no-stay", default=None, help="Keep the gateway up until Ctrl-C: as a rule, on a terminal only.")
+def command(stay: bool | None) -> None:
+    """Start a gateway without any provider key and show real calls.
+
+    Each call is made with the SDK and checked: the exit code is 0 only when every one did what it claims. Providers
+    whose key is set are switched on and named, but never called.
+    """
+    from fwd_cli.child import closed_port, gateway
+
+    keys = provider_keys()
+    with _ending_cleanly(), closed_port() as port, gateway({**keys, **settings(port)}) as running:
+        _introduce(running, keys)
+        _run_all(running)
+        if sys.stdout.isatty() if stay is None else stay:
+            _stay(running)
+
+
+def settings(closed: int) -> dict[str, str]:
+    """Two providers in a row: one at a port that refuses connections, then echo."""
+    return {
+        "FWD_ECHO": "true",
+        "FWD_COMPAT": "closed",
+        "CLOSED_BASE_URL": f"http://127.0.0.1:{closed}/v1",
+        "CLOSED_API_KEY": "not-needed",
+        "CLOSED_MODEL": "nobody-home",
+        "PROVIDERS_PRIORITY": "closed,echo",
+    }
+
+
+def provider_keys() -> dict[str, str]:
+    """The keys of real providers that are set here, by name."""
+    found = {name: lookup(name) for name in PROVIDER_KEYS}
+    return {name: value for name, value in found.items() if value}
+
+
+def _introduce(running: Gateway, keys: dict[str, str]) -> None:
+    _say(f"A gateway is ready at {running.url}, {running.ready_s:.1f} s after its start, with one key.", bold=True)
+    if keys:
+        on = ", ".join(f"{name.removesuffix('_API_KEY').lower()} ({name})" for name in keys)
+        _say(f"On besides echo, and never called here: {on}")
+    else:
+        _say("No provider key is set: echo, which is built in, answers.")
+
+
+def _run_all(running: Gateway) -> None:
+    from fwd_cli.steps import STEPS
+
+    untrue = [step.title for number, step in enumerate(STEPS, 1) if not _run(number, step, running)]
+    if untrue:
+        raise Failure(
+            f"{len(untrue)} of {len(STEPS)} calls did not do what they claim",
+            f"look at: {', '.join(untrue)}",
+            "FWD_LOG=debug fwd demo, and report it",
+        )
+    _say(f"\nAll {len(STEPS)} calls did what they claim.", bold=True)
+
+
+def _run(number: int, step: Step, running: Gateway) -> bool:
+    """Show one call as it happens; whether it did what it claims."""
+    from fwd_cli.steps import Untrue
+    from fwd_client import FwdError
+
+    _say(f"\n{number}. {step.title}", bold=True)
+    _say(f"   {step.request}", dim=True)
+    _say("   ", nl=False)
+    try:
+        step.run(running, _shown())
+    except (FwdError, Untrue) as error:
+        _say(clean_line(f"{error}"))
+        _say(f"   ✗ claimed: {step.proves}", fg="red")
+        return False
+    _say("")
+    _say(f"   ✓ {step.proves}", fg="green")
+    return True
+
+
+def _shown() -> Any:
+    """Shows pieces of an answer where they belong, without what a terminal could act on."""
+    shown = Filter()
+    return lambda text: _say(shown.feed(text), nl=False)
+
+
+def _say(text: str, *, nl: bool = True, **style: Any) -> None:
+    click.secho(text, nl=nl, color=colour.wanted(), **style)
+    sys.stdout.flush()
+
+
+def _stay(running: Gateway) -> None:
+    _say(f"\nIt stays up until Ctrl-C. Its page: {running.url}/   Try:\n")
+    _say(curl_line(running.url, running.key))
+    with suppress(KeyboardInterrupt):
+        running.process.wait()
+        raise Failure("the gateway ended", f"with code {running.process.returncode}", "fwd demo", ExitCode.SERVER)
+    _say("\nStopped.")
+
+
+def curl_line(url: str, key: str) -> str:
+    """The same call as the first one, for a shell."""
+    return (
+        f"curl -s {url}/v1/chat/completions \\\n"
+        f"  -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' \\\n"
+        """  -d '{"model": "echo:", "messages": [{"role": "user", "content": "hello"}]}'"""
+    )
+
+
+@contextmanager
+def _ending_cleanly() -> Iterator[None]:
+    """Inside this block SIGTERM unwinds like any error, so that the child does not outlive us."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

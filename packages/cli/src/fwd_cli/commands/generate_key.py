@@ -1,0 +1,123 @@
+"""``fwd generate-key``: a new key for a caller of the gateway."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import sys
+from datetime import date, datetime, timezone
+from pathlib import Path
+
+import click
+
+from fwd_cli import render
+from fwd_cli.errors import ExitCode, Failure
+from fwd_cli.options import DEFAULT_KEYS_FILE, Documented, examples, from_dotenv, json_option
+
+PREFIX = "fwd_"
+SHORTEST = 16
+_NAME = re.compile("[A-Za-z0-9._-]{1,64}")
+
+
+def check_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """The name, if it can stand on a line of the keys file."""
+    if value is not None and not _NAME.fullmatch(value):
+        raise click.BadParameter(f"{value!r} is not 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'", ctx, param)
+    return value
+
+
+def check_expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    """A date, or an RFC 3339 time, if it is still to come."""
+    try:
+        past = value is not None and _is_past(value)
+    except ValueError:
+        wanted = "a date like 2027-01-31 nor a time like 2027-01-31T12:00:00Z"
+        raise click.BadParameter(f"{value!r} is neither {wanted}", ctx, param) from None
+    if past:
+        raise click.BadParameter(f"{value} is over: the key would never work", ctx, param)
+    return value
+
+
+def _is_past(text: str) -> bool:
+    now = datetime.now(timezone.utc)
+    if len(text) == len("2027-01-31"):
+        return date.fromisoformat(text) < now.date()
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    if moment.tzinfo is None:
+        raise ValueError("a time without its zone")
+    return moment < now
+
+
+@click.command(
+    name="generate-key",
+    epilog=examples(
+        "fwd generate-key",
+        "fwd generate-key --name web --expires 2027-01-31",
+        "export FORWARDER_KEY=$(fwd generate-key)",
+    ),
+)
+@click.option(
+    "--length",
+    type=click.IntRange(min=SHORTEST, max=256),
+    default=32,
+    show_default=True,
+    metavar="BYTES",
+    help="Number of random bytes.",
+)
+@click.option("--name", metavar="NAME", callback=check_name, help="What the log calls the caller.")
+@click.option("--expires", metavar="DATE", callback=check_expiry, help="Last day (UTC) or exact time the key works.")
+@click.option(
+    "--keys-file",
+    cls=Documented,
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="FORWARDER_KEYS_FILE",
+    show_envvar=True,
+    default=from_dotenv("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE),
+    show_default=DEFAULT_KEYS_FILE,
+    help="File the key is added to.",
+)
+@json_option
+def command(length: int, name: str | None, expires: str | None, keys_file: Path, as_json: bool) -> None:
+    """Make a key for a caller of the gateway and store it.
+
+    The key is printed once, alone on standard output. A running gateway knows it within two seconds.
+    """
+    key = PREFIX + secrets.token_urlsafe(length)
+    _store(keys_file, key, name=name or "", expires=expires or "")
+    if as_json:
+        click.echo(_described(key, name, expires, keys_file), nl=False)
+    else:
+        click.echo(key)
+        click.echo(_next_steps(key, keys_file), err=True)
+
+
+def _store(path: Path, key: str, *, name: str, expires: str) -> None:
+    """Add the key to the file; what the system refuses is said in three lines."""
+    from fwd_server.store.files import append_key
+
+    try:
+        append_key(path, key, name=name, expires=expires)
+    except OSError as error:
+        raise Failure(
+            "the key could not be stored, and is not valid",
+            f"{error.strerror or error}: {path}",
+            "fwd generate-key --keys-file PATH, with a file you may write (and no link)",
+            ExitCode.ERROR,
+        ) from error
+
+
+def _described(key: str, name: str | None, expires: str | None, path: Path) -> str:
+    facts = {"key": key, "name": name, "expires": expires, "keys_file": str(path)}
+    return render.as_json({field: value for field, value in facts.items() if value is not None}, indent=2)
+
+
+def _next_steps(key: str, path: Path) -> str:
+    """What to do with the key; it is repeated only to somebody who is looking at it anyway."""
+    shown = key if sys.stdout.isatty() else "<the key>"
+    return f"""
+Added to {path}. It is shown only this once.
+
+Next:
+  fwd run-server
+  export FORWARDER_KEY={shown}
+  fwd call "hello" --model echo:"""

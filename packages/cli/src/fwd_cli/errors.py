@@ -1,0 +1,113 @@
+"""What a person reads when something went wrong: what happened, why, and what to try; and the exit codes.
+
+Everything a command cannot go on from becomes a :class:`Failure`. ``__main__`` shows it and ends with its code.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from fwd_client import FwdError
+
+
+class ExitCode(enum.IntEnum):
+    """How ``fwd`` ends, for scripts; ``fwd help exit-codes`` prints this list."""
+
+    OK = 0
+    ERROR = 1
+    USAGE = 2
+    UNREACHABLE = 3
+    AUTH = 4
+    UPSTREAM = 5
+    LIMIT = 6
+    TIMEOUT = 7
+    SERVER = 70
+    CONFIG = 78
+    INTERRUPTED = 130
+
+
+EXIT_CODES: dict[ExitCode, str] = {
+    ExitCode.OK: "it worked; also a server that was stopped by Ctrl-C, and a reader that closed the pipe",
+    ExitCode.ERROR: "the request was refused, or something else went wrong",
+    ExitCode.USAGE: "the command line could not be understood",
+    ExitCode.UNREACHABLE: "no gateway answers at that address",
+    ExitCode.AUTH: "the key is missing, wrong, expired or not allowed to do this",
+    ExitCode.UPSTREAM: "the gateway answered, but the provider behind it failed",
+    ExitCode.LIMIT: "a rate limit, a quota or a budget is used up",
+    ExitCode.TIMEOUT: "no answer in time",
+    ExitCode.SERVER: "the server gave up",
+    ExitCode.CONFIG: "a setting cannot be used",
+    ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
+}
+
+
+class Failure(Exception):
+    """The end of a command: ``what`` happened, ``why``, and what to ``try_`` next, each one line."""
+
+    def __init__(self, what: str, why: str, try_: str, code: ExitCode = ExitCode.ERROR) -> None:
+        super().__init__(what)
+        self.what = what
+        self.why = why
+        self.try_ = try_
+        self.code = code
+
+
+_ADVICE: dict[ExitCode, tuple[str, str]] = {
+    ExitCode.ERROR: ("the gateway refused the request", "fwd call --help"),
+    ExitCode.USAGE: ("a setting of the call cannot be used", "fwd help env"),
+    ExitCode.UNREACHABLE: ("the gateway cannot be reached", "fwd run-server, or its address with --server URL"),
+    ExitCode.AUTH: ("the gateway refused the key", "fwd generate-key, then export FORWARDER_KEY=<the key>"),
+    ExitCode.UPSTREAM: ("the provider failed", "the same again, or another model with --model"),
+    ExitCode.LIMIT: ("a limit is reached", "wait a moment, or another model with --model"),
+    ExitCode.TIMEOUT: ("no answer in time", "the same again, or another model with --model"),
+}
+"""What the first and the last line say, where the gateway gives no hint of its own."""
+
+
+def exit_code(error: FwdError) -> ExitCode:
+    """The exit code for an error of the SDK: that of the first class in this list it belongs to."""
+    import fwd_client as sdk
+
+    table: tuple[tuple[type[FwdError], ExitCode], ...] = (
+        (sdk.ConfigurationError, ExitCode.USAGE),
+        (sdk.APITimeoutError, ExitCode.TIMEOUT),
+        (sdk.DeadlineError, ExitCode.TIMEOUT),
+        (sdk.StreamInterruptedError, ExitCode.UPSTREAM),
+        (sdk.APIConnectionError, ExitCode.UNREACHABLE),
+        (sdk.APIResponseError, ExitCode.UNREACHABLE),
+        (sdk.AuthenticationError, ExitCode.AUTH),
+        (sdk.PermissionDeniedError, ExitCode.AUTH),
+        (sdk.RateLimitError, ExitCode.LIMIT),
+        (sdk.ServerError, ExitCode.UPSTREAM),
+    )
+    return next((code for kind, code in table if isinstance(error, kind)), ExitCode.ERROR)
+
+
+def failure_of(error: FwdError) -> Failure:
+    """An error of the SDK in three lines; a hint that the gateway sent wins over ours."""
+    code = exit_code(error)
+    what, try_ = _ADVICE[code]
+    sent_hint = error.hint if error.hint != error.default_hint else None
+    return Failure(what, _why(error), sent_hint or try_, code)
+
+
+def _why(error: FwdError) -> str:
+    """The message, then status, code and request id, where there are any."""
+    status, code, request_id = (getattr(error, name, None) for name in ("status", "code", "request_id"))
+    facts = " ".join(str(fact) for fact in (status, code, request_id) if fact)
+    return f"{error.message} ({facts})" if facts else error.message
+
+
+@contextmanager
+def sdk_errors_explained() -> Iterator[None]:
+    """Inside this block an error of the SDK ends the command with its three lines and its exit code."""
+    from fwd_client import FwdError
+
+    try:
+        yield
+    except FwdError as error:
+        raise failure_of(error) from error

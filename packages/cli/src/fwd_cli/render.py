@@ -1,0 +1,98 @@
+"""Values of the SDK as text or Rich renderables; pure, and the only place that decides how a fact is worded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from fwd_cli.terminal import clean_json, clean_line
+
+if TYPE_CHECKING:
+    from fwd_client import Chat, Chunk, Delta, Message, Receipt, ToolCall, Usage
+
+WORD_OF_FINISH = {
+    "length": "cut off: the token limit is reached",
+    "content_filter": "cut off by the provider's content filter",
+    "tool_calls": "the model wants to call a tool: --json shows it",
+}
+
+
+def seconds(value: float) -> str:
+    """A duration for people: 4 ms, 0.31 s, 12.4 s."""
+    if value < 0.1:
+        return f"{value * 1000:.0f} ms"
+    return f"{value:.2f} s" if value < 10 else f"{value:.1f} s"
+
+
+def tokens(usage: Usage | None) -> str:
+    """What went in and what came out."""
+    return f"{usage.prompt_tokens:,}→{usage.completion_tokens:,} tok" if usage else ""
+
+
+def receipt_line(receipt: Receipt, total_s: float, first_s: float | None, finish: str | None = None) -> str:
+    """One line on how an answer came about: model, provider, times, tokens, what was odd, request id."""
+    first = f" (first token {seconds(first_s)})" if first_s is not None else ""
+    facts = (
+        _served_by(receipt),
+        seconds(total_s) + first,
+        tokens(receipt.usage),
+        f"{receipt.attempts} attempts" if (receipt.attempts or 1) > 1 else "",
+        f"not sent: {', '.join(receipt.dropped)}" if receipt.dropped else "",
+        WORD_OF_FINISH.get(finish or "", ""),
+        receipt.request_id or "",
+    )
+    return clean_line(" · ".join(fact for fact in facts if fact))
+
+
+def _served_by(receipt: Receipt) -> str:
+    model, provider = receipt.model or "", receipt.provider or ""
+    return f"{model} via {provider}" if model and provider else model or provider
+
+
+def receipt_facts(receipt: Receipt) -> dict[str, Any]:
+    """The receipt for programs: the ``fwd`` object of ``--json``."""
+    facts: dict[str, Any] = {
+        "request_id": receipt.request_id,
+        "provider": receipt.provider,
+        "model": receipt.model,
+        "attempts": receipt.attempts,
+        "dropped": list(receipt.dropped),
+        "timings": dict(receipt.timings),
+    }
+    return {name: value for name, value in facts.items() if value is not None}
+
+
+def as_json(value: Mapping[str, Any], *, indent: int | None = None) -> str:
+    """One line of JSON text, or an indented one, that is safe to show on a terminal; the newline is part of it."""
+    return clean_json(json.dumps(value, ensure_ascii=False, indent=indent)) + "\n"
+
+
+def answer_json(answer: Chat) -> str:
+    """A whole answer as the gateway gave it, and its receipt under ``fwd``."""
+    return as_json({**answer.to_dict(), "fwd": receipt_facts(answer.receipt)}, indent=2)
+
+
+def chunk_json(chunk: Chunk) -> str:
+    """One piece of an answer as one line."""
+    return as_json(chunk.to_dict())
+
+
+def receipt_json(receipt: Receipt) -> str:
+    """The last line of a stream of JSON lines."""
+    return as_json({"fwd": receipt_facts(receipt)})
+
+
+def message_text(message: Message | Delta) -> str:
+    """What a message, or a piece of one, says to the reader: its text, or its refusal."""
+    return message.content or message.refusal or ""
+
+
+def chunk_text(chunk: Chunk) -> str:
+    """What a piece of an answer adds to what the reader sees."""
+    return "".join(message_text(choice.delta) for choice in chunk.choices if choice.index == 0)
+
+
+def tool_call(call: ToolCall) -> str:
+    """A call a model asks for, as it would stand in a program."""
+    return clean_line(f"{call.function.name}({call.function.arguments})")
