@@ -41,25 +41,28 @@ class Lines:
         self._longest = longest
         self._rest = bytearray()
         self._after_cr = False
+        self._broken = False
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The lines that ``data`` completes, empty ones too. Raises LineTooLong."""
+        """The lines that ``data`` completes, empty ones too. Raises LineTooLong, after the lines before that one."""
+        if self._broken:
+            raise LineTooLong
         if self._after_cr and data:
             self._after_cr = False
-            if data[:1] == b"\n":
-                data = data[1:]
+            data = data.removeprefix(b"\n")
         lines = _ENDS.split(data) if b"\r" in data else data.split(b"\n")
         if len(lines) > 1:
-            self._after_cr = data[-1:] == b"\r"
+            self._after_cr = data.endswith(b"\r")
             lines[0] = bytes(self._rest) + lines[0]
             self._rest.clear()
         # A line in many small pieces is gathered, not copied again with each piece.
         self._rest += lines.pop()
-        self._check(lines)
-        return lines
+        return self._within(lines)
 
     def close(self) -> list[bytes]:
         """The last line, if the stream ended without ending it."""
+        if self._broken:
+            raise LineTooLong
         rest = bytes(self._rest)
         self._rest.clear()
         return [rest] if rest else []
@@ -68,9 +71,15 @@ class Lines:
         """Whether something is held back: an unfinished line, or a CR that an LF may follow."""
         return bool(self._rest) or self._after_cr
 
-    def _check(self, lines: list[bytes]) -> None:
-        if len(self._rest) > self._longest or any(len(line) > self._longest for line in lines):
-            raise LineTooLong
+    def _within(self, lines: list[bytes]) -> list[bytes]:
+        bad = next((i for i, line in enumerate(lines) if len(line) > self._longest), None)
+        if bad is None and len(self._rest) > self._longest:
+            bad = len(lines)
+        if bad is not None:
+            self._broken = True
+            if bad == 0:
+                raise LineTooLong
+        return lines[:bad]
 
 
 class Decoder:
@@ -81,32 +90,36 @@ class Decoder:
         self._lines = Lines(longest)
         self._start = b""  # the first bytes, until they cannot be a byte order mark any more
         self._started = False
+        self._broken = False
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[Event]:
-        """The events that ``data`` completes. Raises LineTooLong, after which nothing more may be fed."""
+        """The events that ``data`` completes. Raises LineTooLong, after the events before that line were given."""
         if not self._started:
             data = self._begin(data)
         # What nearly every piece is: one whole event on one line.
-        if data[:6] == b"data: " and data[-2:] == b"\n\n" and data.find(b"\n") == len(data) - 2 and self._idle():
-            if b"\r" not in data and len(data) <= self._longest:
-                return [Event("", data[6:-2])]
-        events: list[Event] = []
-        for line in self._lines.feed(data):
-            self._take(line, events)
-        return events
+        if (
+            data[:6] == b"data: "
+            and data[-2:] == b"\n\n"
+            and data.find(b"\n") == len(data) - 2 <= self._longest
+            and b"\r" not in data
+            and self._idle()
+        ):
+            payload = data[6:-2]
+            return [Event("", payload)] if payload else []
+        return self._read(data)
 
     def close(self) -> list[Event]:
         """The event the stream broke off in, if any; who reads its data finds out whether it is whole.
 
-        The standard says to discard it, but real servers forget the last blank line.
+        The standard says to discard it, but real servers forget the last blank line. Raises LineTooLong.
         """
-        events: list[Event] = []
-        for line in (*self._lines.feed(self._start), *self._lines.close(), b""):
-            self._take(line, events)
+        events = self._read(self._start)
         self._start = b""
+        for line in (*self._lines.close(), b""):
+            self._take(line, events)
         return events
 
     def _begin(self, data: bytes) -> bytes:
@@ -117,7 +130,20 @@ class Decoder:
         return data
 
     def _idle(self) -> bool:
-        return not (self._lines or self._data or self._name)
+        return not (self._lines or self._data or self._name or self._broken)
+
+    def _read(self, data: bytes) -> list[Event]:
+        if self._broken:
+            raise LineTooLong
+        events: list[Event] = []
+        try:
+            for line in self._lines.feed(data):
+                self._take(line, events)
+        except LineTooLong:
+            self._broken = True
+            if not events:
+                raise
+        return events
 
     def _take(self, line: bytes, events: list[Event]) -> None:
         if not line:

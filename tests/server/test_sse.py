@@ -1,0 +1,138 @@
+"""Server-sent events and lines from bytes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fwd_server.sse import Decoder, Event, Lines, LineTooLong, encode
+
+
+def events(*pieces: bytes, longest: int = 1 << 20) -> list[Event]:
+    decoder = Decoder(longest)
+    found = [event for piece in pieces for event in decoder.feed(piece)]
+    return found + decoder.close()
+
+
+def collect(decoder: Decoder, seen: list[Event], pieces: list[bytes]) -> None:
+    for piece in pieces:
+        seen += decoder.feed(piece)
+
+
+def one_by_one(data: bytes) -> list[bytes]:
+    return [data[i : i + 1] for i in range(len(data))]
+
+
+MIXED = (
+    b'\xef\xbb\xbf: hello\r\n\r\ndata: {"a":"\xe2\x82\xac \xe2\x80\xa8 \xf0\x9f\x98\x80"}\n\n'
+    b"event: error\rdata:x\rdata: y\r\rid: 7\nretry: 10\ndata\ndata: z\n\n"
+    b"event\ndata: 1\r\n\r\nunknown: 1\n\ndata: last"
+)
+MIXED_EVENTS = [
+    Event("", '{"a":"€ \u2028 😀"}'.encode()),
+    Event("error", b"x\ny"),
+    Event("", b"\nz"),
+    Event("", b"1"),
+    Event("", b"last"),
+]
+
+
+def test_every_cut_gives_the_same_events() -> None:
+    """Contract T10: byte order mark, CR, LF, CRLF and split characters, cut anywhere."""
+    assert events(MIXED) == MIXED_EVENTS
+    for at in range(len(MIXED)):
+        assert events(MIXED[:at], MIXED[at:]) == MIXED_EVENTS, at
+    assert events(*one_by_one(MIXED)) == MIXED_EVENTS
+
+
+@given(
+    st.lists(st.sampled_from([b"data: a", b"data:", b"\r", b"\n", b"\r\n", b":", b"event: e", b"\xef\xbb\xbf", b"b"]))
+)
+def test_a_stream_means_the_same_whole_and_in_single_bytes(parts: list[bytes]) -> None:
+    """Contract T10, for every mixture of what gives the format its shape."""
+    data = b"".join(parts)
+    assert events(data) == events(*one_by_one(data))
+
+
+@given(st.lists(st.tuples(st.sampled_from(["", "error", "ping"]), st.text(min_size=1))), st.integers(1, 50))
+def test_what_is_encoded_is_decoded(sent: list[tuple[str, str]], size: int) -> None:
+    """Encoding is the inverse of decoding but for the line ends inside the data."""
+    data = b"".join(encode(text.encode(), name) for name, text in sent)
+    normal = [Event(n, t.replace("\r\n", "\n").replace("\r", "\n").encode()) for n, t in sent]
+    pieces = [data[i : i + size] for i in range(0, len(data), size)]
+    assert events(*pieces) == [e for e in normal if e.data]
+
+
+def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
+    """Nothing waits for the byte after a CR."""
+    assert Decoder().feed(b"data: a\r\r") == [Event("", b"a")]
+
+
+def test_a_comment_is_no_event() -> None:
+    """Contract 3a: keep-alives of the provider are swallowed."""
+    assert Decoder().feed(b": PROCESSING\n\n: PROCESSING\n\n") == []
+
+
+def test_an_event_without_data_is_none() -> None:
+    """An empty event says nothing, on the fast path too."""
+    assert events(b"data: \n\n", b"event: ping\n\n", b"data: a\n\n") == [Event("", b"a")]
+
+
+@pytest.mark.parametrize("pieces", [(b"data: " + b"a" * 11,), (b"data: aaaaaa", b"aaaaa"), (b"data: a\n" * 9,)])
+def test_a_long_line_is_refused(pieces: tuple[bytes, ...]) -> None:
+    """Contract T9, F26: neither one line nor one event grows without end."""
+    with pytest.raises(LineTooLong):
+        events(*pieces, longest=16)
+
+
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_events_before_a_long_line_are_given_first(size: int) -> None:
+    """Contract F26, T10: where the bytes are cut does not decide what is seen before the failure."""
+    data = b"data: a\n\ndata: " + b"b" * 20 + b"\n\n"
+    seen: list[Event] = []
+    with pytest.raises(LineTooLong):
+        collect(Decoder(16), seen, [data[i : i + size] for i in range(0, len(data) + size, size)])
+    assert seen == [Event("", b"a")]
+
+
+def test_too_much_data_after_an_event_is_refused_later() -> None:
+    """The events of the same piece are given first, then the failure, also at the end."""
+    decoder = Decoder(16)
+    assert decoder.feed(b"data: a\n\n" + b"data: b\n" * 9) == [Event("", b"a")]
+    with pytest.raises(LineTooLong):
+        decoder.close()
+
+
+def test_a_line_of_exactly_the_limit_passes() -> None:
+    """The limit is inclusive, whole or in pieces."""
+    data = b"data: " + b"a" * 10 + b"\n\n"
+    assert events(data, longest=16) == events(data[:3], data[3:], longest=16) == [Event("", b"a" * 10)]
+
+
+def lines(*pieces: bytes) -> list[bytes]:
+    splitter = Lines(8)
+    found = [line for piece in pieces for line in splitter.feed(piece)]
+    return found + splitter.close()
+
+
+def test_lines_of_json() -> None:
+    """The last line needs no end."""
+    data = b'{"a":1}\r\n\n"\xe2\x80\xa8"\rx'
+    assert lines(data) == lines(*one_by_one(data)) == [b'{"a":1}', b"", b'"\xe2\x80\xa8"', b"x"]
+
+
+def test_a_long_line_of_json_is_refused_after_the_ones_before_it() -> None:
+    """Contract F26."""
+    splitter = Lines(8)
+    assert splitter.feed(b"1\n" + b"2" * 9) == [b"1"]
+    with pytest.raises(LineTooLong):
+        splitter.feed(b"\n")
+    with pytest.raises(LineTooLong):
+        splitter.close()
+
+
+def test_an_event_has_a_name_only_if_given() -> None:
+    """The frame of a chat chunk is one unnamed line."""
+    assert encode(b"{}") == b"data: {}\n\n"
+    assert encode(b"a\nb", "error") == b"event: error\ndata: a\ndata: b\n\n"
