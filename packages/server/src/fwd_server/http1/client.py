@@ -1,0 +1,318 @@
+"""A pool of keep-alive connections to upstreams: send one request, get one answer, nothing else.
+
+No redirects, no cookies, no decompression (`identity` is asked for unless the caller asks otherwise), and no
+retry but one: a kept connection that ends before any byte of an answer is replaced once, in silence (F6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from fwd_server.http1.answer import Answer
+from fwd_server.http1.dial import Dialer, Proxies, Resolver, tls_context
+from fwd_server.http1.exchange import Connection, Exchange, Response, StaleConnection
+from fwd_server.http1.values import Limits, Origin, Timeouts, TransportError
+
+__all__ = ["Limits", "Origin", "Pool", "Proxies", "Resolver", "Response", "Timeouts", "TransportError", "tls_context"]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_REQUEST_HEAD = re.compile(rb"[A-Z]+ /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n")
+_OURS = frozenset((b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
+_BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
+_SCRATCH = 64 * 1024
+
+
+class Pool:
+    """Connections to any number of origins; of one event loop, and closed by its owner.
+
+    Args:
+        ssl_context: for https; by default what `tls_context` returns.
+        max_per_origin: connections to one origin, those in use and those kept; more requests wait.
+        max_idle: of them, how many are kept for later.
+        keepalive_s: how long one is kept; a shorter `Keep-Alive: timeout` of the upstream is respected.
+        proxies: how https origins are reached, see `Proxies.from_env`.
+        limits: how much of an answer is taken.
+        resolver: looks up names; by default the system does.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_per_origin: int = 1000,
+        max_idle: int = 100,
+        keepalive_s: float = 30.0,
+        proxies: Proxies | None = None,
+        limits: Limits | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._dialer = Dialer(ssl_context or tls_context(), proxies or Proxies(), resolver or Resolver())
+        self._max_per_origin = max_per_origin
+        self._max_idle = max_idle
+        self._keepalive_s = keepalive_s
+        self._limits = limits or Limits()
+        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._lanes: dict[Origin, _Lane] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return sum(len(lane.connections) for lane in self._lanes.values())
+
+    @property
+    def idle(self) -> int:
+        """How many of them wait for an exchange."""
+        return sum(len(lane.idle) for lane in self._lanes.values())
+
+    async def send(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        timeouts: Timeouts,
+    ) -> Response:
+        """Send a request and return the answer as soon as its head is in.
+
+        `target` is path and query, percent-encoded. The pool adds Host, Content-Length and, unless given,
+        `accept-encoding: identity`. The caller must read the response to its end or close it.
+
+        Raises TransportError, and ValueError for a request that would not be one request on the wire. Cancelled
+        at any point, it closes the socket it uses.
+        """
+        head, asked = encode_head(origin, method, target, headers, len(body))
+        lane = self._lane(origin)
+        connection = await self._take(lane, timeouts)
+        try:
+            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+        except StaleConnection:
+            lane.reserve()
+            connection = await self._dial(lane, timeouts)
+            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+
+    async def aclose(self) -> None:
+        """Close every connection, in use or not, and return when all sockets are closed."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for lane in self._lanes.values():
+            lane.close()
+        await self._dialer.aclose()
+        for lane in self._lanes.values():
+            await lane.emptied()
+
+    def _lane(self, origin: Origin) -> _Lane:
+        if self._closed:
+            raise RuntimeError("the pool is closed")
+        lane = self._lanes.get(origin)
+        if lane is None:
+            self._lanes = {known: lane for known, lane in self._lanes.items() if lane.used}
+            lane = self._lanes[origin] = _Lane(origin, self._max_per_origin, self._keep)
+        return lane
+
+    async def _take(self, lane: _Lane, timeouts: Timeouts) -> Connection:
+        """Return a kept connection, else a new one, waiting for a place if all are taken."""
+        connection = lane.pop()
+        if connection is not None:
+            return connection
+        if lane.full:
+            connection = await lane.turn(timeouts.connect_s)
+            if connection is not None and connection.usable:
+                return connection
+        else:
+            lane.reserve()
+        return await self._dial(lane, timeouts)
+
+    async def _dial(self, lane: _Lane, timeouts: Timeouts) -> Connection:
+        """Return a new connection in the place that was reserved for it."""
+        try:
+            return await self._dialer.dial(lane.origin, timeouts, lambda: Connection(lane, self._scratch))
+        finally:
+            lane.unreserve()
+
+    def _exchange(self, connection: Connection, method: str, asked: frozenset[str], timeouts: Timeouts) -> Exchange:
+        return Exchange(connection, Answer(method, self._limits, asked), timeouts, self._limits)
+
+    def _keep(self, lane: _Lane, connection: Connection) -> None:
+        """Keep a connection for later, or close it if there are enough."""
+        if len(lane.idle) >= self._max_idle or self._closed:
+            connection.abort()
+            return
+        loop = asyncio.get_running_loop()
+        connection.expires = loop.time() + min(self._keepalive_s, connection.welcome_s)
+        lane.idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = loop.call_later(self._keepalive_s, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what was kept long enough. A new connection is never among the idle before its first use."""
+        loop = asyncio.get_running_loop()
+        for lane in self._lanes.values():
+            lane.sweep(loop.time())
+        self._sweeper = loop.call_later(self._keepalive_s, self._sweep) if self.idle else None
+
+
+class _Lane:
+    """The connections to one origin, and who waits for one; places are given out in the order of asking."""
+
+    def __init__(self, origin: Origin, places: int, keep: Callable[[_Lane, Connection], None]) -> None:
+        self.origin = origin
+        self.connections: set[Connection] = set()
+        self.idle: list[Connection] = []
+        self._places = places
+        self._keep = keep
+        self._dialing = 0
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+        self._empty: asyncio.Future[None] | None = None
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether every place is taken."""
+        return self._dialing + len(self.connections) >= self._places
+
+    @property
+    def used(self) -> bool:
+        """Whether anybody has to do with this origin."""
+        return bool(self._dialing or self.connections or self._waiting)
+
+    def pop(self) -> Connection | None:
+        """Return the connection kept last, if one is still good: the younger, the less likely closed."""
+        now = asyncio.get_running_loop().time()
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.usable and connection.expires > now:
+                return connection
+            connection.abort()
+        return None
+
+    def sweep(self, now: float) -> None:
+        """Close the idle connections whose time is over."""
+        over = [connection for connection in self.idle if connection.expires <= now]
+        self.idle = [connection for connection in self.idle if connection.expires > now]
+        for connection in over:
+            connection.abort()
+
+    def reserve(self) -> None:
+        """Take a place for a connection yet to be opened."""
+        self._dialing += 1
+
+    def unreserve(self) -> None:
+        """Give the place back: the connection is open and counts itself, or it failed."""
+        self._dialing -= 1
+        self._offer_place()
+
+    async def turn(self, timeout_s: float) -> Connection | None:
+        """Wait for a connection, or for a place (None), which is then reserved."""
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[Connection | None] = loop.create_future()
+        self._waiting.append(turn)
+        timer = loop.call_later(timeout_s, self._expire, turn, timeout_s)
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self._pass_on(turn.result())
+            raise
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Close every connection and send those who wait away."""
+        self._closed = True
+        for turn in self._waiting:
+            if not turn.done():
+                turn.set_exception(TransportError("upstream_reset", "the pool was closed"))
+        for connection in tuple(self.connections):
+            connection.abort()
+
+    async def emptied(self) -> None:
+        """Return when every socket is closed."""
+        if self.connections:
+            self._empty = asyncio.get_running_loop().create_future()
+            await self._empty
+
+    def made(self, connection: Connection) -> None:
+        """Count a connection; one that comes after the end is closed."""
+        self.connections.add(connection)
+        if self._closed:
+            connection.abort()
+
+    def freed(self, connection: Connection) -> None:
+        """Hand a connection to who waits longest, or keep it."""
+        turn = self._next()
+        if turn is None:
+            self._keep(self, connection)
+        else:
+            turn.set_result(connection)
+
+    def lost(self, connection: Connection) -> None:
+        """Forget a closed connection."""
+        self.connections.discard(connection)
+        if connection in self.idle:
+            self.idle.remove(connection)
+        self._offer_place()
+        if self._empty is not None and not self.connections:
+            self._empty.set_result(None)
+
+    def _offer_place(self) -> None:
+        if not self.full and (turn := self._next()) is not None:
+            self.reserve()
+            turn.set_result(None)
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """Undo a turn whose owner left in the very moment it came."""
+        if connection is None:
+            self.unreserve()
+        elif connection.usable:
+            self.freed(connection)
+
+    def _next(self) -> asyncio.Future[Connection | None] | None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                return turn
+        return None
+
+    def _expire(self, turn: asyncio.Future[Connection | None], timeout_s: float) -> None:
+        if not turn.done():
+            what = f"all {self._places} connections to {self.origin.authority} were in use for {timeout_s:g} s"
+            turn.set_exception(TransportError("connect_timeout", what))
+
+
+def encode_head(
+    origin: Origin, method: str, target: str, headers: Headers, length: int
+) -> tuple[bytes, frozenset[str]]:
+    """Return the head of a request, and the content codings it allows the answer.
+
+    Raises ValueError when it would read as anything but this one request, or names a header that is the pool's.
+    """
+    names = {name.lower() for name, _ in headers}
+    if not names.isdisjoint(_OURS):
+        raise ValueError(f"the pool writes these headers itself: {sorted(names & _OURS)}")
+    asked = b"accept-encoding" in names
+    lines = [f"{method} {target} HTTP/1.1\r\nHost: {origin.host_header}".encode("ascii")]
+    lines += [b"%b: %b" % header for header in headers]
+    if not asked:
+        lines.append(b"accept-encoding: identity")
+    if length or method in _BODY_METHODS:
+        lines.append(b"content-length: %d" % length)
+    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    # A line break smuggled into a value would match as one more header: hence the count.
+    if _REQUEST_HEAD.fullmatch(head) is None or head.count(b"\r\n") != len(lines) + 2:
+        raise ValueError("a method, target or header holds characters that do not belong there")
+    return head, _codings(headers) if asked else frozenset()
+
+
+def _codings(headers: Headers) -> frozenset[str]:
+    """Return what the request's Accept-Encoding allows: tokens, their weights cut off."""
+    values = ",".join(value.decode("latin-1") for name, value in headers if name.lower() == b"accept-encoding")
+    return frozenset(token.partition(";")[0].strip().lower() for token in values.split(","))
