@@ -1,0 +1,187 @@
+"""The examples in ``/openapi.json``: calls that work as they stand, thanks to ``echo:``, and what comes back."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+from fwd_server.chat import Json, choice_delta, chunk_object
+from fwd_server.errors import (
+    BadRequest,
+    GatewayError,
+    InvalidKey,
+    ModelNotFound,
+    ProviderNotAvailable,
+    ProviderNotConfigured,
+    Refused,
+    broken,
+    from_status,
+)
+
+_CREATED: Final = 1795305600
+_PIXEL: Final = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+_WEATHER: Final[Json] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
+
+
+def requests() -> dict[str, Json]:
+    """Bodies of a call, by name; the first is what a page offers to try."""
+    return {
+        "text": _example("Text", _body("echo:", "Say hello in one word.")),
+        "stream": _example(
+            "A stream, with usage at its end",
+            _body("echo:", "Count to three.", stream=True, stream_options={"include_usage": True}),
+        ),
+        "tools": _example("A tool call", _body("echo:tools", "How warm is it in Oslo?", tools=[_tool()])),
+        "structured": _example("An answer that fits a schema", _body("echo:json", "Oslo", response_format=_format())),
+        "image": _example("An image", _body("echo:", _image_parts())),
+        "listed": _example("No model: the gateway's own list", {"messages": [_user("Hello")]}),
+    }
+
+
+def answers() -> dict[str, Json]:
+    """Whole answers, by the name of the call they belong to."""
+    call = {"name": "get_weather", "arguments": '{"city":"Oslo"}'}
+    tool_call = {"id": "call_7Hq2", "type": "function", "function": call}
+    return {
+        "text": _example("Text", _answer("echo:", {"content": "Say hello in one word."})),
+        "tools": _example(
+            "A tool call", _answer("echo:tools", {"content": None, "tool_calls": [tool_call]}, "tool_calls")
+        ),
+        "structured": _example("Structured output", _answer("echo:json", {"content": '{"city":"Oslo"}'})),
+    }
+
+
+def stream() -> str:
+    """A streamed answer as it stands on the wire."""
+    usage = {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8}
+    frames = [
+        _frame([choice_delta({"role": "assistant", "content": ""})]),
+        _frame([choice_delta({"content": "Count to three."})]),
+        _frame([choice_delta({}, finish_reason="stop")]),
+        _frame([], usage),
+        ': fwd {"provider":"echo","model":"echo:","attempts":1}',
+        "data: [DONE]",
+    ]
+    return "".join(f"{frame}\n\n" for frame in frames)
+
+
+def models() -> Json:
+    """A list of models."""
+    return {"object": "list", "data": [model()]}
+
+
+def model() -> Json:
+    """One model."""
+    details = {"provider": "echo", "abilities": ["tools", "json_schema"], "source": "fwd"}
+    return {"id": "echo:", "object": "model", "created": _CREATED, "owned_by": "echo", "fwd": details}
+
+
+def ready() -> Json:
+    """The answer of ``/ready`` with its details."""
+    providers = [
+        {"name": "echo", "state": "on", "turned_on_by": "FWD_ECHO"},
+        {"name": "openai", "state": "off", "turned_on_by": "OPENAI_API_KEY"},
+    ]
+    return {"status": "ready", "degraded": [], "providers": providers}
+
+
+def failures() -> dict[int, list[GatewayError]]:
+    """Failures a caller may see, by status: the gateway's own exceptions, so that these are its own words."""
+    listed = [*_callers(), *_gateways(), *_providers()]
+    return {status: [e for e in listed if e.status == status] for status in sorted({e.status for e in listed})}
+
+
+def _callers() -> list[GatewayError]:
+    return [
+        BadRequest("Expected `str`, got `int` - at `$.messages[0].role`", param="messages[0].role"),
+        Refused("'n' must be 1: anthropic gives one answer a call.", param="n"),
+        InvalidKey(),
+        BadRequest("The request was refused by moderation.", status=403, code="content_policy_violation"),
+        ModelNotFound("The model 'gtp-6' does not exist or has no provider. Did you mean 'gpt-...'?"),
+        BadRequest("The request's body did not arrive in time.", status=408, code="request_timeout"),
+        BadRequest("The request has a body without a length.", status=411, code="length_required"),
+        BadRequest("The body is larger than 10 MiB.", status=413, code="request_too_large"),
+        BadRequest("The body must be application/json.", status=415, code="unsupported_media_type"),
+        BadRequest(
+            "This host name is not served here: add it to FWD_ALLOWED_HOSTS.", status=421, code="host_not_allowed"
+        ),
+        from_status(422, "The provider cannot process this request."),
+        BadRequest("The headers are larger than 16 KiB.", status=431, code="headers_too_large"),
+    ]
+
+
+def _gateways() -> list[GatewayError]:
+    return [
+        GatewayError("The gateway failed. This is a bug: please report it with the request id.", code="internal_error"),
+        ProviderNotAvailable("This version of fwd does not speak to ollama yet."),
+        ProviderNotConfigured("The provider openai is not configured: set OPENAI_API_KEY on the gateway."),
+        GatewayError("The gateway is at its limit.", 503, code="overloaded", retry_after_s=1.0),
+        GatewayError("The gateway is stopping.", 503, code="shutdown", retry_after_s=5.0),
+    ]
+
+
+def _providers() -> list[GatewayError]:
+    return [
+        from_status(429, retry_after_s=2.0),
+        from_status(402),
+        from_status(401, key_name="OPENAI_API_KEY"),
+        from_status(500),
+        broken("connect_failed"),
+        from_status(529),
+        broken("upstream_timeout"),
+        broken("deadline"),
+    ]
+
+
+def _example(summary: str, value: Json) -> Json:
+    return {"summary": summary, "value": value}
+
+
+def _user(content: object) -> Json:
+    return {"role": "user", "content": content}
+
+
+def _body(model: str, content: object, **more: Any) -> Json:
+    return {"model": model, "messages": [_user(content)], **more}
+
+
+def _tool() -> Json:
+    function = {"name": "get_weather", "description": "Weather in a city", "parameters": _WEATHER}
+    return {"type": "function", "function": function}
+
+
+def _format() -> Json:
+    return {"type": "json_schema", "json_schema": {"name": "place", "schema": _WEATHER, "strict": True}}
+
+
+def _image_parts() -> list[Json]:
+    return [
+        {"type": "text", "text": "What is in this picture?"},
+        {"type": "image_url", "image_url": {"url": _PIXEL, "detail": "low"}},
+    ]
+
+
+def _answer(model: str, message: Json, finish_reason: str = "stop") -> Json:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "refusal": None, **message},
+        "logprobs": None,
+        "finish_reason": finish_reason,
+    }
+    usage = {"prompt_tokens": 6, "completion_tokens": 6, "total_tokens": 12}
+    head = {"id": "chatcmpl-9fKx", "object": "chat.completion", "created": _CREATED, "model": model}
+    return {**head, "choices": [choice], "usage": usage}
+
+
+def _frame(choices: list[Json], usage: Json | None = None) -> str:
+    head = {"id": "chatcmpl-9fKx", "created": _CREATED, "model": "echo:"}
+    return f"data: {orjson.dumps(chunk_object(head, choices, usage=usage)).decode()}"

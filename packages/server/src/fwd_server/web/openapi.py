@@ -1,0 +1,374 @@
+"""The description of the API, OpenAPI 3.1, made from the classes that the gateway itself reads calls with.
+
+Specification: https://spec.openapis.org/oas/v3.1.1. Two things are written by hand. A content part is one flat class
+in ``chat.py`` (msgspec takes no union of attrs classes) and a ``oneOf`` here; and a stream is text whose frames have
+a schema, for OpenAPI 3.1 has no words for server-sent events.
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+
+from fwd_server.chat import ChatBody, Json
+from fwd_server.errors import GatewayError
+from fwd_server.web import examples, schemas
+
+_REF: Final = "#/components/schemas/{name}"
+_SOURCES: Final = (
+    ChatBody,
+    schemas.ChatCompletion,
+    schemas.ChatCompletionChunk,
+    schemas.Error,
+    schemas.ModelList,
+    schemas.Health,
+    schemas.Ready,
+)
+
+_ABOUT: Final = """\
+One address for every model. Send an OpenAI chat completion with a `fwd_...` key; the gateway picks the provider from
+the model's name, falls back when a provider fails, and says what happened in the headers of its answer.
+
+Models are named `provider:model` (`openai:`, `anthropic:`, `google:`, `groq:`, `openrouter:`, `ollama:`, `echo:`).
+`echo:` is built in and needs no provider key, so every example here works as it stands.
+
+A field that is not listed travels on to the provider; a field that a provider cannot take is named in
+`x-fwd-dropped`, or refused with 400 when `x-fwd-strict: true` is sent.
+"""
+
+_STREAM: Final = """\
+With `stream: true`: server-sent events, one `ChatCompletionChunk` in each `data:` line, a `: fwd {json}` comment with
+the facts of the headers, then `data: [DONE]`. Lines that begin with `:` are comments. A stream that fails ends with
+one `data: {"error": ...}` frame and **no** `[DONE]`.
+"""
+
+# name -> schema, what it says
+_HEADERS_IN: Final[dict[str, tuple[Json, str]]] = {
+    "x-fwd-fallback": ({"type": "string", "enum": ["none"]}, "Keep to the given model: no other provider is tried."),
+    "x-fwd-strict": ({"type": "boolean"}, "Refuse with 400 what would otherwise be dropped."),
+    "x-fwd-timeout": ({"type": "number", "exclusiveMinimum": 0}, "Seconds for the whole call."),
+    "x-fwd-dry-run": (
+        {"type": "boolean"},
+        "Answer with the exact upstream request (keys as `$NAME`), the plan and what would be dropped; send nothing.",
+    ),
+    "x-request-id": (
+        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+        "Your own id of the call; kept if it has this form.",
+    ),
+}
+_HEADERS_OUT: Final[dict[str, tuple[Json, str]]] = {
+    "x-request-id": ({"type": "string"}, "The call's id, in the log too. Name it when you report something."),
+    "x-fwd-provider": ({"type": "string"}, "Who answered."),
+    "x-fwd-model": ({"type": "string"}, "The model that answered, as its provider names it."),
+    "x-fwd-attempts": ({"type": "integer", "minimum": 0}, "How many tries it took."),
+    "x-fwd-dropped": ({"type": "string"}, "Fields that the provider cannot take and that were left out, with commas."),
+    "x-fwd-upstream-request-id": ({"type": "string"}, "The provider's own id of the call."),
+    "server-timing": ({"type": "string"}, "Milliseconds: `queue`, `attempt`, `first`, `total`."),
+    "retry-after": ({"type": "integer", "minimum": 0}, "Seconds to wait before another try."),
+    "retry-after-ms": ({"type": "integer", "minimum": 0}, "The same in milliseconds, where seconds are too coarse."),
+    "x-should-retry": ({"type": "string", "enum": ["true", "false"]}, "Whether another try makes sense."),
+}
+_RATE_LIMITS: Final = tuple(
+    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
+_ANSWER_HEADERS: Final = (
+    "x-request-id",
+    "x-fwd-provider",
+    "x-fwd-model",
+    "x-fwd-attempts",
+    "x-fwd-dropped",
+    "x-fwd-upstream-request-id",
+    "server-timing",
+    *_RATE_LIMITS,
+)
+_FAILURE_HEADERS: Final = (
+    "x-request-id",
+    "x-fwd-provider",
+    "x-fwd-model",
+    "x-fwd-attempts",
+    "x-fwd-upstream-request-id",
+    "retry-after",
+    "retry-after-ms",
+    "x-should-retry",
+)
+_DOOR: Final = (401, 421, 429, 431, 500)  # what every endpoint that asks for a key may answer
+
+
+def document(version: str) -> Json:
+    """The whole description, for the ``version`` of the gateway that serves it."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "fwd",
+            "version": version,
+            "summary": "A self-hosted gateway for large language models.",
+            "description": _ABOUT,
+            "license": {"name": "MIT", "identifier": "MIT"},
+        },
+        "servers": [{"url": "/", "description": "This gateway"}],
+        "tags": [
+            {"name": "chat", "description": "Chat completions, whole or streamed"},
+            {"name": "models", "description": "What can be called"},
+            {"name": "operations", "description": "Whether the gateway lives and can serve"},
+            {"name": "pages", "description": "For people"},
+        ],
+        "security": [{"bearer": []}, {"apiKey": []}],
+        "paths": _paths(),
+        "components": _components(),
+    }
+
+
+def _components() -> Json:
+    return {
+        "schemas": _schemas(),
+        "headers": _headers(),
+        "parameters": {name: _parameter(name, *row) for name, row in _HEADERS_IN.items()},
+        "responses": {_failure_name(status): _failure(errors) for status, errors in examples.failures().items()},
+        "securitySchemes": {
+            "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fwd_...`"},
+            "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "`x-api-key: fwd_...`"},
+        },
+    }
+
+
+def _paths() -> Json:
+    return {
+        "/v1/chat/completions": {"post": _chat()},
+        "/v1/models": {"get": _list_models()},
+        "/v1/models/{id}": {"get": _get_model()},
+        "/health": {"get": _health()},
+        "/ready": {"get": _ready()},
+        "/": {"get": _page("statusPage", "Status page")},
+        "/docs": {"get": _page("swaggerPage", "This description in Swagger UI")},
+        "/redoc": {"get": _page("redocPage", "This description in ReDoc")},
+        "/openapi.json": {"get": _itself()},
+    }
+
+
+# --- operations
+
+
+def _chat() -> Json:
+    body = {"schema": _ref("ChatBody"), "examples": examples.requests()}
+    return {
+        "operationId": "createChatCompletion",
+        "tags": ["chat"],
+        "summary": "Create a chat completion",
+        "description": "OpenAI's chat completion, answered by the provider that the model's name picks.",
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"200": _chat_answer(), **_failures(*examples.failures())},
+    }
+
+
+def _chat_answer() -> Json:
+    frames = {"anyOf": [_ref("ChatCompletionChunk"), _ref("Error")]}
+    stream = {"type": "string", "description": _STREAM, "contentMediaType": "application/json", "contentSchema": frames}
+    return {
+        "description": f"The answer. {_STREAM}",
+        "headers": _header_refs(_ANSWER_HEADERS),
+        "content": {
+            "application/json": {"schema": _ref("ChatCompletion"), "examples": examples.answers()},
+            "text/event-stream": {"schema": stream, "example": examples.stream()},
+        },
+    }
+
+
+def _list_models() -> Json:
+    return {
+        "operationId": "listModels",
+        "tags": ["models"],
+        "summary": "List models",
+        "description": "What this caller can reach; each `id` can be sent as `model`.",
+        "responses": {"200": _json_answer("The models.", "ModelList", examples.models()), **_failures(*_DOOR)},
+    }
+
+
+def _get_model() -> Json:
+    id_ = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "description": "The model's id. It may hold slashes and colons, as they are or percent-encoded.",
+        "schema": {"type": "string"},
+        "example": "echo:",
+    }
+    return {
+        "operationId": "getModel",
+        "tags": ["models"],
+        "summary": "Get a model",
+        "parameters": [id_],
+        "responses": {"200": _json_answer("The model.", "Model", examples.model()), **_failures(404, *_DOOR)},
+    }
+
+
+def _health() -> Json:
+    return {
+        "operationId": "getHealth",
+        "tags": ["operations"],
+        "summary": "The process lives",
+        "security": [],
+        "responses": {"200": _json_answer("It lives.", "Health", {"status": "ok"})},
+    }
+
+
+def _ready() -> Json:
+    unready = _json_answer("It cannot: starting, stopping or without a way to serve.", "Ready", {"status": "unready"})
+    return {
+        "operationId": "getReady",
+        "tags": ["operations"],
+        "summary": "The gateway can serve",
+        "description": "Details are shown to loopback and to callers with a key; the status to everybody.",
+        "security": [{}, {"bearer": []}, {"apiKey": []}],
+        "responses": {
+            "200": _json_answer("It can, perhaps degraded.", "Ready", examples.ready()),
+            "503": unready,
+        },
+    }
+
+
+def _page(operation: str, summary: str) -> Json:
+    page = {
+        "description": "A page.",
+        "headers": _header_refs(["x-request-id"]),
+        "content": {"text/html": {"schema": {"type": "string"}}},
+    }
+    return {
+        "operationId": operation,
+        "tags": ["pages"],
+        "summary": summary,
+        "security": [],
+        "responses": {"200": page},
+    }
+
+
+def _itself() -> Json:
+    answer = {
+        "description": "This document.",
+        "headers": _header_refs(["x-request-id"]),
+        "content": {"application/json": {"schema": {"type": "object"}}},
+    }
+    return {
+        "operationId": "getOpenapi",
+        "tags": ["operations"],
+        "summary": "This description",
+        "security": [],
+        "responses": {"200": answer},
+    }
+
+
+# --- answers
+
+
+def _json_answer(text: str, schema: str, example: Json) -> Json:
+    return {
+        "description": text,
+        "headers": _header_refs(["x-request-id"]),
+        "content": {"application/json": {"schema": _ref(schema), "example": example}},
+    }
+
+
+def _failures(*statuses: int) -> Json:
+    return {str(status): {"$ref": f"#/components/responses/{_failure_name(status)}"} for status in sorted(statuses)}
+
+
+def _failure_name(status: int) -> str:
+    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+
+
+def _failure(errors: list[GatewayError]) -> Json:
+    named = {_example_name(error): {"summary": error.message, "value": error.body()} for error in errors}
+    codes = ", ".join(f"`{code}`" for code in dict.fromkeys(e.code for e in errors) if code)
+    return {
+        "description": HTTPStatus(errors[0].status).phrase + (f": {codes}" if codes else ""),
+        "headers": _header_refs(_FAILURE_HEADERS),
+        "content": {"application/json": {"schema": _ref("Error"), "examples": named}},
+    }
+
+
+def _example_name(error: GatewayError) -> str:
+    return error.code or error.type
+
+
+# --- headers
+
+
+def _headers() -> Json:
+    limits: dict[str, tuple[Json, str]] = {
+        name: ({"type": "string"}, "The provider's own limit, where it states one.") for name in _RATE_LIMITS
+    }
+    rows = {**_HEADERS_OUT, **limits}
+    return {name: {"schema": schema, "description": text} for name, (schema, text) in rows.items()}
+
+
+def _header_refs(names: tuple[str, ...] | list[str]) -> Json:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def _parameter(name: str, schema: Json, text: str) -> Json:
+    return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
+
+
+# --- schemas
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": _REF.format(name=name)}
+
+
+def _schemas() -> Json:
+    _, found = msgspec.json.schema_components(_SOURCES, ref_template=_REF)
+    components = {name: _tidied(schema) for name, schema in found.items()}
+    return {**components, **_parts()}
+
+
+def _tidied(schema: Any) -> Any:
+    """``schema`` without what only makes it longer (``"default": null``), and with Markdown for code."""
+    if isinstance(schema, list):
+        return [_tidied(item) for item in schema]
+    if isinstance(schema, str):
+        return schema.replace("``", "`")
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _tidied(value) for key, value in schema.items() if not (key == "default" and value is None)}
+
+
+def _parts() -> Json:
+    """The schemas of a content part: one for each type, and one for the types that nobody here knows."""
+    known: Json = {
+        "TextPart": _part("text", {"type": "string"}, "Text."),
+        "ImagePart": _part("image_url", _ref("ImageUrl"), "An image."),
+        "AudioPart": _part("input_audio", _ref("InputAudio"), "Sound."),
+        "FilePart": _part("file", _ref("FileInput"), "A file."),
+        "RefusalPart": _part("refusal", {"type": "string"}, "A refusal, in an assistant message only."),
+    }
+    types = [part["properties"]["type"]["const"] for part in known.values()]
+    other = {
+        "title": "OtherPart",
+        "description": "Any other part: travels on to OpenAI-compatible providers, and is 400 for the others.",
+        "type": "object",
+        "properties": {"type": {"type": "string", "not": {"enum": types}}},
+        "required": ["type"],
+    }
+    either = {
+        "title": "Part",
+        "description": "One part of a message's content; `type` says which.",
+        "oneOf": [_ref(name) for name in (*known, "OtherPart")],
+    }
+    return {"Part": either, **known, "OtherPart": other}
+
+
+def _part(type_: str, schema: Json, text: str) -> Json:
+    marks = {
+        "cache_control": {"type": "object", "description": "`ephemeral`, for providers with explicit prompt caches"},
+        "prompt_cache_breakpoint": {"type": "object", "description": "OpenAI's name for the same"},
+    }
+    return {
+        "title": type_,
+        "description": text,
+        "type": "object",
+        "properties": {"type": {"type": "string", "const": type_}, type_: schema, **marks},
+        "required": ["type", type_],
+    }
