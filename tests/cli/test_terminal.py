@@ -6,9 +6,10 @@ import json
 import re
 
 import pytest
-from fwd_cli.terminal import Filter, clean, clean_json, clean_line
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+
+from fwd_cli.terminal import Filter, clean, clean_json, clean_line
 
 FORBIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -53,7 +54,25 @@ def test_every_cut_gives_the_same(name: str) -> None:
 
 
 PIECES = st.sampled_from(
-    ["\x1b", "[", "]", "0;t", "\x07", "\\", "\x9b", "\x9d", "\x9c", "31m", "(", "P", "\n", "\x18", "é", "\u202e", "text"]
+    [
+        "\x1b",
+        "[",
+        "]",
+        "0;t",
+        "\x07",
+        "\\",
+        "\x9b",
+        "\x9d",
+        "\x9c",
+        "31m",
+        "(",
+        "P",
+        "\n",
+        "\x18",
+        "é",
+        "\u202e",
+        "text",
+    ]
 )
 TEXTS = st.lists(PIECES | st.text(max_size=4), max_size=12).map("".join) | st.text(st.characters(), max_size=30)
 

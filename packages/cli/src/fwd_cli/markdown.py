@@ -7,14 +7,13 @@ again: Markdown can spell a control character (``&#x202e;``, ``%1b`` in an addre
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import HorizontalRule, Markdown, MarkdownElement
-from rich.rule import Rule
+from rich.markdown import Markdown
 from rich.segment import Segment
-from rich.style import Style
 
 from fwd_cli.terminal import clean
 
@@ -22,39 +21,61 @@ from fwd_cli.terminal import clean
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("image")
 
 
-class _PlainRule(HorizontalRule):
-    """A rule that leaves the empty line after it to whatever comes next, as every other block does."""
+class _Block(Markdown):
+    """One block, rendered by Rich."""
 
-    new_line = True
+    def __init__(self, tokens: list[Token]) -> None:
+        super().__init__("", code_theme="ansi_dark", hyperlinks=False)
+        self.parsed = tokens
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        yield Rule(style=console.get_style("markdown.hr", default="none"), characters="-")
 
+class ModelMarkdown:
+    """Markdown somebody else wrote: no hyperlinks, and no character a terminal could act on.
 
-class ModelMarkdown(Markdown):
-    """Markdown somebody else wrote: no hyperlinks, and no character a terminal could act on."""
-
-    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "hr": _PlainRule}
+    Between two blocks stands exactly one empty line and no line ends in spaces, whatever Rich would do: so an answer
+    looks the same when its blocks are printed one by one, and is pleasant to copy.
+    """
 
     def __init__(self, text: str) -> None:
-        super().__init__("", code_theme="ansi_dark", hyperlinks=False)
-        self.markup = text
-        self.parsed = _PARSER.parse(text)
+        self._blocks = list(_blocks(_PARSER.parse(text)))
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        for segment in console.render(_Inner(self), options):
-            style = segment.style and segment.style + Style(link=None)
-            yield Segment(clean(segment.text), style)
+        for number, tokens in enumerate(self._blocks):
+            if number:
+                yield Segment.line()
+            for line in _without_blank_ends(console.render_lines(_Block(tokens), options, pad=False)):
+                yield from line
+                yield Segment.line()
 
 
-class _Inner:
-    """Rich's own rendering of a Markdown, to be looked at before it goes on."""
+def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:
+    """The tokens of each top-level block."""
+    block: list[Token] = []
+    depth = 0
+    for token in tokens:
+        block.append(token)
+        depth += token.nesting
+        if depth == 0:
+            yield block
+            block = []
 
-    def __init__(self, markdown: Markdown) -> None:
-        self._markdown = markdown
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        return Markdown.__rich_console__(self._markdown, console, options)
+def _without_blank_ends(lines: list[list[Segment]]) -> list[list[Segment]]:
+    """Safe lines without spaces at their ends, and without empty ones before the first and after the last."""
+    safe = [_without_spaces_at_end([_safe(segment) for segment in line]) for line in lines]
+    full = [number for number, line in enumerate(safe) if line]
+    return safe[full[0] : full[-1] + 1] if full else []
+
+
+def _without_spaces_at_end(line: list[Segment]) -> list[Segment]:
+    while line and not line[-1].text.strip():
+        line = line[:-1]
+    return [*line[:-1], Segment(line[-1].text.rstrip(), line[-1].style)] if line else []
+
+
+def _safe(segment: Segment) -> Segment:
+    """The segment without what a terminal could act on: Markdown may have decoded it from innocent letters."""
+    return Segment(clean(segment.text), segment.style)
 
 
 def split_finished(text: str) -> tuple[str, str]:
