@@ -1,0 +1,37 @@
+"""Settings from flags, the environment, ``.env`` and defaults, in this order.
+
+``load`` is pure: it is handed mappings and text. Every problem is found in one go, and each says where the value
+came from, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+from fwd_server.settings.loading import Loaded, Row, describe, load
+from fwd_server.settings.problems import Problem, SettingsError
+from fwd_server.settings.schema import (
+    KNOWN,
+    ProviderSettings,
+    Settings,
+    Variable,
+    documented,
+    example,
+    needs_key,
+    stem_of,
+)
+
+__all__ = [
+    "KNOWN",
+    "Loaded",
+    "Problem",
+    "ProviderSettings",
+    "Row",
+    "Settings",
+    "SettingsError",
+    "Variable",
+    "describe",
+    "documented",
+    "example",
+    "load",
+    "needs_key",
+    "stem_of",
+]

@@ -1,0 +1,98 @@
+"""Values that are fine by themselves and cannot be used together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import urlsplit
+
+from attrs import frozen
+
+from fwd_server.routing import cut_prefix
+from fwd_server.settings.problems import HIDDEN, Problem
+from fwd_server.settings.schema import ProviderSettings, Settings, needs_key, stem_of
+from fwd_server.settings.units import is_everywhere, is_loopback, port_of
+
+
+@frozen
+class Checks:
+    """Looks for contradictions. ``broken`` are variables with a problem of their own: not reported twice."""
+
+    settings: Settings
+    sources: Mapping[str, tuple[str, str]]
+    broken: Collection[str]
+
+    def problems(self) -> Iterator[Problem]:
+        """Every contradiction there is."""
+        for provider in self.settings.providers.values():
+            yield from self._key(provider)
+            yield from self._base_url(provider)
+            yield from self._model(provider)
+        for name in dict.fromkeys(self.settings.priority):
+            yield from self._listed(name)
+
+    def _problem(self, name: str, found: str, allowed: str) -> Problem:
+        return Problem(name, self.sources[name][0], found, allowed)
+
+    def _key(self, provider: ProviderSettings) -> Iterator[Problem]:
+        if provider.api_key and provider.api_key.reveal().startswith("fwd_"):
+            allowed = "a key of the provider, not one of a gateway (fwd_...)"
+            yield self._problem(provider.api_key.name, HIDDEN, allowed)
+
+    def _base_url(self, provider: ProviderSettings) -> Iterator[Problem]:
+        variable = f"{stem_of(provider.name)}_BASE_URL"
+        if provider.base_url and self._is_self(provider.base_url):
+            yield self._problem(variable, repr(provider.base_url), "an address other than the gateway's own")
+        if provider.name in self.settings.compat and not provider.base_url and variable not in self.broken:
+            source = f"needed by FWD_COMPAT, {self.sources['FWD_COMPAT'][0]}"
+            yield Problem(variable, source, "nothing", f"the address of {provider.name}, as https://host/v1")
+
+    def _is_self(self, base_url: str) -> bool:
+        """Whether an address leads back to the gateway."""
+        parts = urlsplit(base_url)
+        host, own = parts.hostname or "", self.settings.host
+        return port_of(parts) == self.settings.port and (host == own.lower() or (_is_here(host) and _is_here(own)))
+
+    def _model(self, provider: ProviderSettings) -> Iterator[Problem]:
+        """A default model must have a name, and no other provider's prefix."""
+        if provider.model is None:
+            return
+        model = cut_prefix(provider.model, provider.name)
+        prefix, colon, _ = provider.model.partition(":")
+        foreign = bool(colon) and prefix != provider.name and prefix in self.settings.providers
+        if foreign or (not model and provider.name != "echo"):
+            allowed = f"a model of {provider.name}, with or without the prefix {provider.name}:"
+            yield self._problem(f"{stem_of(provider.name)}_MODEL", repr(provider.model), allowed)
+
+    def _listed(self, name: str) -> Iterator[Problem]:
+        """An entry of the priority list must be known, stand there once, and have a key and a model."""
+        provider = self.settings.providers.get(name)
+        if provider is None:
+            allowed = f"names out of {', '.join(self.settings.providers)}"
+            yield self._problem("PROVIDERS_PRIORITY", repr(name), allowed)
+        elif self.settings.priority.count(name) > 1:
+            yield self._problem("PROVIDERS_PRIORITY", f"{name!r} more than once", "each name once")
+        elif missing := self._missing(provider):
+            yield self._problem(
+                "PROVIDERS_PRIORITY", f"{name!r} without {missing}", f"providers that are set up: set {missing}"
+            )
+
+    def _missing(self, provider: ProviderSettings) -> str:
+        """What a provider lacks to stand in the priority list."""
+        if provider.name == "echo":
+            return "" if self.settings.echo else "FWD_ECHO=true"
+        stem = stem_of(provider.name)
+        wanted = {f"{stem}_API_KEY": provider.api_key or not needs_key(provider.name), f"{stem}_MODEL": provider.model}
+        return " and ".join(name for name, there in wanted.items() if not there and name not in self.broken)
+
+
+def _is_here(host: str) -> bool:
+    return is_loopback(host) or is_everywhere(host)
+
+
+def readable_keys(settings: Settings) -> Iterator[str]:
+    """A warning for each key that would travel unencrypted to another machine."""
+    for provider in settings.providers.values():
+        parts = urlsplit(provider.base_url)
+        if provider.api_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
+            stem = stem_of(provider.name)
+            yield f"{stem}_BASE_URL is plain http: {stem}_API_KEY travels readable to {parts.hostname}; use https"

@@ -1,0 +1,148 @@
+"""From flags, the environment, ``.env`` and defaults to settings, with the source of each."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from attrs import define, evolve, field, frozen
+
+from fwd_server.settings.checks import Checks, readable_keys
+from fwd_server.settings.envfile import read_dotenv
+from fwd_server.settings.problems import HIDDEN, Problem, SettingsError
+from fwd_server.settings.schema import (
+    KNOWN,
+    ProviderSettings,
+    Settings,
+    Variable,
+    own_variables,
+    provider_variables,
+    stem_of,
+)
+from fwd_server.settings.units import BaseUrl, Name
+
+# Variables of the SDK and the CLI: known here so that nobody is told to correct them.
+ELSEWHERE: Final = ("FORWARDER_KEY", "FORWARDER_URL", "FWD_LOG")
+
+
+@frozen
+class Loaded:
+    """Settings with the source and the shown value of each by variable, and what is worth a warning."""
+
+    settings: Settings
+    sources: Mapping[str, tuple[str, str]]
+    warnings: tuple[str, ...] = ()
+
+
+@frozen
+class Row:
+    """One line of ``--check``."""
+
+    name: str
+    value: str
+    source: str
+
+
+def describe(loaded: Loaded) -> tuple[Row, ...]:
+    """The settings in force for ``--check``: secrets masked, the source of each."""
+    return tuple(Row(name, shown, source) for name, (source, shown) in loaded.sources.items())
+
+
+def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = None) -> Loaded:
+    """The settings in force. ``flags`` go by the variable's name too; ``dotenv`` is the text of ``.env``.
+
+    Raises SettingsError with every problem there is. Empty values count as unset.
+    """
+    file = read_dotenv(dotenv or "")
+    reading = _Reading(flags, env, file.values)
+    names = reading.compat_names()
+    providers = {name: reading.provider(name) for name in (*KNOWN, *names)}
+    own = {variable.field: reading.value(variable) for variable in own_variables()}
+    settings = reading.with_attempts(Settings(providers=providers, **own))
+    checks = Checks(settings, reading.sources, reading.problems)
+    problems = [*reading.problems.values(), *checks.problems()]
+    if problems:
+        raise SettingsError(problems)
+    return Loaded(settings, reading.sources, (*file.warnings, *reading.unknown(), *readable_keys(settings)))
+
+
+@define
+class _Reading:
+    """Looks values up where they may stand, and remembers where each was found and what was wrong."""
+
+    flags: Mapping[str, str]
+    env: Mapping[str, str]
+    file: Mapping[str, tuple[str, int]]
+    sources: dict[str, tuple[str, str]] = field(factory=dict)
+    problems: dict[str, Problem] = field(factory=dict)
+
+    def value(self, variable: Variable) -> Any:
+        """The value of a variable, or its default when there is none that can be used."""
+        source, text = self._find(variable)
+        value = variable.default
+        try:
+            value = variable.read(text) if text else value
+        except ValueError:
+            self.problems[variable.name] = Problem(variable.name, source, _found(variable, text), variable.allowed)
+        self.sources[variable.name] = (source, variable.shown(value))
+        return value
+
+    def _find(self, variable: Variable) -> tuple[str, str]:
+        name = variable.name
+        written, line = self.file.get(name, ("", 0))
+        places = (
+            (f"flag {variable.option or name}", self.flags.get(name, "")),
+            ("environment", self.env.get(name, "")),
+            (f".env line {line}", written),
+        )
+        return next(((source, text.strip()) for source, text in places if text.strip()), ("default", ""))
+
+    def provider(self, name: str) -> ProviderSettings:
+        """The settings of one provider."""
+        values = {variable.field: self.value(variable) for variable in provider_variables(name)}
+        return ProviderSettings(name, **values, mentioned=self._mentions(f"{stem_of(name)}_"))
+
+    def _mentions(self, beginning: str) -> bool:
+        return any(name.startswith(beginning) and text for name, text in self._all())
+
+    def _all(self) -> Iterator[tuple[str, str]]:
+        yield from self.flags.items()
+        yield from self.env.items()
+        yield from ((name, text) for name, (text, _) in self.file.items())
+
+    def compat_names(self) -> tuple[Name, ...]:
+        """The names of ``FWD_COMPAT`` that can be used; each must be new, and its variables its own."""
+        variable = next(v for v in own_variables() if v.field == "compat")
+        names: tuple[Name, ...] = self.value(variable)
+        taken = {stem_of(name) for name in KNOWN}
+        for name in names:
+            if stem_of(name) in taken:
+                allowed = f"names that differ from each other and from {', '.join(KNOWN)}"
+                source, _ = self.sources[variable.name]
+                self.problems[variable.name] = Problem(variable.name, source, repr(name), allowed)
+            taken.add(stem_of(name))
+        return () if variable.name in self.problems else names
+
+    def with_attempts(self, settings: Settings) -> Settings:
+        """As many attempts as the priority list is long, unless their number is set."""
+        source, _ = self.sources["FWD_ATTEMPTS"]
+        if source != "default" or len(settings.priority) <= settings.attempts:
+            return settings
+        self.sources["FWD_ATTEMPTS"] = (source, str(len(settings.priority)))
+        return evolve(settings, attempts=len(settings.priority))
+
+    def unknown(self) -> Iterator[str]:
+        """A warning for each ``FWD_*`` name that nobody reads, with the nearest one that somebody does."""
+        known = [*self.sources, *ELSEWHERE]
+        for name in dict.fromkeys(name for name, _ in self._all()):
+            if name.startswith("FWD_") and name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                yield f"{name} is not a setting of fwd and is not read{hint}"
+
+
+def _found(variable: Variable, text: str) -> str:
+    """A value for a message; never one that is, or may hold, a secret."""
+    hidden = variable.secret or (variable.type is BaseUrl and not set("@?#").isdisjoint(text))
+    return HIDDEN if hidden else repr(text if len(text) <= 80 else f"{text[:80]}...")

@@ -1,0 +1,299 @@
+"""What can be set: one attrs class, from which messages, options, documents and ``.env.example`` are made.
+
+Every provider has the same three variables (``<NAME>_API_KEY``, ``<NAME>_BASE_URL``, ``<NAME>_MODEL``), those of
+``FWD_COMPAT`` too.
+"""
+# ruff: noqa: RUF009 - setting() makes an attrs field
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from attrs import evolve, field, fields, frozen, resolve_types
+
+from fwd_server.secret import Secret
+from fwd_server.settings.units import (
+    BaseUrl,
+    HeaderText,
+    Host,
+    HostNames,
+    Model,
+    Names,
+    Networks,
+    Seconds,
+    Size,
+    allowed,
+    converter,
+)
+
+# Providers that are known by name, with the address each is reached at.
+BASE_URLS: Final[Mapping[str, str]] = {
+    "openai": "https://api.openai.com/v1",
+    "anthropic": "https://api.anthropic.com/v1",
+    "google": "https://generativelanguage.googleapis.com/v1beta",
+    "groq": "https://api.groq.com/openai/v1",
+    "openrouter": "https://openrouter.ai/api/v1",
+    "ollama": "http://localhost:11434",
+}
+KNOWN: Final = (*BASE_URLS, "echo")
+_MOMENT: Final = (0.001, 86_400)
+_CONVERTER: Final = converter()
+
+
+@frozen
+class Variable:
+    """One setting as people meet it. ``default`` is a value; ``note`` says in words what no value can."""
+
+    name: str
+    field: str
+    default: Any
+    help: str
+    group: str
+    type: Any = None
+    option: str = ""
+    between: tuple[float, float] | None = None
+    note: str = ""
+
+    @property
+    def secret(self) -> bool:
+        """Whether the value must never be shown."""
+        return bool(self.type == Secret | None)
+
+    @property
+    def allowed(self) -> str:
+        """What may stand in it, for messages."""
+        if self.between is None:
+            return allowed(self.type)
+        low, high = (self.shown(self.type(end)) for end in self.between)
+        return f"{allowed(self.type)}, from {low} to {high}"
+
+    def read(self, text: str) -> Any:
+        """The value that ``text`` stands for. Raises ValueError."""
+        value = _CONVERTER.structure(text, self.type)
+        if self.between and not self.between[0] <= value <= self.between[1]:
+            raise ValueError(text)
+        return Secret(value, self.name) if self.secret else value
+
+    def shown(self, value: Any) -> str:
+        """A value as it would be written in ``.env``; a secret is masked, and nothing is an empty text."""
+        if value is None:
+            return ""
+        return str(value) if self.secret else str(_CONVERTER.unstructure(value, unstructure_as=self.type))
+
+
+def setting(name: str, default: Any, group: str, help: str, **more: Any) -> Any:
+    """A field of ``Settings`` that is set by the variable ``name``."""
+    return field(default=default, metadata={"variable": Variable(name, "", default, help, group, **more)})
+
+
+@frozen
+class ProviderSettings:
+    """How one provider is reached. ``mentioned``: any variable of its name is set."""
+
+    name: str
+    base_url: str = ""
+    api_key: Secret | None = None
+    model: str | None = None
+    mentioned: bool = False
+
+
+def _known_providers() -> Mapping[str, ProviderSettings]:
+    known = {name: ProviderSettings(name, url) for name, url in BASE_URLS.items()}
+    return {**known, "echo": ProviderSettings("echo", model="echo:")}
+
+
+@resolve_types
+@frozen
+class Settings:
+    """Everything that can be set, by the names the rest of the gateway uses."""
+
+    providers: Mapping[str, ProviderSettings] = field(factory=_known_providers)
+
+    priority: Names = setting(
+        "PROVIDERS_PRIORITY",
+        (),
+        "Routing",
+        "Providers to try, in this order, when a call names no model or its provider fails; comma-separated.",
+    )
+    attempts: int = setting(
+        "FWD_ATTEMPTS",
+        3,
+        "Routing",
+        "Most attempts for one call, over all providers.",
+        between=(1, 100),
+        note="3, or the length of PROVIDERS_PRIORITY if that is longer",
+    )
+    fallback_explicit: bool = setting(
+        "FWD_FALLBACK_EXPLICIT",
+        True,
+        "Routing",
+        "Whether a call that names its model may fall back to PROVIDERS_PRIORITY.",
+    )
+    echo: bool = setting("FWD_ECHO", True, "Routing", "Whether the built-in provider echo: answers.")
+    compat: Names = setting(
+        "FWD_COMPAT",
+        (),
+        "Routing",
+        "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. "
+        "Each needs <NAME>_BASE_URL and may have <NAME>_API_KEY and <NAME>_MODEL.",
+    )
+    openrouter_referer: HeaderText | None = setting(
+        "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
+    )
+    openrouter_title: HeaderText | None = setting(
+        "FWD_OPENROUTER_TITLE", None, "Routing", "Name of your app, told to OpenRouter (X-OpenRouter-Title)."
+    )
+
+    host: Host = setting("FWD_HOST", Host("127.0.0.1"), "Listening", "Address to listen on.", option="--host")
+    port: int = setting(
+        "FWD_PORT", 8000, "Listening", "Port to listen on; 0 takes a free one.", option="--port", between=(0, 65_535)
+    )
+    workers: int = setting("FWD_WORKERS", 1, "Listening", "Number of processes.", option="--workers", between=(1, 256))
+    max_body: Size = setting(
+        "FWD_MAX_BODY", Size(10 * 2**20), "Listening", "Largest body of a request.", between=(1024, 2**30)
+    )
+
+    keys_file: Path = setting(
+        "FORWARDER_KEYS_FILE",
+        Path("keys/forwarder_api_keys.txt"),
+        "Access",
+        "File with the keys that callers use, one a line. `fwd generate-key` adds one.",
+    )
+    allowed_hosts: HostNames = setting(
+        "FWD_ALLOWED_HOSTS",
+        (),
+        "Access",
+        "Names the gateway is called by, comma-separated. Checked when set, and always on a loopback address, "
+        "where the loopback names are allowed too.",
+    )
+    trusted_proxies: Networks = setting(
+        "FWD_TRUSTED_PROXIES",
+        (),
+        "Access",
+        "Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated.",
+    )
+    fetch_images: Literal["off", "public"] = setting(
+        "FWD_FETCH_IMAGES",
+        "off",
+        "Access",
+        "Whether the gateway opens image links for providers that need the bytes: off, or public (https only, "
+        "public addresses only).",
+    )
+
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        "FWD_LOG_LEVEL", "info", "Log", "What to log: debug, info, warning or error.", option="--log-level"
+    )
+    log_format: Literal["auto", "json", "text"] = setting(
+        "FWD_LOG_FORMAT",
+        "auto",
+        "Log",
+        "How to log: json, text, or auto (text on a terminal, json elsewhere).",
+        option="--log-format",
+    )
+
+    connect_timeout: Seconds = setting(
+        "FWD_CONNECT_TIMEOUT", Seconds(5), "Timeouts", "For a connection to a provider.", between=_MOMENT
+    )
+    first_event_timeout: Seconds = setting(
+        "FWD_FIRST_EVENT_TIMEOUT", Seconds(60), "Timeouts", "For the first event of a stream.", between=_MOMENT
+    )
+    ollama_first_event_timeout: Seconds = setting(
+        "FWD_OLLAMA_FIRST_EVENT_TIMEOUT",
+        Seconds(300),
+        "Timeouts",
+        "The same for Ollama, which may have to load the model first.",
+        between=_MOMENT,
+    )
+    idle_timeout: Seconds = setting(
+        "FWD_IDLE_TIMEOUT", Seconds(60), "Timeouts", "For silence in the middle of a stream.", between=_MOMENT
+    )
+    total_timeout: Seconds = setting(
+        "FWD_TOTAL_TIMEOUT",
+        Seconds(600),
+        "Timeouts",
+        "For a whole call with all its attempts, until the answer (or its first content) is there.",
+        between=_MOMENT,
+    )
+    stream_timeout: Seconds = setting(
+        "FWD_STREAM_TIMEOUT", Seconds(1800), "Timeouts", "For a stream from its first content on.", between=_MOMENT
+    )
+    keepalive: Seconds = setting(
+        "FWD_KEEPALIVE",
+        Seconds(15),
+        "Timeouts",
+        "Silence after which a stream sends a comment to keep the connection open; 0 turns it off.",
+        between=(0, 3600),
+    )
+    drain_timeout: Seconds = setting(
+        "FWD_DRAIN_TIMEOUT",
+        Seconds(30),
+        "Timeouts",
+        "For running calls to finish when the gateway is told to stop.",
+        between=(0, 86_400),
+    )
+
+
+def own_variables() -> tuple[Variable, ...]:
+    """The variables of ``Settings``, in its order; those of the providers stand apart."""
+    known = (f for f in fields(Settings) if "variable" in f.metadata)
+    return tuple(evolve(f.metadata["variable"], field=f.name, type=f.type) for f in known)
+
+
+def provider_variables(name: str) -> tuple[Variable, ...]:
+    """The variables of one provider: its key, its address and its default model."""
+    stem, title = stem_of(name), name.title() if name not in _TITLES else _TITLES[name]
+    model = Variable(
+        f"{stem}_MODEL", "model", None, f"Default model of {title} in PROVIDERS_PRIORITY.", title, Model | None
+    )
+    if name == "echo":
+        return (evolve(model, default="echo:"),)
+    key = Variable(f"{stem}_API_KEY", "api_key", None, _key_help(name, title), title, Secret | None)
+    url = BASE_URLS.get(name, "")
+    return (key, Variable(f"{stem}_BASE_URL", "base_url", url, f"Address of {title}.", title, BaseUrl), model)
+
+
+_TITLES: Final = {"openai": "OpenAI", "openrouter": "OpenRouter", "echo": "echo"}
+
+
+def _key_help(name: str, title: str) -> str:
+    return f"Key for {title}; " + ("without it the provider is off." if needs_key(name) else "it may have none.")
+
+
+def needs_key(name: str) -> bool:
+    """Whether a provider is off without a key."""
+    return name in BASE_URLS and name != "ollama"
+
+
+def stem_of(name: str) -> str:
+    """What the variables of a provider begin with."""
+    return name.upper().replace("-", "_")
+
+
+def documented() -> tuple[Variable, ...]:
+    """Every variable with its option, default and help, in the order of the documents."""
+    return (*(v for name in KNOWN for v in provider_variables(name)), *own_variables())
+
+
+def example() -> str:
+    """The text of ``.env.example``: every setting, commented out, with its default."""
+    lines = [*_EXAMPLE_HEAD]
+    group = ""
+    for variable in documented():
+        if variable.group != group:
+            group = variable.group
+            lines += ["", "", f"# ---- {group}"]
+        default = variable.shown(variable.default)
+        note = f" Default: {variable.note}." if variable.note else ""
+        comment = textwrap.wrap(variable.help + note, 116, initial_indent="# ", subsequent_indent="# ")
+        lines += ["", *comment, f"#{variable.name}={default}"]
+    return "\n".join(lines) + "\n"
+
+
+_EXAMPLE_HEAD: Final = (
+    "# Settings of the gateway, with their defaults. Copy this file to .env, remove the # before what you want to set,",
+    "# and `chmod 600 .env`. Flags win over the environment, the environment over .env.",
+    "# `fwd run-server --check` shows what is in force and where it comes from.",
+)

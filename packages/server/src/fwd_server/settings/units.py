@@ -1,0 +1,236 @@
+"""Values as people write them in settings: durations, sizes, lists, addresses.
+
+A ``Kind`` reads one of them from text, writes it back, and says what is allowed. The converter (cattrs) picks the
+kind by the type of a setting, so a new setting needs a type and nothing else.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, Literal, NewType, get_args, get_origin
+from urllib.parse import SplitResult, urlsplit
+
+import cattrs
+from attrs import frozen
+
+from fwd_server.secret import Secret
+
+Seconds = NewType("Seconds", float)
+Size = NewType("Size", int)  # bytes
+Host = NewType("Host", str)  # to listen on: a name or an address, without brackets
+BaseUrl = NewType("BaseUrl", str)  # without a trailing slash
+Model = NewType("Model", str)  # with or without its provider's prefix
+HeaderText = NewType("HeaderText", str)
+Name = NewType("Name", str)  # of a provider
+HostName = NewType("HostName", str)  # in a Host header, lower case, without port
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+Names = tuple[Name, ...]
+HostNames = tuple[HostName, ...]
+Networks = tuple[Network, ...]
+
+_DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,20})?) ?(ms|s|m|h)?")
+_SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
+_WHOLE: Final = re.compile(r"[0-9]{1,15}")
+_SECRET: Final = re.compile(r"[!#-&(-~]+")  # ASCII without spaces and quotes: it goes into a header
+_MODEL: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}(\?[!-~]{0,512})?")  # contract T17
+_HEADER: Final = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")
+_HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
+_PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+
+# Largest unit first: it is the one in which a whole number is written.
+_LENGTHS: Final = {"h": 3600, "m": 60, "s": 1}
+_WEIGHTS: Final = {"gib": 2**30, "mib": 2**20, "kib": 2**10, "gb": 10**9, "mb": 10**6, "kb": 10**3, "b": 1}
+_SPELLED: Final = {"gib": "GiB", "mib": "MiB", "kib": "KiB"}
+_YES: Final = frozenset({"true", "1", "yes", "on"})
+_NO: Final = frozenset({"false", "0", "no", "off"})
+
+
+@frozen
+class Kind:
+    """How one type of value is read (ValueError when it cannot be), written, and described."""
+
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+    allowed: str
+
+
+def read_duration(text: str) -> Seconds:
+    """``30``, ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds."""
+    number, unit = _match(_DURATION, text).groups()
+    return Seconds(float(number) / 1000 if unit == "ms" else float(number) * _LENGTHS[unit or "s"])
+
+
+def write_duration(seconds: float) -> str:
+    """Seconds in the form ``read_duration`` takes, in the largest unit that is exact."""
+    if not seconds:
+        return "0"
+    for unit, length in _LENGTHS.items():
+        if seconds % length == 0:
+            return f"{int(seconds // length)}{unit}"
+    whole = round(seconds * 1000)
+    return f"{whole}ms" if whole / 1000 == seconds else f"{seconds:.20f}".rstrip("0") + "s"
+
+
+def read_size(text: str) -> Size:
+    """``10MiB``, ``500KB`` or plain bytes as bytes; KB is 1000 bytes, KiB is 1024."""
+    number, unit = _match(_SIZE, text).groups()
+    return Size(int(number) * _WEIGHTS[(unit or "B").lower()])
+
+
+def write_size(size: int) -> str:
+    """Bytes in the form ``read_size`` takes, in the largest unit that is exact."""
+    unit = next(unit for unit, weight in _WEIGHTS.items() if size >= weight and size % weight == 0) if size else "b"
+    return f"{size // _WEIGHTS[unit]}{_SPELLED.get(unit, unit.upper()) if unit != 'b' else ''}"
+
+
+def read_whole(text: str) -> int:
+    """A whole number in plain ASCII digits."""
+    return int(_match(_WHOLE, text)[0])
+
+
+def read_flag(text: str) -> bool:
+    """A boolean, in any of the usual spellings."""
+    lowered = text.lower()
+    if lowered not in _YES | _NO:
+        raise ValueError(text)
+    return lowered in _YES
+
+
+def write_flag(value: bool) -> str:
+    """``true`` or ``false``."""
+    return "true" if value else "false"
+
+
+def read_host(text: str) -> Host:
+    """A name or an address to listen on; IPv6 with or without brackets."""
+    return Host(str(_address(text) or _match(_HOST, text)[0]))
+
+
+def read_host_name(text: str) -> HostName:
+    """A name or an address as it stands in a Host header, without port."""
+    return HostName(read_host(text).lower())
+
+
+def read_network(text: str) -> Network:
+    """An address, or a network such as 10.0.0.0/8."""
+    return ipaddress.ip_network(text, strict=False)
+
+
+def read_base_url(text: str) -> BaseUrl:
+    """An http or https address with a host and nothing secret in it; trailing slashes are cut."""
+    parts = urlsplit(text)
+    _match(_HEADER, text)
+    if " " in text or parts.scheme not in ("http", "https") or not parts.hostname or port_of(parts) == 0:
+        raise ValueError(text)
+    if "@" in parts.netloc or "?" in text or "#" in text:
+        raise ValueError(text)
+    return BaseUrl(f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/"))
+
+
+def port_of(parts: SplitResult) -> int:
+    """The port of a URL, given or implied. Raises ValueError when it is no port."""
+    return parts.port if parts.port is not None else {"http": 80, "https": 443}[parts.scheme]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own (127.0.0.0/8, ::1, localhost)."""
+    address = _address(host)
+    return address.is_loopback if address else host.lower() == "localhost" or host.lower().endswith(".localhost")
+
+
+def is_everywhere(host: str) -> bool:
+    """Whether an address stands for every address of this machine (0.0.0.0, ::)."""
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+def same(text: Any) -> str:
+    """Text that is written as it is."""
+    return str(text)
+
+
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return None
+
+
+def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+    found = pattern.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    return found
+
+
+def _text(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    return lambda text: _match(pattern, text)[0]
+
+
+def _listed(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+    return lambda text: tuple(read(item.strip()) for item in text.split(",") if item.strip())
+
+
+def _joined(values: tuple[Any, ...]) -> str:
+    return ",".join(str(value) for value in values)
+
+
+KINDS: Final[Mapping[Any, Kind]] = {
+    Seconds: Kind(read_duration, write_duration, "a duration such as 30, 30s, 500ms or 5m"),
+    Size: Kind(read_size, write_size, "a size such as 10MiB, 500KB or 1048576"),
+    int: Kind(read_whole, same, "a whole number"),
+    bool: Kind(read_flag, write_flag, "true or false"),
+    Host: Kind(read_host, same, "a host name or an IP address, without scheme and port"),
+    BaseUrl: Kind(read_base_url, same, "an http:// or https:// address without user, password, ? and #"),
+    Model: Kind(_text(_MODEL), same, "a model's name: 1 to 128 letters, digits and . _ : / @ -"),
+    HeaderText: Kind(_text(_HEADER), same, "1 to 256 printable ASCII characters"),
+    Path: Kind(Path, same, "the path of a file"),
+    Names: Kind(_listed(_text(_PROVIDER)), _joined, "a comma-separated list of provider names"),
+    HostNames: Kind(_listed(read_host_name), _joined, "a comma-separated list of host names, without scheme and port"),
+    Networks: Kind(_listed(read_network), _joined, "a comma-separated list of addresses or networks (10.0.0.0/8)"),
+    Secret: Kind(_text(_SECRET), same, "printable ASCII characters without spaces and quotes"),
+}
+
+
+def converter() -> cattrs.Converter:
+    """A converter that reads every kind from text and writes it back."""
+    made = cattrs.Converter(detailed_validation=False)
+    for type_, kind in KINDS.items():
+        made.register_structure_hook_func(_is(type_), _hook(kind.read))
+        made.register_unstructure_hook_func(_is(type_), kind.write)
+    made.register_structure_hook_func(_is_choice, _read_choice)
+    return made
+
+
+def allowed(type_: Any) -> str:
+    """What may stand in a setting of this type."""
+    bare = _bare(type_)
+    return f"one of {', '.join(get_args(bare))}" if _is_choice(bare) else KINDS[bare].allowed
+
+
+def _bare(type_: Any) -> Any:
+    """The type without its ``| None``."""
+    options = [option for option in get_args(type_) if option is not type(None)]
+    return options[0] if type(None) in get_args(type_) and len(options) == 1 else type_
+
+
+def _is(type_: Any) -> Callable[[Any], bool]:
+    return lambda candidate: candidate == type_
+
+
+def _hook(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
+    return lambda text, _: read(text)
+
+
+def _is_choice(type_: Any) -> bool:
+    return get_origin(type_) is Literal
+
+
+def _read_choice(text: str, type_: Any) -> str:
+    lowered = text.lower()
+    if lowered not in get_args(type_):
+        raise ValueError(text)
+    return lowered
