@@ -42,7 +42,8 @@ class Endpoint:
     """One provider as configured at start: where it is, its key, and whether it can be used.
 
     ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``turned_on_by`` names the
-    variable that turns the endpoint on; ``available`` is False for a provider this version does not speak.
+    variable that turns the endpoint on; ``available`` is False for a provider this version does not speak;
+    ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine).
     """
 
     provider: str
@@ -53,6 +54,7 @@ class Endpoint:
     turned_on_by: str = ""
     available: bool = True
     headers: tuple[tuple[str, str], ...] = ()
+    always_tried: bool = False
 
     @property
     def key_name(self) -> str:
@@ -137,7 +139,7 @@ def unusable(endpoint: Endpoint) -> GatewayError:
 
 
 def _usable(endpoint: Endpoint) -> bool:
-    return endpoint.on and endpoint.available
+    return (endpoint.on or endpoint.always_tried) and endpoint.available
 
 
 def _listed_or_refuse(routes: Routes) -> tuple[Deployment, ...]:
