@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fwd_server.providers.base import Provider
+from fwd_server.providers.ollama import OllamaChat
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": Provider("openai"),
@@ -12,6 +13,6 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "google": Provider("google"),
     "groq": Provider("groq"),
     "openrouter": Provider("openrouter"),
-    "ollama": Provider("ollama"),
+    "ollama": Provider("ollama", OllamaChat()),
     "echo": Provider("echo"),
 }
