@@ -57,9 +57,12 @@ if TYPE_CHECKING:
         ToolCallReady,
         ToolCallStarted,
     )
+    from fwd_client._official import anthropic, async_anthropic, async_openai, openai
     from fwd_client._options import Secret, Timeout
-    from fwd_client._params import ChatParams
+    from fwd_client._params import CallOptions, ChatParams, TalkParams
+    from fwd_client._parse import Parsed
     from fwd_client._sync import Client, Stream
+    from fwd_client._tools import ToolRun
     from fwd_client._values import (
         Chat,
         Choice,
@@ -84,9 +87,12 @@ _HOMES = {
     "StreamInterruptedError ToolError ToolStepsExceeded UnsupportedParameterError UpstreamError",
     "_events": "Finished ReasoningDelta RefusalDelta StreamEvent TextDelta ToolCallArguments ToolCallReady "
     "ToolCallStarted",
+    "_official": "anthropic async_anthropic async_openai openai",
     "_options": "Secret Timeout",
-    "_params": "ChatParams",
+    "_params": "CallOptions ChatParams TalkParams",
+    "_parse": "Parsed",
     "_sync": "Client Stream",
+    "_tools": "ToolRun",
     "_values": "Chat Choice Chunk Delta FunctionCall Health Message Model Models Receipt ToolCall Usage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
@@ -101,6 +107,7 @@ __all__ = [
     "AsyncStream",
     "AuthenticationError",
     "BadRequestError",
+    "CallOptions",
     "Chat",
     "ChatParams",
     "Choice",
@@ -123,6 +130,7 @@ __all__ = [
     "NotFoundError",
     "OverloadedError",
     "ParseError",
+    "Parsed",
     "PermissionDeniedError",
     "ProviderAuthError",
     "ProviderNotConfiguredError",
@@ -137,6 +145,7 @@ __all__ = [
     "Stream",
     "StreamEvent",
     "StreamInterruptedError",
+    "TalkParams",
     "TextDelta",
     "Timeout",
     "ToolCall",
@@ -144,11 +153,16 @@ __all__ = [
     "ToolCallReady",
     "ToolCallStarted",
     "ToolError",
+    "ToolRun",
     "ToolStepsExceeded",
     "UnsupportedParameterError",
     "UpstreamError",
     "Usage",
     "__version__",
+    "anthropic",
+    "async_anthropic",
+    "async_openai",
+    "openai",
 ]
 
 

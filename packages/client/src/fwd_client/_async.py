@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -12,19 +13,23 @@ import httpx
 
 from fwd_client import _operations, logging
 from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, request_of
-from fwd_client._errors import APIConnectionError
+from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
-from fwd_client._operations import Operation, Reply
-from fwd_client._options import KeySource, Options, Secret, Timeout, override
-from fwd_client._params import ChatParams
+from fwd_client._operations import Operation, Reply, talk
+from fwd_client._options import KeySource, Options, Secret, Timeout, for_call
+from fwd_client._params import ChatParams, TalkParams
+from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
+from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop, tool_table
 from fwd_client._values import Chat, Chunk, Health, Model, Models
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 T = TypeVar("T")
+P = TypeVar("P")
+Messages = str | Iterable[Any]
 
 
 class AsyncTransport:
@@ -289,82 +294,74 @@ class AsyncCompletions:
 
     @overload
     async def create(
-        self,
-        *,
-        messages: str | Iterable[Any],
-        stream: Literal[False] = False,
-        strict: bool = False,
-        fallback: bool = True,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: Literal[False] = False, **params: Unpack[ChatParams]
     ) -> Chat: ...
 
     @overload
     async def create(
-        self,
-        *,
-        messages: str | Iterable[Any],
-        stream: Literal[True],
-        strict: bool = False,
-        fallback: bool = True,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: Literal[True], **params: Unpack[ChatParams]
     ) -> AsyncStream: ...
 
     @overload
-    async def create(
-        self,
-        *,
-        messages: str | Iterable[Any],
-        stream: bool,
-        strict: bool = False,
-        fallback: bool = True,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **params: Unpack[ChatParams],
-    ) -> Chat | AsyncStream: ...
+    async def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | AsyncStream: ...
 
     async def create(
-        self,
-        *,
-        messages: str | Iterable[Any],
-        stream: bool = False,
-        strict: bool = False,
-        fallback: bool = True,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]
     ) -> Chat | AsyncStream:
         """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
 
-        Other arguments: `ChatParams`. `strict=True` refuses what the provider cannot take instead of dropping it,
-        `fallback=False` keeps to the given model. Raises `APIError` and the classes below it.
+        Other arguments: `ChatParams`. Raises `APIError` and the classes below it.
         """
-        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
+        options = for_call(self._client.options, params)
         if stream:
-            operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
-            return AsyncStream(await self._client._run(operation, options))
-        return await self._client._run(_operations.chat(messages, params, strict=strict, fallback=fallback), options)
+            return AsyncStream(await self._client._run(_operations.chat_stream(messages, params), options))
+        return await self._client._run(_operations.chat(messages, params), options)
 
-    def stream(
-        self,
-        *,
-        messages: str | Iterable[Any],
-        strict: bool = False,
-        fallback: bool = True,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        extra_headers: Mapping[str, str] | None = None,
-        **params: Unpack[ChatParams],
-    ) -> AsyncStreamManager:
+    def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> AsyncStreamManager:
         """A stream as a context manager, with its usage: `async with ...stream(messages="hi") as stream: ...`."""
         params.setdefault("stream_options", {"include_usage": True})
-        options = override(self._client.options, timeout=timeout, max_retries=max_retries, headers=extra_headers)
-        operation = _operations.chat_stream(messages, params, strict=strict, fallback=fallback)
-        return AsyncStreamManager(self._client, operation, options)
+        operation = _operations.chat_stream(messages, params)
+        return AsyncStreamManager(self._client, operation, for_call(self._client.options, params))
+
+    async def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
+        """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.
+
+        Raises `ParseError` when the model's text does not fit, after all.
+        """
+        params["response_format"] = response_format(into)
+        return parsed(into, await self.create(messages=messages, **params))
+
+    async def run_tools(
+        self,
+        *,
+        messages: Messages,
+        tools: Iterable[Callable[..., Any]],
+        max_steps: int = 10,
+        **params: Unpack[TalkParams],
+    ) -> ToolRun:
+        """Let the model call these functions, async or not, until it answers; `ToolStepsExceeded` after `max_steps`.
+
+        Name, types and docstring of a function are what the model sees. A `ToolError` and arguments that do not fit
+        are told to the model; any other exception of a function is yours.
+        """
+        table = tool_table(tools)
+        chat_params: ChatParams = {**params, "tools": [tool.definition() for tool in table.values()]}
+        steps = tool_loop(talk(messages), table, max_steps)
+        answer: Chat | str | None = None
+        while True:
+            try:
+                step = steps.send(answer)
+            except StopIteration as done:
+                result: ToolRun = done.value
+                return result
+            if isinstance(step, Ask):
+                answer = await self.create(messages=step.messages, **chat_params)
+            else:
+                answer = await self._run_tool(step)
+
+    async def _run_tool(self, step: Run) -> str:
+        try:
+            result = step.tool.function(**step.arguments)
+            return as_text(await result if inspect.isawaitable(result) else result)
+        except ToolError as error:
+            return refusal(error)

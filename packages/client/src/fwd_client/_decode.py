@@ -35,6 +35,14 @@ _converter = Converter(detailed_validation=False)
 _converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Value), _reader)
 
 
+@_converter.register_structure_hook
+def _only_text(value: Any, _: type[str]) -> str:
+    """cattrs would call `str` on anything; a list that stands where text should is an error instead."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, found {type(value).__name__}")
+    return value
+
+
 def read(cls: type[V], data: Any, **more: Any) -> V:
     """An instance of `cls` from parsed JSON; `APIResponseError` when it does not fit."""
     try:

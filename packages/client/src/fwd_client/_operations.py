@@ -6,16 +6,17 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
 
 from fwd_client import _decode
-from fwd_client._params import ChatParams
+from fwd_client._params import CallOptions, ChatParams
 from fwd_client._values import Answer, Chat, Health, Model, Models, Value
 
 T = TypeVar("T")
+FIELDS: Final = ChatParams.__optional_keys__ - CallOptions.__optional_keys__
 A = TypeVar("A", bound=Answer)
 
 
@@ -47,9 +48,6 @@ class Operation(Generic[T]):
 def chat(
     messages: str | Iterable[Any],
     params: ChatParams,
-    *,
-    strict: bool = False,
-    fallback: bool = True,
 ) -> Operation[Chat]:
     """POST /v1/chat/completions, answered as one JSON object."""
     return Operation(
@@ -57,16 +55,13 @@ def chat(
         path="/v1/chat/completions",
         read=partial(_read_answer, Chat),
         body=encode(chat_body(messages, params)),
-        headers=_chat_headers(strict, fallback),
+        headers=_chat_headers(params),
     )
 
 
 def chat_stream(
     messages: str | Iterable[Any],
     params: ChatParams,
-    *,
-    strict: bool = False,
-    fallback: bool = True,
 ) -> Operation[Reply]:
     """POST /v1/chat/completions, answered as a stream: the reply's source gives its bytes."""
     return Operation(
@@ -74,7 +69,7 @@ def chat_stream(
         path="/v1/chat/completions",
         read=read_stream_head,
         body=encode({**chat_body(messages, params), "stream": True}),
-        headers={**_chat_headers(strict, fallback), "accept-encoding": "identity"},
+        headers={**_chat_headers(params), "accept-encoding": "identity"},
         stream=True,
     )
 
@@ -108,23 +103,27 @@ def ready() -> Operation[Health]:
 
 def chat_body(messages: str | Iterable[Any], params: ChatParams) -> dict[str, Any]:
     """The request as a plain object: None counts as not given, a text is one user message."""
-    unknown = params.keys() - ChatParams.__annotations__.keys()
+    unknown = params.keys() - ChatParams.__optional_keys__
     if unknown:
         raise TypeError(_unknown_argument(min(unknown)))
-    listed = [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
-    given = {name: value for name, value in params.items() if value is not None}
-    return {"messages": listed, **given}
+    given = {name: value for name, value in params.items() if name in FIELDS and value is not None}
+    return {"messages": talk(messages), **given}
+
+
+def talk(messages: str | Iterable[Any]) -> list[Any]:
+    """The messages as a list of their own; a text is one user message."""
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
 
 
 def _unknown_argument(name: str) -> str:
-    near = difflib.get_close_matches(name, ChatParams.__annotations__, n=1)
+    near = difflib.get_close_matches(name, sorted(ChatParams.__optional_keys__), n=1)
     advice = f" Did you mean {near[0]!r}?" if near else " Provider fields of your own go into extra_body={...}."
     return f"got an unexpected keyword argument {name!r}.{advice}"
 
 
-def _chat_headers(strict: bool, fallback: bool) -> dict[str, str]:
-    headers = {"x-fwd-strict": "true"} if strict else {}
-    return headers if fallback else {**headers, "x-fwd-fallback": "none"}
+def _chat_headers(params: ChatParams) -> dict[str, str]:
+    headers = {"x-fwd-strict": "true"} if params.get("strict") else {}
+    return headers if params.get("fallback", True) else {**headers, "x-fwd-fallback": "none"}
 
 
 def encode(body: Any) -> bytes:

@@ -111,6 +111,16 @@ def override(
     return options
 
 
+def for_call(options: Options, params: Mapping[str, Any]) -> Options:
+    """The options of one call, with what stands among its arguments."""
+    return override(
+        options,
+        timeout=params.get("timeout"),
+        max_retries=params.get("max_retries"),
+        headers=params.get("extra_headers"),
+    )
+
+
 def read_url(text: str, source: str) -> str:
     """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` if it is none."""
     parts = urlsplit(text.strip())

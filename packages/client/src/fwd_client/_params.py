@@ -5,9 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
+from fwd_client._options import Timeout
 
-class ChatParams(TypedDict, total=False):
-    """Fields of an OpenAI chat completion; all may be left out.
+
+class CallOptions(TypedDict, total=False):
+    """How one call is made; none of it is part of its body.
+
+    `timeout`: seconds for the whole call, or a `Timeout`. `max_retries`: how often it is repeated. `strict=True`:
+    refuse what the provider cannot take instead of dropping it. `fallback=False`: keep to the given model.
+    """
+
+    timeout: float | Timeout | None
+    max_retries: int | None
+    strict: bool
+    fallback: bool
+    extra_headers: Mapping[str, str] | None
+
+
+class TalkParams(CallOptions, total=False):
+    """Fields of an OpenAI chat completion, without `messages`, `stream` and `tools`; all may be left out.
 
     Without `model` the gateway takes the first provider of its priority list that can answer. What a provider
     cannot take is dropped and listed in the answer's `dropped`, or refused with `strict=True`. `extra_body` is
@@ -28,7 +44,6 @@ class ChatParams(TypedDict, total=False):
     logprobs: bool | None
     top_logprobs: int | None
     logit_bias: Mapping[str, float] | None
-    tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any] | None
     parallel_tool_calls: bool | None
     response_format: Mapping[str, Any] | None
@@ -51,3 +66,9 @@ class ChatParams(TypedDict, total=False):
     function_call: str | Mapping[str, Any] | None
     stream_options: Mapping[str, Any] | None
     extra_body: Mapping[str, Any] | None
+
+
+class ChatParams(TalkParams, total=False):
+    """`TalkParams` and `tools`, as JSON schemas in OpenAI's form."""
+
+    tools: Sequence[Mapping[str, Any]] | None

@@ -45,6 +45,7 @@ def set_up(env: Mapping[str, str]) -> None:
 
 
 LOGGER.addFilter(Redaction())
+LOGGER.addHandler(logging.NullHandler())  # without one, Python itself would print warnings to stderr
 
 
 def sending(send: Send) -> None:

@@ -1,0 +1,53 @@
+"""The official clients, set up for the gateway."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fwd_client._errors import ConfigurationError
+from fwd_client._options import Secret, missing_key, resolve
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI, OpenAI
+
+
+def openai(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> OpenAI:
+    """`openai.OpenAI` for the gateway, from the arguments and variables of `Client`; needs `pip install openai`."""
+    client: OpenAI = _make("openai", "OpenAI", "/v1", base_url, api_key, options)
+    return client
+
+
+def async_openai(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> AsyncOpenAI:
+    """`openai.AsyncOpenAI` for the gateway."""
+    client: AsyncOpenAI = _make("openai", "AsyncOpenAI", "/v1", base_url, api_key, options)
+    return client
+
+
+def anthropic(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> Any:
+    """`anthropic.Anthropic` for the gateway, which must serve `/v1/messages`; needs `pip install anthropic`."""
+    return _make("anthropic", "Anthropic", "", base_url, api_key, options)
+
+
+def async_anthropic(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> Any:
+    """`anthropic.AsyncAnthropic` for the gateway."""
+    return _make("anthropic", "AsyncAnthropic", "", base_url, api_key, options)
+
+
+def _make(
+    module: str, name: str, path: str, base_url: str | None, api_key: str | None, options: Mapping[str, Any]
+) -> Any:
+    found = resolve(os.environ, base_url=base_url, api_key=api_key)
+    if not isinstance(found.key, Secret):
+        raise missing_key()
+    cls = getattr(_library(module), name)
+    return cls(base_url=found.base_url + path, api_key=found.key.reveal(), **options)
+
+
+def _library(module: str) -> Any:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise ConfigurationError(f"The package {module} is not here.", hint=f"pip install {module}") from error

@@ -1,0 +1,177 @@
+"""Python functions as tools, and the talk between them and a model; nothing here waits or calls."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import typing
+from collections.abc import Callable, Generator, Iterable, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from fwd_client._errors import ConfigurationError, ToolError, ToolStepsExceeded
+from fwd_client._schema import Book, closed_object, dump, load
+from fwd_client._values import Chat, Receipt, Receipted, ToolCall
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_SECTION: Final = re.compile(r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
+_ARGUMENT: Final = re.compile(r"^( +)(\w+)(?: *\([^)]*\))?: *(.+(?:\n\1 +.+)*)", re.MULTILINE)
+
+
+@frozen
+class Tool:
+    """A function with what a model must know to call it."""
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any]
+    function: Callable[..., Any]
+    types: Mapping[str, Any]
+
+    def definition(self) -> dict[str, Any]:
+        """The entry of `tools` in a request."""
+        words = {"description": self.description} if self.description else {}
+        return {"type": "function", "function": {"name": self.name, **words, "parameters": self.parameters}}
+
+    def arguments(self, call: ToolCall) -> dict[str, Any]:
+        """The call's arguments as values of the right types; `ToolError` for the model if they do not fit."""
+        try:
+            given = self._checked(call.function.parsed())
+            return {name: load(self.types[name], value) for name, value in given.items()}
+        except ValueError as error:
+            raise ToolError(f"The arguments do not fit {self.name}: {error}") from error
+
+    def _checked(self, given: Any) -> dict[str, Any]:
+        if not isinstance(given, dict):
+            raise ValueError("they are not an object")  # noqa: TRY004 - one kind of error for all that models do
+        unknown, missing = given.keys() - self.types.keys(), set(self.parameters["required"]) - given.keys()
+        if unknown or missing:
+            raise ValueError(f"unknown {sorted(unknown)}, missing {sorted(missing)}")
+        return given
+
+
+def tool_of(function: Callable[..., Any]) -> Tool:
+    """A tool from a function: types from its signature, words from its docstring (an `Args:` section counts)."""
+    name = getattr(function, "__name__", type(function).__name__)
+    if not _NAME.fullmatch(name):
+        raise ConfigurationError(f"A tool cannot be called {name!r}: letters, digits, _ and - only, 64 at most.")
+    types = _types(function, name)
+    described = _described(function)
+    book = Book()
+    properties = {key: book.schema(hint) | described.get(key, {}) for key, hint in types.items()}
+    parameters = inspect.signature(function).parameters
+    schema = closed_object(properties, [key for key in types if parameters[key].default is inspect.Parameter.empty])
+    return Tool(name, _summary(function), schema | ({"$defs": book.defs} if book.defs else {}), function, types)
+
+
+def _types(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    hints = typing.get_type_hints(function, include_extras=True)
+    parameters = inspect.signature(function).parameters.values()
+    for parameter in parameters:
+        if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
+            raise ConfigurationError(f"The tool {name} has {parameter}, which a model cannot fill by name.")
+        if parameter.name not in hints:
+            raise ConfigurationError(f"The tool {name} needs a type for its argument {parameter.name}.")
+    return {parameter.name: hints[parameter.name] for parameter in parameters}
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return _SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
+
+
+def _described(function: Callable[..., Any]) -> dict[str, dict[str, str]]:
+    """The `Args:` section of a Google style docstring as descriptions by name."""
+    parts = _SECTION.split(inspect.getdoc(function) or "")
+    sections = dict(zip(parts[1::2], parts[2::2], strict=True))
+    text = next((sections[name] for name in ("Args", "Arguments", "Parameters") if name in sections), "")
+    found = ((match[2], " ".join(match[3].split())) for match in _ARGUMENT.finditer(text))
+    return {name: {"description": words} for name, words in found}
+
+
+def tool_table(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
+    """The tools by name; two of one name are a mistake."""
+    tools = [tool_of(function) for function in functions]
+    table = {tool.name: tool for tool in tools}
+    if len(table) < len(tools):
+        raise ConfigurationError("Two tools have the same name; the model could not tell them apart.")
+    return table
+
+
+@frozen
+class Ask:
+    """Send these messages to the model."""
+
+    messages: list[Any]
+
+
+@frozen
+class Run:
+    """Run this tool with these arguments; what it gives goes back to the model as text."""
+
+    tool: Tool
+    call: ToolCall
+    arguments: Mapping[str, Any]
+
+
+@frozen
+class ToolRun(Receipted):
+    """How it went: the last answer, every answer on the way, and the whole talk, ready to go on with."""
+
+    chat: Chat
+    chats: tuple[Chat, ...]
+    messages: tuple[Any, ...]
+
+    @property
+    def text(self) -> str:
+        """The last answer's text."""
+        return self.chat.text
+
+    @property
+    def receipt(self) -> Receipt:
+        """The receipt of the last call."""
+        return self.chat.receipt
+
+
+def tool_loop(
+    messages: list[Any], tools: Mapping[str, Tool], max_steps: int
+) -> Generator[Ask | Run, Chat | str | None, ToolRun]:
+    """The talk: yields what to do, is sent what came of it, ends when the model asks for no tool."""
+    chats: list[Chat] = []
+    for _ in range(max_steps):
+        chat = yield Ask(list(messages))
+        if not isinstance(chat, Chat):
+            raise TypeError("an Ask must be answered with a Chat")
+        chats.append(chat)
+        messages.append(chat.message)
+        if not chat.tool_calls:
+            return ToolRun(chat, tuple(chats), tuple(messages))
+        for call in chat.tool_calls:
+            text = yield from _run(call, tools)
+            messages.append({"role": "tool", "tool_call_id": call.id, "content": text})
+    raise ToolStepsExceeded(f"After {max_steps} answers the model still asked for tools.", messages=tuple(messages))
+
+
+def _run(call: ToolCall, tools: Mapping[str, Tool]) -> Generator[Ask | Run, Chat | str | None, str]:
+    try:
+        tool = tools.get(call.function.name)
+        if tool is None:
+            raise ToolError(f"There is no tool {call.function.name!r}; there are {', '.join(tools)}.")
+        arguments = tool.arguments(call)
+    except ToolError as error:
+        return refusal(error)
+    text = yield Run(tool, call, arguments)
+    if not isinstance(text, str):
+        raise TypeError("a Run must be answered with text")
+    return text
+
+
+def as_text(result: Any) -> str:
+    """What a tool gave, as the model gets it: text as it is, all else as JSON."""
+    return result if isinstance(result, str) else json.dumps(dump(result), ensure_ascii=False)
+
+
+def refusal(error: ToolError) -> str:
+    """A tool's error as the model gets it."""
+    return f"Error: {error.message}"
