@@ -18,6 +18,7 @@ from fwd_server.errors import (
     broken,
     from_status,
 )
+from fwd_server.web.door import too_large
 
 _CREATED: Final = 1795305600
 _PIXEL: Final = (
@@ -109,10 +110,14 @@ def _callers() -> list[GatewayError]:
         ModelNotFound("The model 'gtp-6' does not exist or has no provider. Did you mean 'gpt-...'?"),
         BadRequest("The request's body did not arrive in time.", status=408, code="request_timeout"),
         BadRequest("The request has a body without a length.", status=411, code="length_required"),
-        BadRequest("The body is larger than 10 MiB.", status=413, code="request_too_large"),
-        BadRequest("The body must be application/json.", status=415, code="unsupported_media_type"),
+        too_large(10 << 20),
         BadRequest(
-            "This host name is not served here: add it to FWD_ALLOWED_HOSTS.", status=421, code="host_not_allowed"
+            "The content type must be application/json, not 'text/plain'.", status=415, code="unsupported_media_type"
+        ),
+        BadRequest(
+            "This gateway does not answer for the host 'example.com'. Add it to FWD_ALLOWED_HOSTS if it should.",
+            status=421,
+            code="host_not_allowed",
         ),
         from_status(422, "The provider cannot process this request."),
         BadRequest("The headers are larger than 16 KiB.", status=431, code="headers_too_large"),
@@ -121,7 +126,7 @@ def _callers() -> list[GatewayError]:
 
 def _gateways() -> list[GatewayError]:
     return [
-        GatewayError("The gateway failed. This is a bug: please report it with the request id.", code="internal_error"),
+        GatewayError("The gateway failed. This is a bug: please report it with the request id.", code="internal"),
         ProviderNotAvailable("This version of fwd does not speak to ollama yet."),
         ProviderNotConfigured("The provider openai is not configured: set OPENAI_API_KEY on the gateway."),
         GatewayError("The gateway is at its limit.", 503, code="overloaded", retry_after_s=1.0),

@@ -7,7 +7,6 @@ a schema, for OpenAPI 3.1 has no words for server-sent events.
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import Any, Final
 
 import msgspec
@@ -275,14 +274,14 @@ def _failures(*statuses: int) -> Json:
 
 
 def _failure_name(status: int) -> str:
-    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+    return f"Error{status}"
 
 
 def _failure(errors: list[GatewayError]) -> Json:
     named = {_example_name(error): {"summary": error.message, "value": error.body()} for error in errors}
     codes = ", ".join(f"`{code}`" for code in dict.fromkeys(e.code for e in errors) if code)
     return {
-        "description": HTTPStatus(errors[0].status).phrase + (f": {codes}" if codes else ""),
+        "description": codes or errors[0].message,
         "headers": _header_refs(_FAILURE_HEADERS),
         "content": {"application/json": {"schema": _ref("Error"), "examples": named}},
     }
