@@ -88,7 +88,7 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
         click.echo(_described(key, name, expires, keys_file), nl=False)
     else:
         click.echo(key)
-        click.echo(_next_steps(key, keys_file), err=True)
+        click.echo(_next_steps(key, keys_file, shown=sys.stdout.isatty()), err=True)
 
 
 def _store(path: Path, key: str, *, name: str, expires: str) -> None:
@@ -111,13 +111,12 @@ def _described(key: str, name: str | None, expires: str | None, path: Path) -> s
     return render.as_json({field: value for field, value in facts.items() if value is not None}, indent=2)
 
 
-def _next_steps(key: str, path: Path) -> str:
+def _next_steps(key: str, path: Path, *, shown: bool) -> str:
     """What to do with the key; it is repeated only to somebody who is looking at it anyway."""
-    shown = key if sys.stdout.isatty() else "<the key>"
     return f"""
 Added to {path}. It is shown only this once.
 
 Next:
   fwd run-server
-  export FORWARDER_KEY={shown}
+  export FORWARDER_KEY={key if shown else "<the key>"}
   fwd call "hello" --model echo:"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
@@ -50,5 +50,10 @@ def command(reload: bool, check: bool, **settings: str | None) -> int:
     """
     from fwd_server.__main__ import run
 
+    return start(run, settings, check=check, reload=reload)
+
+
+def start(run: Callable[..., int], settings: Mapping[str, str | None], *, check: bool, reload: bool) -> int:
+    """Hand the flags that were given to the server, under their variables' names; its exit code."""
     flags = {name: value for name, value in settings.items() if value is not None}
     return run(flags, check=check, reload=reload)
