@@ -9,8 +9,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, M
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import httpx
-
 from fwd_client import _operations, logging
 from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
@@ -43,6 +41,8 @@ class AsyncTransport:
     def http(self) -> AsyncHttpClient:
         """The HTTP client; on this machine without the environment's proxies."""
         if self._http is None:
+            import httpx  # half of the start-up time of a program; nothing before the first call needs it
+
             self._http = httpx.AsyncClient(trust_env=not self._options.is_loopback)
         return self._http
 
@@ -67,9 +67,8 @@ class AsyncTransport:
 
     async def close(self) -> None:
         """Close the HTTP client if it was made here."""
-        http, self._http = self._http, None
-        if self._is_ours and http is not None:
-            await http.aclose()
+        if self._is_ours and self._http is not None:
+            await self._http.aclose()
 
 
 async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
@@ -294,19 +293,37 @@ class AsyncCompletions:
 
     @overload
     async def create(
-        self, *, messages: Messages, stream: Literal[False] = False, **params: Unpack[ChatParams]
+        self,
+        *,
+        messages: Messages,
+        stream: Literal[False] = False,
+        **params: Unpack[ChatParams],
     ) -> Chat: ...
 
     @overload
     async def create(
-        self, *, messages: Messages, stream: Literal[True], **params: Unpack[ChatParams]
+        self,
+        *,
+        messages: Messages,
+        stream: Literal[True],
+        **params: Unpack[ChatParams],
     ) -> AsyncStream: ...
 
     @overload
-    async def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | AsyncStream: ...
+    async def create(
+        self,
+        *,
+        messages: Messages,
+        stream: bool,
+        **params: Unpack[ChatParams],
+    ) -> Chat | AsyncStream: ...
 
     async def create(
-        self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]
+        self,
+        *,
+        messages: Messages,
+        stream: bool = False,
+        **params: Unpack[ChatParams],
     ) -> Chat | AsyncStream:
         """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
 

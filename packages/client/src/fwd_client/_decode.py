@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -166,8 +167,7 @@ def retry_after(headers: Mapping[str, str], now: Callable[[], float] | None = No
 
 
 def _until(date: str, now: Callable[[], float] | None) -> float | None:
-    import time
-    from email.utils import parsedate_to_datetime
+    from email.utils import parsedate_to_datetime  # rarely needed, and it loads half of the email package
 
     try:
         moment = parsedate_to_datetime(date).timestamp()

@@ -8,8 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-import httpx
-
 from fwd_client import _operations, logging
 from fwd_client._client import ClientBase, HttpClient, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
@@ -44,6 +42,8 @@ class Transport:
         """The HTTP client; on this machine without the environment's proxies."""
         with self._lock:
             if self._http is None:
+                import httpx  # half of the start-up time of a program; nothing before the first call needs it
+
                 self._http = httpx.Client(trust_env=not self._options.is_loopback)
             return self._http
 
@@ -68,10 +68,8 @@ class Transport:
 
     def close(self) -> None:
         """Close the HTTP client if it was made here."""
-        with self._lock:
-            http, self._http = self._http, None
-        if self._is_ours and http is not None:
-            http.close()
+        if self._is_ours and self._http is not None:
+            self._http.close()
 
     def __del__(self) -> None:
         self.close()
@@ -299,15 +297,39 @@ class Completions:
         self._client = client
 
     @overload
-    def create(self, *, messages: Messages, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> Chat: ...
+    def create(
+        self,
+        *,
+        messages: Messages,
+        stream: Literal[False] = False,
+        **params: Unpack[ChatParams],
+    ) -> Chat: ...
 
     @overload
-    def create(self, *, messages: Messages, stream: Literal[True], **params: Unpack[ChatParams]) -> Stream: ...
+    def create(
+        self,
+        *,
+        messages: Messages,
+        stream: Literal[True],
+        **params: Unpack[ChatParams],
+    ) -> Stream: ...
 
     @overload
-    def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | Stream: ...
+    def create(
+        self,
+        *,
+        messages: Messages,
+        stream: bool,
+        **params: Unpack[ChatParams],
+    ) -> Chat | Stream: ...
 
-    def create(self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]) -> Chat | Stream:
+    def create(
+        self,
+        *,
+        messages: Messages,
+        stream: bool = False,
+        **params: Unpack[ChatParams],
+    ) -> Chat | Stream:
         """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
 
         Other arguments: `ChatParams`. Raises `APIError` and the classes below it.
