@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -19,7 +19,7 @@ class Checks:
 
     settings: Settings
     sources: Mapping[str, tuple[str, str]]
-    broken: Collection[str]
+    broken: Set[str]
 
     def problems(self) -> Iterator[Problem]:
         """Every contradiction there is."""
@@ -42,7 +42,8 @@ class Checks:
         variable = f"{stem_of(provider.name)}_BASE_URL"
         if provider.base_url and self._is_self(provider.base_url):
             yield self._problem(variable, repr(provider.base_url), "an address other than the gateway's own")
-        if provider.name in self.settings.compat and not provider.base_url and variable not in self.broken:
+        added = provider.name in self.settings.compat and self.broken.isdisjoint(("FWD_COMPAT", variable))
+        if added and not provider.base_url:
             source = f"needed by FWD_COMPAT, {self.sources['FWD_COMPAT'][0]}"
             yield Problem(variable, source, "nothing", f"the address of {provider.name}, as https://host/v1")
 

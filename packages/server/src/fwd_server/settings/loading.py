@@ -60,7 +60,7 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = 
     providers = {name: reading.provider(name) for name in (*KNOWN, *names)}
     own = {variable.field: reading.value(variable) for variable in own_variables()}
     settings = reading.with_attempts(Settings(providers=providers, **own))
-    checks = Checks(settings, reading.sources, reading.problems)
+    checks = Checks(settings, reading.sources, reading.problems.keys())
     problems = [*reading.problems.values(), *checks.problems()]
     if problems:
         raise SettingsError(problems)

@@ -199,8 +199,12 @@ def converter() -> cattrs.Converter:
     """A converter that reads every kind from text and writes it back."""
     made = cattrs.Converter(detailed_validation=False)
     for type_, kind in KINDS.items():
-        made.register_structure_hook_func(_is(type_), _hook(kind.read))
-        made.register_unstructure_hook_func(_is(type_), kind.write)
+        if type_ in (int, bool, Path, Secret):  # cattrs asks for a class before it asks a function
+            made.register_structure_hook(type_, _hook(kind.read))
+            made.register_unstructure_hook(type_, kind.write)
+        else:
+            made.register_structure_hook_func(_is(type_), _hook(kind.read))
+            made.register_unstructure_hook_func(_is(type_), kind.write)
     made.register_structure_hook_func(_is_choice, _read_choice)
     return made
 

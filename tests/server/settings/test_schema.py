@@ -1,0 +1,51 @@
+"""One class gives the setting, the option and the documents their names."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fwd_server.providers import PROVIDERS
+from fwd_server.settings import KNOWN, documented
+from fwd_server.settings.schema import own_variables
+
+
+def test_every_name_of_the_design_is_documented() -> None:
+    """Design section 4, letter by letter."""
+    names = {variable.name for variable in documented()}
+    providers = ("OPENAI", "ANTHROPIC", "GOOGLE", "GROQ", "OPENROUTER", "OLLAMA")
+    assert names >= {f"{name}_{what}" for name in providers for what in ("API_KEY", "BASE_URL", "MODEL")}
+    assert names >= {"PROVIDERS_PRIORITY", "FORWARDER_KEYS_FILE", "ECHO_MODEL"}
+    own = "HOST PORT WORKERS LOG_LEVEL LOG_FORMAT ATTEMPTS FALLBACK_EXPLICIT ECHO COMPAT ALLOWED_HOSTS"
+    assert names >= {f"FWD_{name}" for name in f"{own} TRUSTED_PROXIES FETCH_IMAGES".split()}
+
+
+def test_every_provider_has_its_settings() -> None:
+    """The two lists are written out by hand, and are the same."""
+    assert tuple(PROVIDERS) == KNOWN
+
+
+def test_no_variable_and_no_option_stands_twice() -> None:
+    """A name means one thing."""
+    names = Counter(variable.name for variable in documented())
+    options = Counter(variable.option for variable in documented() if variable.option)
+    assert set(names.values()) == {1}
+    assert options == Counter(["--host", "--port", "--workers", "--log-level", "--log-format"])
+
+
+def test_every_default_is_a_value_that_could_be_written() -> None:
+    """What is shown as default reads back as the default, and stands in its own bounds."""
+    for variable in documented():
+        shown = variable.shown(variable.default)
+        assert not shown or variable.read(shown) == variable.default, variable.name
+
+
+def test_every_variable_has_help_and_says_what_is_allowed() -> None:
+    """One sentence, with its full stop."""
+    assert all(variable.help.endswith(".") and variable.allowed for variable in documented())
+
+
+def test_a_field_of_settings_is_called_as_its_variable() -> None:
+    """So that one name is enough to find the other."""
+    for variable in own_variables():
+        name = variable.name.lower()
+        assert name.removeprefix("fwd_").removeprefix("forwarder_").removeprefix("providers_") == variable.field
