@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import frozen
 
 from fwd_server.chat import ChatRequest
 from fwd_server.errors import ErrorKind
@@ -32,6 +32,7 @@ class Call:
     strict: bool = False
     fallback: bool = True
     retry_count: int | None = None
+    peer: str = ""
 
 
 @frozen
@@ -80,4 +81,4 @@ class Outcome:
     total_ms: float = 0.0
     upstream_request_id: str | None = None
     retry_count: int | None = None
-    chunks: int = field(default=0)
+    peer: str = ""

@@ -96,6 +96,7 @@ class Message:
     tool_call_id: str | None = None
     refusal: str | None = None
     function_call: FunctionCall | None = None
+    audio: Annotated[Json | None, _doc("The id of an earlier spoken answer")] = None
     reasoning_content: Annotated[str | None, _doc("Readable reasoning of an earlier answer")] = None
     reasoning_details: Annotated[
         list[Json] | None, _doc("Signed reasoning of an earlier answer, sent back unchanged")

@@ -294,6 +294,7 @@ _TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
     "bad_content_type": (ErrorKind.PAYLOAD, 502, "The provider's answer has an unexpected content type."),
     "bad_payload": (ErrorKind.PAYLOAD, 502, "The provider's answer cannot be read."),
     "too_large": (ErrorKind.PAYLOAD, 502, "The provider's answer is larger than the gateway takes."),
+    "shutdown": (ErrorKind.CONNECTION, 503, "The gateway is shutting down."),
     "deadline": (ErrorKind.TIMEOUT, 504, "The time for the whole call is over."),
 }
 

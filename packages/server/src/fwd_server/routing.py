@@ -96,11 +96,13 @@ class Routes:
 def plan(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
     """The deployments for a call, first choice first.
 
-    No model: the priority list. A model: its own provider, then the rest of the list unless ``fallback`` is off.
+    No model: the priority list. A model: its own provider, then the rest of the list. With ``fallback`` off only
+    the first of them.
     Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
     """
     if model is None:
-        return _listed_or_refuse(routes)
+        listed = _listed_or_refuse(routes)
+        return listed if fallback else listed[:1]
     endpoint, name = resolve(routes, model)
     rest = tuple(d for d in routes.listed() if d.provider != endpoint.provider) if fallback else ()
     if _usable(endpoint):

@@ -72,6 +72,9 @@ def _cost(value: object) -> float | None:
     return float(value)
 
 
+BYTES_A_TOKEN: Final = 4
+
+
 def estimate_tokens(text: str) -> int:
     """The documented estimate: one token for every four bytes of UTF-8, rounded up."""
-    return -(-len(text.encode("utf-8", "replace")) // 4)
+    return -(-len(text.encode("utf-8", "replace")) // BYTES_A_TOKEN)

@@ -151,7 +151,8 @@ def _unanswered(index: int, ids: Iterable[str]) -> BadRequest:
 
 
 def _has_something(message: Message, index: int) -> None:
-    if message.content is None and not (message.tool_calls or message.function_call or message.refusal):
+    other = message.tool_calls or message.function_call or message.refusal or message.audio
+    if message.content is None and not other:
         where = f"messages[{index}].content"
         raise BadRequest(
             f"Invalid value for '{where}': expected a string or parts; null is only allowed beside "

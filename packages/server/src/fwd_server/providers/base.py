@@ -52,9 +52,13 @@ class Script:
 
 @frozen
 class Amend:
-    """A changed request for one more try at the same deployment; it counts as an attempt."""
+    """A changed request for one more try at the same deployment; it counts as an attempt.
+
+    ``error`` is what the caller sees if that try is not made.
+    """
 
     exchange: Exchange
+    error: UpstreamError
 
 
 class Decoder(Protocol):

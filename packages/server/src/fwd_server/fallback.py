@@ -1,0 +1,289 @@
+"""Walks a plan until one attempt commits. Before the commit a failure may move on; after it, never (contract 3a, G2).
+
+Refused             the deployment is skipped: nothing was sent, and no attempt is counted (G11)
+the caller's fault  ends at once; so does a missing model or a full context, unless we chose the model (F17)
+anything else       moves on to the next deployment; a lone one is tried once more where that may help (G1)
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from attrs import define, field, frozen
+
+from fwd_server.chat import ChatResponse, End, StreamEvent, unfold
+from fwd_server.clock import Clock
+from fwd_server.deadline import Deadline
+from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, Refused, UpstreamError, broken
+from fwd_server.ledger import Trip
+from fwd_server.providers.base import RATE_LIMIT_HEADERS, Amend, Decoder, Exchange, NewId, Provider
+from fwd_server.routing import Deployment
+from fwd_server.upstream import Upstream, UpstreamResponse, read_all
+
+T = TypeVar("T")
+
+RETRY_WAIT_S: Final = (0.2, 0.5)  # before a lone deployment is tried again: anywhere between
+_WORTH_A_RETRY: Final = frozenset({500, 502, 503, 504, 529})
+_LONGEST_ERROR: Final = 1 << 20
+_JSON: Final = frozenset({"application/json", ""})
+_STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson", ""})
+_PLAIN: Final = re.compile(r"[!-~]{1,200}")
+_UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
+
+
+@frozen
+class Patience:
+    """How long and how often: attempts in all, and times in seconds.
+
+    ``first_event_s`` is by provider with ``""`` as the default; ``stream_s`` runs from the commit.
+    """
+
+    attempts: int = 3
+    first_event_s: Mapping[str, float] = field(factory=lambda: {"": 60.0})
+    stream_s: float = 1800.0
+    answer_bytes: int = 64 << 20
+
+    def attempts_for(self, plan: tuple[Deployment, ...]) -> int:
+        """How many attempts a plan may take in all (G1)."""
+        return max(self.attempts, len(plan))
+
+    def first_event(self, provider: str) -> float:
+        """Seconds a provider may take until the first content of a stream."""
+        return self.first_event_s.get(provider, self.first_event_s[""])
+
+
+@define
+class Stream:
+    """A stream that has committed: the events read so far, and the rest as it comes."""
+
+    response: UpstreamResponse
+    decoder: Decoder | None
+    head: list[StreamEvent]
+    ends_at: float
+    clock: Clock
+
+    async def next(self) -> list[StreamEvent]:
+        """The next events as they arrive, at least one; the very last is an End or an UpstreamError, always."""
+        batch, self.head = self.head, []
+        while not batch:
+            batch = await self._read()
+        return batch
+
+    async def _read(self) -> list[StreamEvent]:
+        if self.decoder is None or self.clock.monotonic() > self.ends_at:
+            return [broken("deadline")]
+        try:
+            data = await self.response.read()
+        except UpstreamError as error:
+            return [_once_committed(error)]
+        return self.decoder.feed(data) if data else (self.decoder.close() or [broken("upstream_truncated")])
+
+    def close(self) -> None:
+        """Let go of the upstream: at once, if it has not finished."""
+        self.response.close()
+
+
+_Read = Callable[[UpstreamResponse, Exchange], Awaitable[T]]
+
+
+class Coordinator:
+    """Runs calls over their plans."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        upstream: Upstream,
+        clock: Clock,
+        new_id: NewId,
+        patience: Patience | None = None,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self._providers = providers
+        self._upstream = upstream
+        self._clock = clock
+        self._new_id = new_id
+        self._patience = patience or Patience()
+        self._rand = rand
+
+    async def complete(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse:
+        """A whole answer. Raises GatewayError when no attempt gives one."""
+        return await self._walk(trip, plan, self._whole)
+
+    async def stream(self, trip: Trip, plan: tuple[Deployment, ...]) -> Stream:
+        """A stream that has its first content. Raises GatewayError when no attempt gets there."""
+        return await self._walk(trip, plan, self._first_content)
+
+    async def _walk(self, trip: Trip, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
+        most = self._patience.attempts_for(plan)
+        refusal: Refused | None = None
+        failure: UpstreamError | None = None
+        for deployment in plan:
+            if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
+                break
+            try:
+                exchange, dropped = self._open(trip, deployment, selected=deployment.provider == plan[0].provider)
+            except Refused as error:
+                refusal = refusal or error
+                continue
+            result = await self._serve(exchange, deployment, trip, read, most if len(plan) == 1 else 0)
+            if not isinstance(result, UpstreamError):
+                trip.committed(deployment, dropped, self._clock.monotonic())
+                return result
+            failure = result
+        if failure is not None:
+            raise _final(failure, trip)
+        raise refusal or broken("provider_error")
+
+    def _open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[Exchange, tuple[str, ...]]:
+        """Translate the call. Raises Refused when the provider cannot take it, or not without a loss.
+
+        ``extra_body`` is for the provider the call was meant for; elsewhere it stays behind, and that is said.
+        """
+        codec = self._providers[deployment.provider].chat
+        if codec is None:
+            raise Refused(f"The provider {deployment.provider} has no chat completions.")
+        request = trip.call.request if selected else trip.call.request.without_extra_body()
+        exchange = codec.open(request, deployment, int(self._clock.now()), self._new_id)
+        behind = () if selected or not trip.call.request.extra_body else ("extra_body",)
+        dropped = tuple(exchange.dropped) + behind
+        if dropped and trip.call.strict:
+            raise Refused(
+                f"The provider {deployment.provider} cannot take {', '.join(map(repr, dropped))} with this model. "
+                "Leave it out, or send the call without 'x-fwd-strict: true' to have it dropped.",
+                param=dropped[0],
+            )
+        return exchange, dropped
+
+    async def _serve(
+        self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T], lone_attempts: int
+    ) -> T | UpstreamError:
+        """One deployment: an attempt, an amended one where the codec asks for it, and for a lone one a second."""
+        result = await self._attempt(exchange, deployment, trip, read)
+        if isinstance(result, Amend):
+            exchange = result.exchange
+            result = await self._attempt(exchange, deployment, trip, read)
+        if isinstance(result, Amend):
+            return result.error
+        if isinstance(result, UpstreamError) and len(trip.attempts) < lone_attempts and _may_help(result):
+            low, high = RETRY_WAIT_S
+            await self._clock.sleep(low + (high - low) * self._rand())
+            again = await self._attempt(exchange, deployment, trip, read)
+            return again.error if isinstance(again, Amend) else again
+        return result
+
+    async def _attempt(
+        self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T]
+    ) -> T | Amend | UpstreamError:
+        began = self._clock.monotonic()
+        seconds, code = self._limit(trip, deployment, began)
+        try:
+            with Deadline(seconds, code):
+                result = await self._exchange(exchange, deployment, trip, read)
+        except UpstreamError as error:
+            trip.tried(deployment, began, self._clock.monotonic(), error)
+            return error
+        failed = result.error if isinstance(result, Amend) else None
+        trip.tried(deployment, began, self._clock.monotonic(), failed)
+        return result
+
+    def _limit(self, trip: Trip, deployment: Deployment, now: float) -> tuple[float, str]:
+        """Seconds for an attempt, and what it is called when they are over."""
+        left = trip.started + trip.call.deadline_s - now
+        first = self._patience.first_event(deployment.provider)
+        return (first, "upstream_timeout") if trip.call.request.stream and first < left else (left, "deadline")
+
+    async def _exchange(self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
+        response = await self._upstream.send(deployment.endpoint, exchange.request)
+        try:
+            trip.upstream_request_id = _upstream_request_id(response.headers)
+            if 200 <= response.status < 300:
+                trip.passed = passed_headers(response.headers)
+                return await read(response, exchange)
+            body = await read_all(response, _LONGEST_ERROR)
+            found = exchange.error(response.status, response.headers, body)
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        if isinstance(found, Amend):
+            return found
+        raise found
+
+    async def _whole(self, response: UpstreamResponse, exchange: Exchange) -> ChatResponse:
+        if media_type(response) not in _JSON:
+            raise broken("bad_content_type")
+        answer = exchange.answer(await read_all(response, self._patience.answer_bytes))
+        response.close()
+        return answer
+
+    async def _first_content(self, response: UpstreamResponse, exchange: Exchange) -> Stream:
+        ends_at = self._clock.monotonic() + self._patience.stream_s
+        if media_type(response) == "application/json":
+            answer = await self._whole(response, exchange)
+            return Stream(response, None, [*unfold(answer), End(answer.usage)], ends_at, self._clock)
+        if media_type(response) not in _STREAMS:
+            raise broken("bad_content_type")
+        decoder = exchange.decoder()
+        head: list[StreamEvent] = []
+        while not _has_content(head):
+            data = await response.read()
+            head += decoder.feed(data) if data else (decoder.close() or [broken("upstream_truncated")])
+        return Stream(response, decoder, head, ends_at, self._clock)
+
+
+def _has_content(head: list[StreamEvent]) -> bool:
+    """Whether the answer has begun; raises the failure that came before it (F8, F9, F21, F22)."""
+    for event in head:
+        if isinstance(event, UpstreamError):
+            raise event
+        if isinstance(event, End):
+            raise broken("bad_payload", "The provider's stream ended without any content.")
+        if event.commits:
+            return True
+    return False
+
+
+def _is_final(error: UpstreamError, trip: Trip) -> bool:
+    """Whether no other provider is asked after ``error``."""
+    if error.code == "deadline" or error.kind in CALLERS_FAULT:
+        return True
+    return error.kind in MODELS_FAULT and trip.call.request.model is not None
+
+
+def _may_help(error: UpstreamError) -> bool:
+    """Whether the same deployment may be asked again: after a reset or a passing failure, soon (G1)."""
+    soon = error.retry_after_s is None or error.retry_after_s <= RETRY_WAIT_S[1]
+    return soon and (error.code == "upstream_reset" or error.upstream_status in _WORTH_A_RETRY)
+
+
+def _final(error: UpstreamError, trip: Trip) -> UpstreamError:
+    """The failure the caller sees: the last one, with every attempt and no retry on top of ours (F33, G9)."""
+    error.upstream_request_id = trip.upstream_request_id
+    if len(trip.attempts) > 1:
+        error.should_retry = False
+        error.attempts = tuple(attempt.shown() for attempt in trip.attempts)
+    return error
+
+
+def _once_committed(error: UpstreamError) -> UpstreamError:
+    """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
+    return broken("upstream_truncated") if error.code == "upstream_reset" else error
+
+
+def media_type(response: UpstreamResponse) -> str:
+    """The content type without its parameters, in lower case."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
+def passed_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """What of a provider's headers goes on to the caller: its rate limits, if they are plain text (T11)."""
+    found = ((name, headers.get(name, "")) for name in RATE_LIMIT_HEADERS)
+    return tuple((name, value) for name, value in found if _PLAIN.fullmatch(value))
+
+
+def _upstream_request_id(headers: Mapping[str, str]) -> str | None:
+    found = (headers.get(name, "") for name in _UPSTREAM_IDS)
+    return next((value for value in found if _PLAIN.fullmatch(value)), None)

@@ -1,0 +1,106 @@
+"""The main path of a call, top to bottom in the order things happen.
+
+A call opens a trip on the way in and settles it on the way out, always, however it ends. What it became is one
+frozen ``Outcome``, which everybody who reports on calls is handed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from attrs import field, frozen
+
+from fwd_server import routing
+from fwd_server.call import Call, Outcome
+from fwd_server.chat import ChatResponse, Chunk, End, StreamEvent
+from fwd_server.clock import Clock
+from fwd_server.errors import GatewayError
+from fwd_server.fallback import Coordinator, Stream
+from fwd_server.ledger import Trip
+from fwd_server.routing import Deployment, Routes
+
+Observer = Callable[[Outcome], None]
+
+
+@frozen
+class LiveAnswer:
+    """A streamed answer that has begun, and how it came about so far."""
+
+    trip: Trip
+    _stream: Stream = field(repr=False)
+
+    async def next(self) -> list[StreamEvent]:
+        """The next events, at least one; the very last is an End or the failure in its place."""
+        batch = await self._stream.next()
+        for event in batch:
+            self._note(event)
+        return batch
+
+    def _note(self, event: StreamEvent) -> None:
+        if isinstance(event, Chunk):
+            self.trip.sent(event)
+        elif isinstance(event, End):
+            self.trip.committed_usage = event.usage
+        else:
+            self.trip.error, self.trip.broke = event, True
+
+
+class Gateway:
+    """Serves calls: routes them, has them answered, and tells the observers how each one ended."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        coordinator: Coordinator,
+        clock: Clock,
+        observers: Iterable[Observer] = (),
+        fallback_explicit: bool = True,
+    ) -> None:
+        self.routes = routes
+        self._fallback_explicit = fallback_explicit
+        self._coordinator = coordinator
+        self._clock = clock
+        self._observers = tuple(observers)
+
+    def begin(self, call: Call) -> Trip:
+        """The record of a call, from now on."""
+        return Trip(call, self._clock.monotonic())
+
+    async def complete(self, trip: Trip) -> ChatResponse:
+        """Answer a call in one piece. Raises GatewayError."""
+        with self._settled(trip):
+            response = await self._coordinator.complete(trip, self._plan(trip.call))
+            trip.answered(response)
+            return response
+
+    @asynccontextmanager
+    async def stream(self, trip: Trip) -> AsyncIterator[LiveAnswer]:
+        """Answer a call in pieces: entered once the first content is there. Raises GatewayError before that."""
+        with self._settled(trip):
+            stream = await self._coordinator.stream(trip, self._plan(trip.call))
+            try:
+                yield LiveAnswer(trip, stream)
+            finally:
+                stream.close()
+
+    def _plan(self, call: Call) -> tuple[Deployment, ...]:
+        model = call.request.model
+        fallback = call.fallback and (model is None or self._fallback_explicit)
+        return routing.plan(self.routes, model, fallback=fallback)
+
+    @contextmanager
+    def _settled(self, trip: Trip) -> Iterator[None]:
+        try:
+            yield
+        except GatewayError as error:
+            trip.error = error
+            raise
+        except asyncio.CancelledError:
+            trip.left = trip.error is None  # a shutdown has noted itself before
+            raise
+        finally:
+            outcome = trip.outcome(self._clock.monotonic())
+            for observer in self._observers:
+                observer(outcome)

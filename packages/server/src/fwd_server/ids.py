@@ -1,0 +1,25 @@
+"""Ids for requests and for what a provider leaves without one."""
+
+from __future__ import annotations
+
+import random
+import re
+import string
+from typing import Final
+
+_LETTERS: Final = string.ascii_letters + string.digits
+_KEPT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_LENGTH: Final = 29
+
+# Ids tell requests apart and guard nothing: a generator seeded once by the system is enough, and costs no call to it.
+_random: Final = random.Random()  # noqa: S311
+
+
+def new_id(prefix: str) -> str:
+    """A fresh id: ``prefix`` and 29 random letters and digits, as OpenAI's own are."""
+    return prefix + "".join(_random.choices(_LETTERS, k=_LENGTH))
+
+
+def request_id(given: str | None) -> str:
+    """The caller's own id where it is 1 to 64 of ``A-Za-z0-9._-``, else a fresh one."""
+    return given if given is not None and _KEPT.fullmatch(given) else new_id("req_")

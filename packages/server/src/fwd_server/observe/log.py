@@ -1,0 +1,152 @@
+"""Log lines: one a request, as JSON for programs or as words for people; never content, never a secret (S14, T26).
+
+Three loggers steer any deployment: ``fwd.access`` (one line a request), ``fwd.app`` (the gateway itself) and
+``fwd.upstream`` (what providers did wrong). A line is made of named fields on a list, never of a dumped object.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any, Final, TextIO
+
+import orjson
+
+from fwd_server.call import Outcome
+from fwd_server.usage import Usage
+
+access: Final = logging.getLogger("fwd.access")
+app: Final = logging.getLogger("fwd.app")
+upstream: Final = logging.getLogger("fwd.upstream")
+
+LEVELS: Final = ("debug", "info", "warning", "error")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_FIELDS: Final = "fwd_fields"
+
+
+def configure(level: str, form: str, out: TextIO | None = None) -> None:
+    """Send every logger of this process to ``out`` (standard error by default), one line a record.
+
+    ``form`` is ``json``, ``text``, or ``auto`` for words on a terminal and JSON anywhere else.
+    """
+    out = out or sys.stderr
+    words = form == "text" or (form == "auto" and out.isatty())
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(Words() if words else JsonLines())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Tornado's own access lines would be a second line for every request; ours says more.
+    logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
+    logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def request_line(fields: Mapping[str, Any]) -> None:
+    """Write the one line of a request."""
+    status = fields.get("status") or 0
+    access.log(logging.WARNING if status >= 500 else logging.INFO, "request", extra={_FIELDS: fields})
+
+
+def report(outcome: Outcome) -> None:
+    """The observer that writes the line of a call."""
+    if access.isEnabledFor(logging.INFO):
+        request_line(outcome_fields(outcome))
+
+
+def outcome_fields(outcome: Outcome) -> dict[str, Any]:
+    """What the line of a call holds; fields without a value are left out."""
+    fields = {
+        "id": outcome.id,
+        "key": outcome.caller,
+        "peer": outcome.peer,
+        "status": outcome.status,
+        "asked": outcome.asked,
+        "provider": outcome.provider,
+        "model": outcome.model,
+        "stream": outcome.stream,
+        "first_ms": _ms(outcome.first_ms),
+        "total_ms": _ms(outcome.total_ms),
+        **_tokens(outcome.usage),
+        "error": outcome.error,
+        "left": outcome.left or None,
+        "dropped": list(outcome.dropped) or None,
+        "attempts": [attempt.shown() for attempt in outcome.attempts] or None,
+        "upstream_request_id": outcome.upstream_request_id,
+        "retry": outcome.retry_count,
+    }
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
+
+
+def _tokens(usage: Usage | None) -> dict[str, Any]:
+    if usage is None:
+        return {}
+    return {
+        "tokens_in": usage.prompt,
+        "tokens_out": usage.completion,
+        "tokens_cached": usage.cached or None,
+        "tokens_reasoning": usage.reasoning or None,
+        "tokens_estimated": usage.estimated or None,
+        "cost_usd": usage.cost_usd,
+    }
+
+
+def _ms(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line; JSON's own escapes keep control characters harmless (T37)."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, _FIELDS, {}),
+        }
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode().replace("\x7f", "\\u007f")
+
+
+class Words(logging.Formatter):
+    """A line for people at a terminal; control characters become escapes."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line, and a traceback below it where there is one."""
+        fields = getattr(record, _FIELDS, None)
+        text = _sentence(fields) if fields else record.getMessage()
+        clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        mark = "" if record.levelno < logging.WARNING or fields else f"{record.levelname.lower()}: "
+        line = f"{clock}  {mark}{_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _sentence(fields: Mapping[str, Any]) -> str:
+    if "method" in fields:
+        what = f"{fields['method']} {fields.get('path', '')}"
+    else:
+        what = f"{fields.get('asked') or 'no model'} -> {fields.get('provider', '-')}:{fields.get('model', '')}"
+    parts = [str(fields.get("status", "")), str(fields.get("key") or "-"), what, _times(fields), _counts(fields)]
+    tries = len(fields.get("attempts") or ())
+    parts += [f"{tries} attempts" if tries > 1 else "", str(fields.get("error") or ""), str(fields.get("id", ""))]
+    return "  ".join(part for part in parts if part)
+
+
+def _times(fields: Mapping[str, Any]) -> str:
+    total, first = fields.get("total_ms"), fields.get("first_ms")
+    if total is None:
+        return ""
+    return f"{total} ms (first {first} ms)" if first is not None and fields.get("stream") else f"{total} ms"
+
+
+def _counts(fields: Mapping[str, Any]) -> str:
+    if "tokens_in" not in fields:
+        return ""
+    about = "~" if fields.get("tokens_estimated") else ""
+    return f"{about}{fields['tokens_in']}->{fields['tokens_out']} tok"

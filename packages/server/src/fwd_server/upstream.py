@@ -1,0 +1,149 @@
+"""The one room that talks to upstreams: a request goes out, an answer comes in, faults come back as values we know.
+
+Below it is the connection pool (``http1``), above it nobody sees a socket. An echo script is played here with the
+clock, so that it takes the same path as an answer from the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fwd_server.clock import Clock
+from fwd_server.errors import UpstreamError, broken
+from fwd_server.http1.client import Pool, Response
+from fwd_server.http1.values import Origin, Timeouts, TransportError
+from fwd_server.providers.base import Header, Script, UpstreamRequest
+from fwd_server.routing import Endpoint
+from fwd_server.secret import Secret
+
+
+class UpstreamResponse(Protocol):
+    """An answer from its head on; header names are in lower case."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, repeated ones joined."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at its true end. Raises UpstreamError when it breaks."""
+        ...
+
+    def close(self) -> None:
+        """Done with it: an exchange that did not end cleanly closes its connection at once (contract S28, T7)."""
+        ...
+
+
+class Upstream:
+    """Sends requests to endpoints and plays scripts. Raises UpstreamError for every way this can fail."""
+
+    def __init__(self, pool: Pool, clock: Clock, timeouts: Timeouts) -> None:
+        self._pool = pool
+        self._clock = clock
+        self._timeouts = timeouts
+        self._places: dict[str, tuple[Origin, str]] = {}
+
+    async def send(self, endpoint: Endpoint, request: UpstreamRequest | Script) -> UpstreamResponse:
+        """Send ``request`` to ``endpoint`` and return the answer once its head is in."""
+        if isinstance(request, Script):
+            return Played(request, self._clock)
+        origin, path = self._place(endpoint)
+        headers = wire_headers(endpoint, request.headers)
+        try:
+            response = await self._pool.send(
+                origin, request.method, path + request.path, headers, request.body, self._timeouts
+            )
+        except TransportError as error:
+            raise broken(error.code) from error
+        return Received(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    def _place(self, endpoint: Endpoint) -> tuple[Origin, str]:
+        place = self._places.get(endpoint.base_url)
+        if place is None:
+            place = (Origin.parse(endpoint.base_url), urlsplit(endpoint.base_url).path.rstrip("/"))
+            self._places[endpoint.base_url] = place
+        return place
+
+
+def wire_headers(endpoint: Endpoint, headers: Iterable[Header]) -> list[tuple[bytes, bytes]]:
+    """Headers as bytes. A secret goes out only if it is the key of the endpoint it is sent to (contract S11)."""
+    return [(name.encode("ascii"), _value(endpoint, value).encode("latin-1")) for name, value in headers]
+
+
+def _value(endpoint: Endpoint, value: str | Secret) -> str:
+    if isinstance(value, str):
+        return value
+    if endpoint.key is None or endpoint.key.name != value.name:
+        raise AssertionError(f"the key {value.name} does not belong to {endpoint.provider}")
+    return value.reveal()
+
+
+class Received:
+    """An answer from the network."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.close = response.close
+
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at its true end."""
+        try:
+            return await self._response.read()
+        except TransportError as error:
+            raise broken(error.code) from error
+
+
+class Played:
+    """An answer from a script: each step after its delay, then the end the script asks for."""
+
+    def __init__(self, script: Script, clock: Clock) -> None:
+        self._steps = iter(script.steps)
+        self._ends = script.ends
+        self._clock = clock
+        self.status = script.status
+        self.headers: Mapping[str, str] = dict(script.headers)
+
+    async def read(self) -> bytes:
+        """The next step's bytes, or the script's end."""
+        for delay, data in self._steps:
+            if delay > 0:
+                await self._clock.sleep(delay)
+            if data:
+                return data
+        if self._ends == "stall":
+            await asyncio.get_running_loop().create_future()
+        if self._ends == "cut":
+            raise broken("upstream_truncated")
+        return b""
+
+    def close(self) -> None:
+        """Forget the rest."""
+        self._steps = iter(())
+
+
+async def read_all(response: UpstreamResponse, limit: int) -> bytes:
+    """The whole body. Raises UpstreamError: cut, or larger than ``limit`` bytes (F26)."""
+    pieces, size = [], 0
+    while piece := await response.read():
+        size += len(piece)
+        if size > limit:
+            raise broken("too_large")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+__all__ = ["Played", "Received", "Upstream", "UpstreamError", "UpstreamResponse", "read_all", "wire_headers"]

@@ -1,0 +1,169 @@
+"""What every handler does: an id and the safe headers on each answer, errors in one shape, one log line.
+
+A handler needs a key unless it says ``needs_key = False`` (contract S3: default deny), gets what it works with
+through ``initialize``, and is given the ``Visit`` that the application checked before it read any body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Any, ClassVar, Final
+
+from attrs import frozen
+from tornado import httputil
+from tornado.iostream import StreamClosedError
+from tornado.web import HTTPError, RequestHandler
+
+from fwd_server import ids
+from fwd_server.call import Caller
+from fwd_server.dialects import openai_chat
+from fwd_server.errors import BadRequest, GatewayError
+from fwd_server.observe import log
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
+
+# On every answer, whatever it is (contract S29, T24, T36).
+SAFE_HEADERS: Final = (
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+    ("X-Frame-Options", "DENY"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+)
+
+
+@frozen
+class Visit:
+    """Who is at the door, as checked from the head of the request. ``caller`` is None where no key was needed."""
+
+    id: str
+    peer: str = ""
+    caller: Caller | None = None
+    local: bool = False
+
+
+class BaseHandler(RequestHandler):
+    """The base of every handler. Keep handlers thin: this class is wide enough already."""
+
+    needs_key: ClassVar[bool] = True
+    takes_json: ClassVar[bool] = False
+
+    def __init__(self, application: Any, request: httputil.HTTPServerRequest, **kwargs: Any) -> None:
+        self.visit: Visit = kwargs.pop("visit", None) or Visit(ids.request_id(request.headers.get("x-request-id")))
+        self.task: asyncio.Task[None] | None = None
+        self.gone = False
+        self.application: Any = application
+        super().__init__(application, request, **kwargs)
+
+    def set_default_headers(self) -> None:
+        """The headers of every answer; also after an error has cleared what was set."""
+        self.clear_header("Server")
+        self.set_header("x-request-id", self.visit.id)
+        for name, value in SAFE_HEADERS:
+            self.set_header(name, value)
+        if self.application.settings.get("draining"):
+            self.set_header("Connection", "close")
+
+    def compute_etag(self) -> None:
+        """No answer is ever cached, so none has a tag."""
+
+    def check_xsrf_cookie(self) -> None:
+        """No cookies, so nothing to forge: a key in a header is needed for all that changes anything (T22)."""
+
+    async def head(self, *args: Any, **kwargs: Any) -> None:
+        """As GET, without a body."""
+        found = self.get(*args, **kwargs)
+        if found is not None:
+            await found
+
+    def write_json(self, body: bytes) -> None:
+        """Answer with JSON."""
+        self.set_header("Content-Type", "application/json")
+        self.finish(body)
+
+    def prepare(self) -> None:
+        """Count among what runs, so that a stop can wait for it."""
+        self.application.running.add(self)
+
+    def shut_down(self) -> None:
+        """The gateway stops and waits no longer; for handlers that can say so to their caller."""
+
+    def on_connection_close(self) -> None:
+        """The caller is gone: so is the work for it, down to the upstream's connection (S19, T7)."""
+        self.gone = True
+        self.application.running.discard(self)
+        if self.task is not None:
+            self.task.cancel()
+
+    def on_finish(self) -> None:
+        """The task is no longer this request's to cancel."""
+        self.task = None
+        self.application.running.discard(self)
+
+    # -- errors
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Every failure in the one shape of errors.py."""
+        error = as_gateway_error(status_code, kwargs.get("exc_info"), self)
+        self.set_status(error.status)
+        for name, value in error.all_headers():
+            self.set_header(name, value)
+        self.failed_with(error)
+        self.write_json(openai_chat.render_error(error))
+
+    def failed_with(self, error: GatewayError) -> None:
+        """Add to the answer of a failure; for handlers that know more."""
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As Tornado's, with the status of a GatewayError, whose number it cannot know."""
+        found = kwargs.get("exc_info", (None, None))[1]
+        super().send_error(found.status if isinstance(found, GatewayError) else status_code, **kwargs)
+
+    def log_exception(
+        self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        """Only what is a bug of ours is worth more than the request's own line."""
+        if not isinstance(value, (GatewayError, HTTPError, StreamClosedError, asyncio.CancelledError)):
+            log.app.error("A bug: request %s failed.", self.visit.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+
+
+def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHandler) -> GatewayError:
+    """What Tornado, or a bug, raised as one of our own failures."""
+    error = exc_info[1] if exc_info else None
+    if isinstance(error, GatewayError):
+        return error
+    if status == 404:
+        return not_found(handler.request)
+    if status == 405:
+        return _method_not_allowed(handler)
+    if status < 500:
+        return BadRequest("The request is not valid HTTP for this path.", status=status)
+    return GatewayError(
+        "The gateway failed. This is a bug: please report it with the request id.", 500, code="internal"
+    )
+
+
+def not_found(request: httputil.HTTPServerRequest) -> GatewayError:
+    """A path that leads nowhere."""
+    return BadRequest(
+        f"There is nothing at {request.path[:200]!r}. The API is under /v1, its description at /docs.",
+        status=404,
+        code="not_found",
+    )
+
+
+def _method_not_allowed(handler: RequestHandler) -> GatewayError:
+    allowed = [name for name in ("GET", "POST") if _implements(handler, name)]
+    allowed += ["HEAD"] if "GET" in allowed else []
+    return BadRequest(
+        f"{handler.request.method} is not allowed here; {', '.join(allowed) or 'nothing'} is.",
+        status=405,
+        code="method_not_allowed",
+        headers=(("Allow", ", ".join(allowed)),),
+    )
+
+
+def _implements(handler: RequestHandler, method: str) -> bool:
+    name = method.lower()
+    return getattr(type(handler), name) is not getattr(RequestHandler, name)
