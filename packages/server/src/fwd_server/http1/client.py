@@ -133,10 +133,15 @@ class Pool:
 
     async def _dial(self, lane: _Lane, timeouts: Timeouts) -> Connection:
         """Return a new connection in the place that was reserved for it."""
+        connection = Connection(lane, self._scratch)
         try:
-            return await self._dialer.dial(lane.origin, timeouts, lambda: Connection(lane, self._scratch))
+            await self._dialer.dial(lane.origin, timeouts, connection)
+        except BaseException:
+            lane.lost(connection)  # uvloop does not say so when cancelled between success and return
+            raise
         finally:
             lane.unreserve()
+        return connection
 
     def _exchange(self, connection: Connection, method: str, asked: frozenset[str], timeouts: Timeouts) -> Exchange:
         return Exchange(connection, Answer(method, self._limits, asked), timeouts, self._limits)
@@ -260,7 +265,7 @@ class _Lane:
         if connection in self.idle:
             self.idle.remove(connection)
         self._offer_place()
-        if self._empty is not None and not self.connections:
+        if self._empty is not None and not self._empty.done() and not self.connections:
             self._empty.set_result(None)
 
     def _offer_place(self) -> None:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, zip_longest
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
@@ -25,7 +25,6 @@ _KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15))
 
 Address = tuple[socket.AddressFamily, Any]
 Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
-ProtocolT = TypeVar("ProtocolT", bound=asyncio.BaseProtocol)
 
 
 def tls_context() -> ssl.SSLContext:
@@ -130,8 +129,8 @@ class Dialer:
         self._proxies = proxies
         self._resolver = resolver
 
-    async def dial(self, origin: Origin, timeouts: Timeouts, factory: Callable[[], ProtocolT]) -> ProtocolT:
-        """Return a protocol of `factory` connected to `origin`; raises TransportError.
+    async def dial(self, origin: Origin, timeouts: Timeouts, protocol: asyncio.BaseProtocol) -> None:
+        """Connect `protocol` to `origin`; raises TransportError.
 
         Cancelled at any point, it leaves no socket behind.
         """
@@ -141,8 +140,9 @@ class Dialer:
             with _closed_unless_done(sock):
                 await self._tunnel(sock, origin, timeouts.connect_s)
         if origin.scheme == "https":
-            return await self._start_tls(sock, origin, timeouts.tls_s, factory)
-        return (await asyncio.get_running_loop().create_connection(factory, sock=sock))[1]
+            await self._start_tls(sock, origin, timeouts.tls_s, protocol)
+        else:
+            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
 
     async def aclose(self) -> None:
         """Stop what runs on its own."""
@@ -169,19 +169,18 @@ class Dialer:
             raise TransportError("connect_failed", "the proxy broke the connection") from error
 
     async def _start_tls(
-        self, sock: socket.socket, origin: Origin, timeout_s: float, factory: Callable[[], ProtocolT]
-    ) -> ProtocolT:
+        self, sock: socket.socket, origin: Origin, timeout_s: float, protocol: asyncio.BaseProtocol
+    ) -> None:
         loop = asyncio.get_running_loop()
         try:
-            _, protocol = await loop.create_connection(
-                factory, sock=sock, ssl=self._ssl, server_hostname=origin.host, ssl_handshake_timeout=timeout_s
+            await loop.create_connection(
+                lambda: protocol, sock=sock, ssl=self._ssl, server_hostname=origin.host, ssl_handshake_timeout=timeout_s
             )
         except ConnectionAbortedError as error:  # what asyncio and uvloop raise for a handshake that takes too long
             raise TransportError("connect_timeout", f"no TLS with {origin.authority} within {timeout_s:g} s") from error
         except OSError as error:
             reason = getattr(error, "verify_message", None) or getattr(error, "reason", None) or "connection closed"
             raise TransportError("tls_failed", f"no TLS with {origin.authority}: {reason}") from error
-        return protocol
 
 
 async def system_lookup(host: str, port: int) -> Sequence[Address]:
