@@ -1,0 +1,122 @@
+"""From the wire to values: receipts, errors and odd answers."""
+
+from __future__ import annotations
+
+import email.utils
+import json
+from typing import Any
+
+import pytest
+
+from fwd_client import APIResponseError, Chat, FailedAttempt, Receipt, Usage
+from fwd_client._decode import amend, parse_json, read, receipt, retry_after, status_error
+
+HEAD = {
+    "x-request-id": "req_1",
+    "x-fwd-provider": "openai",
+    "x-fwd-model": "gpt-5",
+    "x-fwd-attempts": "2",
+    "x-fwd-dropped": "top_k, logit_bias",
+    "x-fwd-upstream-request-id": "up_1",
+    "server-timing": 'queue;dur=0.1, attempt;desc="a";dur=12, first;dur="3.5", odd, total;dur=x',
+}
+
+
+def test_receipt() -> None:
+    """Every header of an answer finds its place."""
+    assert receipt(200, HEAD, retries=1) == Receipt(
+        request_id="req_1",
+        provider="openai",
+        model="gpt-5",
+        attempts=2,
+        retries=1,
+        dropped=("top_k", "logit_bias"),
+        timings={"queue": 0.1, "attempt": 12.0, "first": 3.5},
+        upstream_request_id="up_1",
+        headers=HEAD,
+    )
+
+
+def test_receipt_of_nothing() -> None:
+    """Headers that are missing or make no sense give None, never an error."""
+    known = receipt(200, {"x-fwd-attempts": "many", "server-timing": ""})
+    assert (known.attempts, known.request_id, known.dropped, known.timings) == (None, None, (), {})
+
+
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        (b'fwd {"request_id":"r","attempts":2,"dropped":["a"]}', Receipt(request_id="r", attempts=2, dropped=("a",))),
+        (b"fwd provider=groq model=m attempts=3 odd", Receipt(provider="groq", model="m", attempts=3)),
+        (b'fwd {"timings":{"total":5,"x":"y"},"dropped":"a,b"}', Receipt(timings={"total": 5.0}, dropped=("a", "b"))),
+        (b'fwd {"usage":{"prompt_tokens":1},"timings":3}', Receipt(usage=Usage(1))),
+        (b"fwd {broken", Receipt()),
+        (b"fwd [1]", Receipt()),
+        (b'fwd {"provider":7,"attempts":true}', Receipt()),
+        (b"keep-alive", Receipt()),
+        (b"", Receipt()),
+    ],
+)
+def test_amend(comment: bytes, expected: Receipt) -> None:
+    """Contract 3a: a stream's comments complete its receipt, and no comment can break a stream."""
+    assert amend(Receipt(), comment) == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"retry-after-ms": "1500", "retry-after": "9"}, 1.5),
+        ({"retry-after": "2.5"}, 2.5),
+        ({"retry-after": "-3"}, 0.0),
+        ({"retry-after": "soon"}, None),
+        ({"retry-after": "inf"}, None),
+        ({"retry-after": email.utils.formatdate(1_000_010, usegmt=True)}, 10.0),
+        ({"retry-after": email.utils.formatdate(999_000, usegmt=True)}, 0.0),
+        ({}, None),
+    ],
+)
+def test_retry_after(headers: dict[str, str], seconds: float | None) -> None:
+    """Milliseconds win; seconds may have fractions; a date counts from now; nonsense is nothing."""
+    assert retry_after(headers, lambda: 1_000_000.0) == seconds
+
+
+def test_status_error() -> None:
+    """F33: an error has the gateway's words and what each provider said."""
+    failed = [{"provider": "groq", "code": "connect_failed"}, {"provider": 3}, "odd"]
+    body = {
+        "error": {"message": "m", "type": "server_error", "param": "p", "code": "upstream_reset", "attempts": failed}
+    }
+    error = status_error(502, {**HEAD, "x-should-retry": "false", "retry-after": "3"}, json.dumps(body).encode())
+    assert type(error).__name__ == "UpstreamError"
+    assert (error.message, error.param, error.request_id, error.attempts) == ("m", "p", "req_1", 2)
+    assert (error.should_retry, error.retry_after, error.body) == (False, 3.0, body)
+    assert error.failures == (FailedAttempt("groq", "connect_failed"), FailedAttempt(None, None))
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"error":"text"}', b'{"error":{"message":3}}'])
+def test_error_without_words(body: bytes) -> None:
+    """A proxy's page instead of an error object is told as such."""
+    error = status_error(502, {}, body)
+    assert error.message == "The answer was HTTP 502 without the gateway's error object."
+    assert (error.attempts, error.failures) == (None, ())
+
+
+def test_redirect() -> None:
+    """F19: a redirect is not followed; the message says where it leads."""
+    assert "https://elsewhere" in status_error(308, {"location": "https://elsewhere"}, b"").message
+
+
+@pytest.mark.parametrize(
+    "data",
+    [[], "text", 3, {"choices": 5}, {"choices": [{"message": {"content": ["x"]}}]}, {"usage": {"prompt_tokens": "x"}}],
+)
+def test_wrong_shape(data: Any) -> None:
+    """An answer of another shape is an error that names the class."""
+    with pytest.raises(APIResponseError, match="not a Chat"):
+        read(Chat, data)
+
+
+def test_not_json() -> None:
+    """What is not JSON is shown by its start."""
+    with pytest.raises(APIResponseError, match="found '<html>"):
+        parse_json(b"<html>")

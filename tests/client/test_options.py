@@ -1,0 +1,95 @@
+"""Address, key and limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fwd_client import ConfigurationError, Secret, Timeout
+from fwd_client._options import for_call, override, resolve
+
+KEY = "fwd_0123456789abcdefghijklmnop"
+
+
+def test_arguments_win() -> None:
+    """An argument beats the environment, and each value says where it came from."""
+    options = resolve({"FORWARDER_URL": "http://env", "FORWARDER_KEY": KEY}, base_url="http://arg")
+    assert options.base_url == "http://arg"
+    assert options.sources == {"base_url": "base_url=", "api_key": "FORWARDER_KEY"}
+
+
+def test_defaults() -> None:
+    """Without anything: this machine, no key, two retries."""
+    options = resolve({"FORWARDER_KEY": ""})
+    assert (options.base_url, options.key, options.max_retries) == ("http://127.0.0.1:8000", None, 2)
+    assert options.timeout == Timeout(600.0, 5.0, 60.0)
+
+
+@pytest.mark.parametrize("url", ["http://h:1", "http://h:1/", "http://h:1/v1", " http://h:1/v1/ "])
+def test_address_forms(url: str) -> None:
+    """With or without `/v1` and slashes, the address is the same."""
+    assert resolve({}, base_url=url).base_url == "http://h:1"
+
+
+def test_address_with_a_path() -> None:
+    """A gateway may live below a path."""
+    assert resolve({}, base_url="https://h/llm/v1/").base_url == "https://h/llm"
+
+
+@pytest.mark.parametrize("url", ["h:1", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f"])
+def test_bad_address(url: str) -> None:
+    """An address that cannot be one is refused, naming where it came from."""
+    with pytest.raises(ConfigurationError, match="FORWARDER_URL"):
+        resolve({"FORWARDER_URL": url})
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+def test_loopback(host: str) -> None:
+    """This machine is known as such: no proxy stands between."""
+    assert resolve({}, base_url=f"http://{host}:8000").is_loopback
+    assert not resolve({}, base_url="http://example.com").is_loopback
+
+
+def test_secret_never_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """S12: a key's text is stars and, if it is long, its last four characters."""
+    options = resolve({}, api_key=KEY)
+    print(options, repr(options), Secret("short"), f"{options.key}")
+    assert KEY not in capsys.readouterr().out
+    assert (repr(Secret(KEY)), str(Secret("short"))) == ("***mnop", "***")
+
+
+@pytest.mark.parametrize("key", ["fwd_ä", "fwd_a b", "fwd_\x00"])
+def test_bad_key(key: str) -> None:
+    """A key no header can hold is refused without being shown."""
+    with pytest.raises(ConfigurationError) as caught:
+        resolve({}, api_key=key)
+    assert key not in str(caught.value)
+
+
+def test_key_is_stripped() -> None:
+    """The line end that `$(cat file)` leaves or a paste brings is not part of a key."""
+    key = resolve({}, api_key=f" {KEY}\n").key
+    assert isinstance(key, Secret)
+    assert key.reveal() == KEY
+
+
+def test_callable_key_stays() -> None:
+    """A callable is kept and asked later."""
+    assert resolve({}, api_key=lambda: KEY).key() == KEY  # type: ignore[operator,misc]
+
+
+def test_override() -> None:
+    """A number is the whole call's time; a `Timeout` replaces all three; headers add up."""
+    base = resolve({}, headers={"a": "1"}, timeout=Timeout(connect=1))
+    options = override(base, timeout=9, max_retries=0, headers={"b": "2"})
+    assert (options.timeout, options.max_retries) == (Timeout(9.0, 1, 60.0), 0)
+    assert options.headers == {"a": "1", "b": "2"}
+    assert for_call(base, {}) == base
+
+
+@pytest.mark.parametrize("bad", [{"timeout": 0}, {"timeout": -1.5}, {"timeout": float("nan")}, {"max_retries": -1}])
+def test_bad_limits(bad: dict[str, Any]) -> None:
+    """Limits that make no sense are refused by name."""
+    with pytest.raises(ConfigurationError, match=next(iter(bad))):
+        resolve({}, **bad)
