@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from fwd_server.providers import compatible
 from fwd_server.providers.base import Provider
 from fwd_server.providers.ollama import OllamaChat
 
 PROVIDERS: Final[dict[str, Provider]] = {
-    "openai": Provider("openai"),
+    "openai": compatible.provider("openai"),
     "anthropic": Provider("anthropic"),
     "google": Provider("google"),
-    "groq": Provider("groq"),
-    "openrouter": Provider("openrouter"),
+    "groq": compatible.provider("groq"),
+    "openrouter": compatible.provider("openrouter"),
     "ollama": Provider("ollama", OllamaChat()),
     "echo": Provider("echo"),
 }

@@ -1,0 +1,105 @@
+"""The codec for OpenAI-compatible providers: one language, and a row for what each does differently.
+
+``provider("groq")`` gives the provider of that row; a name without a row is a server known by its address only
+(``FWD_COMPAT``). https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import orjson
+from attrs import field, frozen
+
+from fwd_server import models
+from fwd_server.chat import ChatRequest, ChatResponse, Json
+from fwd_server.errors import UpstreamError, broken
+from fwd_server.models import Catalog
+from fwd_server.providers.base import Exchange, Header, NewId, Provider, UpstreamRequest, merge
+from fwd_server.providers.compatible.answer import FAILED, read_usage, tidy_whole
+from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
+from fwd_server.providers.compatible.request import edit
+from fwd_server.providers.compatible.row import Draft, Row
+from fwd_server.providers.compatible.rows import ROWS, row_of
+from fwd_server.providers.compatible.stream import Decoder
+from fwd_server.providers.native import load, objects
+from fwd_server.routing import Deployment, Endpoint
+
+__all__ = ["ROWS", "Codec", "CompatibleExchange", "Row", "provider"]
+
+
+def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
+    """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
+    return Provider(name, Codec(row_of(name), catalog))
+
+
+@frozen
+class Codec:
+    """Chat completions for one row."""
+
+    row: Row
+    catalog: Callable[[], Catalog] = models.load
+
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+        """Edit the caller's object for this provider. Raises Refused."""
+        draft = Draft(dict(request.body), deployment.model, self.catalog)
+        edit(self.row, draft)
+        body = orjson.dumps(merge(draft.body, request.extra_body))
+        sent = UpstreamRequest("/chat/completions", _headers(deployment.endpoint), body, stream=request.stream)
+        return CompatibleExchange(self.row, request, deployment, now, new_id, sent, tuple(draft.dropped))
+
+
+def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    """From scratch: nothing of the caller's goes upstream (contract T18)."""
+    key: tuple[Header, ...] = (("authorization", endpoint.key.after("Bearer ")),) if endpoint.key else ()
+    more = ((name.lower(), value) for name, value in endpoint.headers)
+    return (("content-type", "application/json"), *key, *more)
+
+
+@frozen
+class CompatibleExchange:
+    """One attempt at one OpenAI-compatible provider."""
+
+    row: Row
+    _call: ChatRequest
+    _deployment: Deployment
+    _now: int
+    _new_id: NewId
+    request: UpstreamRequest
+    dropped: tuple[str, ...] = field(default=())
+
+    def answer(self, body: bytes) -> ChatResponse:
+        """A whole answer; its own bytes where nothing in it has to change. Raises UpstreamError (F20, F21)."""
+        data = load(body)
+        if not isinstance(data, dict):
+            raise broken("bad_payload")
+        if is_failure(data):
+            raise self._inside(data)
+        choices = objects(data.get("choices"))
+        if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
+            raise broken("bad_payload", "The provider's answer has no choices.")
+        failed = next((choice for choice in choices if choice.get("finish_reason") == FAILED), None)
+        if failed is not None:
+            raise self._inside(failed)
+        return self._tidy(data, body)
+
+    def _tidy(self, data: Json, body: bytes) -> ChatResponse:
+        if self.row.exact:
+            return ChatResponse(data, read_usage(self.row, data.get("usage")), body)
+        tidy = tidy_whole(self.row, data, self._default, self._new_id)
+        return ChatResponse(tidy, read_usage(self.row, tidy.get("usage")), body if tidy == data else None)
+
+    def decoder(self) -> Decoder:
+        """A decoder for the streamed answer."""
+        return Decoder(self.row, self._call, self._default, self._new_id, self._inside)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """Read a status that is not 200."""
+        return read_failure(self.row, self._deployment.endpoint, status, headers, body)
+
+    @property
+    def _default(self) -> Json:
+        return {"created": self._now, "model": self._deployment.model}
+
+    def _inside(self, data: object) -> UpstreamError:
+        return read_inside(self.row, self._deployment.endpoint, data)

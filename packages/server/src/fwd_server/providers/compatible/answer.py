@@ -1,0 +1,126 @@
+"""An answer in OpenAI's shape, brought to OpenAI's rules: what whole answers and streams have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+
+from fwd_server.chat import Json
+from fwd_server.providers.base import NewId
+from fwd_server.providers.compatible.row import Row
+from fwd_server.providers.native import obj, objects, text
+from fwd_server.usage import Usage, count, read
+
+_FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_OTHER_FINISHES: Final = {
+    "max_tokens": "length",
+    "model_length": "length",
+    "tool_use": "tool_calls",
+    "tool_call": "tool_calls",
+    "safety": "content_filter",
+}
+FAILED: Final = "error"  # a finish reason that is none: the provider broke down
+
+
+def finish_reason(said: object, called: bool) -> str | None:
+    """A finish reason in OpenAI's words; "error" stays for the caller to raise, anything unknown is "stop"."""
+    if not isinstance(said, str) or not said:
+        return None
+    word = said if said in _FINISHES or said == FAILED else _OTHER_FINISHES.get(said.lower(), "stop")
+    return "tool_calls" if word == "stop" and called else word
+
+
+def tidy_said(row: Row, said: Mapping[str, Any]) -> Json:
+    """A message or delta without the provider's own fields, its reasoning under our name."""
+    kept = {key: value for key, value in said.items() if key not in row.extras}
+    reasoning = kept.pop("reasoning", None)
+    if isinstance(reasoning, str) and reasoning and not kept.get("reasoning_content"):
+        kept["reasoning_content"] = reasoning
+    images = objects(kept.get("images"))
+    if images:
+        del kept["images"]
+        kept["content"] = "\n\n".join(filter(None, [text(kept.get("content")), *map(_markdown, images)]))
+    return kept
+
+
+def _markdown(image: Json) -> str:
+    return f"![image]({text(obj(image.get('image_url')).get('url'))})"
+
+
+def arguments(value: object) -> str:
+    """The arguments of a call as text: some servers send the object itself."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
+
+
+def read_head(data: Json, default: Json, new_id: NewId) -> Json:
+    """Id, created and model as the provider says them; ``default`` has the last two for one that does not."""
+    created = data.get("created")
+    return {
+        "id": text(data.get("id")) or new_id("chatcmpl-"),
+        "created": created if isinstance(created, int) and created else default["created"],
+        "model": text(data.get("model")) or default["model"],
+    }
+
+
+def tidy_whole(row: Row, data: Json, default: Json, new_id: NewId) -> Json:
+    """A whole answer that keeps OpenAI's rules; equal to ``data`` where it did already."""
+    tidy = {key: value for key, value in data.items() if key not in row.extras}
+    tidy.update(read_head(data, default, new_id))
+    tidy["choices"] = [_choice(row, choice, new_id) for choice in objects(data.get("choices"))]
+    tidy["object"] = "chat.completion"
+    if tidy.get("system_fingerprint", "") is None:
+        del tidy["system_fingerprint"]
+    if isinstance(data.get("usage"), dict):
+        tidy["usage"] = tidy_usage(row, data["usage"])
+    tidy_tier(row, tidy)
+    return tidy
+
+
+def tidy_tier(row: Row, data: Json) -> None:
+    """Say the service tier in OpenAI's words."""
+    tier = text(data.get("service_tier"))
+    if tier in row.tiers:
+        data["service_tier"] = row.tiers[tier]
+
+
+def _choice(row: Row, choice: Json, new_id: NewId) -> Json:
+    message = {"role": "assistant", "content": None, "refusal": None, **tidy_said(row, obj(choice.get("message")))}
+    calls = objects(message.pop("tool_calls", None))
+    if calls:
+        message["tool_calls"] = [_call(call, new_id) for call in calls]
+    elif message["content"] is None and message["refusal"] is None and message.get("audio") is None:
+        message["content"] = ""
+    kept = {key: value for key, value in choice.items() if key not in row.extras}
+    finish = finish_reason(choice.get("finish_reason"), bool(calls)) or "stop"
+    return {"index": 0, "logprobs": None, **kept, "message": message, "finish_reason": finish}
+
+
+def _call(call: Json, new_id: NewId) -> Json:
+    kept = {"type": "function", **call, "id": call.get("id") or new_id("call_")}
+    if isinstance(call.get("function"), dict):
+        function = call["function"]
+        kept["function"] = {**function, "arguments": arguments(function.get("arguments")) or "{}"}
+    return kept
+
+
+def tidy_usage(row: Row, usage: Mapping[str, Any]) -> Json:
+    """Usage whose numbers are numbers and add up, without the provider's own fields (contract T30).
+
+    Some providers count reasoning beside the completion instead of in it: their total says so.
+    """
+    kept = {key: value for key, value in usage.items() if key not in row.usage_extras and key not in row.extras}
+    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+    reasoning = count(obj(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    if reasoning and count(usage.get("total_tokens")) == prompt + completion + reasoning:
+        completion += reasoning
+    counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    return {**row.usage_defaults, **kept, **counts}
+
+
+def read_usage(row: Row, usage: object) -> Usage | None:
+    """The same as a value; None when there is none."""
+    return read(tidy_usage(row, usage)) if isinstance(usage, dict) else None

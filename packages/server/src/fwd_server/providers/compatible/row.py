@@ -1,0 +1,88 @@
+"""What one OpenAI-compatible provider does differently, as data.
+
+A row without any setting is OpenAI's wire shape with the cautions that an unknown server needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import define, field, frozen
+
+from fwd_server.chat import Json
+from fwd_server.models import Catalog, Model
+from fwd_server.providers.base import present
+
+# What fwd adds to OpenAI's shape in history and tools. OpenAI and most others refuse fields they do not know.
+EXTENSIONS: Final = frozenset({"reasoning_content", "reasoning_details", "reasoning", "extra_content", "cache_control"})
+ROLES: Final = {"developer": "system"}
+
+
+@define
+class Draft:
+    """A request while it is edited: the upstream body, the model's name there, and what had to be left out.
+
+    ``body`` is a copy at its top level; who changes something deeper copies that too.
+    """
+
+    body: Json
+    model: str
+    models: Callable[[], Catalog]
+    dropped: list[str] = field(factory=list)
+
+    def find(self, provider: str) -> Model | None:
+        """The model in the table, if it is known there."""
+        return self.models().find(provider, self.model)
+
+    def leave_out(self, *names: str) -> None:
+        """Drop fields, and say so for those that had a value."""
+        self.dropped += present(self.body, (name for name in self.body if name in names))
+        for name in names:
+            self.body.pop(name, None)
+
+
+@frozen(kw_only=True)
+class Row:
+    """One provider. The first group is about requests, the second about answers.
+
+    ``base_url`` is where the provider is, when nothing else is configured; ``ask_usage`` asks for usage in streams;
+    ``cap_field`` is the one name for the token cap it reads ("": either); ``roles`` renames roles; ``drops`` are
+    fields it cannot take; ``one_choice`` refuses ``n`` above 1; ``removed`` are fields of messages, parts, tools
+    and calls that are cut off, ``message_fields`` the only ones of messages it allows (None: any); ``reasoning_in``
+    is its name for ``reasoning_content`` in history ("": cut off); ``edit`` does what no table can say.
+
+    ``exact`` says that its answers keep to OpenAI's rules and go out as they came; ``extras`` are the fields of
+    chunks, choices, messages and usage that are its own and stay behind; ``usage_extras`` the same of usage only;
+    ``usage_defaults`` is what usage must have; ``tiers`` renames service tiers; ``id_header`` holds its request id;
+    ``own_types`` lets its ``requests`` and ``tokens`` through as the type of a 429; ``error_types`` maps its stable
+    error names to a status.
+    """
+
+    name: str
+    base_url: str = ""
+    ask_usage: bool = True
+    cap_field: str = ""
+    roles: Mapping[str, str] = field(factory=lambda: ROLES)
+    drops: tuple[str, ...] = ()
+    one_choice: bool = False
+    removed: frozenset[str] = EXTENSIONS
+    message_fields: frozenset[str] | None = None
+    reasoning_in: str = ""
+    edit: Callable[[Draft], None] | None = None
+
+    exact: bool = False
+    extras: frozenset[str] = frozenset()
+    usage_extras: frozenset[str] = frozenset()
+    usage_defaults: Json = field(factory=dict)
+    tiers: Mapping[str, str] = field(factory=dict)
+    id_header: str = "x-request-id"
+    own_types: bool = False
+    error_types: Mapping[str, int] = field(factory=dict)
+    # A frame that holds one of these is parsed and normalised; any other one may be relayed as bytes.
+    needles: tuple[bytes, ...] = field(init=False, repr=False)
+
+    @needles.default
+    def _(self) -> tuple[bytes, ...]:
+        names = sorted(self.extras) if self.exact else ["reasoning", *sorted(self.extras)]
+        return tuple(f'"{name}"'.encode() for name in names)

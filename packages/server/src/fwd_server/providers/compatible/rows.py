@@ -1,0 +1,168 @@
+"""The providers that speak OpenAI's language, and what each does differently.
+
+A new one is a row here, its base URL included, and a golden folder in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from attrs import evolve
+
+from fwd_server.errors import Refused
+from fwd_server.providers.compatible.request import rename
+from fwd_server.providers.compatible.row import EXTENSIONS, Draft, Row
+
+# -- OpenAI: https://platform.openai.com/docs/guides/reasoning
+
+# Names that the table does not have yet: o-series, GPT-5 and later, but not their chat-tuned relatives.
+_REASONS: Final = re.compile(r"(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
+_SAMPLING: Final = ("temperature", "top_p", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty")
+_EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+
+
+def edit_openai(draft: Draft) -> None:
+    """Reasoning models have their own name for the token cap, take no sampling, and only some efforts."""
+    model = draft.find("openai")
+    if not (model.reasons if model else _REASONS.match(draft.model)):
+        return
+    body = draft.body
+    rename(body, "max_tokens", "max_completion_tokens")
+    takes = (model.traits.get("reasoning_effort") if model else None) or {}
+    if body.get("reasoning_effort") in _EFFORTS:
+        body["reasoning_effort"] = _nearest(body["reasoning_effort"], takes)
+    if body.get("reasoning_effort") != "none":
+        keep = body.get("temperature") == 1
+        draft.leave_out(*(_SAMPLING[1:] if keep else _SAMPLING))
+
+
+def _nearest(effort: str, takes: dict[str, bool]) -> str:
+    """The effort nearest to the one asked for that the model takes; low, medium and high are taken by all."""
+    at = _EFFORTS.index(effort)
+    good = [i for i, name in enumerate(_EFFORTS) if takes.get(name, True)]
+    return _EFFORTS[min(good, key=lambda i: abs(i - at))]
+
+
+# -- Groq: https://console.groq.com/docs/openai, https://console.groq.com/docs/reasoning
+
+_GROQ_DROPS: Final = (
+    *("logprobs", "top_logprobs", "logit_bias", "frequency_penalty", "presence_penalty"),
+    *("store", "metadata", "prediction", "modalities", "audio", "verbosity", "safety_identifier", "moderation"),
+    *("prompt_cache_key", "prompt_cache_options", "prompt_cache_retention"),
+)
+_GPT_OSS: Final = {"none": "low", "minimal": "low", "xhigh": "high", "max": "high"}
+_GROQ_TIERS: Final = {"default": "on_demand", "priority": "performance", "fast": "performance", "scale": "auto"}
+
+
+def edit_groq(draft: Draft) -> None:
+    """Efforts by family of models, reasoning apart from the answer, Groq's names of the service tiers."""
+    body = draft.body
+    if any(tool.get("type", "function") != "function" for tool in body.get("tools") or ()):
+        raise Refused("groq takes tools of type 'function' only.", param="tools")
+    _groq_effort(draft)
+    tier = body.get("service_tier")
+    if tier is not None:
+        body["service_tier"] = _GROQ_TIERS.get(tier, tier)
+
+
+def _groq_effort(draft: Draft) -> None:
+    body, name = draft.body, draft.model
+    effort = body.get("reasoning_effort")
+    if "gpt-oss" in name:
+        if effort in _GPT_OSS:
+            body["reasoning_effort"] = _GPT_OSS[effort]
+        return
+    if "qwen3.8" in name:
+        if effort in _GPT_OSS and effort != "none":
+            body["reasoning_effort"] = _GPT_OSS[effort]
+    elif "qwen3" in name:
+        if effort in _EFFORTS and effort != "none":
+            body["reasoning_effort"] = "default"
+    else:
+        draft.leave_out("reasoning_effort")
+    model = draft.find("groq")
+    if model and model.reasons and body.get("reasoning_format") is None and body.get("include_reasoning") is None:
+        body["reasoning_format"] = "parsed"
+
+
+# -- OpenRouter: https://openrouter.ai/docs/api/api-reference/chat/send-chat-completion-request
+
+
+def edit_openrouter(draft: Draft) -> None:
+    """Usage always comes unasked; two efforts that differ are an error there, so one is sent."""
+    body = draft.body
+    body.pop("usage", None)
+    reasoning = body.get("reasoning")
+    if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
+        body.pop("reasoning_effort", None)
+
+
+OPENROUTER_ERRORS: Final = {
+    **dict.fromkeys(("invalid_request", "invalid_prompt"), 400),
+    **dict.fromkeys(("authentication", "permission_denied"), 401),
+    **dict.fromkeys(("timeout",), 408),
+    "payment_required": 402,
+    "not_found": 404,
+    "rate_limit_exceeded": 429,
+    "server": 500,
+    "provider_unavailable": 502,
+    "provider_overloaded": 503,
+}
+
+
+# -- the table
+
+_COMPAT: Final = Row(
+    name="compat",
+    cap_field="max_tokens",
+    usage_defaults={"prompt_tokens_details": {"cached_tokens": 0}},
+)
+
+ROWS: Final[dict[str, Row]] = {
+    row.name: row
+    for row in (
+        Row(
+            name="openai",
+            base_url="https://api.openai.com/v1",
+            roles={},
+            edit=edit_openai,
+            exact=True,
+            own_types=True,
+        ),
+        Row(
+            name="groq",
+            base_url="https://api.groq.com/openai/v1",
+            cap_field="max_completion_tokens",
+            drops=_GROQ_DROPS,
+            one_choice=True,
+            message_fields=frozenset({"role", "content", "tool_calls", "tool_call_id"}),
+            edit=edit_groq,
+            extras=frozenset({"x_groq", "executed_tools", "mcp_list_tools", "usage_breakdown", "annotations"}),
+            usage_extras=frozenset({"queue_time", "prompt_time", "completion_time", "total_time"}),
+            tiers={"on_demand": "default", "performance": "priority"},
+        ),
+        Row(
+            name="openrouter",
+            base_url="https://openrouter.ai/api/v1",
+            ask_usage=False,
+            one_choice=True,
+            removed=EXTENSIONS - {"reasoning_details", "reasoning", "cache_control"},
+            reasoning_in="reasoning",
+            edit=edit_openrouter,
+            extras=frozenset(
+                {"provider", "native_finish_reason", "openrouter_metadata", "safeguard_results", "alignment"}
+            ),
+            usage_extras=frozenset({"cost_details", "is_byok", "server_tool_use_details"}),
+            id_header="x-generation-id",
+            error_types=OPENROUTER_ERRORS,
+        ),
+        # Answers that we wrote ourselves, in OpenAI's own shape.
+        Row(name="echo", exact=True),
+    )
+}
+
+
+def row_of(name: str) -> Row:
+    """The provider's row; a server that is only configured by its address gets the cautious one."""
+    return ROWS.get(name) or evolve(_COMPAT, name=name)
