@@ -1,0 +1,335 @@
+"""From Gemini's answers to OpenAI's. A frame of a stream has the shape of a whole answer, so one reader serves both.
+
+https://ai.google.dev/api/generate-content#generatecontentresponse
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import orjson
+from attrs import define, field, frozen
+
+from fwd_server.chat import ChatResponse, Json, StreamEvent
+from fwd_server.errors import UpstreamError, broken
+from fwd_server.providers import native
+from fwd_server.providers.base import NewId
+from fwd_server.sse import LONGEST_LINE, LineTooLong
+from fwd_server.usage import Usage, count
+
+_LENGTH: Final = frozenset({"MAX_TOKENS", "CONTINUATION"})
+_FILTER: Final = frozenset(
+    {
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "NO_IMAGE",
+        "ESCALATION",
+        "MODEL_ARMOR",
+    }
+)
+_REASON: Final = re.compile(r"[A-Z_]{1,64}")
+
+
+@frozen
+class Context:
+    """What reading needs to know of the call. ``failure`` reads an ``error`` object found inside an answer."""
+
+    model: str
+    now: int
+    new_id: NewId
+    names: native.Names
+    failure: Callable[[Json], UpstreamError]
+
+
+class Reader:
+    """Reads one answer, whole or frame by frame."""
+
+    def __init__(self, context: Context) -> None:
+        self.usage: Usage | None = None
+        self._context = context
+        self._details: dict[str, int] = {}
+        self._choices: dict[int, _Choice] = {}
+        self._writer: native.ChunkWriter | None = None
+
+    def whole(self, said: Json) -> ChatResponse:
+        """A whole answer. Raises UpstreamError."""
+        if "error" in said:
+            raise self._context.failure(native.obj(said["error"]))
+        self._count(said)
+        read = [self._candidate(candidate) for candidate in native.objects(said.get("candidates"))]
+        read += [(choice, []) for choice in self._blocked(said)]
+        if not read:
+            raise broken("bad_payload", "The provider returned no usable answer.")
+        choices = [choice.whole(deltas) for choice, deltas in read]
+        usage = self.usage or Usage()
+        written = native.usage_object(usage, **self._details)
+        return ChatResponse(native.completion(self._head(said), choices, written), self.usage)
+
+    def read(self, said: Json) -> list[StreamEvent]:
+        """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
+        if "error" in said:
+            return [self._context.failure(native.obj(said["error"]))]
+        writer = self._writer = self._writer or native.ChunkWriter(self._head(said))
+        self._count(said)
+        events: list[StreamEvent] = []
+        for candidate in native.objects(said.get("candidates")):
+            choice, deltas = self._candidate(candidate)
+            events += writer.deltas(choice.index, deltas, choice.take_logprobs() if deltas else None)
+        self._blocked(said)
+        return events
+
+    def end(self) -> list[StreamEvent]:
+        """The stream is complete when every choice has its finish reason and the bytes end."""
+        choices = self._choices.values()
+        if self._writer is None or not choices or not all(choice.reason for choice in choices):
+            return [broken("upstream_truncated")]
+        events: list[StreamEvent] = []
+        try:
+            for choice in choices:
+                reason = choice.finish_reason()
+                events += self._writer.deltas(choice.index, choice.last_deltas(), choice.take_logprobs())
+                events += self._writer.finish(choice.index, reason)
+        except UpstreamError as error:
+            return [*events, error]
+        return [*events, *self._writer.end(self.usage, **self._details)]
+
+    def _head(self, said: Json) -> Json:
+        given = native.text(said.get("responseId"))
+        return {
+            "id": f"chatcmpl-{given}" if given else self._context.new_id("chatcmpl-"),
+            "created": self._context.now,
+            "model": native.text(said.get("modelVersion")) or self._context.model,
+        }
+
+    def _count(self, said: Json) -> None:
+        counted = said.get("usageMetadata")  # cumulative: the last one counts
+        if isinstance(counted, dict):
+            self.usage, self._details = usage_of(counted), _details(counted)
+
+    def _candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
+        index = count(candidate.get("index"))
+        choice = self._choices.setdefault(index, _Choice(index, self._context))
+        return choice, choice.read(candidate)
+
+    def _blocked(self, said: Json) -> list[_Choice]:
+        """The choices that end because the prompt was blocked: the only one, where nothing was said yet."""
+        reason = native.text(native.obj(said.get("promptFeedback")).get("blockReason"))
+        if not reason or said.get("candidates"):
+            return []
+        self._choices = self._choices or {0: _Choice(0, self._context)}
+        for choice in self._choices.values():
+            choice.block(reason)
+        return list(self._choices.values())
+
+
+@define
+class _Choice:
+    """What one choice has said so far, as far as the rest of it depends on that."""
+
+    index: int
+    context: Context
+    reason: str = ""
+    calls: int = 0
+    refusal: str = ""
+    texts: list[str] = field(factory=list)
+    grounding: Json = field(factory=dict)
+    logprobs: list[Json] = field(factory=list)
+
+    def read(self, candidate: Json) -> list[Json]:
+        """The deltas of one piece of the choice."""
+        self.reason = native.text(candidate.get("finishReason")) or self.reason
+        self.grounding = native.obj(candidate.get("groundingMetadata")) or self.grounding
+        self.logprobs += _logprobs(native.obj(candidate.get("logprobsResult")))
+        parts = native.objects(native.obj(candidate.get("content")).get("parts"))
+        return [delta for part in parts for delta in self._part(part)]
+
+    def whole(self, deltas: list[Json]) -> Json:
+        """The choice of a whole answer. Raises UpstreamError."""
+        reason = self.finish_reason()
+        message = native.whole([*deltas, *self.last_deltas()])
+        return native.choice_object(self.index, message, reason, self.take_logprobs())
+
+    def block(self, reason: str) -> None:
+        """The prompt was blocked."""
+        self.reason = self.reason or "SAFETY"
+        self.refusal = f"The provider blocked the prompt ({_plain(reason)})."
+
+    def finish_reason(self) -> str:
+        """OpenAI's word for the reason. Raises UpstreamError where there is nothing to show."""
+        if self.refusal or self._filtered():
+            return "content_filter"
+        if self.reason in _LENGTH:
+            return "length"
+        if self.calls:
+            return "tool_calls"
+        if self.reason == "STOP" or self.texts:
+            return "stop"
+        raise broken("bad_payload", f"The provider returned no usable answer ({_plain(self.reason)}).")
+
+    def last_deltas(self) -> list[Json]:
+        """What is known only at the end: the sources, and why the answer was blocked."""
+        refusal = self.refusal
+        if not refusal and self._filtered():
+            refusal = f"The provider blocked the answer ({_plain(self.reason)})."
+        sources = _citations(self.grounding, "".join(self.texts))
+        return [*([{"annotations": sources}] if sources else []), *([{"refusal": refusal}] if refusal else [])]
+
+    def take_logprobs(self) -> Json | None:
+        """The probabilities that no chunk has carried yet."""
+        taken, self.logprobs = self.logprobs, []
+        return {"content": taken} if taken else None
+
+    def _filtered(self) -> bool:
+        return self.reason in _FILTER or self.reason.startswith("IMAGE_")
+
+    def _part(self, part: Json) -> list[Json]:
+        if part.get("thought") is True:
+            thought = native.text(part.get("text"))
+            return [{"reasoning_content": thought}] if thought else []
+        signed = _signed(part)
+        if native.obj(part.get("functionCall")).get("name"):
+            return [self._call(part["functionCall"], signed)]
+        said = native.text(part.get("text")) or _image(native.obj(part.get("inlineData")))
+        if said:
+            self.texts.append(said)
+        return [*([{"content": said}] if said else []), *([signed] if signed else [])]
+
+    def _call(self, call: Json, signed: Json) -> Json:
+        # Each of several parallel calls may come as the first part of a frame of its own: only counting helps.
+        index, self.calls = self.calls, self.calls + 1
+        call_id = native.text(call.get("id")) or self.context.new_id("call_")
+        name = self.context.names.back(native.text(call["name"]))
+        return native.tool_call(index, call_id, name, native.obj(call.get("args")), **signed)
+
+
+def _signed(part: Json) -> Json:
+    """The signature of a part, in the place Google's own OpenAI endpoint gives it."""
+    signature = native.text(part.get("thoughtSignature"))
+    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
+
+
+def _image(data: Json) -> str:
+    """A picture as Markdown: OpenAI's messages have no place for one."""
+    mime = native.text(data.get("mimeType"))
+    if not re.fullmatch(r"image/[\w.+-]+", mime):
+        return ""
+    return f"![image](data:{mime};base64,{native.text(data.get('data'))})"
+
+
+def _plain(reason: str) -> str:
+    return reason if _REASON.fullmatch(reason) else "unknown reason"
+
+
+# -- beside the text
+
+
+def _logprobs(result: Json) -> list[Json]:
+    tops = [native.objects(top.get("candidates")) for top in native.objects(result.get("topCandidates"))]
+    chosen = native.objects(result.get("chosenCandidates"))
+    return [_logprob(one, [_logprob(top) for top in (tops[i : i + 1] or [[]])[0]]) for i, one in enumerate(chosen)]
+
+
+def _logprob(one: Json, top: list[Json] | None = None) -> Json:
+    return native.logprob(native.text(one.get("token")), one.get("logProbability"), top)
+
+
+def _citations(grounding: Json, said: str) -> list[Json]:
+    """Sources as annotations. Gemini counts bytes of UTF-8 where OpenAI counts characters."""
+    chunks = grounding.get("groundingChunks")
+    webs = [native.obj(native.obj(chunk).get("web")) for chunk in chunks] if isinstance(chunks, list) else []
+    written = said.encode("utf-8", "replace")
+    found = []
+    for support in native.objects(grounding.get("groundingSupports")):
+        segment = native.obj(support.get("segment"))
+        span = [_characters(written, segment.get(name)) for name in ("startIndex", "endIndex")]
+        indexes = support.get("groundingChunkIndices")
+        for index in indexes if isinstance(indexes, list) else ():
+            web = webs[index] if isinstance(index, int) and 0 <= index < len(webs) else {}
+            found += [_citation(web, *span)] if web.get("uri") else []
+    return found
+
+
+def _characters(written: bytes, at: object) -> int:
+    return len(written[: count(at)].decode("utf-8", "ignore"))
+
+
+def _citation(web: Json, start: int, end: int) -> Json:
+    source = {"url": native.text(web.get("uri")), "title": native.text(web.get("title"))}
+    return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
+
+
+# -- usage
+
+
+def usage_of(counted: Json) -> Usage:
+    """Tokens of an answer. Cached ones are part of the prompt; thoughts are beside the answer, on some models in it."""
+    prompt = count(counted.get("promptTokenCount")) + count(counted.get("toolUsePromptTokenCount"))
+    answer, thoughts = count(counted.get("candidatesTokenCount")), count(counted.get("thoughtsTokenCount"))
+    within = prompt + answer == count(counted.get("totalTokenCount"))
+    completion = answer if within else answer + thoughts
+    cached = min(count(counted.get("cachedContentTokenCount")), prompt)
+    return Usage(prompt, completion, cached=cached, reasoning=min(thoughts, completion))
+
+
+_MODALITIES: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
+
+
+def _details(counted: Json) -> dict[str, int]:
+    details: dict[str, int] = {}
+    for entry in native.objects(counted.get("promptTokensDetails")):
+        name = _MODALITIES.get(native.text(entry.get("modality")))
+        if name:
+            details[name] = details.get(name, 0) + count(entry.get("tokenCount"))
+    return details
+
+
+# -- frames
+
+_PLAIN: Final = re.compile(rb"(?<=[\r\n])[{\[]")
+
+
+class Frames:
+    """The frames of a stream: server-sent events, and what comes as plain JSON after or instead of them.
+
+    An error may arrive as plain JSON, on one line or on many. No line of an event begins with a bracket, so from
+    such a line on everything is one JSON text, which is whole when the bytes end.
+    """
+
+    def __init__(self) -> None:
+        self._events = native.EventData()
+        self._plain = bytearray()
+        self._before = b"\n"
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that ``data`` completes. Raises LineTooLong."""
+        if not self._plain:
+            begun = _PLAIN.search(self._before + data)
+            self._before = data[-1:] or self._before
+            if begun is None:
+                return self._events.feed(data)
+            at = begun.start() - 1
+            self._plain += data[at:]
+            return self._events.feed(data[:at])
+        self._plain += data
+        if len(self._plain) > LONGEST_LINE:
+            raise LineTooLong
+        return []
+
+    def close(self) -> list[bytes]:
+        """What is left: the event the stream broke off in, and the plain JSON, one text for each of its objects."""
+        return [*self._events.close(), *_each(bytes(self._plain))]
+
+
+def _each(written: bytes) -> list[bytes]:
+    if not written.startswith(b"["):
+        return [written] if written else []
+    try:
+        return [orjson.dumps(one) for one in orjson.loads(written)]
+    except orjson.JSONDecodeError:
+        return [written]
