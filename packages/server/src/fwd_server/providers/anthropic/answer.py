@@ -1,0 +1,272 @@
+"""Claude's message as a chat completion. https://platform.claude.com/docs/en/api/messages"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from attrs import frozen
+
+from fwd_server.chat import ChatResponse, Json
+from fwd_server.errors import UpstreamError, broken
+from fwd_server.providers import native
+from fwd_server.providers.anthropic import failure
+from fwd_server.providers.anthropic.turns import FORMAT, Renaming
+from fwd_server.providers.base import NewId
+from fwd_server.routing import Deployment
+from fwd_server.usage import Usage, count
+
+FINISH: Final = {
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "pause_turn": "length",
+    "tool_use": "tool_calls",
+    "refusal": "content_filter",
+}
+_TIERS: Final = {"standard": "default", "priority": "priority"}
+
+
+@frozen
+class Memory:
+    """What the way back must know of the way there."""
+
+    deployment: Deployment
+    now: int
+    new_id: NewId
+    names: Renaming
+    json_only: bool = False
+    asked_tier: bool = False
+
+    def head(self, message: Json) -> Json:
+        """Id, time and model of an answer, the same in all its chunks."""
+        given = native.text(message.get("id"))
+        return {
+            "id": f"chatcmpl-{given}" if given else self.new_id("chatcmpl-"),
+            "created": self.now,
+            "model": native.text(message.get("model")) or self.deployment.model,
+        }
+
+    def call(self, index: int, block: Json, arguments: object) -> Json:
+        """The delta that opens a tool call."""
+        call_id = native.text(block.get("id")) or self.new_id("call_")
+        return native.tool_call(index, call_id, self.names.back(native.text(block.get("name"))), arguments)
+
+    def tier(self, usage: Json) -> Json:
+        """The tier that served the call, for a caller who asked for one: as OpenAI does."""
+        tier = _TIERS.get(native.text(usage.get("service_tier")))
+        return {"service_tier": tier} if self.asked_tier and tier else {}
+
+    def failure(self, answer: Json, *, committed: bool = False) -> UpstreamError:
+        """The failure that an error inside a 200 stands for."""
+        return failure.inside(answer, self.deployment.endpoint, self.now, committed=committed)
+
+
+def completion(message: Json, memory: Memory) -> ChatResponse:
+    """A whole answer. Raises UpstreamError: an error inside a 200 (F21), or no message at all (F20)."""
+    if message.get("type") == "error":
+        raise memory.failure(message)
+    if not isinstance(message.get("content"), list):
+        raise broken("bad_payload")
+    said = native.whole(_deltas(message, memory))
+    if said["content"] and memory.json_only:
+        said["content"] = bare(said["content"])
+    reason = finish_reason(message.get("stop_reason"), bool(said.get("tool_calls")))
+    counted = native.obj(message.get("usage"))
+    usage = read_usage(counted) if counted else None
+    choices = [native.choice_object(0, said, reason)]
+    data = native.completion(memory.head(message), choices, native.usage_object(usage or Usage()))
+    if usage is None:
+        del data["usage"]
+    return ChatResponse({**data, **memory.tier(counted)}, usage)
+
+
+def finish_reason(stop_reason: object, called: bool) -> str:
+    """OpenAI's word for why it ended; with tool calls it is never simply "stop"."""
+    reason = FINISH.get(native.text(stop_reason), "stop")
+    return "tool_calls" if called and reason == "stop" else reason
+
+
+def refusal(stop: Json) -> str:
+    """Why the provider declined, in its own words if it has some; "" when it did not decline."""
+    if stop.get("stop_reason") != "refusal":
+        return ""
+    details = native.obj(stop.get("stop_details"))
+    category = native.text(details.get("category"))
+    ours = f"The provider declined to continue{f' ({category})' if category else ''}."
+    return native.text(details.get("explanation")) or ours
+
+
+def thought(block: Json, index: int) -> Json:
+    """A block of thinking as an opaque entry that the caller hands back as it is."""
+    if block.get("type") == "redacted_thinking":
+        told: Json = {"type": "reasoning.encrypted", "data": block.get("data")}
+    else:
+        told = {
+            "type": "reasoning.text",
+            "text": native.text(block.get("thinking")),
+            "signature": native.text(block.get("signature")) or None,
+        }
+    return {**told, "format": FORMAT, "index": index}
+
+
+def read_usage(usage: Json) -> Usage:
+    """Token counts. Anthropic counts cached input beside the input, OpenAI within it.
+
+    ``iterations`` (the loops of tools that run at the provider) stand for the whole when there are some.
+    """
+    loops = native.objects(usage.get("iterations")) or [usage]
+    read, written, plain, completion = (sum(count(loop.get(name)) for loop in loops) for name in _COUNTS)
+    details = [native.obj(loop.get("output_tokens_details")) for loop in loops]
+    if not any(details):
+        details = [native.obj(usage.get("output_tokens_details"))]
+    thinking = sum(count(detail.get("thinking_tokens")) for detail in details)
+    return Usage(
+        prompt=plain + read + written,
+        completion=completion,
+        cached=read,
+        cache_write=written,
+        reasoning=min(thinking, completion),
+    )
+
+
+_COUNTS: Final = ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens", "output_tokens")
+
+
+def _deltas(message: Json, memory: Memory) -> Iterator[Json]:
+    """Every block as the delta it would be in a stream."""
+    calls, thoughts, reasoned, length = 0, 0, False, 0
+    for block in native.objects(message["content"]):
+        kind = block.get("type")
+        if kind == "text":
+            text = native.text(block.get("text"))
+            yield {"content": text}
+            yield from _citations(block, length, length + len(text))
+            length += len(text)
+        elif kind == "tool_use":
+            yield memory.call(calls, block, block.get("input"))
+            calls += 1
+        elif kind in ("thinking", "redacted_thinking"):
+            text = native.text(block.get("thinking"))
+            if text:
+                yield {"reasoning_content": f"\n{text}" if reasoned else text}
+                reasoned = True
+            yield {"reasoning_details": [thought(block, thoughts)]}
+            thoughts += 1
+    if reason := refusal(message):
+        yield {"refusal": reason}
+
+
+def _citations(block: Json, start: int, end: int) -> Iterator[Json]:
+    """Web pages that a text cites."""
+    for found in native.objects(block.get("citations")):
+        if found.get("type") == "web_search_result_location":
+            told = {
+                "start_index": start,
+                "end_index": end,
+                "title": native.text(found.get("title")),
+                "url": native.text(found.get("url")),
+            }
+            yield {"annotations": [{"type": "url_citation", "url_citation": told}]}
+
+
+# -- an answer that was asked for as a stream, because it may be long
+
+
+def fold(events: list[bytes]) -> Json:
+    """The events of a stream as the message they tell. Raises UpstreamError when they do not tell it to its end."""
+    folding = _Folding()
+    for written in events:
+        said = native.obj(native.load(written))
+        kind = said.get("type")
+        if kind == "error":
+            return said
+        if kind == "message_stop" and folding.message:
+            return folding.message
+        folding.take(said)
+    raise broken("upstream_truncated")
+
+
+class _Folding:
+    def __init__(self) -> None:
+        self.message: Json = {}
+        self._blocks: dict[Any, Json] = {}
+        self._inputs: dict[Any, str] = {}
+
+    def take(self, said: Json) -> None:
+        kind, index = said.get("type"), said.get("index")
+        if kind == "message_start":
+            self.message = {**native.obj(said.get("message")), "content": []}
+        elif kind == "content_block_start":
+            self._blocks[index] = block = dict(native.obj(said.get("content_block")))
+            self.message.setdefault("content", []).append(block)
+        elif kind == "content_block_delta":
+            self._add(self._blocks.get(index, {}), index, native.obj(said.get("delta")))
+        elif kind == "message_delta":
+            self.message.update(native.obj(said.get("delta")))
+            self.message["usage"] = latest(native.obj(self.message.get("usage")), said.get("usage"))
+
+    def _add(self, block: Json, index: Any, delta: Json) -> None:
+        if "partial_json" in delta:
+            self._inputs[index] = self._inputs.get(index, "") + native.text(delta["partial_json"])
+            block["input"] = self._inputs[index]
+        elif delta.get("citation"):
+            block["citations"] = [*native.objects(block.get("citations")), delta["citation"]]
+        for name in ("text", "thinking"):
+            if name in delta:
+                block[name] = native.text(block.get(name)) + native.text(delta[name])
+        if "signature" in delta:
+            block["signature"] = delta["signature"]
+
+
+def latest(usage: Json, told: object) -> Json:
+    """Counts with newer ones: those are totals, so they replace, and what is null or missing stays."""
+    return {**usage, **{name: value for name, value in native.obj(told).items() if value is not None}}
+
+
+# -- a JSON object without the fence that models like to put around it
+
+_OPENING: Final = re.compile(r"\s*```[^\n`]*\n")
+_CLOSING: Final = re.compile(r"\s*`{0,3}\s*$")
+
+
+class Unfence:
+    """Takes a Markdown fence off a text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._held = ""
+        self._fenced: bool | None = None  # None: cannot be known yet
+
+    def feed(self, text: str) -> str:
+        """What of the text so far is surely inside the fence."""
+        self._held += text
+        if self._fenced is None:
+            self._decide()
+        if self._fenced is None:
+            return ""
+        keep = _CLOSING.search(self._held) if self._fenced else None
+        return self._give(keep.start() if keep else len(self._held))
+
+    def close(self) -> str:
+        """The rest: without the closing fence, if there was an opening one."""
+        rest = self._give(len(self._held))
+        return re.sub(r"\s*```\s*$", "", rest) if self._fenced else rest
+
+    def _decide(self) -> None:
+        start = self._held.lstrip()
+        if "```".startswith(start[:3]) and "\n" not in start:
+            return
+        opening = _OPENING.match(self._held)
+        self._fenced = opening is not None
+        if opening:
+            self._held = self._held[opening.end() :]
+
+    def _give(self, end: int) -> str:
+        given, self._held = self._held[:end], self._held[end:]
+        return given
+
+
+def bare(text: str) -> str:
+    """A whole text without its fence."""
+    unfence = Unfence()
+    return unfence.feed(text) + unfence.close()

@@ -1,0 +1,184 @@
+"""The caller's content parts as Claude's blocks, and the marks of the prompt cache on them.
+
+https://platform.claude.com/docs/en/api/messages. A block of empty text is an error there, so it is left out here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fwd_server.chat import Json
+from fwd_server.errors import Refused
+from fwd_server.providers import native
+
+PROVIDER: Final = "anthropic"
+
+Content = str | list[Json]
+Reader = Callable[[Json, str], "Json | None"]
+
+
+def content(message: Json, where: str, readers: Mapping[str, Reader]) -> Content:
+    """A message's content: a string stays one, parts become blocks, and what has nothing in it is empty.
+
+    Raises Refused for a part that ``readers`` do not have or cannot take.
+    """
+    given = message.get("content")
+    if isinstance(given, str):
+        return given if given.strip() else ""
+    read = (_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(native.objects(given)))
+    return [block for block in read if block is not None]
+
+
+def blocks(found: Content) -> list[Json]:
+    """Content as blocks, whichever way it was written."""
+    if isinstance(found, str):
+        return [{"type": "text", "text": found}] if found.strip() else []
+    return list(found)
+
+
+def plain(found: list[Json]) -> Content:
+    """One unmarked text as a string: the same to the API, and what people write."""
+    return found[0]["text"] if len(found) == 1 and "cache_control" not in found[0] else found
+
+
+def _block(part: Json, where: str, readers: Mapping[str, Reader]) -> Json | None:
+    read = readers.get(part["type"])
+    if read is None:
+        raise native.part_refused(part["type"], PROVIDER, where)
+    block = read(part, where)
+    return None if block is None else marked(block, part)
+
+
+# -- marks of the prompt cache: https://platform.claude.com/docs/en/build-with-claude/prompt-caching
+
+_TTLS: Final = {"5m": "5m", "30m": "1h", "1h": "1h", "12h": "1h", "24h": "1h"}
+
+
+def cache_mark(item: Json) -> Json | None:
+    """The mark on a part, a message or a tool, in Anthropic's words or in OpenAI's."""
+    mark = item.get("cache_control") or item.get("prompt_cache_breakpoint")
+    if not isinstance(mark, dict):
+        return None
+    ttl = _TTLS.get(native.text(mark.get("ttl")))
+    return {"type": "ephemeral", "ttl": ttl} if ttl else {"type": "ephemeral"}
+
+
+def marked(block: Json, item: Json) -> Json:
+    """``block`` with the mark that ``item`` has."""
+    mark = cache_mark(item)
+    return {**block, "cache_control": mark} if mark else block
+
+
+def mark_last(found: Content, message: Json) -> Content:
+    """Content with a message's own mark, which sits on the last block."""
+    if not found or cache_mark(message) is None:
+        return found
+    *before, last = blocks(found)
+    return [*before, marked(last, message)]
+
+
+# -- texts and images
+
+
+def _text(part: Json, where: str) -> Json | None:
+    text = native.needed(part, part["type"], where)
+    return {"type": "text", "text": text} if text.strip() else None
+
+
+def _image(part: Json, where: str) -> Json:
+    url = native.needed(part, "image_url", where)["url"]
+    at = f"{where}.image_url.url"
+    if url[:6].lower() == "https:":
+        return {"type": "image", "source": {"type": "url", "url": url}}
+    if url[:5].lower() == "http:":
+        raise Refused(
+            f"'{at}' is an 'http:' link, and anthropic opens 'https:' links only. Send such a link or a base64 'data:' "
+            "URL, or set FWD_FETCH_IMAGES=public on the gateway.",
+            code="image_link_not_supported",
+            param=at,
+        )
+    return _image_block(native.inline(url, PROVIDER, at), at)
+
+
+# Images begin with these bytes; what they are labelled as is often wrong, and then the API answers 400.
+_MAGIC: Final = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+)
+_IMAGES: Final = frozenset(mime for _, mime in _MAGIC)
+
+
+def _image_block(found: native.Inline, where: str) -> Json:
+    mime = _real_type(found)
+    if mime not in _IMAGES:
+        raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {mime}.", param=where)
+    return {"type": "image", "source": {"type": "base64", "media_type": mime, "data": found.data}}
+
+
+def _real_type(found: native.Inline) -> str:
+    try:
+        start = base64.b64decode(found.data[:16])
+    except binascii.Error:
+        return found.mime
+    return next((mime for magic, mime in _MAGIC if magic.match(start)), found.mime)
+
+
+# -- files
+
+
+def _file(part: Json, where: str) -> Json:
+    file = native.needed(part, "file", where)
+    if file.get("file_data"):
+        return _inline_file(file, f"{where}.file.file_data")
+    return _stored_file(file, f"{where}.file.file_id")
+
+
+def _inline_file(file: Json, where: str) -> Json:
+    found = native.inline(file["file_data"], PROVIDER, where)
+    if found.mime.startswith("image/"):
+        return _image_block(found, where)
+    title = {"title": file["filename"]} if file.get("filename") else {}
+    return {"type": "document", "source": _source(found, where), **title}
+
+
+def _source(found: native.Inline, where: str) -> Json:
+    if found.mime == "application/pdf":
+        return {"type": "base64", "media_type": found.mime, "data": found.data}
+    if found.mime.startswith("text/"):
+        return {"type": "text", "media_type": "text/plain", "data": _decoded(found.data, where)}
+    raise Refused(f"anthropic takes PDF, text and image files; '{where}' is {found.mime}.", param=where)
+
+
+def _decoded(data: str, where: str) -> str:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        raise Refused(f"Invalid value for '{where}': expected UTF-8 text in base64.", code=None, param=where) from None
+
+
+_IMAGE_NAME: Final = re.compile(r"\.(?:jpe?g|png|gif|webp)$", re.IGNORECASE)
+
+
+def _stored_file(file: Json, where: str) -> Json:
+    """A file the provider keeps. Its id does not say what it is; its name may."""
+    file_id = file.get("file_id") or ""
+    if not file_id.startswith("file_"):
+        raise Refused(
+            f"'{where}' is not the id of a file at anthropic (they begin with 'file_'): send the file itself in "
+            "'file_data', as a base64 'data:' URL.",
+            param=where,
+        )
+    kind = "image" if _IMAGE_NAME.search(file.get("filename") or "") else "document"
+    return {"type": kind, "source": {"type": "file", "file_id": file_id}}
+
+
+# Who may say what. Claude does not hear: there is nothing for ``input_audio``.
+SYSTEM: Final[Mapping[str, Reader]] = {"text": _text}
+ASSISTANT: Final[Mapping[str, Reader]] = {"text": _text, "refusal": _text}
+USER: Final[Mapping[str, Reader]] = {"text": _text, "image_url": _image, "file": _file}

@@ -1,0 +1,123 @@
+"""Tools and the choice among them.
+
+https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from fwd_server.chat import Json
+from fwd_server.errors import Refused
+from fwd_server.providers import native
+from fwd_server.providers.anthropic import parts, schema
+from fwd_server.providers.anthropic.schema import Load
+from fwd_server.providers.anthropic.turns import Renaming
+
+STRICT: Final = "tools.strict"  # as what a tool's lost ``strict`` is reported
+
+# https://platform.claude.com/docs/en/build-with-claude/structured-outputs#schema-complexity-limits
+_MOST_STRICT: Final = 20
+_MOST: Final = Load(optional=24, unions=16)
+
+_GOOD_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+_EMPTY: Final[Json] = {"type": "object", "properties": {}}
+_MODES: Final = {"auto": "auto", "none": "none", "required": "any"}
+
+
+def build(body: Json, names: Renaming, dropped: set[str], other_load: Load) -> list[Json]:
+    """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
+    functions = native.functions(body, parts.PROVIDER)
+    _reserve(functions, names)
+    allowed = _allowed(body)
+    chosen = [
+        (tool, function)
+        for tool, function in zip(native.objects(body.get("tools")), functions, strict=True)
+        if allowed is None or function["name"] in allowed
+    ]
+    if functions and not chosen:
+        raise Refused("'tool_choice' allows none of the 'tools'.", code=None, param="tool_choice")
+    keep = _strict(chosen, other_load)
+    if any(function.get("strict") and i not in keep for i, (_, function) in enumerate(chosen)):
+        dropped.add(STRICT)
+    return [_tool(tool, function, names, strict=i in keep) for i, (tool, function) in enumerate(chosen)]
+
+
+def from_history(turns: list[Json]) -> list[Json]:
+    """Tools with the names seen in the conversation: the API wants some wherever tool blocks are."""
+    used = (block for turn in turns for block in native.objects(turn["content"]) if block["type"] == "tool_use")
+    return [{"name": name, "input_schema": dict(_EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
+
+
+def choice(body: Json, names: Renaming) -> Json | None:
+    """The choice among the tools; None is the API's default, which is to leave it to the model."""
+    found = _choice(body.get("tool_choice"), names)
+    if body.get("parallel_tool_calls") is False and found != {"type": "none"}:
+        return {**(found or {"type": "auto"}), "disable_parallel_tool_use": True}
+    return found
+
+
+def forces(chosen: Json | None) -> bool:
+    """Whether a choice makes the model call a tool."""
+    return chosen is not None and chosen["type"] in ("any", "tool")
+
+
+def _choice(wanted: Any, names: Renaming) -> Json | None:
+    if wanted is None:
+        return None
+    if isinstance(wanted, dict):
+        function, allowed = native.obj(wanted.get("function")), native.obj(wanted.get("allowed_tools"))
+        if wanted.get("type") == "function" and isinstance(function.get("name"), str):
+            return {"type": "tool", "name": names.there(function["name"])}
+        wanted = allowed.get("mode") if wanted.get("type") == "allowed_tools" else wanted.get("type")
+    if isinstance(wanted, str) and wanted in _MODES:
+        return {"type": _MODES[wanted]}
+    raise Refused(
+        "Invalid value for 'tool_choice': expected 'none', 'auto', 'required', a function of the 'tools' or "
+        "'allowed_tools' with the mode 'auto' or 'required'.",
+        code=None,
+        param="tool_choice",
+    )
+
+
+def _allowed(body: Json) -> set[Any] | None:
+    wanted = native.obj(body.get("tool_choice"))
+    if wanted.get("type") != "allowed_tools":
+        return None
+    listed = native.objects(native.obj(wanted.get("allowed_tools")).get("tools"))
+    return {native.text(native.obj(tool.get("function")).get("name")) for tool in listed}
+
+
+def _reserve(functions: list[Json], names: Renaming) -> None:
+    """Give good names to themselves before a bad one is changed into one of them."""
+    for function in sorted(functions, key=lambda f: not _GOOD_NAME.fullmatch(f["name"])):
+        names.there(function["name"])
+
+
+def _tool(tool: Json, function: Json, names: Renaming, *, strict: bool) -> Json:
+    built: Json = {"name": names.there(function["name"])}
+    if function.get("description"):
+        built["description"] = function["description"]
+    parameters = function.get("parameters")
+    built["input_schema"] = {**parameters, "type": "object"} if parameters else dict(_EMPTY)
+    if strict:
+        built["strict"] = True
+    return parts.marked(built, tool if parts.cache_mark(tool) else function)
+
+
+def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
+    """Which tools stay strict: those the subset can say, less the widest ones while the budget is exceeded."""
+    loads = {
+        i: schema.load(function.get("parameters"))
+        for i, (_, function) in enumerate(chosen)
+        if function.get("strict")
+        and schema.fits(function.get("parameters") or {**_EMPTY, "additionalProperties": False})
+    }
+    while loads and not _within(len(loads), sum(loads.values(), load)):
+        del loads[max(loads, key=lambda i: (loads[i].optional, loads[i].unions, i))]
+    return set(loads)
+
+
+def _within(count: int, load: Load) -> bool:
+    return count <= _MOST_STRICT and load.optional <= _MOST.optional and load.unions <= _MOST.unions
