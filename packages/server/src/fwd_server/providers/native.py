@@ -188,12 +188,12 @@ def left_out(body: Json, taken: Iterable[str], lost: Iterable[str]) -> tuple[str
     return tuple(name for name, value in body.items() if value is not None and name not in kept)
 
 
-# What every codec reads or answers itself. True is what a provider does anyway for the last.
+# What every codec reads or answers itself.
 _ALWAYS: Final = ("model", "messages", "stream", "stream_options", "n", "modalities")
 
 
 def taken_always(body: Json) -> tuple[str, ...]:
-    """The fields no provider's language needs a word for."""
+    """The fields no provider's language needs a word for; calls in parallel are what they all do anyway."""
     return (*_ALWAYS, "parallel_tool_calls") if body.get("parallel_tool_calls") is True else _ALWAYS
 
 
@@ -268,15 +268,16 @@ def _joined(old: Any, new: Any) -> Any:
     return new if old is None or isinstance(new, dict) else old + new
 
 
-def completion(head: Mapping[str, Any], choices: list[Json], usage: Json) -> Json:
-    """A ``chat.completion`` object; ``head`` holds id, created and model."""
+def completion(head: Mapping[str, Any], choices: list[Json], usage: Json | None) -> Json:
+    """A ``chat.completion`` object; ``head`` holds id, created and model. Unknown usage is left out, not 0."""
+    known = {} if usage is None else {"usage": usage}
     return {
         "id": head["id"],
         "object": "chat.completion",
         "created": head["created"],
         "model": head["model"],
         "choices": choices,
-        "usage": usage,
+        **known,
     }
 
 
@@ -307,9 +308,10 @@ class ChunkWriter:
             logprobs = None
         return chunks
 
-    def finish(self, index: int, reason: str) -> list[StreamEvent]:
+    def finish(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
         """The last chunk of a choice."""
-        return [*self._opening(index), self._chunk(choice_delta({}, index, reason))]
+        last = self._chunk({**choice_delta({}, index, reason), "logprobs": logprobs})
+        return [*self._opening(index), last]
 
     def end(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
         """The usage chunk, where usage is known, and the true end."""

@@ -346,19 +346,22 @@ class _Reading:
         thinking, content = native.text(message.get("thinking")), native.text(message.get("content"))
         deltas: list[Json] = [{"reasoning_content": thinking}] if thinking else []
         deltas += [{"content": content}] if content else []
-        return deltas + [self._call(call) for call in native.objects(message.get("tool_calls"))]
+        return deltas + [self._call(call) for call in native.objects(message.get("tool_calls")) if _name(call)]
 
     def _call(self, call: Json) -> Json:
         # The server's own index is often 0 for all of them.
         index, self._calls = self._calls, self._calls + 1
-        function = native.obj(call.get("function"))
         call_id = native.text(call.get("id")) or self._new_id("call_")
-        return native.tool_call(index, call_id, native.text(function.get("name")), function.get("arguments"))
+        return native.tool_call(index, call_id, _name(call), call["function"].get("arguments"))
 
     def _reason(self, said: Json) -> str:
         if said.get("done_reason") == "length":
             return "length"
         return "tool_calls" if self._calls else "stop"
+
+
+def _name(call: Json) -> str:
+    return native.text(native.obj(call.get("function")).get("name"))
 
 
 def _usage(said: Json) -> usage.Usage:

@@ -67,8 +67,7 @@ class Reader:
         if not read:
             raise broken("bad_payload", "The provider returned no usable answer.")
         choices = [choice.whole(deltas) for choice, deltas in read]
-        usage = self.usage or Usage()
-        written = native.usage_object(usage, **self._details)
+        written = native.usage_object(self.usage, **self._details) if self.usage else None
         return ChatResponse(native.completion(self._head(said), choices, written), self.usage)
 
     def read(self, said: Json) -> list[StreamEvent]:
@@ -93,8 +92,8 @@ class Reader:
         try:
             for choice in choices:
                 reason = choice.finish_reason()
-                events += self._writer.deltas(choice.index, choice.last_deltas(), choice.take_logprobs())
-                events += self._writer.finish(choice.index, reason)
+                events += self._writer.deltas(choice.index, choice.last_deltas())
+                events += self._writer.finish(choice.index, reason, choice.take_logprobs())
         except UpstreamError as error:
             return [*events, error]
         return [*events, *self._writer.end(self.usage, **self._details)]
