@@ -1,0 +1,133 @@
+"""Every check of fwd, and the demo. Plain ``nox`` runs what CI runs; ``nox -l`` lists the rest.
+
+Nothing needs to be installed by hand: the first screen of the README is the whole set-up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = False
+nox.options.download_python = "never"
+nox.options.sessions = ["lint", "types", "layers", "tests", "together", "cover", "others", "build"]
+
+HERE = Path(__file__).parent
+PACKAGES = ("client", "server", "cli")
+SOURCES = [f"packages/{name}/src" for name in PACKAGES]
+CODE = [*SOURCES, "tests", "bench", "noxfile.py"]
+OTHER_PYTHONS = [v for v in ("3.10", "3.11", "3.12", "3.13") if v != f"{sys.version_info[0]}.{sys.version_info[1]}"]
+UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
+
+
+def install(session: nox.Session, requirements: str) -> None:
+    """Install what a session needs, pinned with hashes, and our packages from this checkout on top."""
+    wanted = ["--require-hashes", "-r", f"requirements/{requirements}.txt"]
+    if session.venv_backend == "uv":
+        session.install(*wanted)
+    else:  # uv is itself a package: ten environments take seconds each with it, and a minute each without
+        session.install("--require-hashes", "-r", "requirements/uv.txt")
+        session.run("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python", *wanted)
+    if requirements != "lint":
+        session.install("-q", "--no-deps", *(word for name in PACKAGES for word in ("-e", f"packages/{name}")))
+
+
+def measured(session: nox.Session, *arguments: str) -> None:
+    """Run pytest under coverage; ``cover`` adds the pieces up."""
+    env = {"COVERAGE_FILE": str(HERE / f".coverage.{session.name}"), "COVERAGE_CORE": "ctrace"}
+    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Ruff and codespell over everything."""
+    install(session, "lint")
+    session.run("ruff", "format", "--check", *CODE)
+    session.run("ruff", "check", *CODE)
+    session.run("codespell")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Strict mypy over the three packages, this file, and the uses of the SDK that only checkers read."""
+    install(session, "tests")
+    session.run("mypy", *SOURCES)
+    session.run("mypy", "noxfile.py", "tests/typing")
+
+
+@nox.session
+def layers(session: nox.Session) -> None:
+    """Who may import whom."""
+    install(session, "tests")
+    session.run("lint-imports")
+
+
+@nox.session
+@nox.parametrize("package", PACKAGES, ids=PACKAGES)
+def tests(session: nox.Session, package: str) -> None:
+    """The unit tests of one package."""
+    install(session, "tests")
+    more = [path.as_posix() for path in sorted((HERE / "tests").glob("test_*.py"))] if package == "server" else []
+    measured(session, f"tests/{package}", *more)
+
+
+@nox.session
+def together(session: nox.Session) -> None:
+    """Real server, real SDKs, real sockets, real terminal, real browser."""
+    install(session, "tests")
+    measured(session, "tests/together")
+
+
+@nox.session
+def cover(session: nox.Session) -> None:
+    """Add the coverage of all tests up; less than 95 % of the branches fails."""
+    install(session, "tests")
+    session.run("coverage", "combine", "--keep", *map(str, HERE.glob(".coverage.*")), success_codes=[0])
+    session.run("coverage", "report")
+
+
+@nox.session(python=OTHER_PYTHONS)
+def others(session: nox.Session) -> None:
+    """The unit tests on every other Python that is there; one that is missing is left out, never downloaded."""
+    install(session, "tests")
+    session.run("pytest", "-q", "-x", *UNIT_TESTS, *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build the three packages, and run `fwd` from the wheels in an empty environment."""
+    install(session, "lint")
+    dist = Path(session.create_tmp()) / "dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    for name in PACKAGES:
+        session.run("python", "-m", "build", "--outdir", str(dist), f"packages/{name}", silent=True)
+    session.run("python", "-m", "virtualenv", "--quiet", "--clear", str(dist / "empty"))
+    python = dist / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
+    session.run(str(python), "-m", "pip", "install", "-q", *map(str, dist.glob("*.whl")), external=True)
+    session.run(str(python), "-m", "fwd_cli", "--version", external=True)
+    session.run(str(python), "-m", "fwd_cli", "demo", external=True, stdin=None, silent=True)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """The gateway with its built-in provider, a key, and real calls, shown as they happen."""
+    session.install("-q", *(f"./packages/{name}" for name in PACKAGES))
+    session.run("fwd", "demo", *session.posargs)
+
+
+@nox.session
+def lock(session: nox.Session) -> None:
+    """Write requirements/*.txt anew, with hashes; ``nox -s lock -- --upgrade`` takes newer versions."""
+    session.install("-r", "requirements/uv.in")
+    common = ("--generate-hashes", "--no-emit-index-url", "--universal", "--python-version", "3.10", "--quiet")
+    env = {"UV_CUSTOM_COMPILE_COMMAND": "nox -s lock"}
+    for source in sorted((HERE / "requirements").glob("*.in")):
+        target = source.with_suffix(".txt")
+        session.run("uv", "pip", "compile", *common, str(source), "-o", str(target), *session.posargs, env=env)

@@ -1,0 +1,54 @@
+"""Values most server tests begin with: a call, an endpoint, a coordinator over real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kit.calls import make_call
+from kit.clock import FakeClock
+from tornado.ioloop import IOLoop
+
+from fwd_server.fallback import Coordinator, Patience
+from fwd_server.http1.client import Pool
+from fwd_server.http1.values import Timeouts
+from fwd_server.ledger import Trip
+from fwd_server.providers import compatible
+from fwd_server.upstream import Upstream
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def pool(io_loop: IOLoop) -> Iterator[Pool]:
+    """A pool on the test's loop, closed after it."""
+    pool = Pool()
+    yield pool
+    io_loop.run_sync(pool.aclose)
+
+
+@pytest.fixture
+def coordinate(pool: Pool, clock: FakeClock) -> Callable[..., Coordinator]:
+    """Makes a coordinator for OpenAI-compatible providers; its parameters are those of Patience and Timeouts."""
+
+    def make(idle_s: float = 5.0, **patience: Any) -> Coordinator:
+        names = ("openai", "groq", "openrouter", "local")
+        providers = {name: compatible.provider(name) for name in names}
+        upstream = Upstream(pool, clock, Timeouts(connect_s=0.5, idle_s=idle_s))
+        return Coordinator(providers, upstream, clock, lambda prefix: prefix + "1", Patience(**patience), lambda: 0.5)
+
+    return make
+
+
+@pytest.fixture
+def trip(clock: FakeClock) -> Callable[..., Trip]:
+    """Begins the trip of a call."""
+
+    def begin(**body: Any) -> Trip:
+        return Trip(make_call(**body), clock.monotonic())
+
+    return begin

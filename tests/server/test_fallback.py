@@ -1,0 +1,291 @@
+"""The coordinator over real sockets: what moves on, what ends at once, and what is never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from kit.calls import make_deployment
+from kit.fakeup import (
+    CLOSE,
+    DONE,
+    RESET,
+    ROLE,
+    STREAM_END,
+    STREAM_HEAD,
+    Fakeup,
+    answer,
+    closed_port,
+    completion,
+    error_answer,
+    event,
+    json_answer,
+    piece,
+    stream,
+)
+
+from fwd_server.chat import Chunk, End, StreamEvent
+from fwd_server.errors import ErrorKind, GatewayError, Refused, UpstreamError
+from fwd_server.fallback import Coordinator, Stream
+from fwd_server.ledger import Trip
+
+pytestmark = pytest.mark.gen_test
+Coordinate = Callable[..., Coordinator]
+Begin = Callable[..., Trip]
+
+
+async def rest(stream: Stream) -> list[StreamEvent]:
+    """Every event of a stream to its end."""
+    events: list[StreamEvent] = []
+    while not events or isinstance(events[-1], Chunk):
+        events += await stream.next()
+    return events
+
+
+async def test_the_first_deployment_answers(coordinate: Coordinate, trip: Begin) -> None:
+    """One good answer is one attempt."""
+    with Fakeup(lambda seen: [json_answer(completion("Hi you"))]) as up:
+        begun = trip()
+        response = await coordinate().complete(begun, (make_deployment(up.url),))
+    assert response.data["choices"][0]["message"]["content"] == "Hi you"
+    assert [attempt.status for attempt in begun.attempts] == [200]
+    assert begun.provider == "openai"
+
+
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 401, 402, 403, 500, 502, 503, 504, 529, 302])
+async def test_what_is_not_the_callers_fault_moves_on(coordinate: Coordinate, trip: Begin, status: int) -> None:
+    """F11 to F19: another provider is asked, and its answer is the caller's."""
+    with Fakeup(lambda seen: [error_answer(status)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
+        begun = trip()
+        plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
+        await coordinate().complete(begun, plan)
+    assert [attempt.status for attempt in begun.attempts] == [status, 200]
+    assert begun.provider == "groq"
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+async def test_the_callers_fault_ends_at_once(coordinate: Coordinate, trip: Begin, status: int) -> None:
+    """F17: the same status, and nobody else is asked."""
+    with Fakeup(lambda seen: [error_answer(status, "Bad thing")]) as bad, Fakeup(lambda seen: []) as other:
+        plan = (make_deployment(bad.url), make_deployment(other.url, "groq"))
+        with pytest.raises(UpstreamError, match="Bad thing") as caught:
+            await coordinate().complete(trip(), plan)
+    assert caught.value.status == status
+    assert other.connections == 0
+
+
+async def test_a_missing_model_moves_on_when_the_gateway_chose_it(coordinate: Coordinate, trip: Begin) -> None:
+    """F17: the caller named no model, so a 404 is ours to mend."""
+    with Fakeup(lambda seen: [error_answer(404)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
+        begun = trip(model=None)
+        await coordinate().complete(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
+    assert [attempt.kind for attempt in begun.attempts] == [ErrorKind.NOT_FOUND, None]
+
+
+async def test_an_unreachable_provider_moves_on(coordinate: Coordinate, trip: Begin) -> None:
+    """F1: connection refused."""
+    with Fakeup(lambda seen: [json_answer(completion())]) as good:
+        begun = trip()
+        plan = (make_deployment(f"http://127.0.0.1:{closed_port()}/v1"), make_deployment(good.url, "groq"))
+        await coordinate().complete(begun, plan)
+    assert [attempt.code for attempt in begun.attempts] == ["connect_failed", None]
+
+
+async def test_when_all_fail_the_last_status_counts_and_every_attempt_is_told(
+    coordinate: Coordinate, trip: Begin
+) -> None:
+    """F33, G9: the last failure, the list of attempts, and no retry on top of ours."""
+    with Fakeup(lambda seen: [error_answer(503)]) as first, Fakeup(lambda seen: [error_answer(500)]) as second:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(trip(), (make_deployment(first.url), make_deployment(second.url, "groq")))
+    error = caught.value
+    assert (error.status, error.code, error.should_retry) == (502, "provider_error", False)
+    assert [(row["provider"], row["status"]) for row in error.attempts] == [("openai", 503), ("groq", 500)]
+    assert "canary" not in str(error.body())
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
+async def test_a_lone_deployment_is_tried_once_more(coordinate: Coordinate, trip: Begin, status: int) -> None:
+    """G1: after a passing failure, once, after a short wait."""
+    with Fakeup(lambda seen: [error_answer(status)]) as up:
+        with pytest.raises(UpstreamError):
+            await coordinate().complete(trip(), (make_deployment(up.url),))
+    assert len(up.seen) == 2
+
+
+@pytest.mark.parametrize("status", [429, 401, 400, 409])
+async def test_a_lone_deployment_is_not_asked_again_in_vain(coordinate: Coordinate, trip: Begin, status: int) -> None:
+    """G1: a limit, a refused key or a bad call will not be better in half a second."""
+    with Fakeup(lambda seen: [error_answer(status)]) as up:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(trip(), (make_deployment(up.url),))
+    assert len(up.seen) == 1
+    assert caught.value.attempts == ()
+
+
+async def test_a_provider_that_names_a_time_is_not_hurried(coordinate: Coordinate, trip: Begin) -> None:
+    """F15: Retry-After goes to the caller instead of being ignored."""
+    with Fakeup(lambda seen: [error_answer(503, retry_after="30")]) as up:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(trip(), (make_deployment(up.url),))
+    assert len(up.seen) == 1
+    assert ("retry-after", "30") in caught.value.all_headers()
+
+
+async def test_attempts_are_bounded_over_the_whole_call(coordinate: Coordinate, trip: Begin) -> None:
+    """S22, T29: a lone deployment with one attempt gets one."""
+    with Fakeup(lambda seen: [error_answer(500)]) as up:
+        with pytest.raises(UpstreamError):
+            await coordinate(attempts=1).complete(trip(), (make_deployment(up.url),))
+    assert len(up.seen) == 1
+
+
+async def test_html_with_200_is_a_failure(coordinate: Coordinate, trip: Begin) -> None:
+    """F24: a page is not an answer."""
+    with Fakeup(lambda seen: [answer(200, b"<html>", "text/html")]) as up:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(trip(), (make_deployment(up.url),))
+    assert (caught.value.status, caught.value.code) == (502, "bad_content_type")
+
+
+@pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'"x"', b"{}"])
+async def test_a_payload_nobody_can_read_is_a_failure(coordinate: Coordinate, trip: Begin, body: bytes) -> None:
+    """F20: malformed, empty or not an object."""
+    with Fakeup(lambda seen: [answer(200, body)]) as up:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(trip(), (make_deployment(up.url),))
+    assert (caught.value.status, caught.value.code) == (502, "bad_payload")
+
+
+async def test_the_deadline_ends_the_whole_chain(coordinate: Coordinate, trip: Begin) -> None:
+    """F7: a JSON answer that does not come is 504, and nobody else is asked."""
+    with Fakeup(lambda seen: [5.0]) as slow, Fakeup(lambda seen: []) as other:
+        begun = trip(deadline_s=0.1)
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate().complete(begun, (make_deployment(slow.url), make_deployment(other.url, "groq")))
+    assert (caught.value.status, caught.value.code) == (504, "deadline")
+    assert [attempt.code for attempt in begun.attempts] == ["deadline"]
+    assert other.connections == 0
+
+
+async def test_extra_body_stays_with_the_provider_it_was_meant_for(coordinate: Coordinate, trip: Begin) -> None:
+    """Design, *Request*: elsewhere it is left behind, and that is said."""
+    with Fakeup(lambda seen: [error_answer(500)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
+        begun = trip(extra_body={"top_k": 5})
+        await coordinate().complete(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
+    assert bad.seen[0].json["top_k"] == 5
+    assert "top_k" not in good.seen[0].json
+    assert begun.dropped == ("extra_body",)
+
+
+async def test_strict_refuses_what_would_be_dropped(coordinate: Coordinate, trip: Begin) -> None:
+    """Design section 2.3: with x-fwd-strict nothing is lost, and nothing is sent."""
+    with Fakeup(lambda seen: []) as up:
+        with pytest.raises(Refused, match="logit_bias") as caught:
+            await coordinate().complete(
+                trip(strict=True, logit_bias={"1": 1}), (make_deployment(up.url, "groq", "llama-3"),)
+            )
+    assert (caught.value.status, caught.value.param) == (400, "logit_bias")
+    assert up.connections == 0
+
+
+async def test_a_refusing_deployment_is_skipped_when_another_can_take_the_call(
+    coordinate: Coordinate, trip: Begin
+) -> None:
+    """G11: nothing was sent, so it is no attempt."""
+    with Fakeup(lambda seen: []) as up, Fakeup(lambda seen: [json_answer(completion())]) as good:
+        begun = trip(strict=True, logit_bias={"1": 1})
+        await coordinate().complete(begun, (make_deployment(up.url, "groq"), make_deployment(good.url, "local")))
+    assert [attempt.provider for attempt in begun.attempts] == ["local"]
+
+
+# -- streams
+
+
+async def test_a_stream_is_whole(coordinate: Coordinate, trip: Begin) -> None:
+    """Every chunk, then the true end."""
+    with Fakeup(lambda seen: stream("Hel", "lo")) as up:
+        found = await coordinate().stream(trip(stream=True), (make_deployment(up.url),))
+        events = await rest(found)
+    assert isinstance(events[-1], End)
+    assert sum(isinstance(event, Chunk) and event.commits for event in events) == 3
+
+
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param([error_answer(503)], id="F15"),
+        pytest.param([STREAM_HEAD, RESET], id="F8-reset-after-the-head"),
+        pytest.param([STREAM_HEAD, ROLE, CLOSE], id="F22-cut-after-the-role"),
+        pytest.param([STREAM_HEAD, piece(b": ping\n\n"), STREAM_END], id="F22-only-comments"),
+        pytest.param([STREAM_HEAD, piece(DONE), STREAM_END], id="F22-done-and-nothing-else"),
+        pytest.param([STREAM_HEAD, piece(b'data: {"error":{"message":"m"}}\n\n'), STREAM_END], id="F21"),
+        pytest.param([STREAM_HEAD, piece(b"data: nonsense\n\n"), STREAM_END], id="F27"),
+        pytest.param([answer(200, b"<html>", "text/html")], id="F24"),
+        pytest.param([2.0], id="F7"),
+        pytest.param([STREAM_HEAD, ROLE, 2.0], id="F9"),
+    ],
+)
+async def test_before_the_commit_a_stream_moves_on(coordinate: Coordinate, trip: Begin, steps: list[Any]) -> None:
+    """G2: whatever fails before the first content is somebody else's chance; a role chunk is not content."""
+    with Fakeup(lambda seen: steps) as bad, Fakeup(lambda seen: stream("ok")) as good:
+        begun = trip(stream=True)
+        plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
+        events = await rest(await coordinate(first_event_s={"": 0.2}).stream(begun, plan))
+    assert isinstance(events[-1], End)
+    assert begun.provider == "groq"
+
+
+@pytest.mark.parametrize(
+    ("steps", "code"),
+    [
+        pytest.param([RESET], "upstream_truncated", id="F8-reset"),
+        pytest.param([CLOSE], "upstream_truncated", id="F8-cut"),
+        pytest.param([STREAM_END], "upstream_truncated", id="F22"),
+        pytest.param([2.0], "upstream_stalled", id="F10"),
+        pytest.param([piece(b"data: nonsense\n\n"), STREAM_END], "bad_payload", id="F27"),
+        pytest.param([piece(b'data: {"error":{"message":"m"}}\n\n'), STREAM_END], "provider_error", id="F21"),
+    ],
+)
+async def test_after_the_commit_nothing_moves(
+    coordinate: Coordinate, trip: Begin, steps: list[Any], code: str
+) -> None:
+    """G5, S20: the failure is the stream's last event, and nobody else is asked."""
+    begin = [STREAM_HEAD, ROLE, event({"content": "Hel"})]
+    with Fakeup(lambda seen: [*begin, *steps]) as bad, Fakeup(lambda seen: stream("x")) as other:
+        plan = (make_deployment(bad.url), make_deployment(other.url, "groq"))
+        events = await rest(await coordinate(idle_s=0.2).stream(trip(stream=True), plan))
+    assert isinstance(events[-1], UpstreamError)
+    assert events[-1].code == code
+    assert other.connections == 0
+
+
+async def test_a_json_answer_to_a_stream_call_becomes_a_stream(coordinate: Coordinate, trip: Begin) -> None:
+    """F24: one chunk and the end."""
+    with Fakeup(lambda seen: [json_answer(completion("whole"))]) as up:
+        events = await rest(await coordinate().stream(trip(stream=True), (make_deployment(up.url),)))
+    assert isinstance(events[0], Chunk)
+    assert events[0].data is not None
+    assert events[0].data["choices"][0]["delta"]["content"] == "whole"
+    assert isinstance(events[-1], End)
+
+
+async def test_a_stream_longer_than_its_limit_is_ended(coordinate: Coordinate, trip: Begin, clock: Any) -> None:
+    """F28: a never-ending stream ends with deadline."""
+    with Fakeup(lambda seen: [STREAM_HEAD, event({"content": "x"}), 5.0]) as up:
+        found = await coordinate(stream_s=10.0).stream(trip(stream=True), (make_deployment(up.url),))
+        await found.next()
+        clock.move(11.0)
+        (last,) = await found.next()
+        found.close()
+    assert isinstance(last, GatewayError)
+    assert last.code == "deadline"
+
+
+async def test_a_key_goes_to_its_own_host_only(coordinate: Coordinate, trip: Begin) -> None:
+    """S11: each provider sees its own key and no other."""
+    with Fakeup(lambda seen: [error_answer(500)]) as first, Fakeup(lambda seen: [json_answer(completion())]) as second:
+        await coordinate().complete(trip(), (make_deployment(first.url), make_deployment(second.url, "groq")))
+    assert first.seen[0].headers["authorization"] == "Bearer sk-openai-canary"
+    assert second.seen[0].headers["authorization"] == "Bearer sk-groq-canary"
