@@ -44,7 +44,7 @@ def requests() -> dict[str, Json]:
         "tools": _example("A tool call", _body("echo:tools", "How warm is it in Oslo?", tools=[_tool()])),
         "structured": _example("An answer that fits a schema", _body("echo:json", "Oslo", response_format=_format())),
         "image": _example("An image", _body("echo:", _image_parts())),
-        "listed": _example("No model: the gateway's own list", {"messages": [_user("Hello")]}),
+        "listed": _example("No model: the list in PROVIDERS_PRIORITY", {"messages": [_user("Hello")]}),
     }
 
 

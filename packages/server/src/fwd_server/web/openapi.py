@@ -31,7 +31,7 @@ One address for every model. Send an OpenAI chat completion with a `fwd_...` key
 the model's name, falls back when a provider fails, and says what happened in the headers of its answer.
 
 Models are named `provider:model` (`openai:`, `anthropic:`, `google:`, `groq:`, `openrouter:`, `ollama:`, `echo:`).
-`echo:` is built in and needs no provider key, so every example here works as it stands.
+`echo:` is built in and needs no provider key: the examples here use it, so they work as they stand.
 
 A field that is not listed travels on to the provider; a field that a provider cannot take is named in
 `x-fwd-dropped`, or refused with 400 when `x-fwd-strict: true` is sent.

@@ -21,7 +21,7 @@ from tornado.routing import URLSpec
 from tornado.template import Loader, Template
 
 from fwd_server.web import openapi
-from fwd_server.web.base import BaseHandler, Visit
+from fwd_server.web.base import BaseHandler
 
 HERE: Final = Path(__file__).parent.parent / "pages"
 
@@ -92,11 +92,11 @@ class StatusView:
 
 @frozen
 class PageContext:
-    """What the pages need. ``details`` says whether a visit may see more than the state: loopback, or a key."""
+    """What the pages need. ``details`` says whether a request may see more than the state: loopback, or a key."""
 
     version: str
     status: Callable[[], StatusView]
-    details: Callable[[HTTPServerRequest, Visit], bool]
+    details: Callable[[HTTPServerRequest], bool]
 
 
 @frozen
@@ -128,17 +128,17 @@ def routes(context: PageContext) -> list[URLSpec]:
 def files() -> dict[str, PageFile]:
     """Every file that is served as it is, by its URL: the packaged list."""
     ours = {f"/static/{name}": PageFile(HERE / "static" / name, type_) for name, type_ in _OURS.items()}
-    offapi = _offapi()
+    offapi = package_folder("offapi")
     theirs = {f"/static/{name}": PageFile(offapi / file, type_) for name, (file, type_) in _OFFAPI.items()}
     pages = {f"/{name}": PageFile(HERE / f"{name}.html", _HTML, OWN_STYLES) for name in ("docs", "redoc")}
     return {**pages, **ours, **theirs}
 
 
-def _offapi() -> Path:
-    """The folder of the ``offapi`` package, found without importing it."""
-    spec = importlib.util.find_spec("offapi")
+def package_folder(name: str) -> Path:
+    """The folder of an installed package, found without importing it. Raises ModuleNotFoundError."""
+    spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("fwd-server needs the package offapi for its /docs and /redoc: pip install offapi")
+        raise ModuleNotFoundError(f"fwd-server needs the package {name} for its pages: pip install {name}")
     return Path(spec.origin).parent
 
 
@@ -154,6 +154,7 @@ class Page(BaseHandler):
 
     def prepare(self) -> None:
         """Let the page load what it needs from here; an error page needs nothing and keeps the base's policy."""
+        super().prepare()
         self.set_header("Content-Security-Policy", self.policy)
 
 
@@ -166,14 +167,16 @@ class StatusPage(Page):
         self.template = template
 
     def get(self) -> None:
-        """Render the page."""
+        """Render the page. To strangers the snippets name ``echo:``, for a default model tells who is behind it."""
         status = self.context.status()
+        details = self.context.details(self.request)
         page = self.template.generate(
             version=self.context.version,
             status=status,
+            model=status.model if details else "echo:",
             uptime=uptime(status.uptime_s),
-            details=self.context.details(self.request, self.visit),
-            url=own_url(self.request),
+            details=details,
+            url=own_url(self.request.protocol, self.request.host),
         )
         self.set_header("Content-Type", _HTML)
         self.write(page)
@@ -206,10 +209,9 @@ class FileHandler(Page):
         self.write(body)
 
 
-def own_url(request: HTTPServerRequest) -> str:
-    """The address the caller used, for snippets; a loopback one if theirs is not fit for a shell."""
-    host = request.host if _HOST.fullmatch(request.host) else "127.0.0.1:8000"
-    return f"{request.protocol}://{host}"
+def own_url(protocol: str, host: str) -> str:
+    """The address that the caller used, for snippets; a loopback one where theirs is not fit for a shell."""
+    return f"{protocol}://{host if _HOST.fullmatch(host) else '127.0.0.1:8000'}"
 
 
 def uptime(seconds: float) -> str:

@@ -1,0 +1,220 @@
+"""The pages in a real browser: they render, they work, and nothing leaves the machine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.together.browser import Tab, chromium, find_chromium
+from tornado.httpserver import HTTPServer
+from tornado.httputil import HTTPHeaders
+from tornado.testing import bind_unused_port
+
+from fwd_server.call import Caller
+from fwd_server.errors import InvalidKey
+from fwd_server.web.base import BaseHandler
+from fwd_server.web.door import Door, GatewayApplication, HostGuard
+from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
+
+PROGRAM = find_chromium()
+pytestmark = pytest.mark.skipif(
+    PROGRAM is None and os.environ.get("CI") != "true", reason="needs Chromium: apt-get install chromium"
+)
+
+PAYLOADS = (
+    "<script>window.hit=1</script>",
+    '"><img src=x onerror="window.hit=1">',
+    "<svg onload=window.hit=1>",
+    "</code></pre><iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
+    "{% raw 1 %}{{ 1 }}",
+    "javascript:window.hit=1",
+)
+STATUS = StatusView("ready", 61.0, providers=(ProviderView("echo", on=True, turned_on_by="FWD_ECHO"),))
+
+SWAGGER_READY = "document.querySelectorAll('.opblock').length >= 9"
+REDOC_READY = "document.querySelector('#redoc').innerText.includes('/v1/chat/completions')"
+LOADED = "document.readyState === 'complete'"
+Visit = Callable[[Tab, str], Awaitable[None]]
+
+
+class Echo(BaseHandler):
+    """Stands in for the API: says whose call it was, and with what body."""
+
+    takes_json = True
+
+    def post(self) -> None:
+        assert self.visit.caller
+        self.write({"caller": self.visit.caller.name, "body": self.request.body.decode()})
+
+
+def authenticate(headers: HTTPHeaders, peer: str) -> Caller:
+    """One key, and its owner."""
+    if headers.get("Authorization") != "Bearer fwd_test":
+        raise InvalidKey
+    return Caller(name="ada")
+
+
+@contextlib.asynccontextmanager
+async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
+    """The pages on a loopback port."""
+    context = PageContext("1.2.3", status, lambda request: True)
+    door = Door(HostGuard(bound_to_loopback=True), authenticate, lambda request: request.remote_ip or "", 1 << 20)
+    server = HTTPServer(GatewayApplication([*routes(context), (r"/v1/chat/completions", Echo)], door))
+    socket, port = bind_unused_port()
+    server.add_socket(socket)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.stop()
+        await server.close_all_connections()
+
+
+def browse(profile: Path, visit: Visit, status: Callable[[], StatusView] = lambda: STATUS) -> None:
+    """Run ``visit`` with a browser and the address of the pages; nothing may be asked of anybody else."""
+    assert PROGRAM, "Chromium is missing; .ci/run installs it"
+
+    async def run() -> None:
+        async with serving(status) as url, chromium(PROGRAM or "", profile) as tab:
+            await visit(tab, url)
+            outside = [asked for asked in tab.requests if not asked.startswith((f"{url}/", "data:"))]
+            assert outside == []
+            assert tab.complaints == []
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(("page", "ready"), [("", LOADED), ("docs", SWAGGER_READY), ("redoc", REDOC_READY)])
+def test_page_renders(tmp_path: Path, page: str, ready: str) -> None:
+    """At any width and in both schemes, without a complaint and without scrolling sideways."""
+
+    async def visit(tab: Tab, url: str) -> None:
+        for width, dark in itertools.product((360, 1280), (False, True)):
+            await tab.open(f"{url}/{page}", width=width, dark=dark)
+            await tab.until(ready)
+            assert await tab.evaluate("document.documentElement.scrollWidth") <= width
+
+    browse(tmp_path, visit)
+
+
+def test_status_page_can_be_read(tmp_path: Path) -> None:
+    """Every text has a contrast of 4.5 to 1 with what lies under it, light and dark (WCAG 2.2, 1.4.3)."""
+    now = "ready"
+
+    def status() -> StatusView:
+        return StatusView(now, 61.0, providers=(*STATUS.providers, ProviderView("groq", False)), notices=("Hm.",))
+
+    async def visit(tab: Tab, url: str) -> None:
+        nonlocal now
+        for state, dark in itertools.product(("ready", "degraded", "unready"), (False, True)):
+            now = state
+            await tab.open(url, dark=dark)
+            await tab.until(LOADED)
+            assert await tab.evaluate(CONTRASTS) == []
+
+    browse(tmp_path, visit, status)
+
+
+def test_swagger_calls_with_the_key_it_was_given(tmp_path: Path) -> None:
+    """Authorize, then execute an example: the call arrives with the key and the body."""
+
+    async def visit(tab: Tab, url: str) -> None:
+        await tab.open(f"{url}/docs", height=2600)
+        await tab.until(SWAGGER_READY)
+        await tab.until(click(".auth-wrapper .authorize"))
+        await tab.until(typed("#auth-bearer-value", "fwd_test"))
+        await tab.until(click(".modal-ux .auth-container:has(#auth-bearer-value) button[type=submit]"))
+        await tab.until(click(".modal-ux .close-modal"))
+        await tab.until(click(".opblock-post .opblock-summary-control"))
+        await tab.until("document.querySelector('.opblock-post textarea')?.value.includes('echo:')")
+        await tab.until(click(".opblock-post .execute"))
+        answer: Any = await tab.until(
+            "document.querySelector('.live-responses-table .response .highlight-code')?.innerText"
+        )
+        assert '"caller": "ada"' in answer
+        assert "Say hello in one word." in answer
+
+    browse(tmp_path, visit)
+
+
+def test_redoc_searches_without_a_worker(tmp_path: Path) -> None:
+    """The policy allows no worker from a blob, and none is missed."""
+
+    async def visit(tab: Tab, url: str) -> None:
+        await tab.open(f"{url}/redoc")
+        await tab.until(REDOC_READY)
+        for type_ in ("rawKeyDown", "keyUp"):
+            await tab.send(
+                "Input.dispatchKeyEvent", type=type_, modifiers=2, key="k", code="KeyK", windowsVirtualKeyCode=75
+            )
+        await tab.until("document.querySelector('input') && (document.querySelector('input').focus(), true)")
+        await tab.send("Input.insertText", text="model")
+        await tab.until("document.body.innerText.includes('What this caller can reach')")
+
+    browse(tmp_path, visit)
+
+
+def test_no_payload_runs(tmp_path: Path) -> None:
+    """Text that would be a script anywhere else is shown as text (T24)."""
+    shown = ""
+
+    def status() -> StatusView:
+        return StatusView("ready", 1.0, shown, (ProviderView(shown, True, shown, shown),), (shown,))
+
+    async def visit(tab: Tab, url: str) -> None:
+        nonlocal shown
+        for payload in PAYLOADS:
+            shown = payload
+            await tab.open(url)
+            await tab.until(LOADED)
+            assert payload in await tab.evaluate("document.querySelector('.notices li').textContent")
+            assert await tab.evaluate("[window.hit, ...document.querySelectorAll('script, iframe, svg')]") == [None]
+
+    browse(tmp_path, visit, status)
+
+
+def click(selector: str) -> str:
+    """A script that clicks what ``selector`` finds, and is false while there is nothing."""
+    return f"(e => e && (e.click(), true))(document.querySelector({selector!r}))"
+
+
+def typed(selector: str, text: str) -> str:
+    """A script that types into a field so that React sees it, and is false while there is none."""
+    setter = f"Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(e, {text!r})"
+    return (
+        f"(e => e && ({setter}, e.dispatchEvent(new Event('input', {{bubbles: true}})), true))"
+        f"(document.querySelector({selector!r}))"
+    )
+
+
+# Every text whose contrast is below 4.5, with the colours. https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
+CONTRASTS = """
+(() => {
+  const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const light = (colour) => {
+    const [r, g, b] = numbers(colour).map((v) => v / 255)
+      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const opaque = (colour) => numbers(colour).length === 3 || numbers(colour)[3] === 1;
+  const ground = (e) => {
+    while (e && !opaque(getComputedStyle(e).backgroundColor)) e = e.parentElement;
+    return e ? getComputedStyle(e).backgroundColor : "rgb(255, 255, 255)";
+  };
+  const bad = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (texts.nextNode()) {
+    const e = texts.currentNode.parentElement;
+    if (!texts.currentNode.textContent.trim()) continue;
+    const [a, b] = [light(getComputedStyle(e).color), light(ground(e))].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) bad.push([texts.currentNode.textContent.trim(), ratio]);
+  }
+  return bad;
+})()
+"""
