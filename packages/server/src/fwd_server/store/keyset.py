@@ -1,0 +1,191 @@
+"""The lines of the key file, and the keys they allow. Pure; told the time, never asks it.
+
+    # made for people, like authorized_keys: one key a line, options after it
+    fwd_J3vq...                                     in clear
+    sha256:9f86d0...  name=web expires=2027-01-31   as a digest, with options
+
+``expires`` is a date (the end of that day, UTC) or an RFC 3339 time. A line that cannot be used is skipped, and an
+alert names its number, never its text: it may be a key with a slip in it. So is a line with an option we do not
+know, which may be meant to restrict the key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Final
+
+from attrs import evolve, field, frozen
+
+PREFIX: Final = "fwd_"
+SHORTEST: Final = 22  # characters after the prefix: 128 bits (contract S25)
+
+_CLEAR: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{SHORTEST},1024}}")
+_DIGEST: Final = re.compile(r"sha256:([0-9A-Fa-f]{64})")
+_DAY_S: Final = 86_400
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIME: Final = re.compile(rf"({_DATE.pattern})[Tt]([0-9:]{{8}})(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
+
+
+class BadLine(ValueError):
+    """A line that cannot be used; its text says why and quotes nothing of it."""
+
+
+@frozen
+class Entry:
+    """One allowed key. ``expires`` is in seconds of the epoch: from then on the key is refused."""
+
+    digest: bytes = field(repr=False)
+    name: str = ""
+    expires: float = math.inf
+    line: int = 0
+
+
+_NOBODY: Final = Entry(bytes(32))
+
+
+@frozen
+class KeySet:
+    """The keys that are allowed, by their SHA-256 digests."""
+
+    entries: Mapping[bytes, Entry] = field(factory=dict, repr=False)
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def find(self, key: str, now: float) -> Entry | None:
+        """The entry of a presented key, or None. A stored digest is no key: it is hashed like any other text (S9).
+
+        What is looked up is a digest, so time tells nothing of how much of a key was right; the work is the same
+        whether there is an entry or not (contract T12).
+        """
+        digest = fingerprint(key)
+        entry = self.entries.get(digest, _NOBODY)
+        known = hmac.compare_digest(entry.digest, digest)
+        return entry if known and now < entry.expires else None
+
+
+@frozen
+class Parsed:
+    """What a key file says: its keys, and what is wrong with its lines."""
+
+    keys: KeySet
+    alerts: tuple[str, ...] = ()
+
+
+def fingerprint(key: str) -> bytes:
+    """The SHA-256 digest of a key."""
+    return fingerprint_of(key.encode("utf-8", "surrogatepass"))
+
+
+def fingerprint_of(data: bytes) -> bytes:
+    """The SHA-256 digest of bytes."""
+    return hashlib.sha256(data).digest()
+
+
+def shown(key: str) -> str:
+    """What may be shown of a key: the prefix and the last four characters of one that is ours (contract S12)."""
+    return f"{PREFIX}…{key[-4:]}" if _CLEAR.fullmatch(key) else "***"
+
+
+def parse(data: bytes) -> Parsed:
+    """Read a whole key file. Of two lines with the same key the first counts."""
+    entries: dict[bytes, Entry] = {}
+    lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
+    alerts = tuple(alert for number, raw in lines if (alert := _add(entries, number, raw)))
+    return Parsed(KeySet(entries), alerts)
+
+
+def _add(entries: dict[bytes, Entry], number: int, raw: bytes) -> str:
+    """Add the key of a line, if it has one; what is wrong with it, or nothing."""
+    try:
+        entry = _read(raw)
+        if entry is None:
+            return ""
+        if entry.digest in entries:
+            raise BadLine(f"the same key stands in line {entries[entry.digest].line}")
+    except BadLine as error:
+        return f"line {number} is skipped: {error}"
+    entries[entry.digest] = evolve(entry, line=number)
+    return ""
+
+
+def _read(raw: bytes) -> Entry | None:
+    try:
+        return parse_line(raw.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise BadLine("it is not UTF-8") from None
+
+
+def parse_line(text: str) -> Entry | None:
+    """The entry of one line; None for a blank line or a comment. Raises BadLine."""
+    words = list(_words(text))
+    if not words:
+        return None
+    digest = _digest(words[0])
+    options: dict[str, str] = {}
+    for word in words[1:]:
+        option, equals, value = word.partition("=")
+        if option not in ("name", "expires") or not equals or option in options:
+            raise BadLine("only name=... and expires=... may follow the key, once each")
+        options[option] = value
+    return Entry(digest, _name(options), _expires(options))
+
+
+def _words(text: str) -> Iterator[str]:
+    """The words of a line up to a comment."""
+    for word in text.split():
+        if word.startswith("#"):
+            return
+        yield word
+
+
+def _digest(word: str) -> bytes:
+    hashed = _DIGEST.fullmatch(word)
+    if hashed:
+        return bytes.fromhex(hashed[1])
+    if not _CLEAR.fullmatch(word):
+        raise BadLine(f"a key is {PREFIX} and at least {SHORTEST} of A-Z a-z 0-9 _ -, or sha256: and 64 hex digits")
+    return fingerprint(word)
+
+
+def _name(options: Mapping[str, str]) -> str:
+    name = options.get("name", "")
+    if "name" in options and not _NAME.fullmatch(name):
+        raise BadLine("a name is 1 to 64 of A-Z a-z 0-9 . _ -")
+    return name
+
+
+def _expires(options: Mapping[str, str]) -> float:
+    try:
+        return read_expiry(options["expires"]) if "expires" in options else math.inf
+    except ValueError:
+        raise BadLine("expires is a date such as 2027-01-31, or a time such as 2027-01-31T12:00:00Z") from None
+
+
+def read_expiry(text: str) -> float:
+    """Seconds of the epoch from which on a key is refused. Raises ValueError."""
+    if _DATE.fullmatch(text):
+        return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp() + _DAY_S
+    parts = _TIME.fullmatch(text)
+    if parts is None:
+        raise ValueError(text)
+    date, time, fraction, zone = parts.groups()
+    offset = "+00:00" if zone in "Zz" else zone
+    return datetime.fromisoformat(f"{date}T{time}{offset}").timestamp() + float(fraction or 0)
+
+
+def line(key: str, *, name: str = "", expires: str = "") -> str:
+    """A line for the key file. Raises BadLine when it could not be read again."""
+    words = [key, *([f"name={name}"] if name else []), *([f"expires={expires}"] if expires else [])]
+    text = " ".join(words)
+    if any(character.isspace() or character == "#" for word in words for character in word):
+        raise BadLine("a key, a name and a time hold neither spaces nor #")
+    if parse_line(text) is None:
+        raise BadLine("there is no key")
+    return text
