@@ -53,6 +53,8 @@ class BaseHandler(RequestHandler):
         self.visit: Visit = kwargs.pop("visit", None) or Visit(ids.request_id(request.headers.get("x-request-id")))
         self.task: asyncio.Task[None] | None = None
         self.gone = False
+        self.reported = False  # whether the line of this request is written already
+        self.error_code: str | None = None
         self.application: Any = application
         super().__init__(application, request, **kwargs)
 
@@ -109,6 +111,7 @@ class BaseHandler(RequestHandler):
         self.set_status(error.status)
         for name, value in error.all_headers():
             self.set_header(name, value)
+        self.error_code = error.code or error.type
         self.failed_with(error)
         self.write_json(openai_chat.render_error(error))
 

@@ -41,7 +41,6 @@ class ChatHandler(BaseHandler):
         self.clock = clock
         self.times = times
         self.trip: Trip | None = None
-        self.reported = False
         self.ending: UpstreamError | None = None
 
     async def post(self) -> None:
@@ -172,7 +171,6 @@ class ChatHandler(BaseHandler):
 
     def failed_with(self, error: GatewayError) -> None:
         """Say who was asked, also when nobody answered."""
-        self.error_code = error.code or error.type
         if self.trip is not None:
             self._set_facts(self.trip)
 

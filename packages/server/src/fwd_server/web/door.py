@@ -151,7 +151,7 @@ class GatewayApplication(Application):
 
     def log_request(self, handler: Any) -> None:
         """One line a request; a call has written its own from its outcome."""
-        if not getattr(handler, "reported", False):
+        if not handler.reported:
             log.request_line(visit_fields(handler))
 
 
@@ -165,7 +165,7 @@ def visit_fields(handler: BaseHandler) -> dict[str, Any]:
         "status": handler.get_status(),
         "method": (request.method or "")[:20],
         "path": request.path[:200],
-        "error": getattr(handler, "error_code", None),
+        "error": handler.error_code,
         "total_ms": round(request.request_time() * 1000, 1),
     }
     return {name: value for name, value in fields.items() if value}

@@ -1,0 +1,149 @@
+"""The composition root, the one module that knows all others: settings in, a gateway ready to listen out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import define
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.routing import URLSpec
+
+from fwd_server import ids, models
+from fwd_server._version import __version__
+from fwd_server.auth import Authenticator, peer_address
+from fwd_server.call import Caller
+from fwd_server.clock import Clock, SystemClock
+from fwd_server.errors import InvalidKey
+from fwd_server.fallback import Coordinator, Patience
+from fwd_server.fleet import endpoints
+from fwd_server.gateway import Gateway
+from fwd_server.http1.client import Limits, Pool, Proxies
+from fwd_server.http1.values import Timeouts
+from fwd_server.observe import log
+from fwd_server.providers import PROVIDERS, compatible
+from fwd_server.providers.base import Provider
+from fwd_server.routing import Routes
+from fwd_server.settings import Settings
+from fwd_server.store.files import KeyFile
+from fwd_server.upstream import Upstream
+from fwd_server.web import pages
+from fwd_server.web.chat import ChatHandler, ChatTimes
+from fwd_server.web.door import Door, GatewayApplication, HostGuard, is_loopback
+from fwd_server.web.health import HealthHandler, ReadyHandler, State
+from fwd_server.web.models import ModelsHandler
+
+_ANSWER_BYTES: Final = 64 << 20
+
+
+@define
+class App:
+    """A gateway, built and not yet listening. Close it with ``aclose``."""
+
+    application: GatewayApplication
+    gateway: Gateway
+    state: State
+    keys: KeyFile
+    upstream: Upstream
+    clock: Clock
+
+    def poll_keys(self) -> None:
+        """Take a change of the key file, and say what it means (contract D8)."""
+        if self.keys.poll(self.clock.monotonic()):
+            log.app.info("Keys: %s", self.keys.summary())
+            for notice in self.keys.notices():
+                log.app.warning("%s", notice)
+
+    async def aclose(self) -> None:
+        """Let go of every upstream connection."""
+        await self.upstream.aclose()
+
+
+def build_app(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    pool: Pool | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> App:
+    """Build a gateway from its settings, on the running event loop.
+
+    ``clock`` and ``pool`` are for tests and embedders; ``environment`` is where HTTPS_PROXY and NO_PROXY are read.
+    """
+    clock = clock or SystemClock()
+    providers = spoken(settings)
+    routes = Routes(endpoints(settings, [name for name, found in providers.items() if found.chat]), settings.priority)
+    upstream = Upstream(
+        pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
+        clock,
+        Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
+    )
+    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings))
+    gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
+    keys = KeyFile(settings.keys_file)
+    keys.poll(clock.monotonic())
+    state = State(routes, clock, clock.monotonic(), keys.notices)
+    application = _application(settings, gateway, state, keys, clock)
+    return App(application, gateway, state, keys, upstream, clock)
+
+
+def spoken(settings: Settings) -> dict[str, Provider]:
+    """Every provider by its name, with the OpenAI-compatible servers of ``FWD_COMPAT``."""
+    more = {str(name): compatible.provider(name) for name in settings.compat}
+    return {**PROVIDERS, **more}
+
+
+def patience(settings: Settings) -> Patience:
+    """How long and how often, as the settings say."""
+    first = {"": settings.first_event_timeout, "ollama": settings.ollama_first_event_timeout}
+    return Patience(settings.attempts, first, settings.stream_timeout, _ANSWER_BYTES)
+
+
+def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock) -> GatewayApplication:
+    authenticator = Authenticator(keys, clock)
+    authenticate = _authenticate(authenticator)
+    peer = _peer(settings)
+    hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
+    details = _details(authenticate)
+    times = ChatTimes(settings.total_timeout, settings.keepalive)
+    routes = [
+        URLSpec(r"/v1/chat/completions", ChatHandler, {"gateway": gateway, "clock": clock, "times": times}),
+        URLSpec(r"/v1/models", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
+        URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
+        URLSpec(r"/health", HealthHandler),
+        URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
+        *pages.routes(pages.PageContext(__version__, state.status, details)),
+    ]
+    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body))
+
+
+def _authenticate(authenticator: Authenticator) -> Callable[[HTTPHeaders, str], Caller]:
+    def authenticate(headers: HTTPHeaders, peer: str) -> Caller:
+        return authenticator.authenticate(headers.get("Authorization"), headers.get("x-api-key"), peer)
+
+    return authenticate
+
+
+def _peer(settings: Settings) -> Callable[[HTTPServerRequest], str]:
+    def peer(request: HTTPServerRequest) -> str:
+        return peer_address(request.remote_ip or "", request.headers.get("X-Forwarded-For"), settings.trusted_proxies)
+
+    return peer
+
+
+def _details(authenticate: Callable[[HTTPHeaders, str], Caller]) -> Callable[[HTTPServerRequest], bool]:
+    """Who may see which providers there are: this machine itself (not through a proxy on it), and who has a key."""
+
+    def may_see(request: HTTPServerRequest) -> bool:
+        if is_loopback(request.remote_ip or "") and "X-Forwarded-For" not in request.headers:
+            return True
+        if not re.search("authorization|x-api-key", ",".join(request.headers), re.IGNORECASE):
+            return False
+        try:
+            authenticate(request.headers, request.remote_ip or "")
+        except InvalidKey:
+            return False
+        return True
+
+    return may_see

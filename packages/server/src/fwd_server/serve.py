@@ -1,0 +1,111 @@
+"""Listening, and stopping well: the one place that starts the HTTP server.
+
+SIGTERM and Ctrl-C stop accepting and let what runs finish; a second one, or the end of the drain time, ends what
+still runs with an error event (contract D14, R2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+from tornado.httpserver import HTTPServer
+from tornado.netutil import bind_sockets
+
+from fwd_server.app import App
+from fwd_server.observe import log
+from fwd_server.settings import Settings
+from fwd_server.web.door import UNLIMITED
+
+HEADER_BYTES: Final = 16 << 10  # contract T6
+HEADER_S: Final = 75.0
+KEYS_POLL_S: Final = 0.5
+_LAST_WORDS_S: Final = 1.0
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's event loop where it exists, asyncio's elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def listen(settings: Settings) -> list[socket.socket]:
+    """Sockets bound to the configured address. Raises OSError."""
+    return bind_sockets(settings.port, settings.host or None, backlog=1024)
+
+
+async def serve(app: App, sockets: list[socket.socket], settings: Settings, started: Callable[[int], None]) -> None:
+    """Serve until a signal asks to stop; ``started`` is told the port once connections are taken."""
+    server = HTTPServer(
+        app.application, idle_connection_timeout=HEADER_S, max_header_size=HEADER_BYTES, max_body_size=UNLIMITED
+    )
+    server.add_sockets(sockets)
+    with _asked_to_stop() as asked, _background(_watch_keys(app)):
+        started(sockets[0].getsockname()[1])
+        await asked.get()
+        await _drain(app, server, settings.drain_timeout, asked)
+    await server.close_all_connections()
+    await app.aclose()
+
+
+async def _watch_keys(app: App) -> None:
+    """Take changes of the key file while we run (contract D8)."""
+    while True:
+        await asyncio.sleep(KEYS_POLL_S)
+        app.poll_keys()
+
+
+async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Queue[str]) -> None:
+    server.stop()
+    app.state.draining = app.application.settings["draining"] = True
+    running = app.application.running
+    if running:
+        log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
+    again = asyncio.ensure_future(asked.get())
+    idle = asyncio.ensure_future(app.application.idle())
+    await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    if running:
+        log.app.warning("Stopped with %d requests unfinished.", len(running))
+        for handler in tuple(running):
+            handler.shut_down()
+        await asyncio.wait({idle}, timeout=_LAST_WORDS_S)
+    for task in (again, idle):
+        task.cancel()
+    await asyncio.gather(again, idle, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _asked_to_stop() -> Iterator[asyncio.Queue[str]]:
+    """A queue that gets the name of every signal that asks to stop."""
+    asked: asyncio.Queue[str] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    names = [name for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
+    if sys.platform == "win32":  # no loop signal handlers there; Ctrl-C arrives as KeyboardInterrupt
+        yield asked
+        return
+    for name in names:
+        loop.add_signal_handler(getattr(signal, name), asked.put_nowait, name)
+    try:
+        yield asked
+    finally:
+        for name in names:
+            loop.remove_signal_handler(getattr(signal, name))
+
+
+@contextlib.contextmanager
+def _background(work: Awaitable[Any]) -> Iterator[None]:
+    """Own a task for as long as the block runs."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()
