@@ -1,0 +1,115 @@
+"""Whether the time of a refusal tells anything about the key: Welch's t over 2 x 100,000 samples (contract T12).
+
+    python bench/timing_auth.py [SAMPLES]
+
+Three kinds of wrong key are timed in turn, in random order: unknown, a good key with its last character changed, and
+one that was revoked. Only the figure over the fastest 95 % counts, for the rest is the machine's business; the limit
+is |t| < 4.5. Exit code 1 when a pair is over it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import secrets
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+
+from attrs import define
+
+from fwd_server.auth import Authenticator
+from fwd_server.errors import GatewayError
+from fwd_server.store.keyset import KeySet, fingerprint, parse
+
+LIMIT = 4.5
+SAMPLES = 100_000
+KEYS = 1000
+KEPT = 0.95
+
+
+@define
+class Held:
+    """Whoever holds the keys."""
+
+    keys: KeySet
+
+
+class Still:
+    """A clock that stands still, so that it takes no part in the measurement."""
+
+    def now(self) -> float:
+        return 1.8e9
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def sleep(self, seconds: float) -> None:
+        raise NotImplementedError
+
+
+def new_key() -> str:
+    return f"fwd_{secrets.token_urlsafe(32)}"
+
+
+def kinds() -> tuple[KeySet, Mapping[str, Sequence[str]]]:
+    """Keys that are good, and for each kind of wrong key as many of them, so that no single key is favoured."""
+    good, revoked = [new_key() for _ in range(KEYS)], [new_key() for _ in range(KEYS)]
+    keys = parse("\n".join(good + revoked).encode()).keys
+    left = KeySet({digest: entry for digest, entry in keys.entries.items() if entry.line <= KEYS})
+    off = [key[:-1] + ("A" if key[-1] != "A" else "B") for key in good]
+    assert not any(fingerprint(key) in left.entries for key in off + revoked)
+    return left, {"unknown": [new_key() for _ in range(KEYS)], "last character": off, "revoked": revoked}
+
+
+def measure(samples: int) -> Mapping[str, Sequence[int]]:
+    """Nanoseconds of each refusal, by kind."""
+    keys, wrong = kinds()
+    gate = Authenticator(Held(keys), Still())
+    times: dict[str, list[int]] = {kind: [] for kind in wrong}
+    order = [kind for kind in wrong for _ in range(samples)]
+    random.shuffle(order)
+    for kind in order:
+        times[kind].append(refusal_ns(gate, f"Bearer {random.choice(wrong[kind])}"))
+    return times
+
+
+def refusal_ns(gate: Authenticator, authorization: str) -> int:
+    start = time.perf_counter_ns()
+    try:
+        gate.authenticate(authorization, None, "192.0.2.1")
+    except GatewayError:
+        return time.perf_counter_ns() - start
+    raise AssertionError("a wrong key was let in")
+
+
+def welch(left: Sequence[float], right: Sequence[float]) -> float:
+    """Welch's t of two samples."""
+    error = statistics.variance(left) / len(left) + statistics.variance(right) / len(right)
+    return (statistics.fmean(left) - statistics.fmean(right)) / math.sqrt(error)
+
+
+def fastest(times: Sequence[int], limit: float) -> Sequence[int]:
+    return [ns for ns in times if ns <= limit]
+
+
+def main() -> int:
+    samples = int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
+    times = measure(samples)
+    limit = statistics.quantiles([ns for each in times.values() for ns in each], n=100)[int(KEPT * 100) - 1]
+    for kind, each in times.items():
+        print(f"{kind:>15}: median {statistics.median(each):,.0f} ns over {len(each):,} samples")
+    worst = 0.0
+    for a, b in itertools.combinations(times, 2):
+        whole = welch(times[a], times[b])
+        kept = welch(fastest(times[a], limit), fastest(times[b], limit))
+        worst = max(worst, abs(kept))
+        print(f"{a} / {b}: t = {kept:+.2f} (all samples: {whole:+.2f})")
+    print(f"worst |t| = {worst:.2f}, limit {LIMIT}")
+    return int(worst >= LIMIT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
