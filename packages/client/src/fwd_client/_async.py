@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from fwd_client import _operations, logging
-from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, request_of
+from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, http_settings, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
@@ -43,7 +43,7 @@ class AsyncTransport:
         if self._http is None:
             import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
-            self._http = httpx.AsyncClient(trust_env=not self._options.is_loopback)
+            self._http = httpx.AsyncClient(**http_settings(self._options))
         return self._http
 
     async def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from fwd_client import _operations, logging
-from fwd_client._client import ClientBase, HttpClient, headers_of, request_of
+from fwd_client._client import ClientBase, HttpClient, headers_of, http_settings, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
@@ -44,7 +44,7 @@ class Transport:
             if self._http is None:
                 import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
-                self._http = httpx.Client(trust_env=not self._options.is_loopback)
+                self._http = httpx.Client(**http_settings(self._options))
             return self._http
 
     def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:

@@ -1,0 +1,178 @@
+"""The fake gateway, which users build their own tests on."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import fwd_client
+from fwd_client import (
+    APIConnectionError,
+    BadRequestError,
+    Client,
+    ModelNotFoundError,
+    NotFoundError,
+    RateLimitError,
+    StreamInterruptedError,
+    UpstreamError,
+)
+from fwd_client.testing import FakeGateway
+
+
+def messages(*contents: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": content} for content in contents]
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("hi there", "hi there"),
+        (messages("a", "b"), "b"),
+        (messages([{"type": "text", "text": "x"}, {"type": "image_url"}, {"type": "text", "text": "y"}]), "xy"),
+        ([{"role": "system", "content": "s"}], ""),
+    ],
+)
+def test_echo(asked: Any, answer: str) -> None:
+    """Without instructions it repeats the last user message."""
+    assert FakeGateway().client().chat.completions.create(messages=asked).text == answer
+
+
+def test_instructions_in_order() -> None:
+    """Answers come in the order they were given; what was asked can be looked at."""
+    gateway = FakeGateway()
+    gateway.say("one")
+    gateway.say({"two": 2})
+    client = gateway.client()
+    assert [client.ask(text, temperature=0) for text in "abc"] == ["one", '{"two": 2}', "c"]
+    assert [request.json["messages"][0]["content"] for request in gateway.requests] == ["a", "b", "c"]
+
+
+def test_same_twice() -> None:
+    """The same calls give the same answers, ids and times included."""
+    first, second = (FakeGateway().client().chat.completions.create(messages="hi") for _ in range(2))
+    assert first == second
+    assert (first.request_id, first.provider, first.attempts) == ("req_1", "fake", 1)
+
+
+def test_stream() -> None:
+    """A stream comes word by word, with its usage and its receipt."""
+    with FakeGateway().client().chat.completions.stream(messages="a b c", model="m") as stream:
+        assert list(stream.text) == ["a ", "b ", "c"]
+    assert (stream.provider, stream.receipt.model) == ("fake", "m")
+    assert stream.usage == stream.snapshot.usage
+    assert stream.usage is not None
+
+
+def test_whole_equals_stream() -> None:
+    """A streamed answer adds up to the whole one."""
+    gateway = FakeGateway()
+    for _ in range(2):
+        gateway.call_tool("f", a=1)
+    client = gateway.client()
+    whole = client.chat.completions.create(messages="x")
+    streamed = client.chat.completions.create(messages="x", stream=True).final()
+    assert [call.function for call in streamed.tool_calls] == [call.function for call in whole.tool_calls]
+    assert streamed.finish_reason == whole.finish_reason == "tool_calls"
+
+
+def test_faults() -> None:
+    """Errors, broken streams and a gateway that is not there, on demand."""
+    gateway = FakeGateway()
+    client = gateway.client(max_retries=0).chat.completions
+    gateway.fail(429, "rate_limit_exceeded", retry_after="7")
+    with pytest.raises(RateLimitError) as caught:
+        client.create(messages="x")
+    assert caught.value.retry_after == 7.0
+    gateway.refuse()
+    with pytest.raises(APIConnectionError):
+        client.create(messages="x")
+    gateway.cut(after=2)
+    with client.stream(messages="a b c") as stream, pytest.raises(StreamInterruptedError):
+        stream.final()
+    assert stream.snapshot.text == "a b "
+    gateway.fail_midway("upstream_truncated", after=1)
+    with client.stream(messages="a b c") as stream, pytest.raises(UpstreamError):
+        stream.final()
+    assert stream.snapshot.text == "a "
+
+
+def test_models_and_paths() -> None:
+    """It lists its models and knows no others; bad requests are refused."""
+    client = FakeGateway(models=("a:b/c",)).client()
+    assert [model.id for model in client.models.list()] == ["a:b/c"]
+    assert client.models.retrieve("a:b/c").owned_by == "a"
+    with pytest.raises(ModelNotFoundError):
+        client.models.retrieve("x")
+    with pytest.raises(BadRequestError):
+        client.chat.completions.create(messages=[])
+    assert client.health().ok
+
+
+def test_async_client() -> None:
+    """The same for asyncio."""
+
+    async def main() -> list[str]:
+        async with (
+            FakeGateway().async_client() as client,
+            client.chat.completions.stream(messages="a b") as stream,
+        ):
+            return [text async for text in stream.text]
+
+    assert asyncio.run(main()) == ["a ", "b"]
+
+
+def test_served() -> None:
+    """Over a real socket it says the same, cut streams included, to anybody's client."""
+    gateway = FakeGateway()
+    with gateway.serve() as url, Client(base_url=url, api_key=gateway.key, max_retries=0) as client:
+        assert client.ask("hi") == "hi"
+        assert client.models.list().data[0].id == "echo:"
+        gateway.cut()
+        with pytest.raises(StreamInterruptedError):
+            client.chat.completions.create(messages="a b", stream=True).final()
+        with pytest.raises(NotFoundError):
+            client.with_options(headers={"x": "y"})._run(_odd_path())
+
+
+def _odd_path() -> Any:
+    from attrs import evolve
+
+    from fwd_client._operations import models
+
+    return evolve(models(), path="/v1/odd")
+
+
+def test_official_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`fwd_client.openai()` is the official client, set up from the same variables."""
+    gateway = FakeGateway()
+    with gateway.serve() as url:
+        monkeypatch.setenv("FORWARDER_URL", url)
+        with fwd_client.openai(api_key=gateway.key) as client:
+            made = client.chat.completions.create(model="echo:", messages=[{"role": "user", "content": "hi"}])
+            assert made.choices[0].message.content == "hi"
+
+
+PROGRAM = """
+from fwd_client import Client
+
+def test_app(fwd_gateway):
+    fwd_gateway.say("Paris")
+    with Client() as client:
+        assert client.ask("Capital of France?") == "Paris"
+    assert len(fwd_gateway.requests) == 1
+"""
+
+
+def test_pytest_plugin(tmp_path: Path) -> None:
+    """The fixture `fwd_gateway` lets a program that makes its own client be tested offline."""
+    (tmp_path / "test_app.py").write_text(PROGRAM, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "fwd_client.pytest_plugin", "-p", "no:cacheprovider"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
