@@ -1,0 +1,171 @@
+"""Messages as a system prompt and turns."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fwd_server.errors import Refused
+from fwd_server.providers.anthropic.turns import Renaming
+from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
+
+USER = {"role": "user", "content": "Hi"}
+RULE = {"role": "system", "content": "Rule"}
+RULE_BLOCK = text("<system>Rule</system>")
+SIGNED = {"type": "reasoning.text", "text": "T", "signature": "S", "format": "anthropic-claude-v1", "index": 0}
+
+
+def turns(*messages: dict[str, Any], model: str = OLD) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = sent(model=model, messages=list(messages), tools=[WEATHER])["messages"]
+    return found
+
+
+def call(call_id: str, arguments: str = "{}", name: str = "weather") -> dict[str, Any]:
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def calls(*ids: str, **more: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": None, "tool_calls": [call(one) for one in ids], **more}
+
+
+def result(call_id: str, content: Any = "ok") -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": call_id, "content": content}
+
+
+def said(words: str) -> dict[str, Any]:
+    return {"role": "assistant", "content": words}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([USER, RULE, USER], [("user", "Hi"), ("user", [RULE_BLOCK, text("Hi")])]),
+        ([USER, RULE], [("user", [text("Hi"), RULE_BLOCK])]),
+        ([USER, RULE, said("Yes")], [("user", [text("Hi"), RULE_BLOCK]), ("assistant", "Yes")]),
+        ([said("Yes"), RULE], [("assistant", "Yes"), ("user", [RULE_BLOCK])]),
+        ([said(" "), RULE], [("user", [RULE_BLOCK])]),
+        ([USER, RULE, RULE, USER], [("user", "Hi"), ("user", [RULE_BLOCK, RULE_BLOCK, text("Hi")])]),
+    ],
+)
+def test_a_later_system_message_joins_a_turn_of_the_user(messages: list[Any], expected: list[Any]) -> None:
+    """The next one, else the one before, else one of its own; never the cached prefix (pitfall 33)."""
+    assert [(turn["role"], turn["content"]) for turn in turns(*messages)] == expected
+
+
+def test_a_system_message_between_results_and_the_user_is_one_turn() -> None:
+    """Results first, then the rule, then what the user says."""
+    *_, last = turns(USER, calls("a"), result("a"), RULE, USER)
+    assert [block["type"] for block in last["content"]] == ["tool_result", "text", "text"]
+    *_, last = turns(USER, calls("a"), result("a"), RULE)
+    assert [block["type"] for block in last["content"]] == ["tool_result", "text"]
+
+
+def test_a_model_that_takes_system_messages_gets_them_in_place() -> None:
+    """Parts stay parts; an empty one is left out."""
+    rules = {"role": "developer", "content": [text("A"), text("B")]}
+    found = turns(USER, rules, {"role": "system", "content": ""}, USER, model=MODEL)
+    assert found[1] == {"role": "system", "content": [text("A"), text("B")]}
+    assert len(found) == 3
+
+
+def test_an_empty_system_message_is_left_out_of_the_user_turn_too() -> None:
+    """Nothing to say, nothing to send."""
+    assert turns(USER, {"role": "system", "content": ""}, USER) == [USER, USER]
+
+
+def test_system_messages_alone_become_one_turn_of_the_user() -> None:
+    """Also when what follows them is empty; marks keep their block."""
+    marked = {"type": "text", "text": "B", "cache_control": {"type": "ephemeral"}}
+    found = sent(messages=[RULE, {"role": "system", "content": [marked]}, {"role": "user", "content": ""}])
+    assert found["messages"] == [{"role": "user", "content": [text("Rule"), marked]}]
+    assert "system" not in found
+
+
+def test_nothing_at_all_is_refused() -> None:
+    """There is no call without a turn."""
+    with pytest.raises(Refused, match="'messages' has no text"):
+        turns({"role": "user", "content": " "}, {"role": "system", "content": []})
+
+
+def test_an_assistant_turn_has_thinking_text_and_calls_in_this_order() -> None:
+    """A refusal is text; thinking comes first, as it was signed (pitfalls 18 and 27)."""
+    message = {**calls("a"), "content": [text("T1")], "refusal": "No", "reasoning_details": [SIGNED]}
+    _, turn, _ = turns(USER, message, result("a"))
+    assert [block["type"] for block in turn["content"]] == ["thinking", "text", "text", "tool_use"]
+    assert turn["content"][0] == {"type": "thinking", "thinking": "T", "signature": "S"}
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {**SIGNED, "signature": None},
+        {**SIGNED, "format": "google-gemini-v1"},
+        {**SIGNED, "type": "reasoning.encrypted"},
+        {"type": "reasoning.summary", "summary": "S", "format": "anthropic-claude-v1"},
+    ],
+)
+def test_only_signed_thinking_goes_back(entry: dict[str, Any]) -> None:
+    """Anything else would be refused."""
+    assert turns(USER, {**said("Yes"), "reasoning_details": [entry]}, USER)[1] == said("Yes")
+
+
+def test_a_signed_block_without_text_goes_back() -> None:
+    """So does one that only the provider can read; a turn of nothing else is left out."""
+    hidden = {"type": "reasoning.encrypted", "data": "D", "format": "anthropic-claude-v1"}
+    thoughts = {"reasoning_details": [{**SIGNED, "text": None}, hidden]}
+    found = turns(USER, {**said("Yes"), **thoughts}, {**said(""), **thoughts}, USER)
+    assert [block["type"] for block in found[1]["content"]] == ["thinking", "redacted_thinking", "text"]
+    assert [turn["role"] for turn in found] == ["user", "assistant", "user"]
+
+
+def test_a_beginning_to_go_on_from_does_not_end_with_white_space() -> None:
+    """A last turn of the assistant, as a string or with thinking before it."""
+    assert turns(USER, said("So \n"))[-1]["content"] == "So"
+    found = turns(USER, {**said("So "), "reasoning_details": [SIGNED]})
+    assert found[-1]["content"][-1] == text("So")
+
+
+def test_results_are_in_the_order_of_the_calls() -> None:
+    """Each is a block of its own; an empty one is an empty string."""
+    *_, last = turns(USER, calls("a", "b"), result("b", [text("B")]), result("a", []))
+    assert last["content"] == [
+        {"type": "tool_result", "tool_use_id": "a", "content": ""},
+        {"type": "tool_result", "tool_use_id": "b", "content": [text("B")]},
+    ]
+
+
+def test_ids_are_unique_over_the_conversation() -> None:
+    """Clients that count from 0 in every turn are common; the API wants every id once."""
+    found = turns(USER, calls("call:0"), result("call:0"), calls("call:0"), result("call:0"))
+    uses = [block.get("id") or block["tool_use_id"] for turn in found[1:] for block in turn["content"]]
+    assert uses == ["call_0", "call_0", "call_0_2", "call_0_2"]
+
+
+@pytest.mark.parametrize("arguments", ['{"a":1}{"b":2}', "{", "[1]"])
+def test_arguments_are_never_repaired(arguments: str) -> None:
+    """What is not one JSON object is refused (pitfall 9)."""
+    message = {"role": "assistant", "content": None, "tool_calls": [call("a", arguments)]}
+    with pytest.raises(Refused, match=r"messages\[1\].tool_calls\[0\].function.arguments"):
+        turns(USER, message, result("a"))
+
+
+def test_a_spoken_answer_is_refused() -> None:
+    """An id of a sound that another provider keeps."""
+    with pytest.raises(Refused, match=r"messages\[1\].audio"):
+        turns(USER, {"role": "assistant", "audio": {"id": "a"}}, USER)
+
+
+def test_a_turn_without_a_last_text_is_left_alone() -> None:
+    """A mark on a message of calls sits on the last call."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    _, turn, _ = turns(USER, calls("a", **mark), result("a"))
+    assert turn["content"][-1]["cache_control"] == {"type": "ephemeral"}
+
+
+def test_renaming() -> None:
+    """The same for the same name, different for different ones, never too long, and back."""
+    names = Renaming(longest=12)
+    assert [names.there(name) for name in ("a.b", "a/b", "a.b", "")] == ["a_b", "a_b_2", "a_b", "_"]
+    assert [names.there("x" * 20 + end) for end in ".-"] == ["x" * 12, "xxxx_2"]
+    assert [names.back("a_b_2"), names.back("other")] == ["a/b", "other"]
