@@ -8,11 +8,12 @@ again: Markdown can spell a control character (``&#x202e;``, ``%1b`` in an addre
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.markdown import Markdown
+from rich.markdown import Heading, Markdown, MarkdownElement
 from rich.segment import Segment
 
 from fwd_cli.terminal import clean
@@ -21,8 +22,17 @@ from fwd_cli.terminal import clean
 _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "table"]).disable("image")
 
 
+class _LeftHeading(Heading):
+    """A heading where the eye begins to read, not in the middle of the screen."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self.text
+
+
 class _Block(Markdown):
     """One block, rendered by Rich."""
+
+    elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _LeftHeading}
 
     def __init__(self, tokens: list[Token]) -> None:
         super().__init__("", code_theme="ansi_dark", hyperlinks=False)
@@ -33,15 +43,17 @@ class ModelMarkdown:
     """Markdown somebody else wrote: no hyperlinks, and no character a terminal could act on.
 
     Between two blocks stands exactly one empty line and no line ends in spaces, whatever Rich would do: so an answer
-    looks the same when its blocks are printed one by one, and is pleasant to copy.
+    looks the same when its blocks are printed one by one, and is pleasant to copy. ``after_blank`` puts an empty line
+    before the first block, too: something else has been printed already.
     """
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, *, after_blank: bool = False) -> None:
         self._blocks = list(_blocks(_PARSER.parse(text)))
+        self._after_blank = after_blank
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for number, tokens in enumerate(self._blocks):
-            if number:
+            if number or self._after_blank:
                 yield Segment.line()
             for line in _without_blank_ends(console.render_lines(_Block(tokens), options, pad=False)):
                 yield from line

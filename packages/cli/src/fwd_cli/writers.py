@@ -8,9 +8,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Protocol, TextIO
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.live import Live
-from rich.segment import Segment
+from rich.console import Console, RenderableType
+from rich.control import Control
+from rich.segment import ControlType, Segment, Segments
 from rich.spinner import Spinner
 
 from fwd_cli.markdown import ModelMarkdown, split_finished
@@ -60,20 +60,34 @@ class PlainWriter:
             self._out.flush()
 
 
-class _Tail:
-    """The last lines of something, as many as fit below each other on the screen."""
+class Region:
+    """The lines at the bottom of a screen that are drawn again and again."""
 
-    def __init__(self, inner: RenderableType, after_blank: bool) -> None:
-        self._inner = inner
-        self._after_blank = after_blank
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._widths: list[int] = []
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        lines = console.render_lines(self._inner, options, pad=False)
-        if self._after_blank:
-            lines.insert(0, [])
-        for line in lines[-max(1, console.height - 2) :]:
-            yield from line
-            yield Segment.line()
+    def show(self, renderable: RenderableType, *, above: RenderableType | None = None) -> None:
+        """Draw ``renderable`` instead of what stands here, and ``above`` over it, for good; all in one write.
+
+        Of more lines than fit on the screen the last ones are shown: what has scrolled away cannot be redrawn.
+        """
+        lines = self._console.render_lines(renderable, pad=False)[-max(1, self._console.height - 2) :]
+        with self._console:
+            self._erase()
+            if above is not None:
+                self._console.print(above)
+            self._console.print(Segments([segment for line in lines for segment in (*line, Segment.line())]), end="")
+        self._widths = [Segment.get_line_length(line) for line in lines]
+
+    def _erase(self) -> None:
+        """Back to the first of our lines; one that is wider than the terminal has become counts as several.
+
+        The line below them is erased too: the terminal's ``^C`` may stand there.
+        """
+        rows = sum(max(1, -(-width // self._console.width)) for width in self._widths)
+        row_up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
+        self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *row_up * rows))
 
 
 class MarkdownView:
@@ -84,6 +98,8 @@ class MarkdownView:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
+        self._region = Region(console)
+        self._spinner = Spinner("dots")
         self._clock = clock
         self._started = clock()
         self._filter = Filter()
@@ -91,19 +107,10 @@ class MarkdownView:
         self._incoming = ""
         self._growing = ""
         self._printed = False
-        self._spinner = Spinner("dots")
-        self._live = Live(
-            console=console,
-            auto_refresh=False,
-            transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
-            vertical_overflow="crop",
-        )
 
     def start(self) -> None:
         """Take the bottom of the screen."""
-        self._live.start()
+        self._console.show_cursor(False)
 
     def write(self, text: str) -> None:
         """The next piece of the answer; shown at the next frame."""
@@ -112,35 +119,29 @@ class MarkdownView:
 
     def frame(self) -> None:
         """Bring the screen up to date; does nothing when nothing changed."""
-        with self._lock:
-            incoming, self._incoming = self._incoming, ""
+        incoming = self._take()
         if incoming:
-            self._draw(incoming)
+            finished, self._growing = split_finished(self._growing + incoming)
+            self._show(finished, self._growing)
         elif not self._growing and not self._printed and self._clock() - self._started > SPINNER_AFTER_S:
-            self._live.update(self._spinner, refresh=True)
-
-    def _draw(self, incoming: str) -> None:
-        finished, self._growing = split_finished(self._growing + incoming)
-        printed_before = self._printed
-        self._printed = printed_before or bool(finished.strip())
-        self._live.update(_Tail(ModelMarkdown(self._growing), self._printed))
-        if finished.strip():
-            self._print(finished, printed_before)
-        else:
-            self._live.refresh()
-
-    def _print(self, text: str, after_blank: bool) -> None:
-        if after_blank:
-            self._console.print()
-        self._console.print(ModelMarkdown(text))
+            self._region.show(self._spinner)
 
     def finish(self) -> None:
-        """Give the bottom of the screen back and leave the whole answer in the scrollback."""
-        self._live.stop()
-        rest, self._growing, self._incoming = self._growing + self._incoming, "", ""
-        if rest.strip():
-            self._print(rest, self._printed)
+        """Leave the whole answer in the scrollback, and the bottom of the screen to others."""
+        self._show(self._growing + self._take(), "")
+        self._console.show_cursor(True)
+
+    def _take(self) -> str:
+        with self._lock:
+            incoming, self._incoming = self._incoming, ""
+        return incoming
+
+    def _show(self, finished: str, growing: str) -> None:
+        above = None
+        if finished.strip():
+            above = ModelMarkdown(finished, after_blank=self._printed)
             self._printed = True
+        self._region.show(ModelMarkdown(growing, after_blank=self._printed), above=above)
 
 
 class LiveWriter:
