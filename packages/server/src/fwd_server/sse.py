@@ -91,25 +91,24 @@ class Decoder:
         self._start = b""  # the first bytes, until they cannot be a byte order mark any more
         self._started = False
         self._broken = False
+        self._idle = False  # between two events, with nothing held back
         self._name = ""
         self._data: list[bytes] = []
         self._size = 0
 
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises LineTooLong, after the events before that line were given."""
-        if not self._started:
-            data = self._begin(data)
         # What nearly every piece is: one whole event on one line.
         if (
-            data[:6] == b"data: "
-            and data[-2:] == b"\n\n"
-            and data.find(b"\n") == len(data) - 2 <= self._longest
+            self._idle
+            and data.startswith(b"data: ")
+            and data.find(b"\n") == len(data) - 2
+            and data.endswith(b"\n\n")
+            and 8 < len(data) <= self._longest
             and b"\r" not in data
-            and self._idle()
         ):
-            payload = data[6:-2]
-            return [Event("", payload)] if payload else []
-        return self._read(data)
+            return [Event("", data[6:-2])]
+        return self._read(data if self._started else self._begin(data))
 
     def close(self) -> list[Event]:
         """The event the stream broke off in, if any; who reads its data finds out whether it is whole.
@@ -129,9 +128,6 @@ class Decoder:
         data, self._start, self._started = self._start.removeprefix(_BOM), b"", True
         return data
 
-    def _idle(self) -> bool:
-        return not (self._lines or self._data or self._name or self._broken)
-
     def _read(self, data: bytes) -> list[Event]:
         if self._broken:
             raise LineTooLong
@@ -143,6 +139,7 @@ class Decoder:
             self._broken = True
             if not events:
                 raise
+        self._idle = self._started and not (self._lines or self._data or self._name or self._broken)
         return events
 
     def _take(self, line: bytes, events: list[Event]) -> None:

@@ -79,10 +79,3 @@ class Row:
     id_header: str = "x-request-id"
     own_types: bool = False
     error_types: Mapping[str, int] = field(factory=dict)
-    # A frame that holds one of these is parsed and normalised; any other one may be relayed as bytes.
-    needles: tuple[bytes, ...] = field(init=False, repr=False)
-
-    @needles.default
-    def _(self) -> tuple[bytes, ...]:
-        names = sorted(self.extras) if self.exact else ["reasoning", *sorted(self.extras)]
-        return tuple(f'"{name}"'.encode() for name in names)
