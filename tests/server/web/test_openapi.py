@@ -162,3 +162,10 @@ def test_no_schema_says_that_its_default_is_null() -> None:
     text = json.dumps(DOCUMENT)
     assert '"default": null' not in text
     assert "``" not in text
+
+
+def test_titles_are_the_names_of_schemas() -> None:
+    """Generators name classes after titles: two that are alike would cost a caller one of them."""
+    found = DOCUMENT["components"]["schemas"]
+    assert [name for name, schema in found.items() if schema["title"] != name] == []
+    assert len({name.lower() for name in found}) == len(found)

@@ -336,12 +336,12 @@ def _tidied(schema: Any) -> Any:
 
 def _parts() -> Json:
     """The schemas of a content part: one for each type, and one for the types that nobody here knows."""
-    known: Json = {
-        "TextPart": _part("text", {"type": "string"}, "Text."),
-        "ImagePart": _part("image_url", _ref("ImageUrl"), "An image."),
-        "AudioPart": _part("input_audio", _ref("InputAudio"), "Sound."),
-        "FilePart": _part("file", _ref("FileInput"), "A file."),
-        "RefusalPart": _part("refusal", {"type": "string"}, "A refusal, in an assistant message only."),
+    known = {
+        "TextPart": _part("TextPart", "text", {"type": "string"}, "Text."),
+        "ImagePart": _part("ImagePart", "image_url", _ref("ImageUrl"), "An image."),
+        "AudioPart": _part("AudioPart", "input_audio", _ref("InputAudio"), "Sound."),
+        "FilePart": _part("FilePart", "file", _ref("FileInput"), "A file."),
+        "RefusalPart": _part("RefusalPart", "refusal", {"type": "string"}, "A refusal, in an assistant message only."),
     }
     types = [part["properties"]["type"]["const"] for part in known.values()]
     other = {
@@ -359,13 +359,13 @@ def _parts() -> Json:
     return {"Part": either, **known, "OtherPart": other}
 
 
-def _part(type_: str, schema: Json, text: str) -> Json:
+def _part(name: str, type_: str, schema: Json, text: str) -> Json:
     marks = {
         "cache_control": {"type": "object", "description": "`ephemeral`, for providers with explicit prompt caches"},
         "prompt_cache_breakpoint": {"type": "object", "description": "OpenAI's name for the same"},
     }
     return {
-        "title": type_,
+        "title": name,
         "description": text,
         "type": "object",
         "properties": {"type": {"type": "string", "const": type_}, type_: schema, **marks},
