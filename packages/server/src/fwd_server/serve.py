@@ -71,7 +71,7 @@ async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Qu
     if running:
         log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
     again = asyncio.ensure_future(asked.get())
-    idle = asyncio.ensure_future(app.application.idle())
+    idle = asyncio.ensure_future(running.over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if running:
         log.app.warning("Stopped with %d requests unfinished.", len(running))

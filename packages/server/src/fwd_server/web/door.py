@@ -27,8 +27,6 @@ DRAIN_S: Final = 2.0
 # Above every body: the door counts by itself, so that "too large" is an answer and not a cut connection.
 UNLIMITED: Final = 1 << 62
 
-_IDLE_LOOK_S: Final = 0.02
-
 Authenticate = Callable[[httputil.HTTPHeaders, str], Caller]
 _HOST: Final = re.compile(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]{1,253})(?::(\d{1,5}))?", re.IGNORECASE)
 _LOOPBACK_NAMES: Final = frozenset({"localhost", "ip6-localhost"})
@@ -113,18 +111,33 @@ def too_large(limit: int) -> BadRequest:
     )
 
 
+class Running(set[BaseHandler]):
+    """The handlers that have not answered yet; a stop waits until there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._emptied = asyncio.Event()
+
+    def discard(self, handler: BaseHandler) -> None:
+        """Forget a handler that has answered, or whose caller is gone."""
+        super().discard(handler)
+        if not self:
+            self._emptied.set()
+
+    async def over(self) -> None:
+        """Return once nothing runs."""
+        while self:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+
 class GatewayApplication(Application):
     """Tornado's application behind our door. ``line`` writes the log line of a request that was no call."""
 
     def __init__(self, handlers: Iterable[Any], door: Door, **settings: Any) -> None:
         super().__init__(list(handlers), default_handler_class=NotFoundHandler, **settings)
         self._door = door
-        self.running: set[BaseHandler] = set()
-
-    async def idle(self) -> None:
-        """Return once nothing runs."""
-        while self.running:
-            await asyncio.sleep(_IDLE_LOOK_S)
+        self.running = Running()
 
     def get_handler_delegate(
         self,
