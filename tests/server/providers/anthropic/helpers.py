@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+from tests.server.providers import golden
 
 from fwd_server.chat import Json
 from fwd_server.providers.anthropic import AnthropicExchange
-from tests.server.providers import golden
 
 MODEL = "anthropic:claude-opus-5"
 OLD = "anthropic:claude-haiku-4-5"  # samples, takes a budget for thinking, no system message in the middle

@@ -6,9 +6,9 @@ import base64
 from typing import Any
 
 import pytest
+from tests.server.providers.anthropic.helpers import sent
 
 from fwd_server.errors import Refused
-from tests.server.providers.anthropic.helpers import sent
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
 

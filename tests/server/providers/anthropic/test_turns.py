@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
 
 from fwd_server.errors import Refused
 from fwd_server.providers.anthropic.turns import Renaming
-from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
 
 USER = {"role": "user", "content": "Hi"}
 RULE = {"role": "system", "content": "Rule"}
