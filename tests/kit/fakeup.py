@@ -1,7 +1,7 @@
 """An upstream on a real socket that does exactly what it is told, and journals what it saw.
 
-    with Fakeup(lambda seen: [json_answer(COMPLETION)]) as up:
-        ...                       # up.url, up.seen
+with Fakeup(lambda seen: [json_answer(COMPLETION)]) as up:
+    ...                       # up.url, up.seen
 """
 
 from __future__ import annotations

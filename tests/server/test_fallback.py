@@ -108,53 +108,47 @@ async def test_when_all_fail_the_last_status_counts_and_every_attempt_is_told(
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 529])
 async def test_a_lone_deployment_is_tried_once_more(coordinate: Coordinate, trip: Begin, status: int) -> None:
     """G1: after a passing failure, once, after a short wait."""
-    with Fakeup(lambda seen: [error_answer(status)]) as up:
-        with pytest.raises(UpstreamError):
-            await coordinate().complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [error_answer(status)]) as up, pytest.raises(UpstreamError):
+        await coordinate().complete(trip(), (make_deployment(up.url),))
     assert len(up.seen) == 2
 
 
 @pytest.mark.parametrize("status", [429, 401, 400, 409])
 async def test_a_lone_deployment_is_not_asked_again_in_vain(coordinate: Coordinate, trip: Begin, status: int) -> None:
     """G1: a limit, a refused key or a bad call will not be better in half a second."""
-    with Fakeup(lambda seen: [error_answer(status)]) as up:
-        with pytest.raises(UpstreamError) as caught:
-            await coordinate().complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [error_answer(status)]) as up, pytest.raises(UpstreamError) as caught:
+        await coordinate().complete(trip(), (make_deployment(up.url),))
     assert len(up.seen) == 1
     assert caught.value.attempts == ()
 
 
 async def test_a_provider_that_names_a_time_is_not_hurried(coordinate: Coordinate, trip: Begin) -> None:
     """F15: Retry-After goes to the caller instead of being ignored."""
-    with Fakeup(lambda seen: [error_answer(503, retry_after="30")]) as up:
-        with pytest.raises(UpstreamError) as caught:
-            await coordinate().complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [error_answer(503, retry_after="30")]) as up, pytest.raises(UpstreamError) as caught:
+        await coordinate().complete(trip(), (make_deployment(up.url),))
     assert len(up.seen) == 1
     assert ("retry-after", "30") in caught.value.all_headers()
 
 
 async def test_attempts_are_bounded_over_the_whole_call(coordinate: Coordinate, trip: Begin) -> None:
     """S22, T29: a lone deployment with one attempt gets one."""
-    with Fakeup(lambda seen: [error_answer(500)]) as up:
-        with pytest.raises(UpstreamError):
-            await coordinate(attempts=1).complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [error_answer(500)]) as up, pytest.raises(UpstreamError):
+        await coordinate(attempts=1).complete(trip(), (make_deployment(up.url),))
     assert len(up.seen) == 1
 
 
 async def test_html_with_200_is_a_failure(coordinate: Coordinate, trip: Begin) -> None:
     """F24: a page is not an answer."""
-    with Fakeup(lambda seen: [answer(200, b"<html>", "text/html")]) as up:
-        with pytest.raises(UpstreamError) as caught:
-            await coordinate().complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [answer(200, b"<html>", "text/html")]) as up, pytest.raises(UpstreamError) as caught:
+        await coordinate().complete(trip(), (make_deployment(up.url),))
     assert (caught.value.status, caught.value.code) == (502, "bad_content_type")
 
 
 @pytest.mark.parametrize("body", [b"", b"nonsense", b"[]", b'"x"', b"{}"])
 async def test_a_payload_nobody_can_read_is_a_failure(coordinate: Coordinate, trip: Begin, body: bytes) -> None:
     """F20: malformed, empty or not an object."""
-    with Fakeup(lambda seen: [answer(200, body)]) as up:
-        with pytest.raises(UpstreamError) as caught:
-            await coordinate().complete(trip(), (make_deployment(up.url),))
+    with Fakeup(lambda seen: [answer(200, body)]) as up, pytest.raises(UpstreamError) as caught:
+        await coordinate().complete(trip(), (make_deployment(up.url),))
     assert (caught.value.status, caught.value.code) == (502, "bad_payload")
 
 
@@ -181,11 +175,10 @@ async def test_extra_body_stays_with_the_provider_it_was_meant_for(coordinate: C
 
 async def test_strict_refuses_what_would_be_dropped(coordinate: Coordinate, trip: Begin) -> None:
     """Design section 2.3: with x-fwd-strict nothing is lost, and nothing is sent."""
-    with Fakeup(lambda seen: []) as up:
-        with pytest.raises(Refused, match="logit_bias") as caught:
-            await coordinate().complete(
-                trip(strict=True, logit_bias={"1": 1}), (make_deployment(up.url, "groq", "llama-3"),)
-            )
+    with Fakeup(lambda seen: []) as up, pytest.raises(Refused, match="logit_bias") as caught:
+        await coordinate().complete(
+            trip(strict=True, logit_bias={"1": 1}), (make_deployment(up.url, "groq", "llama-3"),)
+        )
     assert (caught.value.status, caught.value.param) == (400, "logit_bias")
     assert up.connections == 0
 
@@ -248,9 +241,7 @@ async def test_before_the_commit_a_stream_moves_on(coordinate: Coordinate, trip:
         pytest.param([piece(b'data: {"error":{"message":"m"}}\n\n'), STREAM_END], "provider_error", id="F21"),
     ],
 )
-async def test_after_the_commit_nothing_moves(
-    coordinate: Coordinate, trip: Begin, steps: list[Any], code: str
-) -> None:
+async def test_after_the_commit_nothing_moves(coordinate: Coordinate, trip: Begin, steps: list[Any], code: str) -> None:
     """G5, S20: the failure is the stream's last event, and nobody else is asked."""
     begin = [STREAM_HEAD, ROLE, event({"content": "Hel"})]
     with Fakeup(lambda seen: [*begin, *steps]) as bad, Fakeup(lambda seen: stream("x")) as other:
