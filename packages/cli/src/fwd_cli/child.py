@@ -63,7 +63,12 @@ def gateway(settings: Mapping[str, str]) -> Iterator[Gateway]:
 def environment_of(settings: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
     """The environment of the child: ours without its gateway settings, then what this gateway needs."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
-    own = {"FWD_HOST": HOST, "FWD_PORT": str(port), "FORWARDER_KEYS_FILE": str(folder / "keys")}
+    own = {
+        "FWD_HOST": HOST,
+        "FWD_PORT": str(port),
+        "FWD_LOG_FORMAT": "text",
+        "FORWARDER_KEYS_FILE": str(folder / "keys"),
+    }
     return {**inherited, **own, **settings}
 
 
@@ -89,11 +94,11 @@ def _running(folder: Path, environment: Mapping[str, str]) -> Iterator[subproces
             stop(process)
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], within_s: float = STOPPED_WITHIN_S) -> None:
     """Ask it to end, and end it if it does not."""
     process.terminate()
     try:
-        process.wait(STOPPED_WITHIN_S)
+        process.wait(within_s)
     except subprocess.TimeoutExpired:
         process.kill()
 

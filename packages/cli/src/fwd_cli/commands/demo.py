@@ -20,15 +20,6 @@ if TYPE_CHECKING:
     from fwd_cli.child import Gateway
     from fwd_cli.steps import Step
 
-PROVIDER_KEYS = (
-    "OPENAI_API_KEY",
-    "ANTHROPIC_API_KEY",
-    "GOOGLE_API_KEY",
-    "GROQ_API_KEY",
-    "OPENROUTER_API_KEY",
-    "OLLAMA_API_KEY",
-)
-
 
 @click.command(
     name="demo",
@@ -69,7 +60,9 @@ def settings(closed: int) -> dict[str, str]:
 
 def provider_keys() -> dict[str, str]:
     """The keys of real providers that are set here, by name."""
-    found = {name: lookup(name) for name in PROVIDER_KEYS}
+    from fwd_server.settings import documented
+
+    found = {variable.name: lookup(variable.name) for variable in documented() if variable.secret}
     return {name: value for name, value in found.items() if value}
 
 

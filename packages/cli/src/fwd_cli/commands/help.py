@@ -8,25 +8,32 @@ import click
 
 from fwd_cli.app import fwd
 from fwd_cli.errors import EXIT_CODES
-from fwd_cli.options import DEFAULT_KEYS_FILE, DEFAULT_URL, examples
+from fwd_cli.options import DEFAULT_URL, examples
 from fwd_cli.prompts import usage_error
 
-ENVIRONMENT: tuple[tuple[str, str], ...] = (
-    ("FORWARDER_KEY", "your key for the gateway, for fwd call and the SDK; the server never reads it"),
-    ("FORWARDER_URL", f"address of the gateway, {DEFAULT_URL} by default"),
-    ("FORWARDER_KEYS_FILE", f"where the gateway's keys stand, {DEFAULT_KEYS_FILE} by default"),
-    ("FWD_LOG", "what fwd and the SDK tell about themselves: debug shows tracebacks"),
-    ("NO_COLOR, CLICOLOR=0", "no colour"),
-    ("FORCE_COLOR, CLICOLOR_FORCE", "colour even into a pipe"),
-    ("OPENAI_API_KEY, ...", "provider keys, for the server; fwd run-server --check shows every setting"),
+OURS = (
+    ("FORWARDER_KEY", "Your key for the gateway, for fwd call and the SDK; the server never reads it."),
+    ("FORWARDER_URL", f"Address of the gateway. Default: {DEFAULT_URL}."),
+    ("FWD_LOG", "What fwd and the SDK tell about themselves; debug shows tracebacks."),
+    ("NO_COLOR, CLICOLOR=0", "No colour."),
+    ("FORCE_COLOR, CLICOLOR_FORCE", "Colour even into a pipe."),
 )
 
 
 def _environment() -> str:
-    formatter = click.HelpFormatter(width=100)
+    """Every variable, those of the server as it documents them itself."""
+    from fwd_server.settings import documented
+
+    sections: dict[str, list[tuple[str, str]]] = {"This command and the SDK": [*OURS]}
+    for variable in documented():
+        default = variable.shown(variable.default)
+        text = f"{variable.help} Default: {default}." if default else variable.help
+        sections.setdefault(f"Server: {variable.group}", []).append((variable.name, text))
+    formatter = click.HelpFormatter(width=110)
     formatter.write_text("A flag wins over the environment, the environment over .env in the working directory.")
-    formatter.write_paragraph()
-    formatter.write_dl(ENVIRONMENT)
+    for title, rows in sections.items():
+        with formatter.section(title):
+            formatter.write_dl(rows, col_max=32)
     return formatter.getvalue()
 
 
