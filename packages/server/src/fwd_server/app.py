@@ -21,6 +21,7 @@ from fwd_server.fleet import endpoints
 from fwd_server.gateway import Gateway
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.http1.values import Timeouts
+from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import Provider
@@ -73,7 +74,7 @@ def build_app(
     """
     clock = clock or SystemClock()
     providers = spoken(settings)
-    routes = Routes(endpoints(settings, [name for name, found in providers.items() if found.chat]), settings.priority)
+    routes = routes_of(settings, providers)
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
         clock,
@@ -92,6 +93,17 @@ def spoken(settings: Settings) -> dict[str, Provider]:
     """Every provider by its name, with the OpenAI-compatible servers of ``FWD_COMPAT``."""
     more = {str(name): compatible.provider(name) for name in settings.compat}
     return {**PROVIDERS, **more}
+
+
+def routes_of(settings: Settings, providers: Mapping[str, Provider]) -> Routes:
+    """Where calls can go, as the settings say."""
+    found = endpoints(settings, [name for name, provider in providers.items() if provider.chat])
+    known = tuple(f"{name}:{model.id}" for name, endpoint in found.items() if endpoint.on for model in _chat(name))
+    return Routes(found, settings.priority, known)
+
+
+def _chat(provider: str) -> list[Model]:
+    return [model for model in models.load().of(provider) if model.kind == "chat"]
 
 
 def patience(settings: Settings) -> Patience:

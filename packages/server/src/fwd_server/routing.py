@@ -82,10 +82,14 @@ class Deployment:
 
 @frozen
 class Routes:
-    """Every endpoint by its name, and the priority list."""
+    """Every endpoint by its name, and the priority list.
+
+    ``known`` are public names of models, for suggestions only: a model that is not among them is not wrong.
+    """
 
     endpoints: Mapping[str, Endpoint]
     priority: tuple[str, ...] = ()
+    known: tuple[str, ...] = field(default=(), repr=False)
 
     def listed(self) -> tuple[Deployment, ...]:
         """The priority list as deployments, each with its default model."""
@@ -167,11 +171,10 @@ def _not_found(routes: Routes, model: str) -> ModelNotFound:
 
 
 def _nearest(routes: Routes, model: str) -> list[str]:
+    """Up to two names that look like ``model``: a prefix mistyped, or a model known by a name close to it."""
     prefix, colon, rest = model.partition(":")
-    if colon:
-        near = difflib.get_close_matches(prefix, routes.endpoints, n=2, cutoff=0.6)
-        return [f"'{name}:{rest}'" for name in near]
-    defaults = [d.name for d in routes.listed()]
-    known = [f"{beginning}..." for beginning, _ in FAMILIES]
-    near = difflib.get_close_matches(model, [*defaults, *known, *(f"{n}:" for n in routes.endpoints)], n=2)
-    return [f"'{name}'" for name in near]
+    near = difflib.get_close_matches(prefix, routes.endpoints, n=1, cutoff=0.6)
+    if near and (colon or not rest):
+        return [f"'{near[0]}:{rest}'"]
+    known = {name.partition(":")[2]: name for name in (*routes.known, *(d.name for d in routes.listed()))}
+    return [f"'{known[name]}'" for name in difflib.get_close_matches(model, known, n=2, cutoff=0.6)]
