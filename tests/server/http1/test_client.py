@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import closing
 from typing import Any
@@ -14,6 +15,7 @@ from fwd_server.http1.client import encode_head as encode
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
+TLS = ssl.create_default_context()
 ORIGIN = Origin("http", "example.com", 80)
 
 
@@ -146,6 +148,25 @@ def test_an_upstream_that_speaks_first(run: Run, upstream: Any) -> None:
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
+def test_an_upstream_that_hangs_up_at_once(run: Run, upstream: Any, how: str) -> None:
+    """A connection that ends while it is handed over is closed once (a second time would hit another's file)."""
+
+    async def script(line: Any) -> None:
+        if how == "reset":
+            line.reset()
+
+    async def main() -> None:
+        async with upstream(script) as up:
+            pool = Pool()
+            outcomes = await asyncio.gather(*(ask(pool, up) for _ in range(50)), return_exceptions=True)
+            assert {getattr(outcome, "code", outcome) for outcome in outcomes} <= {"upstream_reset", "connect_failed"}
+            await pool.aclose()
+            assert pool.open == 0
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_stale_connection_is_replaced_once(run: Run, upstream: Any, how: str) -> None:
     """A kept connection that ends before any byte of an answer costs one silent retry on a fresh one (F6)."""
     seen: list[bytes] = []
@@ -213,21 +234,23 @@ def test_no_retry_after_the_first_byte(run: Run, upstream: Any) -> None:
 
 
 def test_idle_connections_are_swept(run: Run, upstream: Any) -> None:
-    """After `keepalive_s` an idle connection is closed, one in use is not (T-row of the engine's sweeper)."""
-
-    async def slowly(line: Any) -> None:
-        if b"slow" in await line.request():
-            await asyncio.sleep(0.1)
-        await line.say(OK)
-        await line.gone()
+    """After `keepalive_s` an idle connection is closed, one in use is not."""
 
     async def main() -> None:
-        async with upstream(slowly) as up:
+        go_on = asyncio.Event()
+
+        async def script(line: Any) -> None:
+            if b"slow" in await line.request():
+                await go_on.wait()
+            await line.say(OK)
+            await line.gone()
+
+        async with upstream(script) as up:
             pool = Pool(keepalive_s=0.02)
             slow = asyncio.create_task(ask(pool, up, body=b"slow"))
             await ask_all(pool, up)
-            assert pool.idle == 1
-            await settled(lambda: pool.open == 1)
+            await settled(lambda: (pool.open, pool.idle) == (1, 0))
+            go_on.set()
             assert (await slow).status == 200
             await settled(lambda: pool.open == 0)
             await pool.aclose()
@@ -254,15 +277,15 @@ def test_places_are_given_out_in_order(run: Run, upstream: Any) -> None:
 
     async def main() -> None:
         async with upstream(answers) as up:
-            pool = Pool(max_per_origin=2)
+            pool = Pool(max_per_origin=1)
 
             async def one(number: int) -> None:
                 await ask_all(pool, up)
                 order.append(number)
 
             await asyncio.gather(*(one(number) for number in range(20)))
-            assert order == sorted(order)
-            assert up.connections == 2
+            assert order == list(range(20))
+            assert up.connections == 1
             await pool.aclose()
 
     run(main())
@@ -343,13 +366,16 @@ def test_200_cancelled_exchanges_leave_nothing(run: Run, upstream: Any) -> None:
         async with upstream(silence) as up:
             pool = Pool(max_per_origin=50)
             tasks = [asyncio.create_task(ask(pool, up)) for _ in range(200)]
-            for number, task in enumerate(tasks):
-                asyncio.get_running_loop().call_later(number / 10_000, task.cancel)
+            await settled(lambda: pool.open == 50)
+            for number, task in enumerate(tasks):  # those who wait get their turn, and are cancelled in it
+                task.cancel()
+                for _ in range(number % 7):
+                    await asyncio.sleep(0)
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+            assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
             await settled(lambda: pool.open == 0)
-            await settled(lambda: all(task.done() for task in up.tasks))
-            assert await asyncio.gather(*up.tasks, return_exceptions=True)
+            await settled(lambda: len(up.tasks) >= 50 and all(task.done() for task in up.tasks))
+            assert not pool._lanes[up.origin].used
             await pool.aclose()
 
     run(main())
@@ -374,17 +400,36 @@ def test_closing_the_pool(run: Run, upstream: Any) -> None:
 
 
 def test_closing_the_pool_while_it_connects(run: Run, upstream: Any) -> None:
-    """A connection that is ready only after the end is closed at once."""
+    """Closed at any step of a connection being made, the pool leaves no socket."""
 
     async def main() -> None:
         async with upstream(silence) as up:
+            for steps in range(1, 20):
+                pool = Pool(ssl_context=TLS)
+                task = asyncio.create_task(ask(pool, up))
+                for _ in range(steps):
+                    await asyncio.sleep(0)
+                await pool.aclose()
+                with pytest.raises(TransportError):
+                    await task
+                await settled(lambda pool=pool: pool.open == 0)  # type: ignore[misc]
+
+    run(main())
+
+
+def test_an_idle_connection_the_upstream_closes(run: Run, upstream: Any) -> None:
+    """The pool forgets it; nothing is raised, nothing is retried."""
+
+    async def once(line: Any) -> None:
+        await line.request()
+        await line.say(OK)
+
+    async def main() -> None:
+        async with upstream(once) as up:
             pool = Pool()
-            task = asyncio.create_task(ask(pool, up))
-            await asyncio.sleep(0)
+            assert await ask_all(pool, up) == b"hi"
+            await settled(lambda: (pool.open, pool.idle) == (0, 0))
             await pool.aclose()
-            with pytest.raises(TransportError):
-                await task
-            await settled(lambda: pool.open == 0)
 
     run(main())
 

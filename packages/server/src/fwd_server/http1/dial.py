@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ipaddress
+import os
 import socket
 import ssl
 from collections import deque
@@ -21,7 +22,11 @@ from fwd_server.http1.values import Limits, Origin, Timeouts, TransportError
 
 _STAGGER_S = 0.25  # RFC 8305, 5: the pause before the next address is tried as well
 _KEEP_NAMES_S = 10.0
-_KEEP_ALIVE = (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15))
+_KEEP_ALIVE = tuple(  # macOS has another name for the first
+    (getattr(socket, name), seconds)
+    for name, seconds in (("TCP_KEEPIDLE", 45), ("TCP_KEEPINTVL", 15))
+    if hasattr(socket, name)
+)
 
 Address = tuple[socket.AddressFamily, Any]
 Lookup = Callable[[str, int], Awaitable[Sequence[Address]]]
@@ -142,7 +147,7 @@ class Dialer:
         if origin.scheme == "https":
             await self._start_tls(sock, origin, timeouts.tls_s, protocol)
         else:
-            await asyncio.get_running_loop().create_connection(lambda: protocol, sock=sock)
+            await _hand_over(sock, protocol)
 
     async def aclose(self) -> None:
         """Stop what runs on its own."""
@@ -157,7 +162,7 @@ class Dialer:
                 "connect_timeout", f"{origin.authority} did not accept within {timeout_s:g} s"
             ) from error
         except OSError as error:
-            reason = error.strerror or error.__class__.__name__
+            reason = os.strerror(error.errno) if error.errno else error.__class__.__name__
             raise TransportError("connect_failed", f"cannot connect to {origin.authority}: {reason}") from error
 
     async def _tunnel(self, sock: socket.socket, origin: Origin, timeout_s: float) -> None:
@@ -171,11 +176,9 @@ class Dialer:
     async def _start_tls(
         self, sock: socket.socket, origin: Origin, timeout_s: float, protocol: asyncio.BaseProtocol
     ) -> None:
-        loop = asyncio.get_running_loop()
+        tls = {"ssl": self._ssl, "server_hostname": origin.host, "ssl_handshake_timeout": timeout_s}
         try:
-            await loop.create_connection(
-                lambda: protocol, sock=sock, ssl=self._ssl, server_hostname=origin.host, ssl_handshake_timeout=timeout_s
-            )
+            await _hand_over(sock, protocol, **tls)
         except ConnectionAbortedError as error:  # what asyncio and uvloop raise for a handshake that takes too long
             raise TransportError("connect_timeout", f"no TLS with {origin.authority} within {timeout_s:g} s") from error
         except OSError as error:
@@ -201,13 +204,13 @@ async def connect(addresses: Sequence[Address], timeout_s: float) -> socket.sock
 
     Raises TimeoutError after `timeout_s`, else the OSError of the last address that failed.
     """
-    loop = asyncio.get_running_loop()
-    deadline = loop.time() + timeout_s
-    waiting, attempts = deque(addresses), list[asyncio.Task[socket.socket]]()
+    attempts: list[asyncio.Task[socket.socket]] = []
     try:
-        return await _race(waiting, attempts, deadline)
+        return await _race(deque(addresses), attempts, asyncio.get_running_loop().time() + timeout_s)
     finally:
-        await _abandon(attempts)
+        for attempt in attempts:  # nothing is awaited here: a second cancellation would lose the winner
+            attempt.cancel()
+            attempt.add_done_callback(_close_loser)
 
 
 async def _race(waiting: deque[Address], attempts: list[asyncio.Task[socket.socket]], deadline: float) -> socket.socket:
@@ -245,18 +248,29 @@ def _tune(sock: socket.socket) -> None:
     """Send small writes at once, and keep middleboxes awake while an upstream thinks for minutes."""
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, seconds in _KEEP_ALIVE:
-        if hasattr(socket, name):  # macOS has other names for some of them
-            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), seconds)
+    for option, seconds in _KEEP_ALIVE:
+        sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
 
 
-async def _abandon(attempts: Sequence[asyncio.Task[socket.socket]]) -> None:
-    """Cancel the attempts that did not win, and close what they may have opened all the same."""
-    for attempt in attempts:
-        attempt.cancel()
-    for outcome in await asyncio.gather(*attempts, return_exceptions=True):
-        if isinstance(outcome, socket.socket):
-            outcome.close()
+def _close_loser(attempt: asyncio.Task[socket.socket]) -> None:
+    """Close what an attempt opened before its cancellation could stop it."""
+    if not attempt.cancelled() and attempt.exception() is None:
+        attempt.result().close()
+
+
+async def _hand_over(sock: socket.socket, protocol: asyncio.BaseProtocol, **tls: Any) -> None:
+    """Make a transport of a connected socket; from here on the transport closes it, and nobody else may.
+
+    uvloop gives the descriptor to libuv, but notes only when it returns that the socket object must not close
+    it as well. A connection that ends before would leave an object that closes, some time later, a descriptor
+    that belongs to somebody else by then.
+    """
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.create_connection(lambda: protocol, sock=sock, **tls)
+    finally:
+        if not isinstance(loop, asyncio.BaseEventLoop):
+            sock.detach()
 
 
 async def open_tunnel(sock: socket.socket, origin: Origin, authorization: str | None) -> None:

@@ -66,8 +66,8 @@ class Connection(asyncio.BufferedProtocol):
         """Close the socket at once, failing the exchange it carries."""
         if self.exchange is not None:
             self.exchange.fail(TransportError("upstream_reset", "the connection was closed on this side"))
-        elif self._transport is not None:
-            self._transport.abort()
+        else:
+            self.transport.abort()
 
     def finish(self, reusable: bool) -> None:
         """Part from the exchange that just ended."""
