@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from tests.server.providers import golden
 from tests.server.providers.anthropic.helpers import (
     BEGIN,
     END,
@@ -19,6 +20,7 @@ from tests.server.providers.anthropic.helpers import (
     text,
 )
 
+from fwd_server.chat import Chunk
 from fwd_server.errors import ErrorKind, UpstreamError
 from fwd_server.providers.anthropic.answer import Unfence, finish_reason, read_usage, refusal
 from fwd_server.usage import Usage
@@ -242,3 +244,34 @@ def test_json_mode_gives_bare_json() -> None:
     answer = opened(response_format={"type": "json_object"}).answer(said(text("```json\n{}\n```")))
     assert answer.data["choices"][0]["message"]["content"] == "{}"
     assert opened(response_format={"type": "json_object"}).answer(said()).data["choices"][0]["message"]["content"] == ""
+
+
+@pytest.mark.parametrize("case", [case for case in golden.cases("stream") if case.provider == "anthropic"], ids=str)
+def test_a_stream_that_is_folded_is_the_same_answer(case: golden.Case) -> None:
+    """Law: the events as a whole answer, and the chunks joined by the rules of every client."""
+    stream = case.read("upstream_response")
+    answer = opened(**LONG).answer(stream)
+    (choice,) = answer.data["choices"]
+    events = golden.play(opened(stream=True).decoder(), [stream])
+    chunks = [event.data for event in events if isinstance(event, Chunk) and event.data]
+    message, reason = joined(chunks)
+    assert choice["message"] == message
+    assert choice["finish_reason"] == reason
+    assert answer.data["usage"] == chunks[-1]["usage"]
+
+
+def joined(chunks: list[Any]) -> tuple[dict[str, Any], str]:
+    message: dict[str, Any] = {"content": "", "refusal": None}
+    calls: dict[int, Any] = {}
+    for choice in (chunk["choices"][0] for chunk in chunks[:-1]):
+        for name, value in choice["delta"].items():
+            if name != "tool_calls":
+                message[name] = message[name] + value if message.get(name) else value
+        for call in choice["delta"].get("tool_calls", ()):
+            function = calls.setdefault(call.pop("index"), call)["function"]
+            function["arguments"] += call["function"]["arguments"] if call["function"] is not function else ""
+    if calls:
+        message["tool_calls"] = list(calls.values())
+    if not message["content"] and (calls or message["refusal"]):
+        message["content"] = None
+    return message, choice["finish_reason"]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fwd_server.errors import Refused
 from fwd_server.providers.anthropic import schema
@@ -103,3 +105,26 @@ def test_the_load_of_a_schema() -> None:
     inner = {"properties": {"b": {"type": ["string", "null"]}, "c": {"anyOf": [{"properties": {"d": {}}}]}}}
     found = schema.load({"properties": {"a": inner}, "required": ["a"], "$defs": {"e": {"items": {"type": []}}}})
     assert found == Load(optional=3, unions=3)
+
+
+def _deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    named = st.dictionaries(st.sampled_from("abc"), inner, max_size=2)
+    optional = {
+        "properties": named,
+        "$defs": named,
+        "definitions": named,
+        "items": inner | st.lists(inner, max_size=1),
+        **{name: st.lists(inner, max_size=2) for name in ("anyOf", "oneOf", "allOf")},
+        "additionalProperties": st.booleans() | inner,
+        "type": st.sampled_from(["object", "string", ["object", "null"]]),
+        "minimum": st.integers(-9, 9),
+        "description": st.text(max_size=3),
+    }
+    return st.fixed_dictionaries({}, optional=optional)
+
+
+@settings(deadline=None)
+@given(st.recursive(st.booleans() | st.just({}), _deeper, max_leaves=8).filter(lambda found: isinstance(found, dict)))
+def test_what_is_rewritten_fits(given_schema: dict[str, Any]) -> None:
+    """Law: a schema in the subset stays as it is, whatever it was made from."""
+    assert schema.fits(schema.rewrite(given_schema, "schema"))

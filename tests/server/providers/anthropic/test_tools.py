@@ -127,6 +127,7 @@ def test_strict_is_kept_where_the_subset_can_say_it() -> None:
     open_one = tool("open", strict=True, parameters={"type": "object", "properties": {}})
     exchange = opened(tools=[strict("a"), tool("b", strict=True), open_one, tool("c")])
     assert [one.get("strict") for one in exchange.body["tools"]] == [True, True, None, None]
+    assert exchange.body["tools"][1]["input_schema"] == CLOSED
     assert exchange.dropped == ("tools.strict",)
 
 

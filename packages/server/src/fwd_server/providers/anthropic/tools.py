@@ -99,11 +99,18 @@ def _tool(tool: Json, function: Json, names: Renaming, *, strict: bool) -> Json:
     built: Json = {"name": names.there(function["name"])}
     if function.get("description"):
         built["description"] = function["description"]
-    parameters = function.get("parameters")
-    built["input_schema"] = {**parameters, "type": "object"} if parameters else dict(_EMPTY)
+    built["input_schema"] = _input(function, strict=strict)
     if strict:
         built["strict"] = True
     return parts.marked(built, tool if parts.cache_mark(tool) else function)
+
+
+def _input(function: Json, *, strict: bool) -> Json:
+    """A function's parameters, which are always an object; a strict one without any is closed."""
+    parameters = function.get("parameters")
+    if parameters:
+        return {**parameters, "type": "object"}
+    return {**_EMPTY, "additionalProperties": False} if strict else dict(_EMPTY)
 
 
 def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
@@ -111,8 +118,7 @@ def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
     loads = {
         i: schema.load(function.get("parameters"))
         for i, (_, function) in enumerate(chosen)
-        if function.get("strict")
-        and schema.fits(function.get("parameters") or {**_EMPTY, "additionalProperties": False})
+        if function.get("strict") and schema.fits(_input(function, strict=True))
     }
     while loads and not _within(len(loads), sum(loads.values(), load)):
         del loads[max(loads, key=lambda i: (loads[i].optional, loads[i].unions, i))]

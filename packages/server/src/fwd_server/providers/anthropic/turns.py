@@ -161,7 +161,7 @@ class _Turns:
         content = self.done[-1]["content"]
         if isinstance(content, str):
             self.done[-1]["content"] = content.rstrip()
-        elif content[-1]["type"] == "text":
+        else:  # calls would have been answered, so what comes last is text
             content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
 
 
