@@ -99,7 +99,7 @@ def test_examples_of_answers_fit(name: str) -> None:
 
 def test_examples_of_the_rest_fit() -> None:
     """Stream, models and readiness."""
-    assert [problems("ChatCompletionChunk", frame) for frame in frames(examples.stream())] == [[]] * 4
+    assert [problems("ChatCompletionChunk", frame) for frame in frames(examples.stream())] == [[]] * 7
     assert examples.stream().endswith("data: [DONE]\n\n")
     assert problems("ModelList", examples.models()) == []
     assert problems("Ready", examples.ready()) == []

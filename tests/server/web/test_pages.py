@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import re
 import urllib.parse
-from collections.abc import Iterator
 from html.parser import HTMLParser
 
 import pytest
-import tornado.ioloop
 from attrs import define, evolve
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
@@ -49,13 +47,6 @@ class World:
 @pytest.fixture
 def world() -> World:
     return World()
-
-
-@pytest.fixture
-def io_loop() -> Iterator[tornado.ioloop.IOLoop]:
-    loop = tornado.ioloop.IOLoop(make_current=True)
-    yield loop
-    loop.close(all_fds=True)
 
 
 @pytest.fixture

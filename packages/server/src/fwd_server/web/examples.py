@@ -50,26 +50,25 @@ def requests() -> dict[str, Json]:
 
 def answers() -> dict[str, Json]:
     """Whole answers, by the name of the call they belong to."""
-    call = {"name": "get_weather", "arguments": '{"city":"Oslo"}'}
-    tool_call = {"id": "call_7Hq2", "type": "function", "function": call}
+    call = {"name": "get_weather", "arguments": '{"city":"city"}'}
+    calls = [{"id": "call_7Hq2", "type": "function", "function": call}]
+    called = _answer("echo:tools", {"content": None, "tool_calls": calls}, _usage(59, 7), "tool_calls")
     return {
-        "text": _example("Text", _answer("echo:", {"content": "Say hello in one word."})),
-        "tools": _example(
-            "A tool call", _answer("echo:tools", {"content": None, "tool_calls": [tool_call]}, "tool_calls")
-        ),
-        "structured": _example("Structured output", _answer("echo:json", {"content": '{"city":"Oslo"}'})),
+        "text": _example("Text", _answer("echo:", {"content": "Say hello in one word."}, _usage(6, 6))),
+        "tools": _example("A tool call", called),
+        "structured": _example("Structured output", _answer("echo:json", {"content": '{"city":"city"}'}, _usage(1, 4))),
     }
 
 
 def stream() -> str:
     """A streamed answer as it stands on the wire."""
-    usage = {"prompt_tokens": 4, "completion_tokens": 4, "total_tokens": 8}
+    pieces = ("Coun", "t to", " thr", "ee.")
     frames = [
         _frame([choice_delta({"role": "assistant", "content": ""})]),
-        _frame([choice_delta({"content": "Count to three."})]),
+        *(_frame([choice_delta({"content": piece})]) for piece in pieces),
         _frame([choice_delta({}, finish_reason="stop")]),
-        _frame([], usage),
-        ': fwd {"provider":"echo","model":"echo:","attempts":1}',
+        _frame([], _usage(4, 4)),
+        ': fwd {"request_id":"req_7LCC1a7g","provider":"echo","attempts":1}',
         "data: [DONE]",
     ]
     return "".join(f"{frame}\n\n" for frame in frames)
@@ -175,16 +174,19 @@ def _image_parts() -> list[Json]:
     ]
 
 
-def _answer(model: str, message: Json, finish_reason: str = "stop") -> Json:
+def _answer(model: str, message: Json, usage: Json, finish_reason: str = "stop") -> Json:
     choice = {
         "index": 0,
         "message": {"role": "assistant", "refusal": None, **message},
         "logprobs": None,
         "finish_reason": finish_reason,
     }
-    usage = {"prompt_tokens": 6, "completion_tokens": 6, "total_tokens": 12}
     head = {"id": "chatcmpl-9fKx", "object": "chat.completion", "created": _CREATED, "model": model}
     return {**head, "choices": [choice], "usage": usage}
+
+
+def _usage(prompt: int, completion: int) -> Json:
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
 def _frame(choices: list[Json], usage: Json | None = None) -> str:
