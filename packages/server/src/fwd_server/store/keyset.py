@@ -67,7 +67,8 @@ class KeySet:
         digest = fingerprint(key)
         entry = self.entries.get(digest, _NOBODY)
         known = hmac.compare_digest(entry.digest, digest)
-        return entry if known and now < entry.expires else None
+        lasting = now < entry.expires
+        return entry if known and lasting else None
 
 
 @frozen
