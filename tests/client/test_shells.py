@@ -8,7 +8,7 @@ import inspect
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import httpx2
@@ -237,10 +237,61 @@ class Broken:
         """Nothing is held."""
 
 
-def test_bugs_stay_bugs() -> None:
+class AsyncBroken(Broken):
+    """The same, async."""
+
+    async def send(self, *_: Any, **__: Any) -> Any:
+        raise KeyError("bug")
+
+    async def aclose(self) -> None:
+        """Nothing is held."""
+
+
+class BrokenBody(Broken):
+    """An HTTP client whose bodies have the bug."""
+
+    status_code = 200
+    headers: ClassVar[dict[str, str]] = {}
+
+    def send(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def iter_bytes(self) -> Any:
+        raise KeyError("bug")
+
+
+class AsyncBrokenBody(AsyncBroken):
+    """The same, async."""
+
+    status_code = 200
+    headers: ClassVar[dict[str, str]] = {}
+
+    async def send(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def aiter_bytes(self) -> Any:
+        raise KeyError("bug")
+
+
+@pytest.mark.parametrize("broken", [Broken, BrokenBody])
+def test_bugs_stay_bugs(broken: type[Broken]) -> None:
     """An error that is not the transport's passes as it is."""
     with pytest.raises(KeyError, match="bug"):
-        Client(api_key=KEY, http_client=Broken()).ask("hi")
+        Client(api_key=KEY, http_client=broken()).ask("hi")
+
+
+@pytest.mark.parametrize("broken", [AsyncBroken, AsyncBrokenBody])
+def test_async_bugs_stay_bugs(broken: type[AsyncBroken]) -> None:
+    """The same for asyncio."""
+    client = AsyncClient(api_key=KEY, http_client=broken())
+    with pytest.raises(KeyError, match="bug"):
+        asyncio.run(client.ask("hi"))
+
+
+def test_async_health_without_key(server: RawServer) -> None:
+    """A client without a key can still ask how things are."""
+    server.script = lambda _: answer({"status": "ok"})
+    assert Awaiting(base_url=server.url)("health").ok
 
 
 def endless(server: RawServer) -> None:
@@ -330,6 +381,17 @@ def test_stream_manager_without_a_stream() -> None:
     gateway.fail(429, "rate_limit_exceeded")
     with pytest.raises(RateLimitError), gateway.client(max_retries=0).chat.completions.stream(messages="hi"):
         pass
+
+    async def ask() -> None:
+        async with gateway.async_client(max_retries=0).chat.completions.stream(messages="hi"):
+            pass
+
+    gateway.fail(429, "rate_limit_exceeded")
+    with pytest.raises(RateLimitError):
+        asyncio.run(ask())
+    manager = gateway.client().chat.completions.stream(messages="hi")
+    manager.__exit__(None, None, None)
+    asyncio.run(gateway.async_client().chat.completions.stream(messages="hi").__aexit__(None, None, None))
 
 
 def test_options_of_a_twin(server: RawServer) -> None:

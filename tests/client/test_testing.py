@@ -22,6 +22,7 @@ from fwd_client import (
     StreamInterruptedError,
     UpstreamError,
 )
+from fwd_client.pytest_plugin import fwd_gateway  # noqa: F401 - a fixture, used by its name
 from fwd_client.testing import FakeGateway
 
 
@@ -167,6 +168,13 @@ def test_app(fwd_gateway):
         assert client.ask("Capital of France?") == "Paris"
     assert len(fwd_gateway.requests) == 1
 """
+
+
+def test_fixture(fwd_gateway: FakeGateway) -> None:  # noqa: F811 - pytest hands it in
+    """The fixture points the environment at a gateway that listens."""
+    fwd_gateway.say("Paris")
+    with Client() as client:
+        assert client.ask("Capital of France?") == "Paris"
 
 
 def test_pytest_plugin(tmp_path: Path) -> None:

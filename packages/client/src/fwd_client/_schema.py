@@ -102,10 +102,7 @@ class Book:
 
     def _fields(self, cls: type[Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(cls, include_extras=True)
-        if attrs.has(cls):
-            attrs.resolve_types(cls, include_extras=True)  # cattrs does not look into list["Name"] by itself
-        names = [a.name for a in (attrs.fields(cls) if attrs.has(cls) else dataclasses.fields(cls))]
-        schema = closed_object({name: self.schema(hints[name]) for name in names})
+        schema = closed_object({name: self.schema(hints[name]) for name in _field_names(cls)})
         return schema | _description([(cls.__doc__ or "") if _has_own_words(cls) else ""])
 
     def _adopt(self, foreign: dict[str, Any]) -> dict[str, Any]:
@@ -125,12 +122,10 @@ def closed_object(properties: dict[str, Any], required: list[str] | None = None)
     }
 
 
-def is_strict(schema: Any) -> bool:
+def is_strict(schema: dict[str, Any]) -> bool:
     """Whether providers can enforce the schema to the letter: no open objects anywhere."""
-    if isinstance(schema, dict):
-        is_open = schema.get("type") == "object" and schema.get("additionalProperties") is not False
-        return not is_open and schema != {} and all(is_strict(item) for item in _parts(schema))
-    return True
+    is_open = schema.get("type") == "object" and schema.get("additionalProperties") is not False
+    return not is_open and schema != {} and all(is_strict(item) for item in _parts(schema))
 
 
 def _parts(schema: dict[str, Any]) -> list[Any]:
@@ -179,6 +174,13 @@ def _foreign_schema(hint: Any) -> dict[str, Any] | None:
 def _description(notes: Any) -> dict[str, Any]:
     text = next((note.strip() for note in notes if isinstance(note, str) and note.strip()), "")
     return {"description": text} if text else {}
+
+
+def _field_names(cls: Any) -> list[str]:
+    if not attrs.has(cls):
+        return [one.name for one in dataclasses.fields(cls)]
+    attrs.resolve_types(cls, include_extras=True)  # cattrs, later, does not look into list["Name"] by itself
+    return [one.name for one in attrs.fields(cls)]
 
 
 def _has_own_words(cls: type[Any]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from attrs import field, fields, frozen
 
@@ -61,38 +61,42 @@ class Receipt:
     headers: Mapping[str, str] = field(factory=dict, repr=False)
 
 
+class HasReceipt(Protocol):
+    """Whatever has a receipt, as a field or as a property."""
+
+    @property
+    def receipt(self) -> Receipt:
+        """What the gateway says about the call."""
+        ...
+
+
 class Receipted:
     """The receipt's facts, one attribute away."""
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-
-        @property
-        def receipt(self) -> Receipt: ...
-
     @property
-    def request_id(self) -> str | None:
+    def request_id(self: HasReceipt) -> str | None:
         """The gateway's id of this call; its log and its errors carry the same one."""
         return self.receipt.request_id
 
     @property
-    def provider(self) -> str | None:
+    def provider(self: HasReceipt) -> str | None:
         """Who answered."""
         return self.receipt.provider
 
     @property
-    def attempts(self) -> int | None:
+    def attempts(self: HasReceipt) -> int | None:
         """How many provider calls it took."""
         return self.receipt.attempts
 
     @property
-    def dropped(self) -> tuple[str, ...]:
+    def dropped(self: HasReceipt) -> tuple[str, ...]:
         """Fields of the request the provider could not take."""
         return self.receipt.dropped
 
     @property
-    def timings(self) -> Mapping[str, float]:
+    def timings(self: HasReceipt) -> Mapping[str, float]:
         """Milliseconds by name: queue, attempt, first, total."""
         return self.receipt.timings
 
