@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fwd_server.providers import compatible
+from fwd_server.providers import compatible, echo
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
@@ -17,5 +17,5 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),
     "ollama": Provider("ollama", OllamaChat()),
-    "echo": Provider("echo"),
+    "echo": echo.provider(),
 }

@@ -15,7 +15,7 @@ from fwd_server import models
 from fwd_server.chat import ChatRequest, ChatResponse, Json
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.models import Catalog
-from fwd_server.providers.base import Exchange, Header, NewId, Provider, UpstreamRequest, merge
+from fwd_server.providers.base import Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
 from fwd_server.providers.compatible.answer import FAILED, read_usage, tidy_whole
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
 from fwd_server.providers.compatible.request import edit
@@ -65,7 +65,7 @@ class CompatibleExchange:
     _deployment: Deployment
     _now: int
     _new_id: NewId
-    request: UpstreamRequest
+    request: UpstreamRequest | Script
     dropped: tuple[str, ...] = field(default=())
 
     def answer(self, body: bytes) -> ChatResponse:
