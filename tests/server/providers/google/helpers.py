@@ -13,6 +13,7 @@ from fwd_server.errors import Refused, UpstreamError
 from fwd_server.providers.google import GoogleChat, GoogleExchange
 
 NEWER, OLDER = "gemini-3.5-flash", "gemini-2.5-flash"
+PICTURE = "data:image/png;base64,iVBOR"
 TOOL = {"type": "function", "function": {"name": "ping"}}
 
 
@@ -92,3 +93,13 @@ def deltas(events: list[Any]) -> list[tuple[int, dict[str, Any], str | None]]:
 def codes(events: list[Any]) -> list[str | None]:
     """The codes of a stream's errors."""
     return [event.code for event in events if isinstance(event, UpstreamError)]
+
+
+def image(url: str, **more: Any) -> dict[str, Any]:
+    """A picture."""
+    return {"type": "image_url", "image_url": {"url": url, **more}}
+
+
+def file(**data: Any) -> dict[str, Any]:
+    """A file."""
+    return {"type": "file", "file": data}

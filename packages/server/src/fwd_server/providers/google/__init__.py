@@ -1,6 +1,7 @@
 """Google's own language for Gemini: ``generateContent`` and ``streamGenerateContent``.
 
-The way there is ``request`` (with ``schema``), the way back ``answer``; here is what goes out and what failed.
+The way there is ``request`` (with ``turns``, ``parts`` and ``schema``), the way back ``answer``; here is what goes
+out, and what failed.
 https://ai.google.dev/api/generate-content
 """
 
@@ -19,7 +20,8 @@ from fwd_server.errors import UpstreamError, broken, from_status
 from fwd_server.providers import native
 from fwd_server.providers.base import Amend, Header, NewId, UpstreamRequest, merge
 from fwd_server.providers.google.answer import Context, Frames, Reader
-from fwd_server.providers.google.request import PROVIDER, build
+from fwd_server.providers.google.request import build
+from fwd_server.providers.google.traits import PROVIDER
 from fwd_server.redact import clean
 from fwd_server.routing import Deployment
 

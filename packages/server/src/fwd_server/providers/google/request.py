@@ -1,4 +1,4 @@
-"""From OpenAI's call to Gemini's: turns, parts, tools and settings.
+"""From OpenAI's call to Gemini's: the conversation (``turns``), settings, tools, and the caller's own words.
 
 https://ai.google.dev/api/generate-content
 """
@@ -6,25 +6,18 @@ https://ai.google.dev/api/generate-content
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from itertools import groupby, takewhile
+from collections.abc import Iterable
 from typing import Any, Final
 
-import orjson
-from attrs import define, field, frozen
+from attrs import frozen
 
-from fwd_server import models
 from fwd_server.chat import Json
 from fwd_server.errors import Refused
 from fwd_server.providers import native
 from fwd_server.providers.base import merge
 from fwd_server.providers.google import schema
-
-PROVIDER: Final = "google"
-
-# Gemini 3 refuses a turn whose first call has no signature. This one, documented for calls that another model
-# made, passes. https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
-PLACEHOLDER: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="  # base64 of skip_thought_signature_validator
+from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
+from fwd_server.providers.google.turns import Conversation
 
 _TAKEN: Final = (
     "max_tokens",
@@ -48,36 +41,6 @@ _TAKEN: Final = (
 
 
 @frozen
-class Traits:
-    """What the translation asks about a model. ``newer`` is Gemini 3 and every later generation."""
-
-    newer: bool = True
-    thinking: str | None = "level"
-    minimal_level: bool = False
-    sampling: bool = True
-    pro: bool = False
-    images: bool = False
-
-
-def traits_of(model: str) -> Traits:
-    """What is known of a model; one that is not in the table is judged by the generation in its name."""
-    version = re.match(r"gemini-(\d{1,4})(?:\.(\d{1,4}))?", model)
-    generation = (int(version[1]), int(version[2] or 0)) if version else (3, 0)
-    newer = generation >= (3, 0) and model.startswith("gemini-")
-    budget = not newer and version is not None and generation >= (2, 5)
-    row = models.load().find(PROVIDER, model)
-    known: Mapping[str, Any] = row.traits if row else {}
-    return Traits(
-        newer=known["generation"] == "3+" if "generation" in known else newer,
-        thinking=known.get("thinking", "level" if newer else "budget" if budget else None),
-        minimal_level=known.get("minimal_level", False),
-        sampling=known.get("sampling_params", True),
-        pro="-pro" in model,
-        images="-image" in model,
-    )
-
-
-@frozen
 class Built:
     """A call in Gemini's words, with what was lost on the way and the function names that had to change."""
 
@@ -93,7 +56,7 @@ def build(body: Json, model: str, *, signatures: bool = True) -> Built:
     names = native.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
     config, lost = _config(body, traits)
     built: Json = {
-        **_Conversation(traits, names, signatures).read(body["messages"]),
+        **Conversation(traits, names, signatures).read(body["messages"]),
         "tools": _tools(body, names),
         "toolConfig": _tool_config(body, names),
         "generationConfig": config,
@@ -274,212 +237,3 @@ def _one_thinking(merged: Json, built: Json) -> Json:
     ours = native.obj(native.obj(built.get("generationConfig")).get("thinkingConfig"))
     kept = {name: value for name, value in thinking.items() if name == "includeThoughts" or name not in ours}
     return {**merged, "generationConfig": {**merged["generationConfig"], "thinkingConfig": kept}}
-
-
-# -- the conversation
-
-_SYSTEM: Final = ("system", "developer")
-
-
-@define
-class _Conversation:
-    """Reads the messages into turns: neighbours of one role are one turn, and the first is the user's."""
-
-    traits: Traits
-    names: native.Names
-    signatures: bool
-    turns: list[Json] = field(factory=list, init=False)
-    calls: list[Json] = field(factory=list, init=False)  # those of the last assistant message
-
-    def read(self, messages: list[Json]) -> Json:
-        """``systemInstruction``, if there is one, and ``contents``."""
-        leading = list(takewhile(lambda message: message["role"] in _SYSTEM, messages))
-        instructions = [part for message in enumerate(leading) for part in self._texts(*message)]
-        if len(leading) == len(messages):
-            self._add("user", instructions)
-            return {"contents": self._finished()}
-        rest = list(enumerate(messages))[len(leading) :]
-        for answers, run in groupby(rest, lambda item: item[1]["role"] == "tool"):
-            if answers:
-                self._answers(list(run))
-            else:
-                self._say(run)
-        contents = {"contents": self._finished()}
-        return {"systemInstruction": {"parts": instructions}, **contents} if instructions else contents
-
-    def _finished(self) -> list[Json]:
-        if not self.turns:
-            raise Refused(f"'messages' say nothing that {PROVIDER} could be sent.", code=None, param="messages")
-        if self.turns[0]["role"] != "user":
-            self.turns.insert(0, {"role": "user", "parts": [{"text": " "}]})
-        for turn in self.turns:
-            _complete(turn, self.traits.newer)
-        return self.turns
-
-    def _add(self, role: str, parts: list[Json]) -> None:
-        if self.turns and self.turns[-1]["role"] == role:
-            self.turns[-1]["parts"] += parts
-        elif parts:
-            self.turns.append({"role": role, "parts": [*parts]})
-
-    def _say(self, run: Iterable[tuple[int, Json]]) -> None:
-        for index, message in run:
-            if message["role"] == "assistant":
-                self._add("model", self._assistant(index, message))
-            elif message["role"] in _SYSTEM:
-                parts = [{"text": f"<system>{part['text']}</system>"} for part in self._texts(index, message)]
-                self._add("user", parts)
-            else:
-                self._add("user", self._parts(index, message))
-
-    def _texts(self, index: int, message: Json) -> list[Json]:
-        return [part for part in self._parts(index, message) if "text" in part]
-
-    def _parts(self, index: int, message: Json) -> list[Json]:
-        parts = []
-        for number, part in enumerate(native.parts_of(message.get("content"))):
-            where = f"messages[{index}].content[{number}]"
-            read = _PARTS.get(part["type"])
-            if read is None:
-                raise native.part_refused(part["type"], PROVIDER, where)
-            parts.append(read(part, where, self.traits))
-        return [part for part in parts if part.get("text") != ""]
-
-    def _assistant(self, index: int, message: Json) -> list[Json]:
-        parts = self._parts(index, message)
-        if not parts and message.get("refusal"):
-            parts = [{"text": message["refusal"]}]
-        signature = self._signature(message)
-        if signature:  # at the end of the text, where the stream had it
-            parts = parts or [{"text": ""}]
-            parts[-1] = {**parts[-1], "thoughtSignature": signature}
-        calls = list(native.calls_of(message, PROVIDER, f"messages[{index}]"))
-        self.calls = [call for call, _ in calls]
-        return [*parts, *(self._call(call, where) for call, where in calls)]
-
-    def _call(self, call: Json, where: str) -> Json:
-        name = self.names.there(call["function"]["name"])
-        part: Json = {"functionCall": {**self._id(call), "name": name, "args": native.arguments(call, where)}}
-        signature = self._signature(call)
-        return {**part, "thoughtSignature": signature} if signature else part
-
-    def _id(self, call: Json) -> Json:
-        return {"id": call["id"]} if self.traits.newer else {}  # 2.5 refuses ids
-
-    def _signature(self, said: Json) -> str:
-        google = native.obj(native.obj(said.get("extra_content")).get("google"))
-        return native.text(google.get("thought_signature")) if self.signatures else ""
-
-    def _answers(self, run: list[tuple[int, Json]]) -> None:
-        """As many responses as there are calls, in the order of the calls, in one turn."""
-        order = {call["id"]: number for number, call in reversed(list(enumerate(self.calls)))}
-        run.sort(key=lambda item: order[item[1]["tool_call_id"]])
-        responses, media = [], []
-        for call, (index, message) in zip(self.calls, run, strict=True):
-            response, beside = self._answer(call, index, message)
-            responses.append({"functionResponse": response})
-            media += beside
-        self._add("user", [*responses, *media])
-
-    def _answer(self, call: Json, index: int, message: Json) -> tuple[Json, list[Json]]:
-        parts = self._parts(index, message)
-        said = "\n".join(part["text"] for part in parts if "text" in part)
-        media = [part for part in parts if "text" not in part]
-        response = {**self._id(call), "name": self.names.there(call["function"]["name"]), "response": _result(said)}
-        if media and self.traits.newer:
-            return {**response, "parts": media}, []
-        return response, media
-
-
-def _complete(turn: Json, newer: bool) -> None:
-    """What a turn must not lack: a user's media some text, a newer model's first call a signature."""
-    parts: list[Json] = turn["parts"]
-    if turn["role"] == "user":
-        if not any("text" in part or "functionResponse" in part for part in parts):
-            parts.append({"text": " "})
-        return
-    first = next((part for part in parts if "functionCall" in part), None)
-    if newer and first is not None:
-        first.setdefault("thoughtSignature", PLACEHOLDER)
-
-
-_ERROR: Final = "[error] "  # how callers of other languages say that a tool failed
-
-
-def _result(said: str) -> Json:
-    """A tool's answer: an object as it is, anything else as ``output``; Gemini reads ``$ref`` as a pointer."""
-    if said.startswith(_ERROR):
-        return {"error": said[len(_ERROR) :]}
-    if said.lstrip()[:1] == "{":
-        try:
-            value: Json = orjson.loads(said)
-        except orjson.JSONDecodeError:
-            return {"output": said}
-        return {"output": said} if _points(value) else value
-    return {"output": said}
-
-
-def _points(value: Json) -> bool:
-    nodes: list[Any] = [value]
-    while nodes:
-        node = nodes.pop()
-        if isinstance(node, dict):
-            if isinstance(node.get("$ref"), str):
-                return True
-            nodes += node.values()
-        elif isinstance(node, list):
-            nodes += node
-    return False
-
-
-# -- parts
-
-_FILES: Final = re.compile(r"(?:https://generativelanguage\.googleapis\.com/v1beta/files/|gs://)\S+")
-_DETAILS: Final = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "original": "HIGH"}
-_SOUNDS: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
-
-
-def _text(part: Json, where: str, traits: Traits) -> Json:
-    return {"text": native.needed(part, part["type"], where)}
-
-
-def _image(part: Json, where: str, traits: Traits) -> Json:
-    image = native.needed(part, "image_url", where)
-    read = _bytes(image["url"], f"{where}.image_url.url")
-    level = _DETAILS.get(image.get("detail") or "")
-    if level and traits.newer:
-        return {**read, "mediaResolution": {"level": f"MEDIA_RESOLUTION_{level}"}}
-    return read
-
-
-def _audio(part: Json, where: str, traits: Traits) -> Json:
-    sound = native.needed(part, "input_audio", where)
-    kind = sound["format"]
-    return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": sound["data"]}}
-
-
-def _file(part: Json, where: str, traits: Traits) -> Json:
-    file = native.needed(part, "file", where)
-    if file.get("file_data"):
-        return _bytes(file["file_data"], f"{where}.file.file_data")
-    at = f"{where}.file.file_id"
-    uri = file.get("file_id") or ""
-    if _FILES.fullmatch(uri):
-        return {"fileData": {"fileUri": uri}}
-    raise Refused(f"Invalid value for '{at}': {PROVIDER} takes URIs of its own Files API and gs:// only.", param=at)
-
-
-def _bytes(url: str, where: str) -> Json:
-    if _FILES.fullmatch(url):
-        return {"fileData": {"fileUri": url}}
-    read = native.inline(url, PROVIDER, where)
-    return {"inlineData": {"mimeType": read.mime, "data": read.data}}
-
-
-_PARTS: Final[Mapping[str, Callable[[Json, str, Traits], Json]]] = {
-    "text": _text,
-    "refusal": _text,
-    "image_url": _image,
-    "input_audio": _audio,
-    "file": _file,
-}

@@ -1,0 +1,73 @@
+"""OpenAI's content parts as Gemini's.
+
+https://ai.google.dev/api/caching#Part
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from fwd_server.chat import Json
+from fwd_server.errors import Refused
+from fwd_server.providers import native
+from fwd_server.providers.google.traits import PROVIDER, Traits
+
+_FILES: Final = re.compile(r"(?:https://generativelanguage\.googleapis\.com/v1beta/files/|gs://)\S+")
+_DETAILS: Final = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "original": "HIGH"}
+_SOUNDS: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
+
+
+def _text(part: Json, where: str, traits: Traits) -> Json:
+    return {"text": native.needed(part, part["type"], where)}
+
+
+def _image(part: Json, where: str, traits: Traits) -> Json:
+    image = native.needed(part, "image_url", where)
+    found = _data(image["url"], f"{where}.image_url.url")
+    level = _DETAILS.get(image.get("detail") or "")
+    if level and traits.newer:
+        return {**found, "mediaResolution": {"level": f"MEDIA_RESOLUTION_{level}"}}
+    return found
+
+
+def _audio(part: Json, where: str, traits: Traits) -> Json:
+    sound = native.needed(part, "input_audio", where)
+    kind = sound["format"]
+    return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": sound["data"]}}
+
+
+def _file(part: Json, where: str, traits: Traits) -> Json:
+    file = native.needed(part, "file", where)
+    if file.get("file_data"):
+        return _data(file["file_data"], f"{where}.file.file_data")
+    at = f"{where}.file.file_id"
+    uri = file.get("file_id") or ""
+    if _FILES.fullmatch(uri):
+        return {"fileData": {"fileUri": uri}}
+    raise Refused(f"Invalid value for '{at}': {PROVIDER} takes URIs of its own Files API and gs:// only.", param=at)
+
+
+def _data(url: str, where: str) -> Json:
+    if _FILES.fullmatch(url):
+        return {"fileData": {"fileUri": url}}
+    found = native.inline(url, PROVIDER, where)
+    return {"inlineData": {"mimeType": found.mime, "data": found.data}}
+
+
+_READ: Final[Mapping[str, Callable[[Json, str, Traits], Json]]] = {
+    "text": _text,
+    "refusal": _text,
+    "image_url": _image,
+    "input_audio": _audio,
+    "file": _file,
+}
+
+
+def read(part: Json, where: str, traits: Traits) -> Json:
+    """One part; ``where`` is its place in the call. Raises Refused for what Gemini, or the gateway, cannot take."""
+    one = _READ.get(part["type"])
+    if one is None:
+        raise native.part_refused(part["type"], PROVIDER, where)
+    return one(part, where, traits)
