@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, frozen
 
 from fwd_server.chat import ChatResponse, Json
 from fwd_server.errors import UpstreamError, broken
@@ -68,9 +68,7 @@ def completion(message: Json, memory: Memory) -> ChatResponse:
         raise memory.failure(message)
     if not isinstance(message.get("content"), list):
         raise broken("bad_payload")
-    said = native.whole(_deltas(message, memory))
-    if said["content"] and memory.json_only:
-        said["content"] = bare(said["content"])
+    said = _said(message, memory)
     reason = finish_reason(message.get("stop_reason"), bool(said.get("tool_calls")))
     counted = native.obj(message.get("usage"))
     usage = read_usage(counted) if counted else None
@@ -79,6 +77,18 @@ def completion(message: Json, memory: Memory) -> ChatResponse:
     if usage is None:
         del data["usage"]
     return ChatResponse({**data, **memory.tier(counted)}, usage)
+
+
+def _said(message: Json, memory: Memory) -> Json:
+    """What the message says, as OpenAI writes a message."""
+    deltas = list(_Blocks(memory).deltas(message["content"]))
+    declined = refusal(message)
+    if declined:
+        deltas.append({"refusal": declined})
+    said = native.whole(deltas)
+    if said["content"] and memory.json_only:
+        said["content"] = bare(said["content"])
+    return said
 
 
 def finish_reason(stop_reason: object, called: bool) -> str:
@@ -133,28 +143,48 @@ def read_usage(usage: Json) -> Usage:
 _COUNTS: Final = ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens", "output_tokens")
 
 
-def _deltas(message: Json, memory: Memory) -> Iterator[Json]:
-    """Every block as the delta it would be in a stream."""
-    calls, thoughts, reasoned, length = 0, 0, False, 0
-    for block in native.objects(message["content"]):
-        kind = block.get("type")
-        if kind == "text":
-            text = native.text(block.get("text"))
-            yield {"content": text}
-            yield from _citations(block, length, length + len(text))
-            length += len(text)
-        elif kind == "tool_use":
-            yield memory.call(calls, block, block.get("input"))
-            calls += 1
-        elif kind in ("thinking", "redacted_thinking"):
-            text = native.text(block.get("thinking"))
-            if text:
-                yield {"reasoning_content": f"\n{text}" if reasoned else text}
-                reasoned = True
-            yield {"reasoning_details": [thought(block, thoughts)]}
-            thoughts += 1
-    if reason := refusal(message):
-        yield {"refusal": reason}
+@define
+class _Blocks:
+    """Whole blocks as the deltas they would be in a stream."""
+
+    memory: Memory
+    _calls: int = 0
+    _thoughts: int = 0
+    _reasoned: bool = False
+    _length: int = 0
+
+    def deltas(self, blocks: list[Any]) -> Iterator[Json]:
+        """The deltas of all blocks; those of tools that run at the provider, and unknown ones, give none."""
+        for block in native.objects(blocks):
+            read = _KINDS.get(native.text(block.get("type")))
+            if read is not None:
+                yield from read(self, block)
+
+    def _text(self, block: Json) -> Iterator[Json]:
+        text, start = native.text(block.get("text")), self._length
+        self._length += len(text)
+        yield {"content": text}
+        yield from _citations(block, start, self._length)
+
+    def _call(self, block: Json) -> Iterator[Json]:
+        yield self.memory.call(self._calls, block, block.get("input"))
+        self._calls += 1
+
+    def _think(self, block: Json) -> Iterator[Json]:
+        text = native.text(block.get("thinking"))
+        if text:
+            yield {"reasoning_content": f"\n{text}" if self._reasoned else text}
+            self._reasoned = True
+        yield {"reasoning_details": [thought(block, self._thoughts)]}
+        self._thoughts += 1
+
+
+_KINDS: Final[dict[str, Callable[[_Blocks, Json], Iterator[Json]]]] = {
+    "text": _Blocks._text,
+    "tool_use": _Blocks._call,
+    "thinking": _Blocks._think,
+    "redacted_thinking": _Blocks._think,
+}
 
 
 def _citations(block: Json, start: int, end: int) -> Iterator[Json]:

@@ -54,7 +54,6 @@ def said(body: bytes) -> Json:
 def read(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoint, now: int) -> UpstreamError:
     """The failure that an answer with a status other than 200 stands for."""
     error = native.obj(answer.get("error"))
-    kind = native.text(error.get("type"))
     failure = from_status(
         status,
         clean(native.text(error.get("message")), endpoint.key),
@@ -64,13 +63,18 @@ def read(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoi
         upstream_request_id=headers.get("request-id") or native.text(answer.get("request_id")) or None,
         headers=tuple(rate_limits(headers, now)),
     )
-    if native.obj(error.get("details")).get("error_code") in _SPENT:
-        return as_kind(failure, 402)
-    if kind in _SAYS_MORE and _BY_TYPE[kind] != status:
-        return as_kind(failure, _BY_TYPE[kind])
     if status == 400 and "prompt is too long" in failure.message:
         return native.too_long(failure)
-    return failure
+    meant = _meant(status, error)
+    return failure if meant == status else as_kind(failure, meant)
+
+
+def _meant(status: int, error: Json) -> int:
+    """The status that says what happened, where the one given says less."""
+    if native.obj(error.get("details")).get("error_code") in _SPENT:
+        return 402
+    kind = native.text(error.get("type"))
+    return _BY_TYPE[kind] if kind in _SAYS_MORE else status
 
 
 def inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
