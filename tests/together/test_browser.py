@@ -7,18 +7,19 @@ import contextlib
 import itertools
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.together.browser import Tab, chromium, find_chromium
+from tests.together.gateway import KEY, gateway
 from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
 from fwd_server.call import Caller
 from fwd_server.errors import InvalidKey
-from fwd_server.web.base import BaseHandler
 from fwd_server.web.door import Door, GatewayApplication, HostGuard
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
 
@@ -34,8 +35,7 @@ PAYLOADS = (
     "</code></pre><iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
     "{% raw 1 %}{{ 1 }}",
     "javascript:window.hit=1",
-)
-STATUS = StatusView("ready", 61.0, providers=(ProviderView("echo", on=True, turned_on_by="FWD_ECHO"),))
+)PROVIDERS = (ProviderView("echo", on=True, turned_on_by="FWD_ECHO"), ProviderView("groq", on=False, note="at rest"))
 
 SWAGGER_READY = "document.querySelectorAll('.opblock').length >= 9"
 REDOC_READY = "document.querySelector('#redoc').innerText.includes('/v1/chat/completions')"
@@ -43,29 +43,17 @@ LOADED = "document.readyState === 'complete'"
 Visit = Callable[[Tab, str], Awaitable[None]]
 
 
-class Echo(BaseHandler):
-    """Stands in for the API: says whose call it was, and with what body."""
-
-    takes_json = True
-
-    def post(self) -> None:
-        assert self.visit.caller
-        self.write({"caller": self.visit.caller.name, "body": self.request.body.decode()})
-
-
-def authenticate(headers: HTTPHeaders, peer: str) -> Caller:
-    """One key, and its owner."""
-    if headers.get("Authorization") != "Bearer fwd_test":
-        raise InvalidKey
-    return Caller(name="ada")
+def no_key(headers: HTTPHeaders, peer: str) -> Caller:
+    """No page may ask for a key."""
+    raise InvalidKey
 
 
 @contextlib.asynccontextmanager
 async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
-    """The pages on a loopback port."""
+    """The pages alone, on a loopback port, with a state of the test's own."""
     context = PageContext("1.2.3", status, lambda request: True)
-    door = Door(HostGuard(bound_to_loopback=True), authenticate, lambda request: request.remote_ip or "", 1 << 20)
-    server = HTTPServer(GatewayApplication([*routes(context), (r"/v1/chat/completions", Echo)], door))
+    door = Door(HostGuard(bound_to_loopback=True), no_key, lambda request: request.remote_ip or "", 1 << 20)
+    server = HTTPServer(GatewayApplication(routes(context), door))
     socket, port = bind_unused_port()
     server.add_socket(socket)
     try:
@@ -75,12 +63,19 @@ async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
         await server.close_all_connections()
 
 
-def browse(profile: Path, visit: Visit, status: Callable[[], StatusView] = lambda: STATUS) -> None:
-    """Run ``visit`` with a browser and the address of the pages; nothing may be asked of anybody else."""
+@contextlib.asynccontextmanager
+async def real(folder: Path) -> AsyncIterator[str]:
+    """The whole gateway."""
+    async with gateway(folder) as server:
+        yield server.url
+
+
+def browse(folder: Path, visit: Visit, server: AbstractAsyncContextManager[str] | None = None) -> None:
+    """Run ``visit`` with a browser and the address of a server; nothing may be asked of anybody else."""
     assert PROGRAM, "Chromium is missing; .ci/run installs it"
 
     async def run() -> None:
-        async with serving(status) as url, chromium(PROGRAM or "", profile) as tab:
+        async with server or real(folder) as url, chromium(PROGRAM or "", folder / "profile") as tab:
             await visit(tab, url)
             outside = [asked for asked in tab.requests if not asked.startswith((f"{url}/", "data:"))]
             assert outside == []
@@ -89,7 +84,7 @@ def browse(profile: Path, visit: Visit, status: Callable[[], StatusView] = lambd
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("page", "ready"), [("", LOADED), ("docs", SWAGGER_READY), ("redoc", REDOC_READY)])
+@pytest.mark.parametrize(("page", "ready"), [("", LOADED), ("docs", SWAGGER_READY), ("redoc", REDOC_READY)], ids=["status", "docs", "redoc"])
 def test_page_renders(tmp_path: Path, page: str, ready: str) -> None:
     """At any width and in both schemes, without a complaint and without scrolling sideways."""
 
@@ -107,7 +102,7 @@ def test_status_page_can_be_read(tmp_path: Path) -> None:
     now = "ready"
 
     def status() -> StatusView:
-        return StatusView(now, 61.0, providers=(*STATUS.providers, ProviderView("groq", False)), notices=("Hm.",))
+        return StatusView(now, 61.0, providers=PROVIDERS, notices=("Hm.",))
 
     async def visit(tab: Tab, url: str) -> None:
         nonlocal now
@@ -117,17 +112,17 @@ def test_status_page_can_be_read(tmp_path: Path) -> None:
             await tab.until(LOADED)
             assert await tab.evaluate(CONTRASTS) == []
 
-    browse(tmp_path, visit, status)
+    browse(tmp_path, visit, serving(status))
 
 
 def test_swagger_calls_with_the_key_it_was_given(tmp_path: Path) -> None:
-    """Authorize, then execute an example: the call arrives with the key and the body."""
+    """Authorize, then execute an example: the gateway answers it."""
 
     async def visit(tab: Tab, url: str) -> None:
         await tab.open(f"{url}/docs", height=2600)
         await tab.until(SWAGGER_READY)
         await tab.until(click(".auth-wrapper .authorize"))
-        await tab.until(typed("#auth-bearer-value", "fwd_test"))
+        await tab.until(typed("#auth-bearer-value", KEY))
         await tab.until(click(".modal-ux .auth-container:has(#auth-bearer-value) button[type=submit]"))
         await tab.until(click(".modal-ux .close-modal"))
         await tab.until(click(".opblock-post .opblock-summary-control"))
@@ -136,8 +131,8 @@ def test_swagger_calls_with_the_key_it_was_given(tmp_path: Path) -> None:
         answer: Any = await tab.until(
             "document.querySelector('.live-responses-table .response .highlight-code')?.innerText"
         )
-        assert '"caller": "ada"' in answer
-        assert "Say hello in one word." in answer
+        assert '"object": "chat.completion"' in answer
+        assert '"content": "Say hello in one word."' in answer
 
     browse(tmp_path, visit)
 
@@ -175,7 +170,7 @@ def test_no_payload_runs(tmp_path: Path) -> None:
             assert payload in await tab.evaluate("document.querySelector('.notices li').textContent")
             assert await tab.evaluate("[window.hit, ...document.querySelectorAll('script, iframe, svg')]") == [None]
 
-    browse(tmp_path, visit, status)
+    browse(tmp_path, visit, serving(status))
 
 
 def click(selector: str) -> str:

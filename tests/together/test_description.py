@@ -16,7 +16,6 @@ from tornado.httpclient import HTTPResponse
 
 from fwd_server.web import examples
 
-
 # Headers that tell about a call; the rest are the same on every answer and belong to HTTP.
 OURS = ("x-fwd-", "x-request-id", "x-should-retry", "x-ratelimit-", "retry-after", "server-timing")
 
