@@ -285,16 +285,16 @@ class Writer:
 
 def cut(said: str, most: int) -> list[tuple[int, str]]:
     """A text in at most about ``most`` pieces of whole characters, each with its tokens: one token, four bytes."""
-    weight = max(1, -(-estimate_tokens(said) // most))
-    pieces, piece, size = [], "", 0
-    for char in said:
-        width = len(char.encode("utf-8", "replace"))
-        if size + width > 4 * weight:
-            pieces.append((weight, piece))
-            piece, size = "", 0
-        piece += char
-        size += width
-    return [*pieces, (-(-size // 4), piece)] if piece else pieces
+    data = said.encode("utf-8", "replace")
+    width = 4 * max(1, -(-len(data) // (4 * most)))
+    pieces, at = [], 0
+    while at < len(data):
+        end = min(at + width, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        pieces.append((tokens.estimate_bytes(end - at), data[at:end].decode()))
+        at = end
+    return pieces
 
 
 # -- the provider
