@@ -35,7 +35,8 @@ PAYLOADS = (
     "</code></pre><iframe srcdoc='<script>parent.hit=1</script>'></iframe>",
     "{% raw 1 %}{{ 1 }}",
     "javascript:window.hit=1",
-)PROVIDERS = (ProviderView("echo", on=True, turned_on_by="FWD_ECHO"), ProviderView("groq", on=False, note="at rest"))
+)
+PROVIDERS = (ProviderView("echo", on=True, turned_on_by="FWD_ECHO"), ProviderView("groq", on=False, note="at rest"))
 
 SWAGGER_READY = "document.querySelectorAll('.opblock').length >= 9"
 REDOC_READY = "document.querySelector('#redoc').innerText.includes('/v1/chat/completions')"
@@ -84,7 +85,9 @@ def browse(folder: Path, visit: Visit, server: AbstractAsyncContextManager[str] 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize(("page", "ready"), [("", LOADED), ("docs", SWAGGER_READY), ("redoc", REDOC_READY)], ids=["status", "docs", "redoc"])
+@pytest.mark.parametrize(
+    ("page", "ready"), [("", LOADED), ("docs", SWAGGER_READY), ("redoc", REDOC_READY)], ids=["status", "docs", "redoc"]
+)
 def test_page_renders(tmp_path: Path, page: str, ready: str) -> None:
     """At any width and in both schemes, without a complaint and without scrolling sideways."""
 
