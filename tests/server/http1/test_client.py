@@ -190,6 +190,25 @@ def test_a_stale_connection_is_replaced_once(run: Run, upstream: Any, how: str) 
     run(main())
 
 
+def test_a_retry_is_counted_even_when_its_origin_was_forgotten(run: Run, upstream: Any) -> None:
+    """Between the end of a kept connection and its replacement, another origin may clear the list of origins."""
+
+    async def main() -> None:
+        async with upstream(answers) as up:
+            pool, loop = Pool(), asyncio.get_running_loop()
+            assert await ask_all(pool, up) == b"hi"
+            (connection,) = pool._lanes[up.origin].connections
+            task = asyncio.create_task(ask_all(pool, up))
+            await asyncio.sleep(0)
+            loop.call_soon(connection.transport.abort)
+            loop.call_soon(loop.call_soon, pool._lane, ORIGIN)
+            assert await task == b"hi"
+            assert (up.connections, pool.open) == (2, 1)
+            await pool.aclose()
+
+    run(main())
+
+
 def test_no_second_retry(run: Run, upstream: Any) -> None:
     """When the fresh connection ends as well, that is the answer (F5, F6)."""
     requests: list[bytes] = []
@@ -393,7 +412,7 @@ def test_closing_the_pool(run: Run, upstream: Any) -> None:
             outcomes = await asyncio.gather(*tasks, return_exceptions=True)
             assert [getattr(outcome, "code", outcome) for outcome in outcomes] == ["upstream_reset"] * 4
             assert pool.open == 0
-            with pytest.raises(RuntimeError, match="closed"):
+            with pytest.raises(TransportError, match="closed"):
                 await ask(pool, up)
 
     run(main())

@@ -94,6 +94,7 @@ class Pool:
         try:
             return await self._exchange(connection, method, asked, timeouts).send(head, body)
         except StaleConnection:
+            lane = self._lane(origin)  # the old one may be forgotten: its last connection has gone
             lane.reserve()
             connection = await self._dial(lane, timeouts)
             return await self._exchange(connection, method, asked, timeouts).send(head, body)
@@ -111,7 +112,7 @@ class Pool:
 
     def _lane(self, origin: Origin) -> Lane:
         if self._closed:
-            raise RuntimeError("the pool is closed")
+            raise TransportError("upstream_reset", "the pool is closed")
         lane = self._lanes.get(origin)
         if lane is None:
             self._lanes = {known: lane for known, lane in self._lanes.items() if lane.used}
