@@ -35,7 +35,7 @@ class Trip:
         self.attempts.append(
             Attempt(
                 deployment.provider,
-                deployment.model,
+                deployment.shown,
                 (now - began) * 1000,
                 error.upstream_status if error else 200,
                 error.code if error else None,
@@ -58,7 +58,7 @@ class Trip:
     def model(self) -> str | None:
         """The model that answered or was asked last, as its provider names it."""
         if self.deployment is not None:
-            return self.deployment.model
+            return self.deployment.shown
         return self.attempts[-1].model if self.attempts else None
 
     def settled_usage(self) -> Usage | None:

@@ -79,6 +79,11 @@ class Deployment:
         """The public name, which routes back to this deployment."""
         return f"{self.provider}:{self.model}"
 
+    @property
+    def shown(self) -> str:
+        """The model's name for people: echo's own has nothing but the prefix."""
+        return self.model or self.name
+
 
 @frozen
 class Routes:

@@ -1,0 +1,104 @@
+"""The real thing: the gateway as a process of its own, with real sockets on both sides."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+KEY = "fwd_" + secrets.token_urlsafe(32)
+PROVIDER_KEY = "sk-canary-" + secrets.token_hex(16)
+START_S = 30.0
+
+
+@define
+class Gateway:
+    """A running gateway: where it is, and what it has logged so far."""
+
+    process: subprocess.Popen[str]
+    cwd: Path
+    lines: list[str] = field(factory=list)
+    port: int = 0
+    _arrived: Queue[str] = field(factory=Queue)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self._arrived.put(line)
+
+    def wait_for(self, text: str, seconds: float = START_S) -> str:
+        """The next line that has ``text`` in it."""
+        try:
+            while text not in (line := self._arrived.get(timeout=seconds)):
+                pass
+        except Empty:
+            pytest.fail(f"no line with {text!r} in:\n{''.join(self.lines)}")
+        return line
+
+    def requests(self) -> list[dict[str, Any]]:
+        """The lines of requests."""
+        return [found for found in map(json.loads, self.lines) if found["logger"] == "fwd.access"]
+
+    def stop(self, seconds: float = 10.0) -> int:
+        """Ask it to stop; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(seconds)
+
+
+@pytest.fixture(scope="session")
+def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Gateway]]:
+    """Starts a gateway with the given environment, on a port of its own choice; stopped at the end."""
+    running: list[Gateway] = []
+
+    def start(*flags: str, keys: str | None = None, **env: str) -> Gateway:
+        cwd = tmp_path_factory.mktemp("gateway")
+        if keys is None:
+            keys = f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=test\n"
+        (cwd / "keys").mkdir(mode=0o700)
+        if keys:
+            (cwd / "keys" / "forwarder_api_keys.txt").touch(mode=0o600)
+            (cwd / "keys" / "forwarder_api_keys.txt").write_text(keys)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("FWD_", "FORWARDER_"))}
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fwd_server", "--port", "0", *flags],
+            cwd=cwd,
+            env={**clean, "FWD_LOG_FORMAT": "json", **env},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        gateway = Gateway(process, cwd)
+        running.append(gateway)
+        threading.Thread(target=gateway.read, daemon=True).start()
+        line = gateway.wait_for("listens on")
+        gateway.port = int(line.partition("http://127.0.0.1:")[2].partition('"')[0])
+        return gateway
+
+    yield start
+    for gateway in running:
+        if gateway.process.poll() is None:
+            gateway.stop()
+        assert gateway.process.stderr is not None
+        gateway.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def gateway(start_gateway: Callable[..., Gateway]) -> Gateway:
+    """A gateway with echo and a list, for everything that changes nothing."""
+    return start_gateway(PROVIDERS_PRIORITY="echo")
