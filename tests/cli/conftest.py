@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from attrs import define, field
@@ -139,16 +140,20 @@ Run = Callable[..., Ended]
 
 @pytest.fixture
 def fwd(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run a command line in this process, with standard input read from a file when one is given."""
+    """Run a command line in this process; standard input is empty, a text (in a file), or a stream."""
     from fwd_cli.__main__ import main
 
-    def run(*args: str, stdin: str | None = None) -> Ended:
-        place = Path("stdin")
-        place.write_text(stdin or "")
-        with place.open() if stdin is not None else open(os.devnull) as opened:
-            monkeypatch.setattr(sys, "stdin", opened)
-            monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-            code = main(args)
+    def run(*args: str, stdin: str | io.StringIO | None = None) -> Ended:
+        if isinstance(stdin, io.StringIO):
+            return run_with(args, stdin)
+        Path("stdin").write_text(stdin or "")
+        with open(os.devnull if stdin is None else "stdin") as opened:
+            return run_with(args, opened)
+
+    def run_with(args: tuple[str, ...], stdin: TextIO) -> Ended:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+        code = main(args)
         said = capsys.readouterr()
         return Ended(code, said.out, said.err)
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from pathlib import Path
 
 import pytest
 from tests.cli.conftest import Run
+
+from fwd_cli.__main__ import interrupted, leave_closed_pipe, never_fail_on_a_character, show_bug
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -60,3 +66,71 @@ def test_a_character_the_terminal_cannot_show_does_not_end_the_command() -> None
     )
     assert run.returncode == 2
     assert b'fwd call "??"' in run.stderr
+
+
+def test_ctrl_c_is_130_and_says_nothing(fwd: Run) -> None:
+    """An interrupted command is not a mistake."""
+
+    class Interrupting(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            raise KeyboardInterrupt
+
+    ended = fwd("call", "-", stdin=Interrupting())
+    assert (ended.code, ended.out, ended.err) == (130, "", "")
+
+
+def test_on_a_terminal_the_prompt_does_not_stand_behind_the_ctrl_c() -> None:
+    """A terminal shows ^C itself; the line is ended."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    said = Terminal()
+    assert interrupted(said) == 130
+    assert said.getvalue() == "\n"
+
+
+def test_a_closed_pipe_is_replaced_by_nothing(tmp_path: Path) -> None:
+    """Whatever is still buffered goes where it does no harm."""
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    with open(sending, "w") as pipe:
+        pipe.write("unread")
+        assert leave_closed_pipe(pipe) == 0
+        pipe.flush()
+
+
+def test_a_stream_that_cannot_be_set_up_is_left_alone() -> None:
+    """Embedders put all kinds of things in the place of the standard streams."""
+    never_fail_on_a_character(io.StringIO(), io.TextIOWrapper(io.BytesIO()))
+
+
+def test_completion_is_answered_by_the_same_entry_point(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell calls fwd with a variable set."""
+    monkeypatch.setenv("_FWD_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "fwd generate-key --na")
+    monkeypatch.setenv("COMP_CWORD", "2")
+    assert fwd().out == "plain,--name\n"
+
+
+@pytest.mark.parametrize("debug", ["", "debug"])
+def test_a_bug_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, debug: str) -> None:
+    """The hook for what nobody thought of."""
+    monkeypatch.setenv("FWD_LOG", debug)
+    show_bug(KeyError, KeyError("x"), None)
+    said = capsys.readouterr().err.splitlines()
+    assert said[-3:-1] == ["error: fwd made a mistake", "  why: KeyError: 'x'"]
+    assert (len(said) > 3) is bool(debug)
+
+
+def test_a_broken_pipe_inside_a_command_ends_quietly(fwd: Run) -> None:
+    """Wherever it happens."""
+
+    class Closed(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            raise BrokenPipeError
+
+    with open(os.devnull, "w") as out, redirect_stdout(out):
+        ended = fwd("call", "-", stdin=Closed())
+    assert (ended.code, ended.err) == (0, "")

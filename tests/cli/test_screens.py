@@ -92,7 +92,7 @@ def test_an_answer_is_markdown_with_a_line_about_it(gateway: FakeGateway, termin
     """Headings, lists and code as they are meant; model, provider, times, tokens and id below."""
     text = "# Rivers\n\n- **Rhine**\n- Po\n\n```python\nx = 1\n```\n"
     gateway.pieces = [*map(chunk, re.findall(".{1,3}", text, re.DOTALL)), USAGE, DONE]
-    on = terminal()
+    on = terminal(columns=100)
     on.run("call", "rivers")
     assert without_times(on.finished()) == (
         "Rivers\n\n • Rhine\n • Po\n\n x = 1\necho: via echo · T (first token T) · 3→2 tok · req_1\n[exit 0]"
@@ -187,3 +187,15 @@ def test_an_error_before_the_first_word(gateway: FakeGateway, terminal: Open) ->
         "  why: No. (401 invalid_api_key req_1)\n"
         "  try: fwd generate-key, then export FORWARDER_KEY=<the key>\n[exit 4]"
     )
+
+
+def test_the_demo_stays_until_ctrl_c(terminal: Open) -> None:
+    """On a terminal the gateway stays up, the curl line works as printed, and Ctrl-C ends it with exit code 0."""
+    on = terminal(columns=120, rows=50)
+    on.run("demo")
+    screen = on.wait_for("It stays up until Ctrl-C[^$]*hello")
+    line = screen[screen.index("curl -s") :]
+    answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout
+    assert '"content":"hello"' in answer.replace('": "', '":"')
+    on.type("C-c")
+    assert on.finished().endswith("Stopped.\n[exit 0]")

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from types import TracebackType
+from typing import TextIO
 
 import click
 from click.exceptions import Exit
@@ -21,15 +22,15 @@ COMPLETION_VARIABLE = "_FWD_COMPLETE"
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return the exit code."""
-    _never_fail_on_a_character()
-    sys.excepthook = _show_bug
+    never_fail_on_a_character(sys.stdin, sys.stdout, sys.stderr)
+    sys.excepthook = show_bug
     try:
         code = _run(sys.argv[1:] if args is None else list(args))
         sys.stdout.flush()
     except BrokenPipeError:
-        return _leave_closed_pipe()
+        return leave_closed_pipe(sys.stdout)
     except KeyboardInterrupt:
-        return _interrupted()
+        return interrupted(sys.stderr)
     return code
 
 
@@ -77,7 +78,7 @@ def _three_lines(failure: Failure) -> None:
         click.echo(f"{click.style(label, fg=tint, bold=True)} {clean_line(text)}", err=True, color=colour.wanted())
 
 
-def _show_bug(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+def show_bug(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """A mistake of ours: three lines too, with the traceback for those who asked for it."""
     if os.environ.get("FWD_LOG", "").lower() == "debug":
         traceback.print_exception(kind, error, where)
@@ -86,23 +87,25 @@ def _show_bug(kind: type[BaseException], error: BaseException, where: TracebackT
     )
 
 
-def _never_fail_on_a_character() -> None:
-    """A terminal that cannot show a character shows ``?`` in its place instead of ending the program."""
-    for stream in (sys.stdout, sys.stderr):
+def never_fail_on_a_character(*streams: TextIO) -> None:
+    """What a stream cannot hold is shown as ``?`` instead of ending the program."""
+    for stream in streams:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
 
 
-def _leave_closed_pipe() -> int:
+def leave_closed_pipe(out: TextIO) -> int:
     """Whoever read our output (``| head -1``) has enough: end quietly, and let the last flush find an open file."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, out.fileno())
+    os.close(nowhere)
     return ExitCode.OK
 
 
-def _interrupted() -> int:
+def interrupted(words: TextIO) -> int:
     """Say nothing, but do not leave the shell's prompt behind the terminal's ``^C``."""
-    if sys.stderr.isatty():
-        click.echo(err=True)
+    if words.isatty():
+        words.write("\n")
     return ExitCode.INTERRUPTED
 
 

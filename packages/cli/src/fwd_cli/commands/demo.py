@@ -43,7 +43,7 @@ def command(stay: bool | None) -> None:
         _introduce(running, keys)
         _run_all(running)
         if sys.stdout.isatty() if stay is None else stay:
-            _stay(running)
+            keep_up(running)
 
 
 def settings(closed: int) -> dict[str, str]:
@@ -78,7 +78,7 @@ def _introduce(running: Gateway, keys: dict[str, str]) -> None:
 def _run_all(running: Gateway) -> None:
     from fwd_cli.steps import STEPS
 
-    untrue = [step.title for number, step in enumerate(STEPS, 1) if not _run(number, step, running)]
+    untrue = [step.title for number, step in enumerate(STEPS, 1) if not run_step(number, step, running)]
     if untrue:
         raise Failure(
             f"{len(untrue)} of {len(STEPS)} calls did not do what they claim",
@@ -88,7 +88,7 @@ def _run_all(running: Gateway) -> None:
     _say(f"\nAll {len(STEPS)} calls did what they claim.", bold=True)
 
 
-def _run(number: int, step: Step, running: Gateway) -> bool:
+def run_step(number: int, step: Step, running: Gateway) -> bool:
     """Show one call as it happens; whether it did what it claims."""
     from fwd_cli.steps import Untrue
     from fwd_client import FwdError
@@ -118,7 +118,8 @@ def _say(text: str, *, nl: bool = True, **style: Any) -> None:
     sys.stdout.flush()
 
 
-def _stay(running: Gateway) -> None:
+def keep_up(running: Gateway) -> None:
+    """Wait for Ctrl-C. Raises :class:`Failure` when the gateway ends before."""
     _say(f"\nIt stays up until Ctrl-C. Its page: {running.url}/   Try:\n")
     _say(curl_line(running.url, running.key))
     with suppress(KeyboardInterrupt):
