@@ -38,7 +38,7 @@ def test_answers_can_be_sent_again() -> None:
     assert sent[0]["reasoning_details"] == [{"type": "x"}]
 
 
-@pytest.mark.parametrize(("name", "advice"), [("temprature", "Did you mean 'temperature'"), ("zzz", "extra_body")])
+@pytest.mark.parametrize(("name", "advice"), [("max_token", "Did you mean 'max_tokens'"), ("zzz", "extra_body")])
 def test_unknown_argument(name: str, advice: str) -> None:
     """A misspelt argument is a `TypeError` with the nearest name, not a field that is lost."""
     with pytest.raises(TypeError, match=advice):

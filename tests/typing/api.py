@@ -80,7 +80,7 @@ def calls(client: Client, stream: bool) -> None:
     assert_type(completions.create(messages="hi", stream=stream), Chat | Stream)
     completions.create(messages="hi", temperature=0.5, stop=["a"], reasoning_effort="low", extra_body={"top_k": 1})
     completions.create(messages="hi", timeout=3, max_retries=1, strict=True, fallback=False, extra_headers={"a": "b"})
-    completions.create(messages="hi", temprature=1)  # type: ignore[call-overload]
+    completions.create(messages="hi", max_token=1)  # type: ignore[call-overload]
     completions.create(messages="hi", temperature="hot")  # type: ignore[call-overload]
     completions.create()  # type: ignore[call-overload]
     assert_type(completions.parse(messages="hi", into=City), Parsed[City])
