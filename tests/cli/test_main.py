@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -22,6 +23,16 @@ def test_python_m_is_the_same(start: Start) -> None:
     """`python -m fwd_cli` is `fwd`."""
     out, _ = start("--version").communicate(timeout=20)
     assert out.startswith("fwd ")
+
+
+def test_the_module_is_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run as a module, it ends the interpreter with its code."""
+    monkeypatch.setattr(sys, "argv", ["fwd", "--version"])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.delitem(sys.modules, "fwd_cli.__main__")
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("fwd_cli", run_name="__main__")
+    assert ended.value.code == 0
 
 
 def test_a_mistake_is_told_in_three_lines(fwd: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,8 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from tests.cli.conftest import DONE, KEY, FakeGateway, Run, answer, chunk
+
+from fwd_cli.commands.call import check_raw
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -242,3 +246,16 @@ def test_pieces_are_flushed(gateway: FakeGateway, start: Start) -> None:
     assert os.read(process.stdout.fileno(), 3) == b"Hel"
     gateway.go_on.set()
     assert process.wait(20) == 0
+
+
+def test_raw_on_a_terminal_must_be_asked_for_twice() -> None:
+    """T25: once is refused there, twice is meant."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    check_raw(1, io.StringIO())
+    check_raw(2, Terminal())
+    with pytest.raises(click.UsageError, match="--raw --raw"):
+        check_raw(1, Terminal())

@@ -5,8 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 
+import click
 import pytest
 from tests.cli.conftest import Run
+
+from fwd_cli.commands.completion import command, script
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])
@@ -15,6 +18,12 @@ def test_a_script_for_each_shell(fwd: Run, shell: str) -> None:
     ended = fwd("completion", shell)
     assert ended.code == 0
     assert "_FWD_COMPLETE" in ended.out
+
+
+def test_a_shell_click_does_not_know_is_a_mistake() -> None:
+    """An older click has fewer shells."""
+    with pytest.raises(click.UsageError, match="tcsh"):
+        script("tcsh", command)
 
 
 def test_bash_reads_the_script(fwd: Run) -> None:

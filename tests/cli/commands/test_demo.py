@@ -14,7 +14,7 @@ from attrs import evolve
 from tests.cli.conftest import Run
 
 from fwd_cli.child import Gateway
-from fwd_cli.commands.demo import curl_line, keep_up, provider_keys, run_step, settings
+from fwd_cli.commands.demo import curl_line, keep_up, provider_keys, run_all, settings
 from fwd_cli.errors import ExitCode, Failure
 from fwd_cli.steps import STEPS, Untrue
 
@@ -55,8 +55,9 @@ def test_a_call_that_does_not_do_what_it_claims_fails_the_demo(capsys: pytest.Ca
     def lie(gateway: Gateway, show: Callable[[str], None]) -> None:
         raise Untrue("found nothing instead")
 
-    with ended(0) as gateway:
-        assert run_step(1, evolve(STEPS[0], run=lie), gateway) is False
+    with ended(0) as gateway, pytest.raises(Failure) as caught:
+        run_all([evolve(STEPS[0], run=lie)], gateway)
+    assert (caught.value.code, caught.value.why) == (1, "look at: JSON")
     assert f"found nothing instead\n   ✗ claimed: {STEPS[0].proves}" in capsys.readouterr().out
 
 

@@ -32,3 +32,11 @@ def test_help_shows_variables_and_defaults(fwd: Run) -> None:
     """Every setting with both."""
     out = " ".join(fwd("run-server", "--help").out.split())
     assert "[env var: FWD_PORT; default: 8000]" in out
+
+
+def test_check_shows_the_settings_and_ends(fwd: Run) -> None:
+    """The server itself says what is in force; a value it cannot use is exit code 78."""
+    assert "FWD_PORT" in fwd("run-server", "--check", "--port", "9001").out
+    ended = fwd("run-server", "--check", "--port", "x")
+    assert ended.code == 78
+    assert "--port" in ended.err

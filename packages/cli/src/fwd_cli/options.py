@@ -40,8 +40,7 @@ class Documented(click.Option):
     def get_help_extra(self, ctx: click.Context) -> OptionHelpExtra:
         """As click does it, without the brackets around a default given as text."""
         extra = super().get_help_extra(ctx)
-        if isinstance(self.show_default, str):
-            extra["default"] = self.show_default
+        extra["default"] = str(self.show_default)
         return extra
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
@@ -58,7 +58,7 @@ def command(
     --json prints the whole answer as one object; with --stream, one object a line. Under "fwd" stands who answered,
     in how many attempts and how fast.
     """
-    _check_raw(raw)
+    check_raw(raw, sys.stdout)
     messages = messages_of(read_prompt(prompt, sys.stdin), system)
     if not key:
         raise no_key()
@@ -74,8 +74,9 @@ def command(
         _print_receipt(told)
 
 
-def _check_raw(count: int) -> None:
-    if count == 1 and sys.stdout.isatty():
+def check_raw(count: int, out: TextIO) -> None:
+    """On a terminal --raw must be asked for twice: there it can do harm."""
+    if count == 1 and out.isatty():
         raise usage_error("--raw lets the answer control this terminal; if you mean that: --raw --raw")
 
 

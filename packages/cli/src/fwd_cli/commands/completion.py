@@ -6,6 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 from fwd_cli.options import examples
+from fwd_cli.prompts import usage_error
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
@@ -22,7 +23,12 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell."""
+    click.echo(script(shell, ctx.find_root().command))
+
+
+def script(shell: str, command: click.Command) -> str:
+    """The script; a shell that this version of click does not know is a mistake."""
     completion = get_completion_class(shell)
     if completion is None:
-        raise click.UsageError(f"this version of click has no completion for {shell}", ctx)
-    click.echo(completion(ctx.find_root().command, {}, "fwd", "_FWD_COMPLETE").source())
+        raise usage_error(f"this version of click has no completion for {shell}")
+    return completion(command, {}, "fwd", "_FWD_COMPLETE").source()

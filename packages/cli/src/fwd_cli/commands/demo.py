@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -37,11 +37,12 @@ def command(stay: bool | None) -> None:
     whose key is set are switched on and named, but never called.
     """
     from fwd_cli.child import closed_port, gateway
+    from fwd_cli.steps import STEPS
 
     keys = provider_keys()
     with _ending_cleanly(), closed_port() as port, gateway({**keys, **settings(port)}) as running:
         _introduce(running, keys)
-        _run_all(running)
+        run_all(STEPS, running)
         if sys.stdout.isatty() if stay is None else stay:
             keep_up(running)
 
@@ -75,17 +76,16 @@ def _introduce(running: Gateway, keys: dict[str, str]) -> None:
         _say("No provider key is set: echo, which is built in, answers.")
 
 
-def _run_all(running: Gateway) -> None:
-    from fwd_cli.steps import STEPS
-
-    untrue = [step.title for number, step in enumerate(STEPS, 1) if not run_step(number, step, running)]
+def run_all(steps: Sequence[Step], running: Gateway) -> None:
+    """Run every step. Raises :class:`Failure` when one did not do what it claims."""
+    untrue = [step.title for number, step in enumerate(steps, 1) if not run_step(number, step, running)]
     if untrue:
         raise Failure(
-            f"{len(untrue)} of {len(STEPS)} calls did not do what they claim",
+            f"{len(untrue)} of {len(steps)} calls did not do what they claim",
             f"look at: {', '.join(untrue)}",
             "FWD_LOG=debug fwd demo, and report it",
         )
-    _say(f"\nAll {len(STEPS)} calls did what they claim.", bold=True)
+    _say(f"\nAll {len(steps)} calls did what they claim.", bold=True)
 
 
 def run_step(number: int, step: Step, running: Gateway) -> bool:
