@@ -52,7 +52,8 @@ class Row:
     and calls that are cut off, ``message_fields`` the only ones of messages it allows (None: any); ``reasoning_in``
     is its name for ``reasoning_content`` in history ("": cut off); ``edit`` does what no table can say.
 
-    ``exact`` says that its answers keep to OpenAI's rules and go out as they came; ``extras`` are the fields of
+    ``exact`` says that its answers keep to OpenAI's rules and go out as they came; ``relays`` that frames of its
+    streams may go out as bytes (no: every frame of it has something that stays behind); ``extras`` are the fields of
     chunks, choices, messages and usage that are its own and stay behind; ``usage_extras`` the same of usage only;
     ``usage_defaults`` is what usage must have; ``tiers`` renames service tiers; ``id_header`` holds its request id;
     ``own_types`` lets its ``requests`` and ``tokens`` through as the type of a 429; ``error_types`` maps its stable
@@ -72,6 +73,7 @@ class Row:
     edit: Callable[[Draft], None] | None = None
 
     exact: bool = False
+    relays: bool = True
     extras: frozenset[str] = frozenset()
     usage_extras: frozenset[str] = frozenset()
     usage_defaults: Json = field(factory=dict)

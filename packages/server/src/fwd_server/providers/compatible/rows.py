@@ -150,6 +150,7 @@ ROWS: Final[dict[str, Row]] = {
             removed=EXTENSIONS - {"reasoning_details", "reasoning", "cache_control"},
             reasoning_in="reasoning",
             edit=edit_openrouter,
+            relays=False,
             extras=frozenset(
                 {"provider", "native_finish_reason", "openrouter_metadata", "safeguard_results", "alignment"}
             ),
