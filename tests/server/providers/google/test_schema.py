@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from fwd_server.chat import Json
@@ -25,6 +26,7 @@ from fwd_server.providers.google.schema import parameters, rewrite
         ({"additionalProperties": {"const": 1}}, {"additionalProperties": {"enum": [1]}}),
         ({"definitions": {"A": {"const": 1}}}, {"$defs": {"A": {"enum": [1]}}}),
         ({"uniqueItems": False}, {}),
+        ({"exclusiveMinimum": False}, {}),
         ({"patternProperties": 5}, {}),
     ],
 )
@@ -65,6 +67,23 @@ def test_exclusive_bounds_of_whole_numbers_become_inclusive(
     for kind in ("integer", ["integer", "null"]):
         found = rewrite({"type": kind, **schema})
         assert (found.get("minimum"), found.get("maximum")) == (minimum, maximum)
+
+
+@pytest.mark.parametrize("bound", [1e300, "x", [1]])
+def test_a_bound_that_is_no_number_is_left_to_words(bound: object) -> None:
+    found = rewrite({"type": "integer", "exclusiveMinimum": bound})
+    assert found.keys() == {"type", "description"}
+
+
+@pytest.mark.parametrize("junk", [None, 5, "x", [], {}, [[1]], {"a": 5}])
+@pytest.mark.parametrize(
+    "name", ["type", "properties", "required", "items", "enum", "format", "anyOf", "allOf", "$defs"]
+)
+def test_a_broken_schema_is_the_providers_to_refuse(name: str, junk: object) -> None:
+    """Whatever a caller calls a schema, reading it fails nowhere."""
+    node = {name: junk, "minimum": junk, "exclusiveMinimum": junk}
+    arms = [node, {"required": ["a"], "properties": {"a": {}}}]
+    assert isinstance(rewrite({**node, "allOf": arms, "items": {"type": "integer", **node, "oneOf": arms}}), dict)
 
 
 def test_a_reference_keeps_only_its_description() -> None:
@@ -111,10 +130,46 @@ def test_all_of_several_is_one_node() -> None:
     }
 
 
-def test_a_reference_among_several_is_looked_up_once() -> None:
-    loop = {"allOf": [{"$ref": "#/$defs/A"}, {"title": "T"}], "type": "object"}
-    found = merged({"$ref": "#/$defs/A"}, {"$ref": "#/$defs/none"}, **{"$defs": {"A": loop}})
-    assert (found["type"], found["title"]) == ("object", "T")
+def test_a_reference_among_several_is_looked_up() -> None:
+    base = {"type": "object", "properties": {"a": {}}}
+    found = merged({"$ref": "#/$defs/A"}, {"required": ["a"]}, **{"$defs": {"A": base}})
+    assert found == {"$defs": {"A": base}, **base, "required": ["a"]}
+
+
+def test_a_reference_to_itself_is_left_to_words() -> None:
+    loop = {"title": "T", "allOf": [{"$ref": "#/$defs/A"}, {"type": "object"}]}
+    found = merged({"$ref": "#/$defs/A"}, {"minItems": 1}, **{"$defs": {"A": loop}})
+    assert (found["type"], found["minItems"]) == ("object", 1)
+    assert found["description"] == 'Note: must also match: [{"$ref":"#/$defs/A"}].'
+
+
+def test_definitions_within_definitions_are_looked_up_to_a_depth() -> None:
+    chain = {f"D{i}": {"allOf": [{"$ref": f"#/$defs/D{i + 1}"}, {"required": [f"{i}"]}]} for i in range(2000)}
+    found = merged({"$ref": "#/$defs/D0"}, {}, **{"$defs": chain})
+    assert len(found["required"]) == 8
+
+
+def nested(levels: int) -> Json:
+    inner = nested(levels - 1) if levels else {}
+    return {"properties": {"p": inner}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        nested(28),
+        {"properties": {"p": {"title": "x" * 60_000}}, "anyOf": [{}] * 1000},
+        {
+            "$defs": {"A": {"title": "x" * 60_000}},
+            "properties": {str(i): {"allOf": [{"$ref": "A"}, {}]} for i in range(99)},
+        },
+    ],
+)
+def test_joining_has_a_budget(schema: Json) -> None:
+    """Contract T38: what would be copied over and over is left to words."""
+    size = len(orjson.dumps(schema))
+    assert len(orjson.dumps(rewrite(schema))) < 30 * size + 200_000
+    assert "must also match" in str(rewrite(schema))
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """JSON Schema, cut to the subset that Gemini takes in ``parametersJsonSchema`` and ``responseJsonSchema``.
 
 Gemini refuses the whole request at the first keyword it does not know. What the subset can say in another way is
-said so; what it cannot say moves into the description, where the model reads it. A ``$ref`` is never inlined: there
-is a nesting limit, and definitions may refer to themselves.
+said so; what it cannot say moves into the description, where the model reads it. A ``$ref`` is not inlined (there is
+a nesting limit, and definitions may refer to themselves) but where ``allOf`` joins it with something else. Such joining
+copies, so it has a budget: no schema grows into more than it was plus that (contract T38).
 https://ai.google.dev/gemini-api/docs/structured-output#json-schema-support
 """
 
@@ -12,6 +13,7 @@ import math
 from typing import Any, Final
 
 import orjson
+from attrs import define
 
 from fwd_server.chat import Json
 from fwd_server.providers.native import obj
@@ -42,14 +44,18 @@ _NOTED: Final = {
     "then": "then",
     "else": "else",
     "not": "must not match",
+    "allOf": "must also match",
     "unevaluatedItems": "other items",
     "unevaluatedProperties": "other properties",
 }
+_MOST_COPIED: Final = 65_536  # bytes of JSON that joining may add to a schema
+_MOST_LOOKED_UP: Final = 8  # definitions within each other
 
 
 def rewrite(schema: Json) -> Json:
     """``schema`` in the subset."""
-    return _node(schema, _definitions(schema))
+    definitions = {**obj(schema.get("definitions")), **obj(schema.get("$defs"))}
+    return _Rewriter(definitions).node(schema, frozenset())
 
 
 def parameters(schema: object) -> Json | None:
@@ -59,56 +65,113 @@ def parameters(schema: object) -> Json | None:
     return cut if says and (says != {"additionalProperties"} or cut["additionalProperties"] is not False) else None
 
 
-def _definitions(schema: Json) -> Json:
-    return {**obj(schema.get("definitions")), **obj(schema.get("$defs"))}
+@define
+class _Rewriter:
+    """Rewrites the nodes of one schema. ``inside`` holds the definitions that a node was looked up from."""
+
+    definitions: Json
+    room: int = _MOST_COPIED
+
+    def node(self, schema: object, inside: frozenset[str]) -> Json:
+        """One node and everything in it."""
+        if not isinstance(schema, dict):
+            return {}
+        merged, inside = self._merged(schema, inside)
+        plain = _inclusive(self._spread(merged))
+        if isinstance(plain.get("$ref"), str):
+            return self._reference(plain, inside)
+        found: Json = {}
+        notes: list[str] = []
+        for name, value in plain.items():
+            found |= self._kept(name, value, inside)
+            notes += _notes(name, value)
+        return _described(found, plain.get("description"), notes)
+
+    def _reference(self, schema: Json, inside: frozenset[str]) -> Json:
+        """A node with ``$ref`` keeps nothing beside it but its description, and at the root the definitions."""
+        target = schema["$ref"].replace("#/definitions/", "#/$defs/")
+        named = {name: value for name, value in schema.items() if name in ("$defs", "definitions")}
+        inner = {key: one for name, value in named.items() for key, one in self._holding(name, value, inside).items()}
+        return _described({"$ref": target, **inner}, schema.get("description"), [])
+
+    def _kept(self, name: str, value: Any, inside: frozenset[str]) -> Json:
+        """One keyword as the subset has it; nothing for one that it has not."""
+        if name in _KEPT or _is_format(name, value):
+            return {name: value}
+        if name == "const":
+            return {"enum": [value]}
+        if name == "enum":
+            values = [one for one in value if one != ""] if isinstance(value, list) else []
+            return {"enum": values} if values else {}
+        return self._holding(name, value, inside)
+
+    def _holding(self, name: str, value: Any, inside: frozenset[str]) -> Json:
+        """One of the keywords that hold schemas, each of them rewritten."""
+        name = _RENAMED.get(name, name)
+        if name == "items" and isinstance(value, list):
+            name = "prefixItems"  # how older drafts wrote it
+        if name in _MAPS and isinstance(value, dict):
+            inner = {key: self.node(one, inside) for key, one in value.items()}
+            return {name: inner} if inner else {}
+        if name in _LISTS and isinstance(value, list):
+            return {name: [self.node(one, inside) for one in value]}
+        if name == "additionalProperties" and isinstance(value, bool):
+            return {name: value}
+        return {name: self.node(value, inside)} if name in ("items", "additionalProperties") else {}
+
+    def _merged(self, schema: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
+        """``allOf`` joined into its node; a ``$ref`` among several arms is looked up, or else left to words."""
+        if "allOf" not in schema:
+            return schema, inside
+        arms = schema["allOf"] if isinstance(schema["allOf"], list) else []
+        merged = {name: value for name, value in schema.items() if name != "allOf"}
+        if len(arms) == 1 and not merged.keys() - _BESIDE:
+            return {**obj(arms[0]), **merged}, inside
+        left: list[Json] = []
+        for arm in map(obj, arms):
+            found, inside = self._arm(arm, inside)
+            merged = _joined(merged, found)
+            left += [] if found else [arm] * bool(arm)
+        if left:
+            merged["allOf"] = [*merged.get("allOf", ()), *left]
+        return merged, inside
+
+    def _arm(self, arm: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
+        """What an arm of ``allOf`` says; nothing for a ``$ref`` that is not to be looked up."""
+        target = arm.get("$ref")
+        if not isinstance(target, str):
+            return self._merged(arm, inside)
+        definition = obj(self.definitions.get(target.rpartition("/")[2]))
+        if target in inside or len(inside) >= _MOST_LOOKED_UP or not self._may_copy(definition, 1):
+            return {}, inside
+        return self._merged(definition, inside | {target})
+
+    def _spread(self, schema: Json) -> Json:
+        """Constraints beside ``anyOf`` (or ``oneOf``), in each of its arms; an arm that is a ``$ref`` takes none."""
+        name = "anyOf" if isinstance(schema.get("anyOf"), list) else "oneOf"
+        arms = schema.get(name)
+        beside = {key: value for key, value in schema.items() if key not in _BESIDE and key != name}
+        if not isinstance(arms, list) or not beside:
+            return schema
+        if not self._may_copy(beside, len(arms)):
+            rest = {key: value for key, value in schema.items() if key != name}
+            return {**rest, "allOf": [{name: arms}]}  # which at this point means words
+        kept = {key: value for key, value in schema.items() if key not in beside}
+        return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _joined(obj(arm), beside) for arm in arms]}
+
+    def _may_copy(self, value: Json, times: int) -> bool:
+        size = len(orjson.dumps(value)) * times
+        if size > self.room:
+            return False
+        self.room -= size
+        return True
 
 
-def _node(schema: object, definitions: Json) -> Json:
-    if not isinstance(schema, dict):
-        return {}
-    plain = _inclusive(_spread(_merged(schema, definitions, frozenset())))
-    if isinstance(plain.get("$ref"), str):
-        return _reference(plain, definitions)
-    found: Json = {}
-    notes: list[str] = []
-    for name, value in plain.items():
-        found |= _kept(name, value, definitions)
-        notes += _notes(name, value)
-    return _described(found, plain.get("description"), notes)
+_RENAMED: Final = {"definitions": "$defs"}
 
 
-def _reference(schema: Json, definitions: Json) -> Json:
-    """A node with ``$ref`` keeps nothing beside it but its description, and at the root the definitions."""
-    target = schema["$ref"].replace("#/definitions/", "#/$defs/")
-    inner = _kept("$defs", _definitions(schema), definitions)
-    return _described({"$ref": target, **inner}, schema.get("description"), [])
-
-
-def _kept(name: str, value: Any, definitions: Json) -> Json:
-    """One keyword as the subset has it; nothing for one that it has not."""
-    if name in _KEPT or (name == "format" and value in _FORMATS):
-        return {name: value}
-    if name == "const":
-        return {"enum": [value]}
-    if name == "enum":
-        values = [one for one in value if one != ""] if isinstance(value, list) else []
-        return {"enum": values} if values else {}
-    return _holding(name, value, definitions)
-
-
-def _holding(name: str, value: Any, definitions: Json) -> Json:
-    """One of the keywords that hold schemas, each of them rewritten."""
-    name = {"definitions": "$defs"}.get(name, name)
-    if name == "items" and isinstance(value, list):
-        name = "prefixItems"  # how older drafts wrote it
-    if name in _MAPS and isinstance(value, dict):
-        inner = {key: _node(one, definitions) for key, one in value.items()}
-        return {name: inner} if inner else {}
-    if name in _LISTS and isinstance(value, list):
-        return {name: [_node(one, definitions) for one in value]}
-    if name == "additionalProperties" and isinstance(value, bool):
-        return {name: value}
-    return {name: _node(value, definitions)} if name in ("items", "additionalProperties") else {}
+def _is_format(name: str, value: object) -> bool:
+    return name == "format" and isinstance(value, str) and value in _FORMATS
 
 
 # -- what the subset says in another way
@@ -121,12 +184,21 @@ def _inclusive(schema: Json) -> Json:
         return schema
     changed = dict(schema)
     for name, shift, tighter in (("minimum", _above, max), ("maximum", _below, min)):
-        bound = changed.pop(f"exclusive{name.title()}", None)
-        if bound is True:  # draft 4: it makes the other bound exclusive
-            bound = changed.get(name)
-        if isinstance(bound, (int, float)) and not isinstance(bound, bool):
-            changed[name] = tighter(shift(bound), changed.get(name, shift(bound)))
+        exclusive = f"exclusive{name.title()}"
+        other = _number(changed.get(name))
+        # Draft 4 says with True that the other bound is exclusive.
+        bound = other if changed.get(exclusive) is True else _number(changed.get(exclusive))
+        if bound is not None:
+            del changed[exclusive]
+            changed[name] = shift(bound) if other is None else tighter(shift(bound), other)
     return changed
+
+
+def _number(value: object) -> float | None:
+    """A number that is one exactly; a bound beyond that is left to words."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return None
+    return value if abs(value) <= 2**53 else None
 
 
 def _above(bound: float) -> int:
@@ -137,45 +209,17 @@ def _below(bound: float) -> int:
     return math.ceil(bound) - 1
 
 
-def _merged(schema: Json, definitions: Json, seen: frozenset[str]) -> Json:
-    """``allOf`` joined into its node. Of several arms a ``$ref`` is looked up, once and no deeper."""
-    arms = schema.get("allOf")
-    if not isinstance(arms, list):
-        return schema
-    merged = {name: value for name, value in schema.items() if name != "allOf"}
-    if len(arms) == 1 and not merged.keys() - _BESIDE:
-        return {**obj(arms[0]), **merged}
-    for arm in map(obj, arms):
-        target = arm.get("$ref")
-        if isinstance(target, str):
-            arm = {} if target in seen else obj(definitions.get(target.rpartition("/")[2]))
-            seen |= {target}
-        merged = _joined(merged, _merged(arm, definitions, seen))
-    return merged
-
-
 def _joined(first: Json, second: Json) -> Json:
     """Two nodes that hold together. Where they differ in a plain keyword, the first one counts."""
     joined = {**second, **first}
-    both = first.keys() & second.keys()
-    if "required" in both:
-        joined["required"] = list(dict.fromkeys([*first["required"], *second["required"]]))
-    for name in _MAPS & both:
-        joined[name] = {**second[name], **first[name]}
-        for key in first[name].keys() & second[name].keys():
-            joined[name][key] = {"allOf": [first[name][key], second[name][key]]}
+    one, other = first.get("required"), second.get("required")
+    if isinstance(one, list) and isinstance(other, list):
+        joined["required"] = [*one, *(name for name in other if name not in one)]
+    for name in _MAPS & first.keys() & second.keys():
+        here, there = obj(first[name]), obj(second[name])
+        both = {key: {"allOf": [here[key], there[key]]} for key in here.keys() & there.keys()}
+        joined[name] = {**there, **here, **both}
     return joined
-
-
-def _spread(schema: Json) -> Json:
-    """Constraints beside ``anyOf`` (or ``oneOf``), in each of its arms; an arm that is a ``$ref`` takes none."""
-    name = "anyOf" if isinstance(schema.get("anyOf"), list) else "oneOf"
-    arms = schema.get(name)
-    beside = {key: value for key, value in schema.items() if key not in _BESIDE and key != name}
-    if not isinstance(arms, list) or not beside:
-        return schema
-    kept = {key: value for key, value in schema.items() if key not in beside}
-    return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _joined(obj(arm), beside) for arm in arms]}
 
 
 # -- what only words can say
@@ -187,8 +231,8 @@ def _notes(name: str, value: Any) -> list[str]:
     if name == "uniqueItems":
         return ["all array items must be unique"] if value else []
     if name == "format":
-        return [] if value in _FORMATS else [f"format: {_shown(value)}"]
-    return [f"{_NOTED[name]}: {_shown(value)}"] if name in _NOTED else []
+        return [] if _is_format(name, value) else [f"format: {_shown(value)}"]
+    return [f"{_NOTED[name]}: {_shown(value)}"] if name in _NOTED and value is not False else []
 
 
 def _shown(value: Any) -> str:
