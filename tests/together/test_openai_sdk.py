@@ -118,9 +118,9 @@ def test_errors_are_the_sdks_own_classes(
 
 def test_a_wrong_key(gateway: Gateway) -> None:
     """S15: one constant 401."""
-    with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="fwd_wrong") as client:
-        with pytest.raises(openai.AuthenticationError, match="Incorrect API key provided"):
-            client.models.list()
+    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="fwd_wrong")
+    with client, pytest.raises(openai.AuthenticationError, match="Incorrect API key provided"):
+        client.models.list()
 
 
 def test_a_bad_message(client: openai.OpenAI) -> None:
@@ -195,11 +195,12 @@ def test_after_the_first_byte_nothing_moves(start_gateway: Callable[..., Gateway
         gateway = start_gateway(
             OPENAI_API_KEY=PROVIDER_KEY, OPENAI_BASE_URL=up.url, OPENAI_MODEL="gpt-x", PROVIDERS_PRIORITY="openai,echo"
         )
-        said = []
+        said: list[str | None] = []
         with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=KEY) as client:
+            stream = client.chat.completions.create(model="gpt-x", messages=HELLO, stream=True)
+            texts = (chunk.choices[0].delta.content for chunk in stream)
             with pytest.raises(openai.APIError):
-                for chunk in client.chat.completions.create(model="gpt-x", messages=HELLO, stream=True):
-                    said.append(chunk.choices[0].delta.content)
+                said.extend(texts)
     assert "".join(filter(None, said)) == "Hel"
     assert len(up.seen) == 1
 

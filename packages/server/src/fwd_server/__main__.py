@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from attrs import evolve
 from tornado import autoreload
 
 from fwd_server import settings as configuration
@@ -22,7 +23,7 @@ from fwd_server.app import App, build_app
 from fwd_server.observe import log
 from fwd_server.serve import listen, new_loop, serve
 from fwd_server.settings import Loaded, Settings, SettingsError, documented
-from fwd_server.store.files import KeyFileError, secure_process
+from fwd_server.store.files import KeyFileError, check_modes, secure_process
 
 OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
@@ -60,9 +61,15 @@ def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) 
 
 
 def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Loaded:
-    """The settings in force, with ``.env`` of the working directory if there is one. Raises SettingsError."""
-    text = dotenv.read_text(encoding="utf-8") if dotenv.is_file() else None
-    return configuration.load(flags, env, text)
+    """The settings in force, with ``.env`` of the working directory if there is one.
+
+    Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
+    """
+    if not dotenv.is_file():
+        return configuration.load(flags, env)
+    warnings = check_modes(dotenv)
+    loaded = configuration.load(flags, env, dotenv.read_text(encoding="utf-8", errors="replace"))
+    return evolve(loaded, warnings=(*loaded.warnings, *warnings))
 
 
 def print_settings(loaded: Loaded) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -15,7 +14,7 @@ from fwd_server._version import __version__
 from fwd_server.auth import Authenticator, peer_address
 from fwd_server.call import Caller
 from fwd_server.clock import Clock, SystemClock
-from fwd_server.errors import InvalidKey
+from fwd_server.errors import GatewayError
 from fwd_server.fallback import Coordinator, Patience
 from fwd_server.fleet import endpoints
 from fwd_server.gateway import Gateway
@@ -31,11 +30,13 @@ from fwd_server.store.files import KeyFile
 from fwd_server.upstream import Upstream
 from fwd_server.web import pages
 from fwd_server.web.chat import ChatHandler, ChatTimes
-from fwd_server.web.door import Door, GatewayApplication, HostGuard, is_loopback
+from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
 from fwd_server.web.models import ModelsHandler
 
 _ANSWER_BYTES: Final = 64 << 20
+
+Peer = Callable[[HTTPServerRequest], str]
 
 
 @define
@@ -117,7 +118,7 @@ def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFi
     authenticate = _authenticate(authenticator)
     peer = _peer(settings)
     hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
-    details = _details(authenticate)
+    details = _details(authenticate, peer)
     times = ChatTimes(settings.total_timeout, settings.keepalive)
     routes = [
         URLSpec(r"/v1/chat/completions", ChatHandler, {"gateway": gateway, "clock": clock, "times": times}),
@@ -130,31 +131,32 @@ def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFi
     return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body))
 
 
-def _authenticate(authenticator: Authenticator) -> Callable[[HTTPHeaders, str], Caller]:
+def _authenticate(authenticator: Authenticator) -> Authenticate:
     def authenticate(headers: HTTPHeaders, peer: str) -> Caller:
         return authenticator.authenticate(headers.get("Authorization"), headers.get("x-api-key"), peer)
 
     return authenticate
 
 
-def _peer(settings: Settings) -> Callable[[HTTPServerRequest], str]:
+def _peer(settings: Settings) -> Peer:
     def peer(request: HTTPServerRequest) -> str:
         return peer_address(request.remote_ip or "", request.headers.get("X-Forwarded-For"), settings.trusted_proxies)
 
     return peer
 
 
-def _details(authenticate: Callable[[HTTPHeaders, str], Caller]) -> Callable[[HTTPServerRequest], bool]:
+def _details(authenticate: Authenticate, peer: Peer) -> Callable[[HTTPServerRequest], bool]:
     """Who may see which providers there are: this machine itself (not through a proxy on it), and who has a key."""
 
     def may_see(request: HTTPServerRequest) -> bool:
-        if is_loopback(request.remote_ip or "") and "X-Forwarded-For" not in request.headers:
+        headers = request.headers
+        if is_loopback(request.remote_ip or "") and "X-Forwarded-For" not in headers:
             return True
-        if not re.search("authorization|x-api-key", ",".join(request.headers), re.IGNORECASE):
+        if "Authorization" not in headers and "x-api-key" not in headers:
             return False
         try:
-            authenticate(request.headers, request.remote_ip or "")
-        except InvalidKey:
+            authenticate(headers, peer(request))
+        except GatewayError:
             return False
         return True
 

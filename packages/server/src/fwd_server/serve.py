@@ -75,7 +75,7 @@ async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Qu
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if running:
         log.app.warning("Stopped with %d requests unfinished.", len(running))
-        for handler in tuple(running):
+        for handler in running:
             handler.shut_down()
         await asyncio.wait({idle}, timeout=_LAST_WORDS_S)
     for task in (again, idle):

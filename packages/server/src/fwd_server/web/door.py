@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, Final
 
 from attrs import frozen
@@ -111,22 +111,32 @@ def too_large(limit: int) -> BadRequest:
     )
 
 
-class Running(set[BaseHandler]):
+class Running:
     """The handlers that have not answered yet; a stop waits until there are none."""
 
     def __init__(self) -> None:
-        super().__init__()
+        self._handlers: set[BaseHandler] = set()
         self._emptied = asyncio.Event()
 
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def __iter__(self) -> Iterator[BaseHandler]:
+        return iter(tuple(self._handlers))
+
+    def add(self, handler: BaseHandler) -> None:
+        """Count a handler in."""
+        self._handlers.add(handler)
+
     def discard(self, handler: BaseHandler) -> None:
-        """Forget a handler that has answered, or whose caller is gone."""
-        super().discard(handler)
-        if not self:
+        """Count out a handler that has answered, or whose caller is gone."""
+        self._handlers.discard(handler)
+        if not self._handlers:
             self._emptied.set()
 
     async def over(self) -> None:
         """Return once nothing runs."""
-        while self:
+        while self._handlers:
             self._emptied.clear()
             await self._emptied.wait()
 

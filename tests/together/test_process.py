@@ -1,0 +1,243 @@
+"""The gateway as its operator meets it: starting, checking, changing keys, stopping."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import KEY, PROVIDER_KEY, Gateway
+
+Start = Callable[..., Gateway]
+
+
+def post(gateway: Gateway, body: Any, key: str = KEY, timeout: float = 20) -> tuple[int, bytes]:
+    """One call over a connection of its own."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=timeout)
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    try:
+        connection.request("POST", "/v1/chat/completions", data, headers)
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
+
+
+def hello(model: str = "echo:", **more: Any) -> dict[str, Any]:
+    return {"model": model, "messages": [{"role": "user", "content": "a b c d e f g h"}], **more}
+
+
+def run(*flags: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the server's command to its end."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("FWD_", "FORWARDER_"))}
+    return subprocess.run(
+        [sys.executable, "-m", "fwd_server", *flags],
+        cwd=cwd,
+        env={**clean, **env},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+# -- starting
+
+
+def test_nothing_configured_starts_and_says_what_to_do(start_gateway: Start) -> None:
+    """No keys, no .env: 401 for everybody, and the command that helps."""
+    gateway = start_gateway(keys="")
+    gateway.wait_for("fwd generate-key")
+    assert post(gateway, hello())[0] == 401
+
+
+def test_check_prints_settings_and_their_sources_and_no_secret(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(f"GROQ_API_KEY={PROVIDER_KEY}\n")
+    (tmp_path / ".env").chmod(0o600)
+    done = run("--check", "--port", "9000", cwd=tmp_path, OPENAI_API_KEY=PROVIDER_KEY)
+    rows = {line.split()[0]: line for line in done.stdout.splitlines()}
+    assert done.returncode == 0
+    assert "9000" in rows["FWD_PORT"]
+    assert "--port" in rows["FWD_PORT"]
+    assert "environment" in rows["OPENAI_API_KEY"]
+    assert ".env line 1" in rows["GROQ_API_KEY"]
+    assert PROVIDER_KEY not in done.stdout + done.stderr
+
+
+def test_every_bad_setting_is_named_at_once(tmp_path: Path) -> None:
+    """Design, *Settings*: name, where it came from, what was found, what is allowed; 78."""
+    (tmp_path / ".env").write_text("FWD_ATTEMPTS=many\n")
+    done = run("--port", "high", cwd=tmp_path, PROVIDERS_PRIORITY="opnai")
+    assert done.returncode == 78
+    for said in ("FWD_ATTEMPTS", ".env line 1", "many", "FWD_PORT", "--port", "high", "PROVIDERS_PRIORITY", "opnai"):
+        assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_taken_port_is_said(tmp_path: Path, gateway: Gateway) -> None:
+    done = run("--port", str(gateway.port), cwd=tmp_path)
+    assert done.returncode == 70
+    assert "Cannot listen" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_name_is_reported_with_the_nearest(tmp_path: Path) -> None:
+    done = run("--check", cwd=tmp_path, FWD_PROT="1")
+    assert "FWD_PROT" in done.stderr
+    assert "FWD_PORT" in done.stderr
+
+
+def test_a_world_writable_key_file_stops_the_start(tmp_path: Path) -> None:
+    """T14."""
+    path = tmp_path / "keys.txt"
+    path.write_text(KEY + "\n")
+    path.chmod(0o666)
+    done = run("--port", "0", cwd=tmp_path, FORWARDER_KEYS_FILE=str(path))
+    assert done.returncode == 78
+    assert "chmod" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# -- bad input
+
+
+def test_bad_input_is_one_line_and_the_right_status(start_gateway: Start) -> None:
+    """T37: each a clear error, nothing in the log but one line."""
+    gateway = start_gateway()
+    gateway.wait_for("Keys: 1 in")
+    before = len(gateway.lines)
+    big = b'{"model":"echo:","messages":[{"role":"user","content":"' + b"x" * (20 << 20) + b'"}]}'
+    found = [
+        post(gateway, b'{"model": "echo:", "messages": ['),
+        post(gateway, {"model": "echo:"}),
+        post(gateway, hello(temperature="hot")),
+        post(gateway, big),
+        post(gateway, hello("nonsense")),
+        post(gateway, hello(), key="fwd_wrong"),
+    ]
+    gateway.wait_for('"status":401')
+    assert [status for status, _ in found] == [400, 400, 400, 413, 404, 401]
+    assert all(json.loads(body)["error"]["message"] for _, body in found)
+    assert len(gateway.lines) - before == len(gateway.requests()) == len(found)
+
+
+def test_a_huge_prompt_goes_through(gateway: Gateway) -> None:
+    """9 MB of words arrive; echo says the first MiB of them again, and why it stopped."""
+    text = "wörd 👋 " * 800_000
+    status, body = post(gateway, {"model": "echo:", "messages": [{"role": "user", "content": text}]})
+    assert status == 200
+    (choice,) = json.loads(body)["choices"]
+    assert choice["finish_reason"] == "length"
+    assert text.startswith(choice["message"]["content"])
+    assert len(choice["message"]["content"].encode()) > (1 << 20) - 4
+
+
+# -- keys
+
+
+def test_keys_change_while_it_runs(start_gateway: Start) -> None:
+    """D8, R7: a half-written line is skipped by its number, a new key works, a removed one does not."""
+    gateway = start_gateway()
+    path = gateway.cwd / "keys" / "forwarder_api_keys.txt"
+    new = "fwd_" + "n" * 43
+    with path.open("a") as file:
+        file.write(f"sha256:12\n{new} name=new\n")
+    assert "line 2" in gateway.wait_for("line 2")
+    assert post(gateway, hello(), key=new)[0] == 200
+    path.write_text(f"{new} name=new\n")
+    gateway.wait_for("Keys: 1 in")
+    assert post(gateway, hello())[0] == 401
+    assert KEY not in "".join(gateway.lines)
+    assert new not in "".join(gateway.lines)
+
+
+# -- stopping
+
+
+def start_stream(gateway: Gateway, model: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
+    """A stream that has begun."""
+    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
+    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+    connection.request("POST", "/v1/chat/completions", json.dumps(hello(model, stream=True)), headers)
+    response = connection.getresponse()
+    response.read1(10)
+    return connection, response
+
+
+def test_a_stop_lets_what_runs_finish(start_gateway: Start) -> None:
+    """SIGTERM: no new connections, the stream to its [DONE], exit code 0."""
+    gateway = start_gateway()
+    connection, response = start_stream(gateway, "echo:slow?rate=10")
+    gateway.process.send_signal(signal.SIGTERM)
+    gateway.wait_for("1 requests still run")
+    with pytest.raises(OSError):  # noqa: PT011 - refused or reset, as the system words it
+        socket.create_connection(("127.0.0.1", gateway.port), 1).recv(1)
+    assert response.read().endswith(b"data: [DONE]\n\n")
+    connection.close()
+    assert gateway.process.wait(10) == 0
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_ends_streams_with_an_event(start_gateway: Start, second: signal.Signals) -> None:
+    """D14: every open stream gets EV(shutdown)."""
+    gateway = start_gateway()
+    connection, response = start_stream(gateway, "echo:slow?rate=1")
+    gateway.process.send_signal(signal.SIGINT)
+    gateway.wait_for("1 requests still run")
+    gateway.process.send_signal(second)
+    text = response.read()
+    connection.close()
+    assert b'"code":"shutdown"' in text
+    assert b"[DONE]" not in text
+    assert gateway.process.wait(10) == 0
+
+
+def test_the_end_of_the_drain_time_is_the_end(start_gateway: Start) -> None:
+    gateway = start_gateway(FWD_DRAIN_TIMEOUT="0.2")
+    connection, response = start_stream(gateway, "echo:stall?after=1")
+    assert gateway.stop() == 0
+    assert b'"code":"shutdown"' in response.read()
+    connection.close()
+
+
+def test_a_call_in_one_piece_is_told_too(start_gateway: Start) -> None:
+    """D14: 503 shutdown, which SDKs retry elsewhere."""
+    gateway = start_gateway(FWD_DRAIN_TIMEOUT="0.2")
+    found: list[tuple[int, bytes]] = []
+    caller = threading.Thread(target=lambda: found.append(post(gateway, hello("echo:slow?ttft=30s"))))
+    caller.start()
+    time.sleep(0.3)
+    assert gateway.stop() == 0
+    caller.join(10)
+    assert found[0][0] == 503
+    assert json.loads(found[0][1])["error"]["code"] == "shutdown"
+
+
+def test_an_idle_gateway_stops_at_once(start_gateway: Start) -> None:
+    gateway = start_gateway()
+    post(gateway, hello())
+    assert gateway.stop(5) == 0
+    assert gateway.lines[-1].count("Stopped.") == 1
+
+
+def test_a_stopped_process_goes_on_where_it_was(start_gateway: Start) -> None:
+    """A laptop's lid: SIGSTOP and SIGCONT in the middle of a stream lose nothing."""
+    gateway = start_gateway()
+    connection, response = start_stream(gateway, "echo:slow?rate=20")
+    gateway.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)
+    gateway.process.send_signal(signal.SIGCONT)
+    assert response.read().endswith(b"data: [DONE]\n\n")
+    connection.close()
