@@ -49,7 +49,7 @@ def test_receipt_of_nothing() -> None:
         (b'fwd {"request_id":"r","attempts":2,"dropped":["a"]}', Receipt(request_id="r", attempts=2, dropped=("a",))),
         (b"fwd provider=groq model=m attempts=3 odd", Receipt(provider="groq", model="m", attempts=3)),
         (b'fwd {"timings":{"total":5,"x":"y"},"dropped":"a,b"}', Receipt(timings={"total": 5.0}, dropped=("a", "b"))),
-        (b'fwd {"usage":{"prompt_tokens":1},"timings":3}', Receipt(usage=Usage(1))),
+        (b'fwd {"usage":{"prompt_tokens":1,"completion_tokens":2},"timings":3}', Receipt(usage=Usage(1, 2, 3))),
         (b"fwd {broken", Receipt()),
         (b"fwd [1]", Receipt()),
         (b'fwd {"provider":7,"attempts":true}', Receipt()),
@@ -60,6 +60,12 @@ def test_receipt_of_nothing() -> None:
 def test_amend(comment: bytes, expected: Receipt) -> None:
     """Contract 3a: a stream's comments complete its receipt, and no comment can break a stream."""
     assert amend(Receipt(), comment) == expected
+
+
+def test_amend_keeps_the_usage_of_a_chunk() -> None:
+    """What the provider counted is not replaced by the gateway's shorter count."""
+    known = Receipt(usage=Usage(1, 2, 3))
+    assert amend(known, b'fwd {"usage":{"prompt_tokens":9}}') == known
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,15 @@
 """Every snippet of the README runs as it is written, in order, in one program.
 
-They run against a `FakeGateway` that listens, told beforehand what the snippets with models of their own expect.
+Once against the real gateway with its built-in provider, in a process of its own, and once against `FakeGateway`.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +18,45 @@ import pytest
 import fwd_client
 from fwd_client.testing import FakeGateway
 
+from .conftest import KEY
+
 README = Path(__file__).parents[2] / "packages" / "client" / "README.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+SAID = ("Why is the sky blue?", "One two three", "['a', 'b']", "again in 2.0 s", "True")
+
+
+@pytest.fixture
+def real_gateway(tmp_path: Path) -> Iterator[str]:
+    """The gateway's address; it has one key, no provider but `echo:`, and an environment of its own."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "forwarder_api_keys.txt").write_text(KEY + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "fwd_server", "--port", "0", "--log-format", "json"]
+    env = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
+        yield _address(process)
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"listens on (http://[^\s\"]+)", line):
+            return found[1]
+    raise AssertionError("the gateway did not start")
+
+
+def run(monkeypatch: pytest.MonkeyPatch, url: str, key: str, gateway: FakeGateway | None = None) -> None:
+    """Run the snippets one after the other, with the environment pointing at a gateway."""
+    monkeypatch.setenv("FORWARDER_URL", url)
+    monkeypatch.setenv("FORWARDER_KEY", key)
+    names: dict[str, Any] = {}
+    for snippet in SNIPPETS:
+        if gateway is not None:
+            prepare(gateway, snippet)
+        exec(compile(snippet, str(README), "exec"), names)
+    names["client"].close()
+    names["openai"].close()
 
 
 def prepare(gateway: FakeGateway, snippet: str) -> None:
@@ -29,20 +70,20 @@ def prepare(gateway: FakeGateway, snippet: str) -> None:
         gateway.fail(429, "rate_limit_exceeded", retry_after="2")
 
 
-def test_snippets(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """They run one after the other, and print what they promise."""
-    gateway, names = FakeGateway(), dict[str, Any]()
-    with gateway.serve() as url:
-        monkeypatch.setenv("FORWARDER_URL", url)
-        monkeypatch.setenv("FORWARDER_KEY", gateway.key)
-        for snippet in SNIPPETS:
-            prepare(gateway, snippet)
-            exec(compile(snippet, str(README), "exec"), names)
-        names["client"].close()
-        names["openai"].close()
+def test_real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], real_gateway: str) -> None:
+    """With the real gateway they print what they promise."""
+    run(monkeypatch, real_gateway, KEY)
     said = capsys.readouterr().out
-    for words in ("Why is the sky blue?", "One two three", "['a', 'b']", "Paris 2000000", "Sunny. 2", "again in 2.0 s"):
-        assert words in said
+    assert [words for words in (*SAID, "name 1\n", "Sun in ") if words not in said] == []
+
+
+def test_fake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the fake one, too."""
+    gateway = FakeGateway()
+    with gateway.serve() as url:
+        run(monkeypatch, url, gateway.key, gateway)
+    said = capsys.readouterr().out
+    assert [words for words in (*SAID, "Paris 2000000", "Sunny. 2") if words not in said] == []
 
 
 def test_size() -> None:

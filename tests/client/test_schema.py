@@ -27,7 +27,7 @@ class Leaf:
     """A leaf, told in words."""
 
     size: int
-    twigs: list["Leaf"] = attrs.Factory(list)  # noqa: UP037 - a name inside a list, as people write it
+    twigs: list[Leaf] = attrs.Factory(list)
 
 
 @dataclasses.dataclass

@@ -92,9 +92,17 @@ def amend(known: Receipt, comment: bytes) -> Receipt:
         "dropped": _names(facts.get("dropped")),
         "timings": _numbers(facts.get("timings")),
         "upstream_request_id": _text(facts.get("upstream_request_id")),
-        "usage": read(Usage, facts["usage"]) if isinstance(facts.get("usage"), dict) else None,
+        "usage": known.usage or _usage(facts.get("usage")),
     }
     return evolve(known, **{name: value for name, value in found.items() if value})
+
+
+def _usage(value: Any) -> Usage | None:
+    """The gateway's own count, which leaves the sum to the reader; the provider's, in a chunk, says more."""
+    if not isinstance(value, dict):
+        return None
+    counted = read(Usage, value)
+    return evolve(counted, total_tokens=counted.total_tokens or counted.prompt_tokens + counted.completion_tokens)
 
 
 def _comment_facts(text: bytes) -> Mapping[str, Any]:

@@ -179,7 +179,9 @@ def _description(notes: Any) -> dict[str, Any]:
 def _field_names(cls: Any) -> list[str]:
     if not attrs.has(cls):
         return [one.name for one in dataclasses.fields(cls)]
-    attrs.resolve_types(cls, include_extras=True)  # cattrs, later, does not look into list["Name"] by itself
+    attrs.resolve_types(
+        cls, include_extras=True
+    )  # cattrs does not look into list["Name"] by itself (nor can Python 3.10)
     return [one.name for one in attrs.fields(cls)]
 
 
