@@ -244,6 +244,20 @@ def test_the_done_line_may_still_have_content() -> None:
     assert events[-1].usage.completion == 2
 
 
+def test_thinking_comes_first_and_a_full_answer_ends_by_length() -> None:
+    said = {"message": {"content": "Hi", "thinking": "Hm"}, "done": False}
+    events = played(said, {"done": True, "done_reason": "length"})
+    choices = [event.data["choices"][0] for event in events[:4]]
+    deltas = [{"role": "assistant", "content": ""}, {"reasoning_content": "Hm"}, {"content": "Hi"}, {}]
+    assert [choice["delta"] for choice in choices] == deltas
+    assert choices[-1]["finish_reason"] == "length"
+
+
+def test_an_error_line_ends_the_stream() -> None:
+    """Contract F21, pitfall 42: an error in a stream is never a clean end."""
+    assert codes(played({"message": MESSAGE}, {"error": "CUDA error"})) == ["provider_error"]
+
+
 def test_a_last_line_needs_no_line_end() -> None:
     decoder = opened(stream=True).decoder()
     assert decoder.feed(orjson.dumps({"message": MESSAGE, "done": True})) == []

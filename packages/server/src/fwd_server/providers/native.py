@@ -362,7 +362,10 @@ class EventData:
 class Reader(Protocol):
     """One provider's objects to events."""
 
-    usage: Usage | None
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as the provider has said."""
+        ...
 
     def read(self, said: Json) -> list[StreamEvent]:
         """The events of one object."""

@@ -51,31 +51,36 @@ class Reader:
     """Reads one answer, whole or frame by frame."""
 
     def __init__(self, context: Context) -> None:
-        self.usage: Usage | None = None
         self._context = context
-        self._details: dict[str, int] = {}
+        self._counted: Json = {}  # cumulative: the last one counts, and only then it is read
         self._choices: dict[int, _Choice] = {}
         self._writer: native.ChunkWriter | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as the provider has said."""
+        return usage_of(self._counted) if self._counted else None
 
     def whole(self, said: Json) -> ChatResponse:
         """A whole answer. Raises UpstreamError."""
         if "error" in said:
             raise self._context.failure(native.obj(said["error"]))
-        self._count(said)
+        self._counted = native.obj(said.get("usageMetadata"))
         read = [self._candidate(candidate) for candidate in native.objects(said.get("candidates"))]
         read += [(choice, []) for choice in self._blocked(said)]
         if not read:
             raise broken("bad_payload", "The provider returned no usable answer.")
         choices = [choice.whole(deltas) for choice, deltas in read]
-        written = native.usage_object(self.usage, **self._details) if self.usage else None
-        return ChatResponse(native.completion(self._head(said), choices, written), self.usage)
+        usage = self.usage
+        written = native.usage_object(usage, **_details(self._counted)) if usage else None
+        return ChatResponse(native.completion(self._head(said), choices, written), usage)
 
     def read(self, said: Json) -> list[StreamEvent]:
         """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
         if "error" in said:
             return [self._context.failure(native.obj(said["error"]))]
         writer = self._writer = self._writer or native.ChunkWriter(self._head(said))
-        self._count(said)
+        self._counted = native.obj(said.get("usageMetadata")) or self._counted
         events: list[StreamEvent] = []
         for candidate in native.objects(said.get("candidates")):
             choice, deltas = self._candidate(candidate)
@@ -96,7 +101,7 @@ class Reader:
                 events += self._writer.finish(choice.index, reason, choice.take_logprobs())
         except UpstreamError as error:
             return [*events, error]
-        return [*events, *self._writer.end(self.usage, **self._details)]
+        return [*events, *self._writer.end(self.usage, **_details(self._counted))]
 
     def _head(self, said: Json) -> Json:
         given = native.text(said.get("responseId"))
@@ -106,14 +111,11 @@ class Reader:
             "model": native.text(said.get("modelVersion")) or self._context.model,
         }
 
-    def _count(self, said: Json) -> None:
-        counted = said.get("usageMetadata")  # cumulative: the last one counts
-        if isinstance(counted, dict):
-            self.usage, self._details = usage_of(counted), _details(counted)
-
     def _candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
         index = count(candidate.get("index"))
-        choice = self._choices.setdefault(index, _Choice(index, self._context))
+        choice = self._choices.get(index)
+        if choice is None:
+            choice = self._choices[index] = _Choice(index, self._context)
         return choice, choice.read(candidate)
 
     def _blocked(self, said: Json) -> list[_Choice]:
@@ -144,7 +146,8 @@ class _Choice:
         """The deltas of one piece of the choice."""
         self.reason = native.text(candidate.get("finishReason")) or self.reason
         self.grounding = native.obj(candidate.get("groundingMetadata")) or self.grounding
-        self.logprobs += _logprobs(native.obj(candidate.get("logprobsResult")))
+        if "logprobsResult" in candidate:
+            self.logprobs += _logprobs(native.obj(candidate["logprobsResult"]))
         parts = native.objects(native.obj(candidate.get("content")).get("parts"))
         return [delta for part in parts for delta in self._part(part)]
 
@@ -290,7 +293,7 @@ def _details(counted: Json) -> dict[str, int]:
 
 # -- frames
 
-_PLAIN: Final = re.compile(rb"(?<=[\r\n])[{\[]")
+_PLAIN: Final = re.compile(rb"\n[{\[]")
 
 
 class Frames:
@@ -312,7 +315,7 @@ class Frames:
             self._before = data[-1:] or self._before
             if begun is None:
                 return self._events.feed(data)
-            at = begun.start() - 1
+            at = begun.start()  # in data, which begins one byte later
             self._plain += data[at:]
             return self._events.feed(data[:at])
         self._plain += data
