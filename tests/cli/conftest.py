@@ -72,7 +72,8 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
                 self._send(gateway.status, json.dumps(gateway.reply).encode())
 
         def do_GET(self) -> None:
-            self._send(gateway.status, b"{}")
+            gateway.requests.append({"path": self.path, "key": self.headers["authorization"]})
+            self._send(gateway.status, json.dumps(gateway.reply).encode())
 
         def _head(self, status: int, kind: str) -> None:
             self.send_response(status)

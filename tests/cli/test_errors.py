@@ -42,3 +42,8 @@ def test_what_is_no_error_of_the_sdk_passes() -> None:
     """Only what is understood is explained."""
     with pytest.raises(KeyError), sdk_errors_explained():
         raise KeyError
+
+
+def test_a_code_of_which_more_is_known_has_advice_of_its_own() -> None:
+    """What to try fits the case, not only the class."""
+    assert failure_of(sdk.ModelNotFoundError("x", code="model_not_found")).try_ == "fwd models"

@@ -27,7 +27,9 @@ class Entry(NamedTuple):
 
 COMMANDS = (
     Entry("Start", "demo", "demo", "Start a gateway without any provider key and show real calls."),
+    Entry("Start", "doctor", "doctor", "Find out what is wrong and how to mend it."),
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
+    Entry("Use", "models", "models", "List the models your key can reach."),
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
     Entry("Wire up", "completion", "completion", "Print the completion script for a shell."),

@@ -67,6 +67,22 @@ _ADVICE: dict[ExitCode, tuple[str, str]] = {
 }
 """What the first and the last line say, where the gateway gives no hint of its own."""
 
+_ADVICE_ON: dict[str, tuple[str, str]] = {
+    "context_length_exceeded": (
+        "the prompt is too long for this model",
+        "a shorter one, or another --model",
+    ),
+    "insufficient_quota": ("the provider's account is out of money", "another model with --model"),
+    "model_not_found": ("there is no such model", "fwd models"),
+    "model_required": (
+        "no model was named",
+        "the same with --model, such as --model echo: (fwd models lists them)",
+    ),
+    "provider_auth": ("the provider refused the gateway's own key", "another model with --model (fwd models)"),
+    "provider_not_configured": ("this provider is off", "another model with --model (fwd models lists what is on)"),
+}
+"""The same for codes of which more is known; the message itself says what to do where the gateway runs."""
+
 
 def exit_code(error: FwdError) -> ExitCode:
     """The exit code for an error of the SDK: that of the first class in this list it belongs to."""
@@ -90,7 +106,7 @@ def exit_code(error: FwdError) -> ExitCode:
 def failure_of(error: FwdError) -> Failure:
     """An error of the SDK in three lines; a hint that the gateway sent wins over ours."""
     code = exit_code(error)
-    what, try_ = _ADVICE[code]
+    what, try_ = _ADVICE_ON.get(getattr(error, "code", None) or "", _ADVICE[code])
     sent_hint = error.hint if error.hint != error.default_hint else None
     return Failure(what, _why(error), sent_hint or try_, code)
 
@@ -100,6 +116,16 @@ def _why(error: FwdError) -> str:
     status, code, request_id = (getattr(error, name, None) for name in ("status", "code", "request_id"))
     facts = " ".join(str(fact) for fact in (status, code, request_id) if fact)
     return f"{error.message} ({facts})" if facts else error.message
+
+
+def no_key() -> Failure:
+    """What is said, before anything is sent, to somebody without a key."""
+    return Failure(
+        "there is no key for the gateway",
+        "neither --key nor FORWARDER_KEY is given, and .env has none",
+        "fwd generate-key, then export FORWARDER_KEY=<the key>",
+        ExitCode.AUTH,
+    )
 
 
 @contextmanager

@@ -65,6 +65,16 @@ key_option = click.option(
     show_default="from .env",
     help="Your key for the gateway. A key on the command line shows up in ps: prefer the variable.",
 )
+keys_file_option = click.option(
+    "--keys-file",
+    cls=Documented,
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="FORWARDER_KEYS_FILE",
+    show_envvar=True,
+    default=from_dotenv("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE),
+    show_default=DEFAULT_KEYS_FILE,
+    help="File with the keys of the gateway's callers.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 
 

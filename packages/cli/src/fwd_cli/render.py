@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from fwd_cli.terminal import clean_json, clean_line
 
 if TYPE_CHECKING:
-    from fwd_client import Chat, Chunk, Delta, Message, Receipt, ToolCall, Usage
+    from fwd_client import Chat, Chunk, Delta, Message, Model, Receipt, ToolCall, Usage
 
 WORD_OF_FINISH = {
     "length": "cut off: the token limit is reached",
     "content_filter": "cut off by the provider's content filter",
     "tool_calls": "the model wants to call a tool: --json shows it",
 }
+
+MODEL_COLUMNS = ("model", "context", "$ in", "$ out", "abilities")
 
 
 def seconds(value: float) -> str:
@@ -96,3 +98,27 @@ def chunk_text(chunk: Chunk) -> str:
 def tool_call(call: ToolCall) -> str:
     """A call a model asks for, as it would stand in a program."""
     return clean_line(f"{call.function.name}({call.function.arguments})")
+
+
+def model_row(model: Model) -> tuple[str, ...]:
+    """A model in the words of ``MODEL_COLUMNS``; what is not known is empty, and no price is not a price of 0."""
+    known = model.fwd
+    prices = known.get("prices") or {}
+    cells = (
+        model.id,
+        _count(known.get("context")),
+        _price(prices.get("input")),
+        _price(prices.get("output")),
+        ", ".join(map(str, known.get("abilities") or ())),
+    )
+    return tuple(clean_line(cell) for cell in cells)
+
+
+def _count(value: object) -> str:
+    return f"{value:,}" if isinstance(value, int) else ""
+
+
+def _price(value: object) -> str:
+    if not isinstance(value, (int, float)):
+        return ""
+    return f"{value:.2f}" if value == round(value, 2) else f"{value:.4g}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from fwd_cli import colour
-from fwd_cli.errors import ExitCode, Failure, sdk_errors_explained
+from fwd_cli.errors import no_key, sdk_errors_explained
 from fwd_cli.options import examples, json_option, key_option, server_option
 from fwd_cli.prompts import messages_of, read_prompt, usage_error
 
@@ -78,16 +78,6 @@ def check_raw(count: int, out: TextIO) -> None:
     """On a terminal --raw must be asked for twice: there it can do harm."""
     if count == 1 and out.isatty():
         raise usage_error("--raw lets the answer control this terminal; if you mean that: --raw --raw")
-
-
-def no_key() -> Failure:
-    """What is said, before anything is sent, to somebody without a key."""
-    return Failure(
-        "there is no key for the gateway",
-        "neither --key nor FORWARDER_KEY is given, and .env has none",
-        "fwd generate-key, then export FORWARDER_KEY=<the key>",
-        ExitCode.AUTH,
-    )
 
 
 def _print_receipt(told: Told) -> None:

@@ -12,7 +12,7 @@ import click
 
 from fwd_cli import render
 from fwd_cli.errors import ExitCode, Failure
-from fwd_cli.options import DEFAULT_KEYS_FILE, Documented, examples, from_dotenv, json_option
+from fwd_cli.options import examples, json_option, keys_file_option
 
 PREFIX = "fwd_"
 SHORTEST = 16
@@ -66,16 +66,7 @@ def _is_past(text: str) -> bool:
 )
 @click.option("--name", metavar="NAME", callback=check_name, help="What the log calls the caller.")
 @click.option("--expires", metavar="DATE", callback=check_expiry, help="Last day (UTC) or exact time the key works.")
-@click.option(
-    "--keys-file",
-    cls=Documented,
-    type=click.Path(dir_okay=False, path_type=Path),
-    envvar="FORWARDER_KEYS_FILE",
-    show_envvar=True,
-    default=from_dotenv("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE),
-    show_default=DEFAULT_KEYS_FILE,
-    help="File the key is added to.",
-)
+@keys_file_option
 @json_option
 def command(length: int, name: str | None, expires: str | None, keys_file: Path, as_json: bool) -> None:
     """Make a key for a caller of the gateway and store it.

@@ -1,0 +1,40 @@
+"""``fwd doctor``."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.cli.conftest import KEY, FakeGateway, Run
+
+
+@pytest.fixture(autouse=True)
+def nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORWARDER_URL", "http://127.0.0.1:1")
+
+
+def test_what_is_bad_ends_with_what_mends_it(fwd: Run) -> None:
+    """A mark, a name, what is found; exit code 1 as long as something is to be mended."""
+    ended = fwd("doctor")
+    lines = ended.out.splitlines()
+    assert ended.code == 1
+    assert lines[0].startswith("✓ python: 3.")
+    assert lines[3:5] == [
+        "✗ keys file: there is no keys/forwarder_api_keys.txt: a server started here would refuse every call",
+        "    try: fwd generate-key",
+    ]
+
+
+def test_json_is_one_finding_a_line(fwd: Run) -> None:
+    """For programs: the same, without the marks."""
+    findings = [json.loads(line) for line in fwd("doctor", "--json").out.splitlines()]
+    assert findings[0]["name"] == "python"
+    assert findings[-1]["mend"].startswith("fwd run-server")
+
+
+def test_all_well_is_exit_code_0(fwd: Run, gateway: FakeGateway) -> None:
+    """Notes alone are no reason to fail."""
+    gateway.reply = {"status": "ready", "object": "list", "data": []}
+    fwd("generate-key")
+    ended = fwd("doctor", "--server", gateway.url, "--key", KEY)
+    assert ended.code == 0

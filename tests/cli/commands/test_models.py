@@ -1,0 +1,70 @@
+"""``fwd models``."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+
+import pytest
+from tests.cli.conftest import KEY, FakeGateway, Run
+
+from fwd_cli.commands.models import show
+from fwd_client import Model
+
+MODELS = [
+    {"id": "echo:", "fwd": {"provider": "echo"}},
+    {
+        "id": "openai:gpt-x\x1b[2J",
+        "fwd": {
+            "provider": "openai",
+            "context": 922000,
+            "prices": {"input": 0.075, "output": 10, "cached_input": None},
+            "abilities": ["tools", "vision"],
+        },
+    },
+]
+
+
+@pytest.fixture(autouse=True)
+def at_gateway(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.reply = {"object": "list", "data": MODELS}
+    monkeypatch.setenv("FORWARDER_URL", gateway.url)
+    monkeypatch.setenv("FORWARDER_KEY", KEY)
+
+
+def test_columns_for_programs_in_a_pipe(fwd: Run) -> None:
+    """Tabs between them; what is not known is empty, not 0; T25: names are filtered."""
+    assert fwd("models").out == "echo:\t\t\t\t\nopenai:gpt-x\t922,000\t0.075\t10.00\ttools, vision\n"
+
+
+def test_words_choose(fwd: Run) -> None:
+    """Every word must be there, in any case."""
+    assert fwd("models", "OpenAI", "vision").out.startswith("openai:gpt-x\t")
+    assert fwd("models", "echo", "vision").out == ""
+
+
+def test_json_is_one_object_a_line_with_nothing_left_out(fwd: Run) -> None:
+    """What the gateway said of each model."""
+    lines = [json.loads(line) for line in fwd("models", "--json").out.splitlines()]
+    assert [line["id"] for line in lines] == [model["id"] for model in MODELS]
+    assert lines[1]["fwd"] == MODELS[1]["fwd"]
+
+
+def test_no_key(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same three lines as of `fwd call`."""
+    monkeypatch.delenv("FORWARDER_KEY")
+    assert fwd("models").code == 4
+
+
+def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """People get columns under names."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    out = Terminal()
+    monkeypatch.setattr(sys, "stdout", out)
+    show([Model(id="echo:")], as_json=False)
+    assert "abilities" in out.getvalue()
