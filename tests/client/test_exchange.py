@@ -161,6 +161,12 @@ def test_stream_limits() -> None:
     assert [sent.read_s for sent in script.sent] == [60 + GRACE_S, 600 + GRACE_S]
 
 
+def test_a_stream_begins_with_200() -> None:
+    """Any other status is no stream."""
+    with pytest.raises(APIError, match="HTTP 204"):
+        Script([Reply(204, {})]).run(chat_stream("hi", {}))
+
+
 def test_no_limits() -> None:
     """None means none."""
     script = Script([OK], evolve(OPTIONS, timeout=Timeout(None, None, None)))

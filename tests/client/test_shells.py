@@ -51,11 +51,11 @@ def public(cls: type[Any]) -> dict[str, str]:
     for name, member in inspect.getmembers(cls):
         if not name.startswith("_") or name == "__init__":
             signature = inspect.signature(member) if callable(member) else member.fget.__annotations__
-            found[name.removeprefix("a")] = str(signature).replace("Async", "")
+            found[name] = str(signature).replace("Async", "")
     return found
 
 
-@pytest.mark.parametrize("name", ["Client", "Completions", "ModelCalls", "Stream"])
+@pytest.mark.parametrize("name", ["Client", "ChatCalls", "Completions", "ModelCalls", "Stream"])
 def test_parity(name: str) -> None:
     """Both clients have the same methods with the same arguments and results."""
     from fwd_client import _async, _sync
@@ -351,6 +351,22 @@ def test_dropped_async_streams(server: RawServer) -> None:
             assert client._transport.http()._transport._pool.connections == []  # type: ignore[attr-defined]
 
     asyncio.run(main())
+
+
+def test_forgotten_client(server: RawServer) -> None:
+    """A client that nobody closed closes its connections when it goes, without a warning."""
+    Client(base_url=server.url, api_key=KEY).ask("hi")
+    gc.collect()
+    assert server.closed.acquire(timeout=10)
+
+
+def test_forgotten_view(server: RawServer) -> None:
+    """Leaving a loop over a stream's text ends the call, when nothing else holds the stream."""
+    endless(server)
+    with Client(base_url=server.url, api_key=KEY) as client:
+        for _ in client.chat.completions.create(messages="hi", stream=True).text:
+            break
+        assert server.closed.acquire(timeout=10)
 
 
 def test_cancelled_stream(server: RawServer) -> None:

@@ -71,6 +71,7 @@ def chat_stream(
         body=encode({**chat_body(messages, params), "stream": True}),
         headers={**_chat_headers(params), "accept-encoding": "identity"},
         stream=True,
+        is_answer=lambda status: status == 200,
     )
 
 

@@ -80,6 +80,7 @@ class FakeGateway:
     key: str = KEY
     requests: list[FakeRequest] = field(factory=list, init=False)
     _plans: deque[_Plan] = field(factory=deque, init=False)
+    _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False, eq=False)
 
     def say(self, text: Any) -> None:
         """Answer the next call with this text; anything but a str becomes JSON."""
@@ -138,10 +139,11 @@ class FakeGateway:
 
     def answer(self, request: FakeRequest) -> FakeReply:
         """The answer to one request: what both transports send."""
-        self.requests.append(request)
-        reply = self._route(request)
-        number = str(len(self.requests))
-        return evolve(reply, headers={"x-request-id": f"req_{number}", **reply.headers})
+        with self._lock:
+            self.requests.append(request)
+            headers = {"x-request-id": f"req_{len(self.requests)}"}
+            reply = self._route(request)
+        return evolve(reply, headers={**headers, **reply.headers})
 
     def _route(self, request: FakeRequest) -> FakeReply:
         path = unquote(urlsplit(request.path).path)
