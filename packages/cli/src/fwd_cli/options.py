@@ -9,9 +9,12 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.types import OptionHelpExtra
+
+if TYPE_CHECKING:
+    from click.types import OptionHelpExtra
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 DEFAULT_KEYS_FILE = "keys/forwarder_api_keys.txt"

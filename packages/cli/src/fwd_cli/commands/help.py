@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import click
 
@@ -20,30 +20,46 @@ OURS = (
 )
 
 
-def _environment() -> str:
-    """Every variable, those of the server as it documents them itself."""
+def environment() -> str:
+    """Every variable there is."""
+    return own_environment() + _laid_out(_of_the_server())
+
+
+def own_environment() -> str:
+    """The variables that this command and the SDK read."""
+    return "A flag wins over the environment, the environment over .env in the working directory.\n\n" + _laid_out(
+        {"This command and the SDK": [*OURS]}
+    )
+
+
+def _of_the_server() -> dict[str, list[tuple[str, str]]]:
+    """The server's settings by group, as it documents them itself."""
     from fwd_server.settings import documented
 
-    sections: dict[str, list[tuple[str, str]]] = {"This command and the SDK": [*OURS]}
+    sections: dict[str, list[tuple[str, str]]] = {}
     for variable in documented():
-        default = variable.shown(variable.default)
+        default = variable.shown(variable.default) or variable.note
         text = f"{variable.help} Default: {default}." if default else variable.help
         sections.setdefault(f"Server: {variable.group}", []).append((variable.name, text))
-    formatter = click.HelpFormatter(width=110)
-    formatter.write_text("A flag wins over the environment, the environment over .env in the working directory.")
+    return sections
+
+
+def _laid_out(sections: Mapping[str, Sequence[tuple[str, str]]]) -> str:
+    formatter = click.HelpFormatter(width=100)
     for title, rows in sections.items():
         with formatter.section(title):
             formatter.write_dl(rows, col_max=32)
     return formatter.getvalue()
 
 
-def _exit_codes() -> str:
+def exit_codes() -> str:
+    """How ``fwd`` ends."""
     formatter = click.HelpFormatter(width=100)
     formatter.write_dl([(f"{code:>3}", meaning) for code, meaning in EXIT_CODES.items()])
     return formatter.getvalue()
 
 
-TOPICS: dict[str, Callable[[], str]] = {"env": _environment, "exit-codes": _exit_codes}
+TOPICS: dict[str, Callable[[], str]] = {"env": environment, "exit-codes": exit_codes}
 
 
 @click.command(name="help", epilog=examples("fwd help call", "fwd help env", "fwd help exit-codes"))

@@ -1,0 +1,26 @@
+"""The document that is made from the code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fwd_cli.app import COMMANDS
+from fwd_cli.reference import reference
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
+
+
+def test_the_document_is_what_the_code_says() -> None:
+    """Made again with `python -m fwd_cli.reference > docs/cli.md`."""
+    assert DOCUMENT.read_text(encoding="utf-8") == reference()
+
+
+@pytest.mark.parametrize("name", [entry.name for entry in COMMANDS])
+def test_every_command_is_in_it(name: str) -> None:
+    """With its usage and its examples."""
+    _, _, after = reference().partition(f"## `fwd {name}`\n")
+    section, _, _ = after.partition("\n## ")
+    assert f"Usage: fwd {name}" in section
+    assert "Examples:" in section
