@@ -17,12 +17,11 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = False
 nox.options.download_python = "never"
-nox.options.sessions = ["lint", "types", "layers", "tests", "together", "cover", "others", "build"]
 
 HERE = Path(__file__).parent
 PACKAGES = ("client", "server", "cli")
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
-CODE = [*SOURCES, "tests", "bench", "noxfile.py"]
+CODE = [*SOURCES, "tests", "bench", "docs", "noxfile.py"]
 OTHER_PYTHONS = [v for v in ("3.10", "3.11", "3.12", "3.13") if v != f"{sys.version_info[0]}.{sys.version_info[1]}"]
 UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
 
@@ -112,17 +111,24 @@ def build(session: nox.Session) -> None:
     python = dist / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
     session.run(str(python), "-m", "pip", "install", "-q", *map(str, dist.glob("*.whl")), external=True)
     session.run(str(python), "-m", "fwd_cli", "--version", external=True)
-    session.run(str(python), "-m", "fwd_cli", "demo", external=True, stdin=None, silent=True)
+    session.run(str(python), "-m", "fwd_cli", "demo", external=True, silent=True)
 
 
-@nox.session
+@nox.session(default=False)
 def demo(session: nox.Session) -> None:
     """The gateway with its built-in provider, a key, and real calls, shown as they happen."""
     session.install("-q", *(f"./packages/{name}" for name in PACKAGES))
     session.run("fwd", "demo", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
+def docs(session: nox.Session) -> None:
+    """Write the parts of the documents that come from the code; a test holds them in step."""
+    install(session, "tests")
+    session.run("python", "docs/generate.py")
+
+
+@nox.session(default=False)
 def lock(session: nox.Session) -> None:
     """Write requirements/*.txt anew, with hashes; ``nox -s lock -- --upgrade`` takes newer versions."""
     session.install("-r", "requirements/uv.in")

@@ -1,0 +1,78 @@
+"""The documents say what the code does: tables are made from it, examples in them run."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CHANGELOGS = sorted((ROOT / "packages").glob("*/CHANGELOG.md"))
+
+
+def load(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("generate", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_parts_are_up_to_date() -> None:
+    """``nox -s docs`` writes them."""
+    for path, text in load(ROOT / "docs" / "generate.py").documents().items():
+        assert path.read_text(encoding="utf-8") == text, f"{path.name} is stale: run nox -s docs"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    documents = [
+        ROOT / "README.md",
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("**/*.md"),
+        *ROOT.glob("packages/*/*.md"),
+    ]
+    broken = [
+        f"{path.relative_to(ROOT)}: {target}"
+        for path in documents
+        for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", path.read_text(encoding="utf-8"))
+        if not (path.parent / target).exists()
+    ]
+    assert broken == []
+
+
+@pytest.mark.parametrize("path", CHANGELOGS, ids=lambda path: path.parent.name)
+def test_the_changelog_knows_the_version(path: Path) -> None:
+    """The version lives in one place; it is the newest chapter, or the first one to come."""
+    (module,) = path.parent.glob("src/*/_version.py")
+    version = re.search(r'__version__ = "(.+)"', module.read_text())
+    assert version is not None
+    text = path.read_text(encoding="utf-8")
+    released = re.findall(r"^## \[(\d[^\]]*)\]", text, re.MULTILINE)
+    assert "## [Unreleased]" in text
+    assert version[1] == (released or ["0.1.0"])[0]
+
+
+def test_the_servers_requirements_are_pinned_as_declared() -> None:
+    """requirements/server.in and the package say the same."""
+    declared = re.search(
+        r"^dependencies = \[(.*?)^\]", (ROOT / "packages/server/pyproject.toml").read_text(), re.S | re.M
+    )
+    assert declared is not None
+    wanted = set(re.findall(r'"(.+?)"', declared[1]))
+    pinned = (ROOT / "requirements/server.in").read_text().splitlines()
+    assert {line for line in pinned if line and not line.startswith("#")} == wanted
+
+
+def test_nothing_refers_outside_of_the_repository() -> None:
+    """Design section 6: a clone stands alone."""
+    found = [
+        path.relative_to(ROOT).as_posix()
+        for folder in ("docs", "packages")
+        for path in (ROOT / folder).glob("**/*.md")
+        if re.search(r"\.\./shared|`design\.md`|`engine\.md`", path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
