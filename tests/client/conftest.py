@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,3 +215,30 @@ def _method(client: Any, path: str) -> Any:
 def call(request: pytest.FixtureRequest, server: RawServer) -> Any:
     """`call("chat.completions.create", messages=...)` with either client, against `server`."""
     return request.param(base_url=server.url, api_key=KEY, max_retries=0)
+
+
+@pytest.fixture
+def real_gateway(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Starts the gateway in a process of its own, with these settings and none of ours; gives its address."""
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "forwarder_api_keys.txt").write_text(KEY + "\n", encoding="utf-8")
+    command = [sys.executable, "-m", "fwd_server", "--port", "0", "--log-format", "json"]
+    with ExitStack() as stack:
+
+        def start(**settings: str) -> str:
+            env = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
+            process = subprocess.Popen(command, cwd=tmp_path, env=env | settings, stderr=subprocess.PIPE, text=True)
+            stack.enter_context(process)
+            stack.callback(process.communicate, timeout=30)
+            stack.callback(process.terminate)
+            return _address(process)
+
+        yield start
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if found := re.search(r"listens on (http://[^\s\"]+)", line):
+            return found[1]
+    raise AssertionError("the gateway did not start")

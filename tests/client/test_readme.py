@@ -5,11 +5,8 @@ Once against the real gateway with its built-in provider, in a process of its ow
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +20,6 @@ from .conftest import KEY
 README = Path(__file__).parents[2] / "packages" / "client" / "README.md"
 SNIPPETS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
 SAID = ("Why is the sky blue?", "One two three", "['a', 'b']", "again in 2.0 s", "True")
-
-
-@pytest.fixture
-def real_gateway(tmp_path: Path) -> Iterator[str]:
-    """The gateway's address; it has one key, no provider but `echo:`, and an environment of its own."""
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "forwarder_api_keys.txt").write_text(KEY + "\n", encoding="utf-8")
-    command = [sys.executable, "-m", "fwd_server", "--port", "0", "--log-format", "json"]
-    env = {name: os.environ[name] for name in ("PATH", "HOME", "SYSTEMROOT") if name in os.environ}
-    with subprocess.Popen(command, cwd=tmp_path, env=env, stderr=subprocess.PIPE, text=True) as process:
-        yield _address(process)
-        process.terminate()
-        process.communicate(timeout=30)
-
-
-def _address(process: subprocess.Popen[str]) -> str:
-    assert process.stderr is not None
-    for line in process.stderr:
-        if found := re.search(r"listens on (http://[^\s\"]+)", line):
-            return found[1]
-    raise AssertionError("the gateway did not start")
 
 
 def run(monkeypatch: pytest.MonkeyPatch, url: str, key: str, gateway: FakeGateway | None = None) -> None:
@@ -70,9 +46,11 @@ def prepare(gateway: FakeGateway, snippet: str) -> None:
         gateway.fail(429, "rate_limit_exceeded", retry_after="2")
 
 
-def test_real(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], real_gateway: str) -> None:
+def test_real(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], real_gateway: Callable[..., str]
+) -> None:
     """With the real gateway they print what they promise."""
-    run(monkeypatch, real_gateway, KEY)
+    run(monkeypatch, real_gateway(), KEY)
     said = capsys.readouterr().out
     assert [words for words in (*SAID, "name 1\n", "Sun in ") if words not in said] == []
 
