@@ -269,3 +269,25 @@ async def test_the_caller_leaves_and_the_upstream_call_ends(
             break
         await asyncio.sleep(0.01)
     assert len(up.closed_after_s) == 1
+
+
+async def test_a_dry_run_shows_the_request_and_sends_nothing(ask: Ask, up: Fakeup) -> None:
+    """Design, *Headers of a call*: the exact request with keys as $NAME, and what would be dropped."""
+    response = await ask(headers={"x-fwd-dry-run": "true"}, user="ada", extra_body={"deep": {"er": 1}})
+    (step,) = json.loads(response.body)["plan"]
+    assert step["request"]["url"] == f"{up.url}/chat/completions"
+    assert step["request"]["headers"]["authorization"] == "Bearer $OPENAI_API_KEY"
+    assert (step["request"]["body"]["user"], step["request"]["body"]["deep"]) == ("ada", {"er": 1})
+    assert (step["provider"], step["model"], step["dropped"]) == ("openai", "gpt-x", [])
+    assert up.connections == 0
+
+
+async def test_a_dry_run_says_who_would_refuse(ask: Ask) -> None:
+    """G11: a provider that cannot take the call says why."""
+    response = await ask(headers={"x-fwd-dry-run": "true"}, model="echo:nonsense")
+    assert json.loads(response.body)["plan"][0]["error"]["param"] == "model"
+
+
+async def test_a_dry_run_of_echo_has_no_request(ask: Ask) -> None:
+    response = await ask(headers={"x-fwd-dry-run": "true"}, model="echo:")
+    assert json.loads(response.body)["plan"] == [{"provider": "echo", "model": "echo:", "dropped": [], "request": None}]

@@ -124,7 +124,7 @@ class Coordinator:
             if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
                 break
             try:
-                exchange, dropped = self._open(trip, deployment, selected=deployment.provider == plan[0].provider)
+                exchange, dropped = self.open(trip, deployment, selected=deployment.provider == plan[0].provider)
             except Refused as error:
                 refusal = refusal or error
                 continue
@@ -137,7 +137,7 @@ class Coordinator:
             raise _final(failure, trip)
         raise refusal or broken("provider_error")
 
-    def _open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[Exchange, tuple[str, ...]]:
+    def open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[Exchange, tuple[str, ...]]:
         """Translate the call. Raises Refused when the provider cannot take it, or not without a loss.
 
         ``extra_body`` is for the provider the call was meant for; elsewhere it stays behind, and that is said.

@@ -14,11 +14,12 @@ from attrs import field, frozen
 
 from fwd_server import routing
 from fwd_server.call import Call, Outcome
-from fwd_server.chat import ChatResponse, Chunk, End, StreamEvent
+from fwd_server.chat import ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.clock import Clock
 from fwd_server.errors import GatewayError
 from fwd_server.fallback import Coordinator, Stream
 from fwd_server.ledger import Trip
+from fwd_server.rehearsal import rehearse
 from fwd_server.routing import Deployment, Routes
 
 Observer = Callable[[Outcome], None]
@@ -84,6 +85,10 @@ class Gateway:
                 yield LiveAnswer(trip, stream)
             finally:
                 stream.close()
+
+    def rehearse(self, call: Call) -> Json:
+        """What would be sent for a call, without sending it. Raises GatewayError when there is no plan."""
+        return rehearse(self._coordinator, self.begin(call), self._plan(call))
 
     def _plan(self, call: Call) -> tuple[Deployment, ...]:
         model = call.request.model

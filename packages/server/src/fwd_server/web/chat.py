@@ -6,6 +6,7 @@ import asyncio
 import math
 from typing import Any, Final
 
+import orjson
 from attrs import frozen
 from tornado.httputil import HTTPServerRequest
 from tornado.iostream import StreamClosedError
@@ -59,7 +60,11 @@ class ChatHandler(BaseHandler):
 
     async def _serve(self) -> None:
         request = openai_chat.parse_request(self.request.body)
-        self.trip = self.gateway.begin(self._call(request))
+        call = self._call(request)
+        if self.request.headers.get("x-fwd-dry-run", "").lower() in _TRUE:
+            self.write_json(orjson.dumps(self.gateway.rehearse(call)))
+            return
+        self.trip = self.gateway.begin(call)
         self.reported = True
         if request.stream:
             await self._stream(self.trip, request)
