@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,10 @@ def test_every_command_is_in_it(name: str) -> None:
     section, _, _ = after.partition("\n## ")
     assert f"Usage: fwd {name}" in section
     assert "Examples:" in section
+
+
+def test_it_is_printed_by_the_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way to make the document again."""
+    monkeypatch.delitem(sys.modules, "fwd_cli.reference")
+    runpy.run_module("fwd_cli.reference", run_name="__main__")
+    assert capsys.readouterr().out == reference()

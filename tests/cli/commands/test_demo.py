@@ -14,7 +14,7 @@ from attrs import evolve
 from tests.cli.conftest import Run
 
 from fwd_cli.child import Gateway
-from fwd_cli.commands.demo import curl_line, keep_up, provider_keys, run_all, settings
+from fwd_cli.commands.demo import curl_line, ending_cleanly, keep_up, provider_keys, run_all, settings
 from fwd_cli.errors import ExitCode, Failure
 from fwd_cli.steps import STEPS, Untrue
 
@@ -102,3 +102,27 @@ def test_sigterm_takes_the_gateway_along(start: Start) -> None:
     from fwd_cli.child import is_ready
 
     assert not is_ready(int(url.rpartition(":")[2]))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+def test_sigterm_unwinds_and_is_put_back() -> None:
+    """Inside the block it is an orderly end, after it what it was before."""
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as end, ending_cleanly():
+        signal.raise_signal(signal.SIGTERM)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_ends_the_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    """Not an error: it is how one leaves."""
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def wait(self, timeout: float | None = None) -> int:
+            raise KeyboardInterrupt
+
+    with ended(0) as gateway:
+        process = Interrupted([sys.executable, "-c", "pass"])
+        keep_up(evolve(gateway, process=process))
+        subprocess.Popen.wait(process)
+    assert capsys.readouterr().out.endswith("Stopped.\n")

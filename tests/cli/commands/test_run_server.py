@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.cli.conftest import Run
 
+from fwd_cli.app import fwd as fwd_group
 from fwd_cli.commands.run_server import command, start
 
 
@@ -24,7 +25,7 @@ def test_only_what_was_given_is_handed_on_under_its_variables_name() -> None:
 def test_the_environment_is_not_read_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """A variable shows in help but is not taken for a flag."""
     monkeypatch.setenv("FWD_PORT", "7777")
-    context = command.make_context("run-server", ["--host", "::1"])
+    context = command.make_context("run-server", ["--host", "::1"], parent=fwd_group.make_context("fwd", ["help"]))
     assert (context.params["FWD_PORT"], context.params["FWD_HOST"]) == (None, "::1")
 
 

@@ -40,7 +40,7 @@ def command(stay: bool | None) -> None:
     from fwd_cli.steps import STEPS
 
     keys = provider_keys()
-    with _ending_cleanly(), closed_port() as port, gateway({**keys, **settings(port)}) as running:
+    with ending_cleanly(), closed_port() as port, gateway({**keys, **settings(port)}) as running:
         _introduce(running, keys)
         run_all(STEPS, running)
         if sys.stdout.isatty() if stay is None else stay:
@@ -138,7 +138,7 @@ def curl_line(url: str, key: str) -> str:
 
 
 @contextmanager
-def _ending_cleanly() -> Iterator[None]:
+def ending_cleanly() -> Iterator[None]:
     """Inside this block SIGTERM unwinds like any error, so that the child does not outlive us."""
 
     def end(number: int, frame: FrameType | None) -> None:
