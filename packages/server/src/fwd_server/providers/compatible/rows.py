@@ -38,8 +38,12 @@ def edit_openai(draft: Draft) -> None:
 
 
 def _nearest(effort: str, takes: dict[str, bool]) -> str:
-    """The effort nearest to the one asked for that the model takes; low, medium and high are taken by all."""
+    """The effort nearest to the one asked for that the model takes; what the table does not say, OpenAI decides.
+
+    Low, medium and high are taken by all, and where there is no xhigh there is no max.
+    """
     at = _EFFORTS.index(effort)
+    takes = {"max": takes.get("xhigh", True), **takes}
     good = [i for i, name in enumerate(_EFFORTS) if takes.get(name, True)]
     return _EFFORTS[min(good, key=lambda i: abs(i - at))]
 

@@ -76,9 +76,12 @@ class Decoder:
 
     def _take_last(self, found: list[StreamEvent]) -> None:
         """The event the body broke off in, if it is whole; if not, what came before it decides."""
-        with contextlib.suppress(sse.LineTooLong, orjson.JSONDecodeError):
+        try:
             for event in self._events.close():
-                self._take(event, found)
+                with contextlib.suppress(orjson.JSONDecodeError):
+                    self._take(event, found)
+        except sse.LineTooLong:
+            self._fail(broken("too_large"), found)
 
     def _fail(self, error: UpstreamError, found: list[StreamEvent]) -> None:
         self._done = True

@@ -1,0 +1,253 @@
+"""The caller's object, edited for each OpenAI-compatible provider."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import orjson
+import pytest
+from tests.server.providers.golden import CLOCK, MODELS, chat_request, deployment, fresh_ids, open_exchange
+
+from fwd_server.errors import Refused
+from fwd_server.models import Catalog, Model
+from fwd_server.providers import compatible
+from fwd_server.providers.base import Exchange, UpstreamRequest
+from fwd_server.routing import Deployment, Endpoint
+from fwd_server.secret import Secret
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def exchange(name: str, **body: Any) -> Exchange:
+    request = chat_request(**{"model": f"{name}:{MODELS.get(name, 'some-model')}", **body})
+    before = copy.deepcopy(request.body)
+    opened = open_exchange(name, request)
+    assert request.body == before, "the caller's object is never changed in place"
+    return opened
+
+
+def upstream(opened: Exchange) -> UpstreamRequest:
+    assert isinstance(opened.request, UpstreamRequest)
+    return opened.request
+
+
+def sent(name: str, **body: Any) -> dict[str, Any]:
+    found: dict[str, Any] = orjson.loads(upstream(exchange(name, **body)).body)
+    return {key: value for key, value in found.items() if key not in ("model", "messages")}
+
+
+def turns(name: str, *messages: dict[str, Any]) -> Any:
+    return orjson.loads(upstream(exchange(name, messages=list(messages))).body)["messages"]
+
+
+@pytest.mark.parametrize("name", ["openai", "groq", "openrouter", "local"])
+def test_an_unknown_field_travels(name: str) -> None:
+    """What nobody here knows reaches a provider that speaks the caller's language, at any depth."""
+    assert sent(name, seed=7, brand_new={"deep": [1, None]}) == {"seed": 7, "brand_new": {"deep": [1, None]}}
+
+
+def test_extra_body_is_merged_last() -> None:
+    """Deeply, over what the row made of the rest."""
+    body = sent(
+        "local", max_completion_tokens=5, logit_bias={"1": 1}, extra_body={"max_tokens": 9, "logit_bias": {"2": 2}}
+    )
+    assert body == {"max_tokens": 9, "logit_bias": {"1": 1, "2": 2}}
+
+
+def test_headers_are_made_from_scratch() -> None:
+    """Contract T18: a type, the key, and what the operator configured; lower-case names."""
+    assert upstream(exchange("openai")).path == "/chat/completions"
+    shown = [(n, v.shown() if isinstance(v, Secret) else v) for n, v in upstream(exchange("openrouter")).headers]
+    assert shown == [
+        ("content-type", "application/json"),
+        ("authorization", "Bearer $API_KEY"),
+        ("http-referer", "https://example.com"),
+        ("x-openrouter-title", "Forwarder"),
+    ]
+
+
+def test_a_server_without_a_key_gets_none() -> None:
+    """A local server needs no key."""
+    codec = compatible.provider("local").chat
+    assert codec is not None
+    opened = codec.open(chat_request(model="local:m"), Deployment(Endpoint("local"), "m"), CLOCK, fresh_ids())
+    assert upstream(opened).headers == (("content-type", "application/json"),)
+
+
+# -- what is common
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream_options": {"include_usage": False}}, {"stream_options": None}])
+def test_usage_is_always_asked_for(asked: Any) -> None:
+    """So that every stream can be metered."""
+    assert sent("local", stream=True, **asked)["stream_options"] == {"include_usage": True}
+
+
+def test_padding_is_openais_alone() -> None:
+    """include_obfuscation goes to OpenAI and is dropped, with a note, elsewhere."""
+    options = {"include_obfuscation": False}
+    assert sent("openai", stream=True, stream_options=options)["stream_options"]["include_obfuscation"] is False
+    opened = exchange("local", stream=True, stream_options=options)
+    assert opened.dropped == ("stream_options.include_obfuscation",)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "field"),
+    [
+        ("openai", "gpt-4o", "max_completion_tokens"),
+        ("groq", "llama-3.1-8b-instant", "max_completion_tokens"),
+        ("openrouter", "a/b", "max_completion_tokens"),
+        ("local", "m", "max_tokens"),
+    ],
+)
+def test_one_cap_is_sent(name: str, model: str, field: str) -> None:
+    """max_completion_tokens wins where both are given, under the name the provider reads."""
+    assert sent(name, model=f"{name}:{model}", max_tokens=1, max_completion_tokens=2) == {field: 2}
+
+
+@pytest.mark.parametrize("name", ["groq", "openrouter"])
+def test_several_choices_are_refused_where_there_is_one(name: str) -> None:
+    """n changes the answer, so it is never dropped; n of 1 is no error."""
+    assert sent(name, n=1) == {"n": 1}
+    with pytest.raises(Refused, match=r"'n' must be 1 for this model\.") as caught:
+        exchange(name, n=2)
+    assert (caught.value.param, caught.value.code, caught.value.status) == ("n", "unsupported_parameter", 400)
+
+
+@pytest.mark.parametrize(("name", "role"), [("openai", "developer"), ("groq", "system"), ("local", "system")])
+def test_only_openai_knows_developers(name: str, role: str) -> None:
+    """Everybody else reads the same message as the system's."""
+    assert turns(name, {"role": "developer", "content": "Terse."}, *HI)[0]["role"] == role
+
+
+def test_tools_and_calls_lose_our_extensions() -> None:
+    """extra_content and cache_control are 400 at OpenAI."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {}}
+    turn = {"role": "assistant", "tool_calls": [call], "reasoning_details": []}
+    assert turns("local", *HI, turn, {"role": "tool", "tool_call_id": "c", "content": "1"})[1] == {
+        "role": "assistant",
+        "tool_calls": [{key: value for key, value in call.items() if key != "extra_content"}],
+    }
+    tools = [{"type": "function", "function": {"name": "f"}, "cache_control": {}}]
+    assert sent("local", tools=tools)["tools"] == [{"type": "function", "function": {"name": "f"}}]
+
+
+# -- OpenAI
+
+
+@pytest.mark.parametrize(
+    ("model", "reasons"),
+    [("gpt-6-luna", True), ("o3", True), ("gpt-4o", False), ("gpt-7-nova", True), ("o9", True), ("my-model", False)],
+)
+def test_reasoning_models_take_no_sampling(model: str, reasons: bool) -> None:
+    """By the table; by the name where the table does not know it yet."""
+    opened = exchange("openai", model=f"openai:{model}", top_p=0.5, logprobs=True)
+    assert opened.dropped == (("top_p", "logprobs") if reasons else ())
+
+
+def test_a_temperature_of_one_may_stay() -> None:
+    """It is what they do anyway."""
+    assert sent("openai", temperature=1, top_p=0.5) == {"temperature": 1}
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "given"),
+    [
+        ("gpt-5", "none", "minimal"),
+        ("gpt-5", "max", "high"),
+        ("gpt-6-luna", "minimal", "none"),
+        ("gpt-5", "odd", "odd"),
+    ],
+)
+def test_an_effort_is_the_nearest_one_the_model_takes(model: str, asked: str, given: str) -> None:
+    """By the table; a word nobody knows is the provider's to refuse."""
+    assert sent("openai", model=f"openai:{model}", reasoning_effort=asked) == {"reasoning_effort": given}
+
+
+def test_without_reasoning_sampling_is_legal() -> None:
+    """reasoning_effort none on a model that has it."""
+    body = {"reasoning_effort": "none", "temperature": 0.2}
+    assert sent("openai", **body) == body
+
+
+# -- Groq
+
+
+@pytest.mark.parametrize(
+    ("model", "asked", "given"),
+    [
+        ("openai/gpt-oss-20b", "none", {"reasoning_effort": "low"}),
+        ("openai/gpt-oss-20b", "medium", {"reasoning_effort": "medium"}),
+        ("qwen/qwen3-32b", "high", {"reasoning_effort": "default", "reasoning_format": "parsed"}),
+        ("qwen/qwen3-32b", "none", {"reasoning_effort": "none", "reasoning_format": "parsed"}),
+        ("qwen/qwen3.8-27b", "xhigh", {"reasoning_effort": "high", "reasoning_format": "parsed"}),
+        ("qwen/qwen3.8-27b", "none", {"reasoning_effort": "none", "reasoning_format": "parsed"}),
+        ("llama-3.1-8b-instant", "high", {}),
+    ],
+)
+def test_groqs_efforts_are_those_of_the_family(model: str, asked: str, given: Any) -> None:
+    """https://console.groq.com/docs/reasoning"""
+    opened = exchange("groq", model=f"groq:{model}", reasoning_effort=asked)
+    assert sent("groq", model=f"groq:{model}", reasoning_effort=asked) == given
+    assert opened.dropped == (() if given else ("reasoning_effort",))
+
+
+@pytest.mark.parametrize("said", [{"reasoning_format": "raw"}, {"include_reasoning": False}])
+def test_the_callers_own_reasoning_format_stays(said: Any) -> None:
+    """The gateway's choice is only a default."""
+    assert sent("groq", model="groq:qwen/qwen3-32b", **said) == said
+
+
+@pytest.mark.parametrize(("asked", "given"), [("default", "on_demand"), ("scale", "auto"), ("flex", "flex")])
+def test_groq_has_names_of_its_own_for_tiers(asked: str, given: str) -> None:
+    """The answer is renamed back."""
+    assert sent("groq", service_tier=asked) == {"service_tier": given}
+
+
+def test_groq_takes_functions_only() -> None:
+    """A custom tool changes the answer, so it is refused."""
+    with pytest.raises(Refused, match="tools of type 'function' only"):
+        exchange("groq", tools=[{"type": "custom", "custom": {"name": "x"}}])
+
+
+def test_groq_gets_no_nulls_in_messages() -> None:
+    """They are 400 there; content may be null beside calls."""
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    turn = {"role": "assistant", "content": None, "tool_calls": [call], "function_call": None, "audio": None}
+    kept = turns("groq", *HI, turn, {"role": "tool", "tool_call_id": "c", "content": "1"})[1]
+    assert kept == {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+# -- OpenRouter
+
+
+def test_openrouter_counts_unasked() -> None:
+    """Options without effect are not sent."""
+    assert sent("openrouter", stream=True, stream_options={"include_usage": True}, usage={"include": True}) == {
+        "stream": True
+    }
+
+
+def test_openrouter_gets_one_effort() -> None:
+    """Two that differ are an error there."""
+    reasoning = {"effort": "low"}
+    assert sent("openrouter", reasoning=reasoning, reasoning_effort="high") == {"reasoning": reasoning}
+    assert sent("openrouter", reasoning_effort="high") == {"reasoning_effort": "high"}
+
+
+def test_openrouter_keeps_cache_marks() -> None:
+    """It translates them for the provider behind it."""
+    part = {"type": "text", "text": "Hi", "cache_control": {"type": "ephemeral"}}
+    assert turns("openrouter", {"role": "user", "content": [part]})[0]["content"] == [part]
+
+
+# -- the table of models
+
+
+def test_a_table_can_be_handed_in() -> None:
+    """No file is read but on demand, and another table may take its place."""
+    codec = compatible.provider("openai", lambda: Catalog([Model("gpt-9", "openai")])).chat
+    assert codec is not None
+    opened = codec.open(chat_request(model="gpt-9", top_p=0.5), deployment("openai", "gpt-9"), CLOCK, fresh_ids())
+    assert opened.dropped == ()
