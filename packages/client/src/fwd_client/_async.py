@@ -13,7 +13,7 @@ from fwd_client import _operations, logging
 from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, http_settings, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
-from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
+from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
 from fwd_client._operations import Operation, Reply, talk
 from fwd_client._options import KeySource, Options, Secret, Timeout, for_call
 from fwd_client._params import ChatParams, TalkParams
@@ -50,20 +50,15 @@ class AsyncTransport:
         """Send a request; a broken connection is a value, too."""
         http = self.http()
         try:
-            response = await http.send(request_of(http, send, key), stream=True)
-            body = _body(response, send)
-            await anext(body)
-            if send.stream and response.status_code == 200:
-                return Reply(response.status_code, headers_of(response), source=body)
-            return Reply(response.status_code, headers_of(response), b"".join([data async for data in body]))
+            with transport_errors(send.url):
+                response = await http.send(request_of(http, send, key), stream=True)
+                body = _body(response, send)
+                await anext(body)
+                if send.stream and response.status_code == 200:
+                    return Reply(response.status_code, headers_of(response), source=body)
+                return Reply(response.status_code, headers_of(response), b"".join([data async for data in body]))
         except APIConnectionError as error:
             return error
-        except Exception as error:
-            ours = connection_error(error, send.url)
-            if ours is None:
-                raise
-            ours.__cause__ = error
-            return ours
 
     async def close(self) -> None:
         """Close the HTTP client if it was made here."""
@@ -79,17 +74,11 @@ async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
     """
     try:
         yield b""
-        async for data in response.aiter_bytes():
-            if send.deadline is not None and time.monotonic() > send.deadline:
-                raise too_late(send.url)
-            yield data
-    except APIConnectionError:
-        raise
-    except Exception as error:
-        ours = connection_error(error, send.url)
-        if ours is None:
-            raise
-        raise ours from error
+        with transport_errors(send.url):
+            async for data in response.aiter_bytes():
+                if send.deadline is not None and time.monotonic() > send.deadline:
+                    raise too_late(send.url)
+                yield data
     finally:
         await response.aclose()
 

@@ -7,6 +7,7 @@ error that took its place). The shells drive it, one with `await` and one withou
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from attrs import evolve, field, frozen
@@ -176,6 +177,18 @@ def connection_error(error: Exception, url: str) -> APIConnectionError | None:
         if text is not None:
             return kind(text.format(url=url, reason=reason))
     return None
+
+
+@contextmanager
+def transport_errors(url: str) -> Generator[None, None, None]:
+    """Around everything that touches the transport: its errors leave as ours, all others as they are."""
+    try:
+        yield
+    except Exception as error:
+        ours = connection_error(error, url)
+        if ours is None:
+            raise
+        raise ours from error
 
 
 def too_late(url: str) -> APITimeoutError:

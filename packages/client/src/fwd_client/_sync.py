@@ -12,7 +12,7 @@ from fwd_client import _operations, logging
 from fwd_client._client import ClientBase, HttpClient, headers_of, http_settings, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
-from fwd_client._exchange import Outcome, Send, Step, connection_error, exchange, too_late
+from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
 from fwd_client._operations import Operation, Reply, talk
 from fwd_client._options import KeySource, Options, Secret, Timeout, for_call
 from fwd_client._params import ChatParams, TalkParams
@@ -51,20 +51,15 @@ class Transport:
         """Send a request; a broken connection is a value, too."""
         http = self.http()
         try:
-            response = http.send(request_of(http, send, key), stream=True)
-            body = _body(response, send)
-            next(body)
-            if send.stream and response.status_code == 200:
-                return Reply(response.status_code, headers_of(response), source=body)
-            return Reply(response.status_code, headers_of(response), b"".join(body))
+            with transport_errors(send.url):
+                response = http.send(request_of(http, send, key), stream=True)
+                body = _body(response, send)
+                next(body)
+                if send.stream and response.status_code == 200:
+                    return Reply(response.status_code, headers_of(response), source=body)
+                return Reply(response.status_code, headers_of(response), b"".join(body))
         except APIConnectionError as error:
             return error
-        except Exception as error:
-            ours = connection_error(error, send.url)
-            if ours is None:
-                raise
-            ours.__cause__ = error
-            return ours
 
     def close(self) -> None:
         """Close the HTTP client if it was made here."""
@@ -83,17 +78,11 @@ def _body(response: Any, send: Send) -> Generator[bytes, None, None]:
     """
     try:
         yield b""
-        for data in response.iter_bytes():
-            if send.deadline is not None and time.monotonic() > send.deadline:
-                raise too_late(send.url)
-            yield data
-    except APIConnectionError:
-        raise
-    except Exception as error:
-        ours = connection_error(error, send.url)
-        if ours is None:
-            raise
-        raise ours from error
+        with transport_errors(send.url):
+            for data in response.iter_bytes():
+                if send.deadline is not None and time.monotonic() > send.deadline:
+                    raise too_late(send.url)
+                yield data
     finally:
         response.close()
 
