@@ -79,7 +79,7 @@ def test_cited_pages_are_annotations() -> None:
     [
         ("end_turn", False, "stop"),
         ("stop_sequence", False, "stop"),
-        ("tool_use", True, "tool_calls"),
+        ("tool_use", False, "tool_calls"),
         ("end_turn", True, "tool_calls"),
         ("max_tokens", True, "length"),
         ("model_context_window_exceeded", False, "length"),
@@ -203,8 +203,9 @@ def test_a_long_answer_is_folded() -> None:
     ("events", "code"),
     [
         ((BEGIN, FINISH), "upstream_truncated"),
-        ((END,), "upstream_truncated"),
-        ((start(0, type="text", text="a"), delta(1, type="text_delta", text="b")), "upstream_truncated"),
+        ((END,), "bad_payload"),
+        ((start(0, type="text", text="a"),), "bad_payload"),
+        ((BEGIN, delta(1, type="text_delta", text="b")), "upstream_truncated"),
         ((BEGIN, event("error", error={"type": "overloaded_error"})), "provider_overloaded"),
         ((BEGIN, b"data: {\n\n"), "bad_payload"),
         ((BEGIN, b"data: " + b"x" * (1 << 20) + b"\n\n"), "too_large"),

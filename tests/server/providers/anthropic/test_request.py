@@ -53,6 +53,8 @@ def test_a_long_answer_is_asked_for_as_a_stream() -> None:
         ({"web_search_options": {}}, "web_search_options"),
         ({"anthropic": []}, "anthropic"),
         ({"anthropic": {"model": "claude-3-opus"}}, "anthropic.model"),
+        ({"anthropic": {"stream": True}}, "anthropic.stream"),
+        ({"anthropic": {"messages": []}}, "anthropic.messages"),
         ({"reasoning_effort": "immense"}, "reasoning_effort"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "n"}}}, None),
@@ -105,6 +107,18 @@ def test_effort_and_form_share_a_field() -> None:
     """Neither replaces the other."""
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"type": "object", "properties": {}}}}
     assert set(sent(reasoning_effort="low", response_format=form)["output_config"]) == {"effort", "format"}
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_an_open_schema_is_closed_unless_it_is_strict(strict: bool | None) -> None:
+    """A strict one is refused rather than changed."""
+    schema = {"type": "object", "additionalProperties": True}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": strict}}
+    if strict:
+        with pytest.raises(Refused, match=r"response_format\.json_schema\.schema"):
+            opened(response_format=form)
+    else:
+        assert sent(response_format=form)["output_config"]["format"]["schema"]["additionalProperties"] is False
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,13 @@ def test_names_are_the_callers_own_again() -> None:
     assert found[0]["tool_calls"][0]["function"] == {"name": "get.it", "arguments": ""}
 
 
+def test_a_call_ends_with_tool_calls() -> None:
+    """Whatever the stop reason says (pitfall 10)."""
+    *_, finish, _, _ = played(BEGIN, start(0, type="tool_use", id="a", name="f", input={}), FINISH, END)
+    assert isinstance(finish, Chunk)
+    assert (finish.data or {})["choices"][0]["finish_reason"] == "tool_calls"
+
+
 def test_a_fence_is_taken_off_in_json_mode() -> None:
     """What is held back comes before the end."""
     pieces = [delta(0, type="text_delta", text=piece) for piece in ("``", "`json\n{", "}\n`", "``")]
@@ -154,6 +161,9 @@ def test_nothing_follows_the_end() -> None:
         ("overloaded_error", "provider_overloaded", "provider_overloaded"),
         ("rate_limit_error", "rate_limit_exceeded", "rate_limit_exceeded"),
         ("api_error", "provider_error", "provider_error"),
+        ("billing_error", "insufficient_quota", "provider_error"),
+        ("not_found_error", "model_not_found", "provider_error"),
+        ("timeout_error", "upstream_timeout", "provider_error"),
         ("authentication_error", "provider_auth", "provider_error"),
         ("invalid_request_error", None, "provider_error"),
         ("something_new", "provider_error", "provider_error"),

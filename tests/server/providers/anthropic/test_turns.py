@@ -82,6 +82,13 @@ def test_system_messages_alone_become_one_turn_of_the_user() -> None:
     assert "system" not in found
 
 
+def test_one_marked_system_message_alone_keeps_its_mark() -> None:
+    """A mark needs a block to sit on."""
+    marked = {**text("B"), "cache_control": {"type": "ephemeral"}}
+    found = sent(messages=[{"role": "system", "content": [marked]}])
+    assert found["messages"] == [{"role": "user", "content": [marked]}]
+
+
 def test_nothing_at_all_is_refused() -> None:
     """There is no call without a turn."""
     with pytest.raises(Refused, match="'messages' has no text"):

@@ -148,7 +148,6 @@ class _Blocks:
     """Whole blocks as the deltas they would be in a stream."""
 
     memory: Memory
-    _calls: int = 0
     _thoughts: int = 0
     _reasoned: bool = False
     _length: int = 0
@@ -167,8 +166,7 @@ class _Blocks:
         yield from _citations(block, start, self._length)
 
     def _call(self, block: Json) -> Iterator[Json]:
-        yield self.memory.call(self._calls, block, block.get("input"))
-        self._calls += 1
+        yield self.memory.call(0, block, block.get("input"))  # a whole call has no index
 
     def _think(self, block: Json) -> Iterator[Json]:
         text = native.text(block.get("thinking"))
@@ -227,9 +225,11 @@ class _Folding:
         kind, index = said.get("type"), said.get("index")
         if kind == "message_start":
             self.message = {**native.obj(said.get("message")), "content": []}
+        elif not self.message:
+            raise broken("bad_payload")
         elif kind == "content_block_start":
             self._blocks[index] = block = dict(native.obj(said.get("content_block")))
-            self.message.setdefault("content", []).append(block)
+            self.message["content"].append(block)
         elif kind == "content_block_delta":
             self._add(self._blocks.get(index, {}), index, native.obj(said.get("delta")))
         elif kind == "message_delta":

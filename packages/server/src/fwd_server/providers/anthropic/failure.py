@@ -79,8 +79,11 @@ def _meant(status: int, error: Json) -> int:
 
 def inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
     """The failure that an error inside a 200 stands for, in a stream before or after its first content (F21)."""
-    status = _BY_TYPE.get(native.text(native.obj(answer.get("error")).get("type")), 500)
-    return read(500 if committed and status not in _LOAD else status, {}, answer, endpoint, now)
+    error = native.obj(answer.get("error"))
+    status = _BY_TYPE.get(native.text(error.get("type")), 500)
+    if committed and status not in _LOAD:
+        return read(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
+    return read(status, {}, answer, endpoint, now)
 
 
 def rate_limits(headers: Mapping[str, str], now: int) -> Iterator[tuple[str, str]]:
