@@ -130,7 +130,7 @@ def test_pictures_are_asked_of_models_that_draw() -> None:
         ({"tools": [TOOL], "tool_choice": "any"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "custom", "custom": {"name": "a"}}}, "tool_choice"),
         ({"google": "x"}, "google"),
-        ({"google": {"tools": {}}}, "google"),
+        ({"google": {"tools": {}}}, "google.tools"),
         ({"reasoning_effort": "turbo"}, "reasoning_effort"),
     ],
 )

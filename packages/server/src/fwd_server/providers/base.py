@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from attrs import frozen
 
 from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
+from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.errors import UpstreamError
 from fwd_server.routing import Deployment
 from fwd_server.secret import Secret
@@ -115,12 +116,43 @@ class ChatCodec(Protocol):
         ...
 
 
+class EmbeddingsExchange(Protocol):
+    """One attempt at embeddings in one language."""
+
+    @property
+    def request(self) -> UpstreamRequest | Script:
+        """What to send, or to play."""
+        ...
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """Names of the fields the provider cannot take and that were left out."""
+        ...
+
+    def answer(self, body: bytes) -> EmbeddingsResponse:
+        """Read an answer. Raises UpstreamError."""
+        ...
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """Read a status that is not 200; ``headers`` have lower-case names."""
+        ...
+
+
+class EmbeddingsCodec(Protocol):
+    """Embeddings in one provider's language."""
+
+    def open(self, request: EmbeddingsRequest, deployment: Deployment) -> EmbeddingsExchange:
+        """Translate a call. Raises Refused when the provider cannot take something in it."""
+        ...
+
+
 @frozen
 class Provider:
     """A provider: its name, and a codec for each operation it has (None: it has no such operation)."""
 
     name: str
     chat: ChatCodec | None = None
+    embeddings: EmbeddingsCodec | None = None
 
 
 def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:

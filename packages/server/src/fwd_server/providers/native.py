@@ -15,6 +15,8 @@ from attrs import define, field, frozen
 
 from fwd_server.chat import Chunk, End, Json, StreamEvent, choice_delta, chunk_object
 from fwd_server.errors import ErrorKind, Refused, UpstreamError, broken
+from fwd_server.providers.base import Header
+from fwd_server.routing import Endpoint
 from fwd_server.sse import Decoder, LineTooLong
 from fwd_server.usage import Usage
 
@@ -47,6 +49,20 @@ def load(body: bytes) -> Any:
 def dumps(value: object) -> str:
     """Compact JSON as a string, as OpenAI writes a call's arguments."""
     return orjson.dumps(value).decode()
+
+
+# -- sending the call
+
+
+def headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
+    """The headers of every call, made from the configuration alone (contract T18)."""
+    configured = ((name.lower(), value) for name, value in endpoint.headers)
+    return (("content-type", "application/json"), *auth, *configured)
+
+
+def bearer(endpoint: Endpoint) -> tuple[Header, ...]:
+    """The key as a bearer token, if there is one."""
+    return (("authorization", endpoint.key.after("Bearer ")),) if endpoint.key else ()
 
 
 # -- reading the call
@@ -186,6 +202,14 @@ def left_out(body: Json, taken: Iterable[str], lost: Iterable[str]) -> tuple[str
     """Names of the caller's fields that the provider does not get: those ``lost``, and those not ``taken``."""
     kept = set(taken) - set(lost)
     return tuple(name for name, value in body.items() if value is not None and name not in kept)
+
+
+def extras(body: Json, provider: str) -> Json:
+    """What the caller says in the provider's own words, in an object of its name. Raises Refused for anything else."""
+    given = body.get(provider)
+    if given is None or isinstance(given, dict):
+        return given or {}
+    raise Refused(f"Invalid type for '{provider}': expected an object.", code=None, param=provider)
 
 
 # What every codec reads or answers itself.

@@ -15,14 +15,15 @@ from typing import Any, Final
 import orjson
 from attrs import evolve, frozen
 
-from fwd_server import usage
+from fwd_server import embeddings, usage
 from fwd_server.backoff import parse_retry_after
 from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
+from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.errors import Refused, UpstreamError, broken, from_status
 from fwd_server.providers import native
-from fwd_server.providers.base import Amend, Header, NewId, UpstreamRequest, merge
+from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
 from fwd_server.redact import clean
-from fwd_server.routing import Deployment
+from fwd_server.routing import Deployment, Endpoint
 from fwd_server.sse import Lines
 
 _PROVIDER: Final = "ollama"
@@ -77,12 +78,8 @@ class OllamaExchange:
     @property
     def request(self) -> UpstreamRequest:
         """The call as Ollama takes it."""
-        headers: list[Header] = [("content-type", "application/json"), *self._deployment.endpoint.headers]
-        key = self._deployment.endpoint.key
-        if key:
-            headers.append(("authorization", key.after("Bearer ")))
         stream = self.body["stream"] is True
-        return UpstreamRequest("/api/chat", tuple(headers), orjson.dumps(self.body), stream=stream)
+        return _request("/api/chat", self._deployment, self.body, stream=stream)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
@@ -100,7 +97,7 @@ class OllamaExchange:
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
         """Read a failure. A model that cannot think is asked once more, without thinking."""
         said = _error_text(body)
-        error = self._failure(status, said, parse_retry_after(headers))
+        error = _read_failure(self._deployment.endpoint, status, said, parse_retry_after(headers))
         if status == 400 and "think" in self.body and "does not support thinking" in said:
             return Amend(self._without_thinking(), error)
         return error
@@ -109,20 +106,32 @@ class OllamaExchange:
         body = {name: value for name, value in self.body.items() if name != "think"}
         return evolve(self, body=body, dropped=(*self.dropped, "reasoning_effort"))
 
-    def _failure(self, status: int, said: object, retry_after_s: float | None = None) -> UpstreamError:
-        endpoint = self._deployment.endpoint
-        error = from_status(
-            status,
-            clean(native.text(said), endpoint.key),
-            provider=_PROVIDER,
-            key_name=endpoint.key_name,
-            retry_after_s=retry_after_s,
-        )
-        if status == 400 and "does not support" in error.message:
-            error.code = "unsupported_parameter"
-        elif status == 400 and "context length" in error.message:
-            native.too_long(error)
-        return error
+    def _failure(self, status: int, said: object) -> UpstreamError:
+        return _read_failure(self._deployment.endpoint, status, said)
+
+
+def _request(path: str, deployment: Deployment, body: Json, *, stream: bool = False) -> UpstreamRequest:
+    endpoint = deployment.endpoint
+    headers = native.headers(endpoint, *native.bearer(endpoint))
+    return UpstreamRequest(path, headers, orjson.dumps(body), stream=stream)
+
+
+# -- failures
+
+
+def _read_failure(endpoint: Endpoint, status: int, said: object, retry_after_s: float | None = None) -> UpstreamError:
+    error = from_status(
+        status,
+        clean(native.text(said), endpoint.key),
+        provider=_PROVIDER,
+        key_name=endpoint.key_name,
+        retry_after_s=retry_after_s,
+    )
+    if status == 400 and "does not support" in error.message:
+        error.code = "unsupported_parameter"
+    elif status == 400 and "context length" in error.message:
+        native.too_long(error)
+    return error
 
 
 def _error_text(body: bytes) -> str:
@@ -166,11 +175,7 @@ def _refuse(body: Json) -> None:
 
 
 def _extras(body: Json) -> Json:
-    extras = body.get("ollama")
-    if extras is None:
-        return {}
-    if not isinstance(extras, dict):
-        raise Refused("Invalid type for 'ollama': expected an object.", code=None, param="ollama")
+    extras = native.extras(body, _PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"ollama.{name}"
@@ -391,3 +396,49 @@ def _seconds(written: str) -> int | None:
         return int(datetime.fromisoformat(match[1] + match[2].replace("Z", "+00:00")).timestamp())
     except ValueError:
         return None
+
+
+# -- embeddings
+
+
+_EMBEDDINGS_TAKEN: Final = ("model", "input", "dimensions", "encoding_format", "ollama")
+
+
+class OllamaEmbeddings:
+    """Embeddings by ``/api/embed``, which takes all texts at once.
+
+    https://github.com/ollama/ollama/blob/main/docs/api.md#generate-embeddings
+    """
+
+    def open(self, request: EmbeddingsRequest, deployment: Deployment) -> OllamaEmbeddingsExchange:
+        """Translate a call. Raises Refused for token ids."""
+        request.texts(_PROVIDER)
+        body: Json = {"model": deployment.model, "input": request.view.input}
+        if request.view.dimensions:
+            body["dimensions"] = request.view.dimensions
+        sent = _request("/api/embed", deployment, merge(merge(body, _extras(request.body)), request.extra_body))
+        dropped = native.left_out(request.body, _EMBEDDINGS_TAKEN, ())
+        return OllamaEmbeddingsExchange(sent, dropped, request, deployment)
+
+
+@frozen
+class OllamaEmbeddingsExchange:
+    """One attempt at ``/api/embed``."""
+
+    request: UpstreamRequest
+    dropped: tuple[str, ...]
+    _call: EmbeddingsRequest
+    _deployment: Deployment
+
+    def answer(self, body: bytes) -> EmbeddingsResponse:
+        """Read an answer. Raises UpstreamError."""
+        said = native.obj(native.load(body))
+        if "error" in said:
+            raise _read_failure(self._deployment.endpoint, 500, said["error"])
+        vectors = said.get("embeddings")
+        model = native.text(said.get("model")) or self._deployment.model
+        return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, _usage(said))
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """Read a failure."""
+        return _read_failure(self._deployment.endpoint, status, _error_text(body), parse_retry_after(headers))

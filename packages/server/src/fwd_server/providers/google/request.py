@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
+from urllib.parse import quote
 
+import orjson
 from attrs import frozen
 
 from fwd_server.chat import Json
 from fwd_server.errors import Refused
 from fwd_server.providers import native
-from fwd_server.providers.base import merge
+from fwd_server.providers.base import Header, UpstreamRequest, merge
 from fwd_server.providers.google import schema
 from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
 from fwd_server.providers.google.turns import Conversation
+from fwd_server.routing import Deployment
 
 _TAKEN: Final = (
     "max_tokens",
@@ -38,6 +41,15 @@ _TAKEN: Final = (
     "service_tier",
     "google",
 )
+
+
+def upstream_request(deployment: Deployment, method: str, body: Json, *, stream: bool = False) -> UpstreamRequest:
+    """A call of one of the model's methods. The key is in a header and never in the URL (contract S13)."""
+    endpoint = deployment.endpoint
+    key: tuple[Header, ...] = (("x-goog-api-key", endpoint.key),) if endpoint.key else ()
+    name = quote(deployment.model.removeprefix("models/"), safe="")
+    path = f"/models/{name}:{method}"
+    return UpstreamRequest(path, native.headers(endpoint, *key), orjson.dumps(body), stream=stream)
 
 
 @frozen
@@ -63,7 +75,7 @@ def build(body: Json, model: str, *, signatures: bool = True) -> Built:
         "serviceTier": _TIERS.get(body.get("service_tier") or ""),
     }
     given = {name: value for name, value in built.items() if value}
-    return Built(_with_extras(given, body.get("google")), _lost(body, lost, given), names)
+    return Built(_with_extras(given, native.extras(body, PROVIDER)), _lost(body, lost, given), names)
 
 
 def _lost(body: Json, lost: Iterable[str], built: Json) -> tuple[str, ...]:
@@ -213,13 +225,11 @@ def _bad_choice(found: str) -> Refused:
 # -- what the caller says in Gemini's own words
 
 
-def _with_extras(built: Json, extras: Any) -> Json:
+def _with_extras(built: Json, extras: Json) -> Json:
     """The caller's ``google`` object merged in, last: thinking into the settings, tools after the others."""
-    if extras is None:
-        return built
-    if not isinstance(extras, dict) or not isinstance(extras.get("tools", []), list):
-        raise Refused("Invalid type for 'google': expected an object, its 'tools' an array.", code=None, param="google")
     more = dict(extras)
+    if not isinstance(more.get("tools", []), list):
+        raise Refused("Invalid type for 'google.tools': expected an array.", code=None, param="google.tools")
     tools, thinking = more.pop("tools", []), more.pop("thinkingConfig", None)
     merged = merge(built, more)
     if thinking is not None:

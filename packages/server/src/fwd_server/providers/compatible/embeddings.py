@@ -1,0 +1,63 @@
+"""Embeddings of OpenAI-compatible providers: the caller's own object, and whichever form of vector comes back.
+
+https://platform.openai.com/docs/api-reference/embeddings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import orjson
+from attrs import frozen
+
+from fwd_server import embeddings, usage
+from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.errors import UpstreamError, broken
+from fwd_server.providers import native
+from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
+from fwd_server.providers.compatible.row import Row
+from fwd_server.routing import Deployment
+
+
+@frozen
+class CompatibleEmbeddings:
+    """Embeddings for one row."""
+
+    row: Row
+
+    def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
+        """Send the caller's object on; only the model's name is another."""
+        body = merge({**request.body, "model": deployment.model}, request.extra_body)
+        headers = native.headers(deployment.endpoint, *native.bearer(deployment.endpoint))
+        sent = UpstreamRequest("/embeddings", headers, orjson.dumps(body))
+        return CompatibleEmbeddingsExchange(self.row, request, deployment, sent)
+
+
+@frozen
+class CompatibleEmbeddingsExchange:
+    """One attempt at one OpenAI-compatible provider."""
+
+    row: Row
+    _call: EmbeddingsRequest
+    _deployment: Deployment
+    request: UpstreamRequest
+    dropped: tuple[str, ...] = ()
+
+    def answer(self, body: bytes) -> EmbeddingsResponse:
+        """Read an answer; its own bytes where every vector has the form asked for. Raises UpstreamError."""
+        data = native.obj(native.load(body))
+        if is_failure(data):
+            raise read_inside(self.row, self._deployment.endpoint, data)
+        entries = native.objects(data.get("data"))
+        if not entries:
+            raise broken("bad_payload", "The provider's answer has no vectors.")
+        asked = [{**entry, "embedding": embeddings.as_asked(entry.get("embedding"), self._call)} for entry in entries]
+        counted = usage.read(data.get("usage"))
+        if asked == data["data"]:
+            return EmbeddingsResponse(data, counted, body)
+        return EmbeddingsResponse({**data, "data": asked}, counted)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """Read a failure."""
+        return read_failure(self.row, self._deployment.endpoint, status, headers, body)

@@ -1,0 +1,67 @@
+"""Embeddings by Gemini's ``batchEmbedContents``: one request for every text.
+
+https://ai.google.dev/api/embeddings#method:-models.batchembedcontents
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import frozen
+
+from fwd_server import embeddings
+from fwd_server.chat import Json
+from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.errors import UpstreamError
+from fwd_server.providers import native
+from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.google.answer import usage_of
+from fwd_server.providers.google.failure import error_object, read_failure
+from fwd_server.providers.google.request import upstream_request
+from fwd_server.providers.google.traits import PROVIDER
+from fwd_server.routing import Deployment
+
+_TAKEN: Final = ("model", "input", "dimensions", "encoding_format", "google")
+
+
+class GoogleEmbeddings:
+    """Embeddings in Gemini's language."""
+
+    def open(self, request: EmbeddingsRequest, deployment: Deployment) -> GoogleEmbeddingsExchange:
+        """Translate a call. Raises Refused for token ids."""
+        body = merge({"requests": _requests(request, deployment)}, request.extra_body)
+        sent = upstream_request(deployment, "batchEmbedContents", body)
+        return GoogleEmbeddingsExchange(sent, native.left_out(request.body, _TAKEN, ()), request, deployment)
+
+
+def _requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
+    """A request for every text; the caller's ``google`` object (``taskType``, say) goes into each."""
+    model = f"models/{deployment.model.removeprefix('models/')}"
+    more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
+    more = merge(more, native.extras(call.body, PROVIDER))
+    return [{"model": model, "content": {"parts": [{"text": text}]}, **more} for text in call.texts(PROVIDER)]
+
+
+@frozen
+class GoogleEmbeddingsExchange:
+    """One attempt at one model."""
+
+    request: UpstreamRequest
+    dropped: tuple[str, ...]
+    _call: EmbeddingsRequest
+    _deployment: Deployment
+
+    def answer(self, body: bytes) -> EmbeddingsResponse:
+        """Read an answer. Raises UpstreamError."""
+        said = native.obj(native.load(body))
+        if "error" in said:
+            raise read_failure(native.obj(said["error"]), self._deployment)
+        vectors = [one.get("values") for one in native.objects(said.get("embeddings"))]
+        counted = native.obj(said.get("usageMetadata"))
+        usage = usage_of(counted) if counted else None
+        return embeddings.listing(vectors, self._call, self._deployment.model, usage)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+        """Read a failure."""
+        return read_failure({**error_object(body), "code": status}, self._deployment)

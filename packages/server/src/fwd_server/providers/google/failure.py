@@ -1,0 +1,75 @@
+"""Gemini's failures, in the shape of Google's own APIs.
+
+https://ai.google.dev/gemini-api/docs/troubleshooting
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+import orjson
+
+from fwd_server.chat import Json
+from fwd_server.errors import UpstreamError, from_status
+from fwd_server.providers import native
+from fwd_server.providers.google.traits import PROVIDER
+from fwd_server.redact import clean
+from fwd_server.routing import Deployment
+
+_TOO_LONG: Final = re.compile(r"input token count.{0,40} exceeds", re.IGNORECASE)
+
+# Errors inside an answer that give no number. https://cloud.google.com/apis/design/errors#handling_errors
+_BY_WORD: Final = {
+    "INVALID_ARGUMENT": 400,
+    "FAILED_PRECONDITION": 400,
+    "OUT_OF_RANGE": 400,
+    "UNAUTHENTICATED": 401,
+    "PERMISSION_DENIED": 403,
+    "NOT_FOUND": 404,
+    "RESOURCE_EXHAUSTED": 429,
+    "UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+}
+
+
+def error_object(body: bytes) -> Json:
+    """The ``error`` of a body; some come in an array of one."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return {}
+    return native.obj(native.obj(said[0] if isinstance(said, list) and said else said).get("error"))
+
+
+def read_failure(error: Json, deployment: Deployment) -> UpstreamError:
+    """Read an ``error`` object. https://ai.google.dev/gemini-api/docs/troubleshooting"""
+    details = native.objects(error.get("details"))
+    refused_key = any(detail.get("reason") == "API_KEY_INVALID" for detail in details)
+    failure = from_status(
+        401 if refused_key else _status(error),
+        clean(native.text(error.get("message")), deployment.endpoint.key),
+        provider=PROVIDER,
+        key_name=deployment.endpoint.key_name,
+        retry_after_s=next(_delays(details), None),
+    )
+    failure.upstream_status = _status(error)
+    if failure.status == 400 and _TOO_LONG.search(failure.message):
+        native.too_long(failure)
+    return failure
+
+
+def _status(error: Json) -> int:
+    status = error.get("code")
+    if not isinstance(status, int) or not 400 <= status <= 599:
+        return _BY_WORD.get(native.text(error.get("status")), 500)
+    return 500 if status == 499 else status  # 499 is the caller's own leaving, and this caller is still here
+
+
+def _delays(details: list[Json]) -> Iterator[float]:
+    """``RetryInfo.retryDelay``, as "34.2s"."""
+    for detail in details:
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)s", native.text(detail.get("retryDelay")))
+        if match:
+            yield float(match[1])
