@@ -8,14 +8,15 @@ from fwd_server.providers import compatible, echo
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
-from fwd_server.providers.ollama import OllamaChat
+from fwd_server.providers.google.embeddings import GoogleEmbeddings
+from fwd_server.providers.ollama import OllamaChat, OllamaEmbeddings
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": compatible.provider("openai"),
     "anthropic": Provider("anthropic", AnthropicChat()),
-    "google": Provider("google", GoogleChat()),
+    "google": Provider("google", GoogleChat(), GoogleEmbeddings()),
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),
-    "ollama": Provider("ollama", OllamaChat()),
+    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings()),
     "echo": echo.provider(),
 }
