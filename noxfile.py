@@ -28,14 +28,13 @@ UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
 
 def install(session: nox.Session, requirements: str) -> None:
     """Install what a session needs, pinned with hashes, and our packages from this checkout on top."""
-    wanted = ["--require-hashes", "-r", f"requirements/{requirements}.txt"]
-    if session.venv_backend == "uv":
-        session.install(*wanted)
-    else:  # uv is itself a package: ten environments take seconds each with it, and a minute each without
+    if session.venv_backend != "uv":  # uv is itself a package; with it an environment takes seconds
         session.install("--require-hashes", "-r", "requirements/uv.txt")
-        session.run("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python", *wanted)
-    if requirements != "lint":
-        session.install("-q", "--no-deps", *(word for name in PACKAGES for word in ("-e", f"packages/{name}")))
+    uv = ("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python")
+    session.run(*uv, "--require-hashes", "-r", f"requirements/{requirements}.txt", external=True)
+    if requirements == "tests":
+        ours = (word for name in PACKAGES for word in ("-e", f"packages/{name}"))
+        session.run(*uv, "--no-deps", *ours, external=True)
 
 
 def measured(session: nox.Session, *arguments: str) -> None:
@@ -66,6 +65,13 @@ def layers(session: nox.Session) -> None:
     """Who may import whom."""
     install(session, "tests")
     session.run("lint-imports")
+
+
+@nox.session
+def wire(session: nox.Session) -> None:
+    """The golden cases against the official SDKs of the providers: they must be what these say and read."""
+    install(session, "wire")
+    session.run("python", "tests/golden/wire/validate.py", silent=True)
 
 
 @nox.session
