@@ -280,3 +280,44 @@ async def test_a_key_goes_to_its_own_host_only(coordinate: Coordinate, trip: Beg
         await coordinate().complete(trip(), (make_deployment(first.url), make_deployment(second.url, "groq")))
     assert first.seen[0].headers["authorization"] == "Bearer sk-openai-canary"
     assert second.seen[0].headers["authorization"] == "Bearer sk-groq-canary"
+
+
+# -- what rests
+
+
+async def test_what_rests_is_asked_last(coordinate: Coordinate, trip: Begin) -> None:
+    """G10, F11: after a 429 the next call goes elsewhere at once."""
+    with Fakeup(lambda seen: [error_answer(429)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
+        plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
+        coordinator, second = coordinate(), trip()
+        await coordinator.complete(trip(), plan)
+        await coordinator.complete(second, plan)
+    assert [attempt.provider for attempt in second.attempts] == ["groq"]
+    assert len(bad.seen) == 1
+
+
+async def test_what_rests_is_asked_when_nothing_else_is_left(coordinate: Coordinate, trip: Begin) -> None:
+    """G10: moved, never removed."""
+    with Fakeup(lambda seen: [error_answer(429)]) as limited, Fakeup(lambda seen: [error_answer(500)]) as bad:
+        plan = (make_deployment(limited.url), make_deployment(bad.url, "groq"))
+        coordinator, second = coordinate(), trip()
+        for begun in (trip(), second):
+            with pytest.raises(UpstreamError):
+                await coordinator.complete(begun, plan)
+    assert [attempt.provider for attempt in second.attempts] == ["groq", "openai"]
+
+
+async def test_streams_that_break_are_faults(coordinate: Coordinate, trip: Begin, clock: Any) -> None:
+    """G8: a commit is no good answer; three streams cut after it rest the deployment, and a whole one wakes it."""
+    cut = [STREAM_HEAD, event({"content": "x"}), CLOSE]
+    with Fakeup(lambda seen: cut) as bad, Fakeup(lambda seen: stream("ok")) as good:
+        plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
+        coordinator, fourth = coordinate(), trip(stream=True)
+        for begun in (trip(stream=True), trip(stream=True), trip(stream=True), fourth):
+            await rest(await coordinator.stream(begun, plan))
+        assert fourth.provider == "groq"
+        clock.move(10.0)
+        fifth, bad.script = trip(stream=True), lambda seen: stream("well again")
+        await rest(await coordinator.stream(fifth, plan))
+    assert fifth.provider == "openai"
+    assert coordinator._health.resting(clock.monotonic()) == ()

@@ -18,6 +18,7 @@ from fwd_server.errors import GatewayError
 from fwd_server.fallback import Coordinator, Patience
 from fwd_server.fleet import endpoints
 from fwd_server.gateway import Gateway
+from fwd_server.health import Health
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.http1.values import Timeouts
 from fwd_server.models import Model
@@ -81,11 +82,12 @@ def build_app(
         clock,
         Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
     )
-    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings))
+    health = Health()
+    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings), health=health)
     gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
-    state = State(routes, clock, clock.monotonic(), keys.notices)
+    state = State(routes, clock, clock.monotonic(), keys.notices, health)
     application = _application(settings, gateway, state, keys, clock)
     return App(application, gateway, state, keys, upstream, clock)
 

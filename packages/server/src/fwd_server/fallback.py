@@ -7,6 +7,7 @@ anything else       moves on to the next deployment; a lone one is tried once mo
 
 from __future__ import annotations
 
+import functools
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,10 +15,11 @@ from typing import Final, TypeVar
 
 from attrs import define, field, frozen
 
-from fwd_server.chat import ChatResponse, End, StreamEvent, unfold
+from fwd_server.chat import ChatResponse, Chunk, End, StreamEvent, unfold
 from fwd_server.clock import Clock
 from fwd_server.deadline import Deadline
 from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, Refused, UpstreamError, broken
+from fwd_server.health import Health
 from fwd_server.ledger import Trip
 from fwd_server.providers.base import RATE_LIMIT_HEADERS, Amend, Decoder, Exchange, NewId, Provider
 from fwd_server.routing import Deployment
@@ -57,19 +59,25 @@ class Patience:
 
 @define
 class Stream:
-    """A stream that has committed: the events read so far, and the rest as it comes."""
+    """A stream that has committed: the events read so far, and the rest as it comes.
+
+    ``ended`` is told how it ended: with the failure, or None for a good end.
+    """
 
     response: UpstreamResponse
     decoder: Decoder | None
     head: list[StreamEvent]
     ends_at: float
     clock: Clock
+    ended: Callable[[UpstreamError | None], None] = lambda error: None
 
     async def next(self) -> list[StreamEvent]:
         """The next events as they arrive, at least one; the very last is an End or an UpstreamError, always."""
         batch, self.head = self.head, []
         while not batch:
             batch = await self._read()
+        if not isinstance(batch[-1], Chunk):
+            self.ended(batch[-1] if isinstance(batch[-1], UpstreamError) else None)
         return batch
 
     async def _read(self) -> list[StreamEvent]:
@@ -100,6 +108,7 @@ class Coordinator:
         new_id: NewId,
         patience: Patience | None = None,
         rand: Callable[[], float] = random.random,
+        health: Health | None = None,
     ) -> None:
         self._providers = providers
         self._upstream = upstream
@@ -107,20 +116,35 @@ class Coordinator:
         self._new_id = new_id
         self._patience = patience or Patience()
         self._rand = rand
+        self._health = health or Health()
 
     async def complete(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
-        return await self._walk(trip, plan, self._whole)
+        answer = await self._walk(trip, plan, self._whole)
+        if trip.deployment is not None:
+            self._health.answered(trip.deployment)
+        return answer
 
     async def stream(self, trip: Trip, plan: tuple[Deployment, ...]) -> Stream:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
-        return await self._walk(trip, plan, self._first_content)
+        stream = await self._walk(trip, plan, self._first_content)
+        stream.ended = functools.partial(self._judge, trip)
+        return stream
+
+    def _judge(self, trip: Trip, error: UpstreamError | None) -> None:
+        """A committed stream has ended: its deployment's health knows only now (G8)."""
+        if trip.deployment is None:
+            return
+        if error is None:
+            self._health.answered(trip.deployment)
+        else:
+            self._health.failed(trip.deployment, error, self._clock.monotonic())
 
     async def _walk(self, trip: Trip, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
         most = self._patience.attempts_for(plan)
         refusal: Refused | None = None
         failure: UpstreamError | None = None
-        for deployment in plan:
+        for deployment in self._health.arranged(plan, self._clock.monotonic()):
             if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
                 break
             try:
@@ -179,12 +203,16 @@ class Coordinator:
     ) -> T | Amend | UpstreamError:
         began = self._clock.monotonic()
         seconds, code = self._limit(trip, deployment, began)
+        self._health.trying(deployment, began)
         try:
             with Deadline(seconds, code):
                 result = await self._exchange(exchange, deployment, trip, read)
         except UpstreamError as error:
             trip.tried(deployment, began, self._clock.monotonic(), error)
+            self._health.failed(deployment, error, self._clock.monotonic())
             return error
+        finally:
+            self._health.released(deployment)
         failed = result.error if isinstance(result, Amend) else None
         trip.tried(deployment, began, self._clock.monotonic(), failed)
         return result

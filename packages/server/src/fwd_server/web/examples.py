@@ -91,7 +91,7 @@ def ready() -> Json:
         {"name": "echo", "state": "on", "turned_on_by": "FWD_ECHO"},
         {"name": "openai", "state": "off", "turned_on_by": "OPENAI_API_KEY"},
     ]
-    return {"status": "ready", "degraded": [], "providers": providers}
+    return {"status": "ready", "degraded": [], "providers": providers, "resting": []}
 
 
 def failures() -> dict[int, list[GatewayError]]:

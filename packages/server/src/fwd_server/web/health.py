@@ -6,11 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import orjson
-from attrs import define
+from attrs import define, field
 from tornado.httputil import HTTPServerRequest
 
 from fwd_server.chat import Json
 from fwd_server.clock import Clock
+from fwd_server.health import Health, Rest
 from fwd_server.routing import Endpoint, Routes
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.pages import ProviderView, StatusView
@@ -24,6 +25,7 @@ class State:
     clock: Clock
     started: float
     notices: Callable[[], tuple[str, ...]]
+    health: Health = field(factory=Health)
     draining: bool = False
 
     def word(self) -> str:
@@ -34,13 +36,13 @@ class State:
 
     def status(self) -> StatusView:
         """For the status page."""
-        endpoints = self.routes.endpoints.values()
+        endpoints, resting = self.routes.endpoints.values(), self._resting()
         model = next((d.name for d in self.routes.listed()), "echo:")
         return StatusView(
             state=self.word(),
             uptime_s=self.clock.monotonic() - self.started,
             model=model,
-            providers=tuple(ProviderView(e.provider, _usable(e), e.turned_on_by, _note(e)) for e in endpoints),
+            providers=tuple(ProviderView(e.provider, _usable(e), e.turned_on_by, _note(e, resting)) for e in endpoints),
             notices=self.notices(),
         )
 
@@ -48,25 +50,39 @@ class State:
         """For ``/ready``."""
         if not details:
             return {"status": self.word()}
+        resting = [
+            {"provider": rest.provider, "model": rest.model, "seconds": round(rest.seconds, 1)}
+            for rest in self._resting()
+        ]
+        tired = {rest["provider"] for rest in resting}
         found = [
-            {"name": e.provider, "state": _state(e), "turned_on_by": e.turned_on_by}
+            {"name": e.provider, "state": _state(e, e.provider in tired), "turned_on_by": e.turned_on_by}
             for e in self.routes.endpoints.values()
         ]
-        return {"status": self.word(), "degraded": list(self.notices()), "providers": found}
+        return {"status": self.word(), "degraded": list(self.notices()), "providers": found, "resting": resting}
+
+    def _resting(self) -> tuple[Rest, ...]:
+        return self.health.resting(self.clock.monotonic())
 
 
 def _usable(endpoint: Endpoint) -> bool:
     return endpoint.on and endpoint.available
 
 
-def _state(endpoint: Endpoint) -> str:
+def _state(endpoint: Endpoint, rests: bool) -> str:
     if not endpoint.available:
         return "unavailable"
+    if rests:
+        return "resting"
     return "on" if endpoint.on else "off"
 
 
-def _note(endpoint: Endpoint) -> str:
-    return "" if endpoint.available else "not spoken by this version"
+def _note(endpoint: Endpoint, resting: tuple[Rest, ...]) -> str:
+    if not endpoint.available:
+        return "not spoken by this version"
+    own = [rest for rest in resting if rest.provider == endpoint.provider]
+    more = f" and {len(own) - 1} more" if len(own) > 1 else ""
+    return f"{own[0].model or 'its own model'} rests for {own[0].seconds:.0f} s{more}" if own else ""
 
 
 class HealthHandler(BaseHandler):

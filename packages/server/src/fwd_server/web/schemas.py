@@ -317,9 +317,19 @@ class ProviderState:
 
 
 @frozen
+class Resting:
+    """A deployment that failed and is asked last for a while."""
+
+    provider: str
+    model: str
+    seconds: Annotated[float, _doc("How much longer; 0: the next call tries it")]
+
+
+@frozen
 class Ready:
     """Whether the gateway can serve. Details are shown to loopback and to callers with a key only."""
 
     status: Literal["ready", "degraded", "unready"]
     degraded: Annotated[list[str] | None, _doc("What is not as it should be, in words")] = None
     providers: list[ProviderState] | None = None
+    resting: list[Resting] | None = None
