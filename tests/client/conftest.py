@@ -99,6 +99,7 @@ class RawServer:
     closed: threading.Semaphore = field(factory=lambda: threading.Semaphore(0))
     _listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)))
     _threads: list[threading.Thread] = field(factory=list)
+    _is_stopping: bool = False
 
     @property
     def url(self) -> str:
@@ -108,8 +109,8 @@ class RawServer:
         self._spawn(self._accept)
 
     def stop(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
+        self._is_stopping = True
+        socket.create_connection(self._listener.getsockname()).close()  # wakes `accept`, on every system
         for thread in self._threads:
             thread.join(10)
 
@@ -119,13 +120,14 @@ class RawServer:
         thread.start()
 
     def _accept(self) -> None:
-        while True:
-            try:
+        with self._listener:
+            while True:
                 connection, _ = self._listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            self._spawn(self._serve, connection)
+                if self._is_stopping:
+                    connection.close()
+                    return
+                self.connections += 1
+                self._spawn(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as reader:
