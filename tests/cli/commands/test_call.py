@@ -259,3 +259,10 @@ def test_raw_on_a_terminal_must_be_asked_for_twice() -> None:
     check_raw(2, Terminal())
     with pytest.raises(click.UsageError, match="--raw --raw"):
         check_raw(1, Terminal())
+
+
+def test_a_file_goes_with_the_prompt(gateway: FakeGateway, fwd: Run) -> None:
+    """-f sends it along."""
+    Path("notes").write_text("one")
+    fwd("call", "why?", "-f", "notes")
+    assert sent(gateway)["messages"][0]["content"] == "notes:\none\n\nwhy?"

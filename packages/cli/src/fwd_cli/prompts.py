@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -33,10 +33,10 @@ def is_piped(stream: TextIO) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def messages_of(prompt: str, system: str | None) -> list[dict[str, str]]:
-    """The conversation: a system message if there is one, then the prompt."""
+def messages_of(content: Any, system: str | None) -> list[dict[str, Any]]:
+    """The conversation: a system message if there is one, then what the user says."""
     before = [{"role": "system", "content": system}] if system else []
-    return [*before, {"role": "user", "content": prompt}]
+    return [*before, {"role": "user", "content": content}]
 
 
 def usage_error(message: str) -> click.UsageError:

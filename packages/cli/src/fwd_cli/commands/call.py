@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from fwd_cli import colour
+from fwd_cli.attachments import with_files
 from fwd_cli.errors import no_key, sdk_errors_explained
 from fwd_cli.options import examples, json_option, key_option, server_option
 from fwd_cli.prompts import messages_of, read_prompt, usage_error
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     epilog=examples(
         'fwd call "Why is the sky blue?" --model openai:gpt-5-mini',
         'git diff | fwd call "Write a commit message for this."',
+        'fwd call "What is on this picture?" -f photo.jpg',
         'fwd call "Name three rivers." --json | jq -r ".choices[0].message.content"',
     ),
 )
@@ -31,6 +33,14 @@ if TYPE_CHECKING:
 @click.option("--temp", "-t", type=click.FloatRange(0, 2), metavar="NUMBER", help="Temperature.")
 @click.option("--max-tok", type=click.IntRange(min=1), metavar="NUMBER", help="Most tokens to answer with.")
 @click.option("--system", "-s", metavar="TEXT", help="System message.")
+@click.option(
+    "--file",
+    "-f",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="Send a text or an image along, or an image by its address; may be given more than once.",
+)
 @click.option(
     "--stream/--no-stream", default=None, help="Show the answer while it comes: as a rule, but not with --json."
 )
@@ -45,6 +55,7 @@ def command(
     temp: float | None,
     max_tok: int | None,
     system: str | None,
+    files: tuple[str, ...],
     stream: bool | None,
     as_json: bool,
     quiet: bool,
@@ -59,7 +70,7 @@ def command(
     in how many attempts and how fast.
     """
     check_raw(raw, sys.stdout)
-    messages = messages_of(read_prompt(prompt, sys.stdin), system)
+    messages = messages_of(with_files(read_prompt(prompt, sys.stdin), files), system)
     if not key:
         raise no_key()
     with sdk_errors_explained():

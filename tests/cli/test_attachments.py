@@ -1,0 +1,62 @@
+"""Files that go with a prompt."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from click import UsageError
+
+from fwd_cli.attachments import MOST_BYTES, image_type, with_files
+
+PNG = b"\x89PNG\r\n\x1a\nrest"
+
+
+def test_without_files_the_prompt_is_the_content() -> None:
+    """A plain text stays one."""
+    assert with_files("why?", ()) == "why?"
+
+
+def test_texts_come_before_the_prompt_under_their_names() -> None:
+    """The question is asked last."""
+    Path("a.txt").write_text("alpha\n")
+    Path("b.txt").write_text("beta")
+    assert with_files("why?", ("a.txt", "b.txt")) == "a.txt:\nalpha\n\nb.txt:\nbeta\n\nwhy?"
+
+
+def test_images_stand_beside_the_prompt() -> None:
+    """A file as data, an address as it is: nothing is fetched here."""
+    Path("x.bin").write_bytes(PNG)
+    data = base64.b64encode(PNG).decode()
+    assert with_files("what?", ("x.bin", "https://example.org/cat.jpg")) == [
+        {"type": "text", "text": "what?"},
+        {"type": "image_url", "image_url": {"url": f"data:image/png;base64,{data}"}},
+        {"type": "image_url", "image_url": {"url": "https://example.org/cat.jpg"}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("data", "kind"),
+    [
+        (PNG, "image/png"),
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF1234WEBPVP8 ", "image/webp"),
+        (b"RIFF1234WAVE", None),
+        (b"", None),
+    ],
+)
+def test_an_image_is_known_by_its_bytes(data: bytes, kind: str | None) -> None:
+    """Its name may lie."""
+    assert image_type(data) == kind
+
+
+def test_what_cannot_be_sent_is_a_mistake() -> None:
+    """Missing, neither text nor image, too large: said by name."""
+    Path("binary").write_bytes(b"\xff\x00")
+    with open("large", "wb") as large:
+        large.truncate(MOST_BYTES + 1)
+    for name, said in (("missing", "No such file"), ("binary", "neither"), ("large", "larger than 20 MiB")):
+        with pytest.raises(UsageError, match=f"{name} .*{said}"):
+            with_files("x", (name,))
