@@ -106,11 +106,15 @@ class Case:
         return open_exchange(self.provider, self.request)
 
 
-def cases(*kinds: str, surface: str = "chat", root: Path = ROOT / "wire") -> list[Case]:
-    """The cases of some kinds for which there is a codec."""
-    manifest = orjson.loads((root / "manifest.json").read_bytes())
-    found = (_case(entry, root) for entry in manifest["cases"] if entry["surface"] == surface)
+def cases(*kinds: str, surface: str = "chat") -> list[Case]:
+    """The cases of some kinds for which there is a codec: the wire fixtures, and our own for further rows."""
+    found = [case for root in (ROOT / "wire", ROOT / "providers") for case in _listed(root, surface)]
     return [c for c in found if c.kind in kinds and provider(c.provider).chat and _is_upstream(c)]
+
+
+def _listed(root: Path, surface: str) -> list[Case]:
+    manifest = orjson.loads((root / "manifest.json").read_bytes())
+    return [_case(entry, root) for entry in manifest["cases"] if entry["surface"] == surface]
 
 
 def _case(entry: Mapping[str, Any], root: Path) -> Case:
@@ -132,7 +136,8 @@ def shown_request(case: Case, exchange: Exchange) -> dict[str, Any]:
     """The upstream request as the fixtures write it."""
     request = exchange.request
     assert isinstance(request, UpstreamRequest)
-    base = BASES.get(case.provider, "").partition("://")[2]
+    row = compatible.ROWS.get(case.provider)
+    base = BASES.get(case.provider, row.base_url if row else "").partition("://")[2]
     headers = {name: value.shown() if isinstance(value, Secret) else value for name, value in request.headers}
     path = "/" * ("/" in base) + base.partition("/")[2] + request.path
     return {"method": request.method, "path": path, "headers": headers, "body": orjson.loads(request.body)}

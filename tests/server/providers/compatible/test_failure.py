@@ -34,6 +34,7 @@ def inside(data: object, name: str = "local") -> UpstreamError:
         ({"error": "no"}, "no", None),
         ({"object": "error", "message": "no"}, "no", None),
         ({"object": "error", "message": {"detail": [{"loc": ["body", "n"], "msg": "no"}]}}, "no", "n"),
+        ({"object": "error", "message": [{"loc": ["body", "n"], "msg": "no"}]}, "no", "n"),
         ({"message": "no", "type": "x", "code": 7}, "no", None),
         ({"detail": "no"}, "no", None),
         ({"detail": [{"loc": ["body", "messages", 0], "msg": "no"}]}, "no", "messages.0"),
@@ -160,6 +161,12 @@ def test_the_provider_behind_may_have_no_name() -> None:
         ("local", {"object": "error", "message": "x", "code": 503}, ErrorKind.OVERLOADED, 503),
         ("openrouter", {"error": {"message": "x", "metadata": {"error_type": "timeout"}}}, ErrorKind.TIMEOUT, 504),
         ("local", {"choices": [{"message": {}, "finish_reason": "error"}]}, ErrorKind.PROVIDER, 502),
+        (
+            "deepseek",
+            {"choices": [{"message": {}, "finish_reason": "insufficient_system_resource"}]},
+            ErrorKind.PROVIDER,
+            502,
+        ),
         (
             "openrouter",
             {"choices": [{"message": {}, "finish_reason": "error", "error": {"code": 429, "message": "x"}}]},

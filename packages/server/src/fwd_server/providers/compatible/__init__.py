@@ -16,7 +16,7 @@ from fwd_server.chat import ChatRequest, ChatResponse, Json
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.models import Catalog
 from fwd_server.providers.base import Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
-from fwd_server.providers.compatible.answer import FAILED, read_usage, tidy_whole
+from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
 from fwd_server.providers.compatible.request import edit
@@ -80,7 +80,7 @@ class CompatibleExchange:
         choices = objects(data.get("choices"))
         if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
             raise broken("bad_payload", "The provider's answer has no choices.")
-        failed = next((choice for choice in choices if choice.get("finish_reason") == FAILED), None)
+        failed = next(filter(is_broken, choices), None)
         if failed is not None:
             raise self._inside(failed)
         return self._tidy(data, body)

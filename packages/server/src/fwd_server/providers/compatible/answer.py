@@ -21,20 +21,27 @@ _OTHER_FINISHES: Final = {
     "tool_call": "tool_calls",
     "safety": "content_filter",
 }
-FAILED: Final = "error"  # a finish reason that is none: the provider broke down
+_FAILED: Final = frozenset({"error", "insufficient_system_resource"})
+
+
+def is_broken(choice: Json) -> bool:
+    """Whether a choice has a finish reason that is none: the provider broke down."""
+    return text(choice.get("finish_reason")) in _FAILED
 
 
 def finish_reason(said: object, called: bool) -> str | None:
-    """A finish reason in OpenAI's words; "error" stays for the caller to raise, anything unknown is "stop"."""
+    """A finish reason in OpenAI's words; anything unknown is "stop"."""
     if not isinstance(said, str) or not said:
         return None
-    word = said if said in _FINISHES or said == FAILED else _OTHER_FINISHES.get(said.lower(), "stop")
+    word = said if said in _FINISHES else _OTHER_FINISHES.get(said.lower(), "stop")
     return "tool_calls" if word == "stop" and called else word
 
 
 def tidy_said(row: Row, said: Mapping[str, Any]) -> Json:
     """A message or delta without the provider's own fields, its reasoning under our name."""
     kept = {key: value for key, value in said.items() if key not in row.extras}
+    if isinstance(kept.get("content"), list):
+        kept.update(_in_parts(objects(kept["content"])))
     reasoning = kept.pop("reasoning", None)
     if isinstance(reasoning, str) and reasoning and not kept.get("reasoning_content"):
         kept["reasoning_content"] = reasoning
@@ -43,6 +50,13 @@ def tidy_said(row: Row, said: Mapping[str, Any]) -> Json:
         del kept["images"]
         kept["content"] = "\n\n".join(filter(None, [text(kept.get("content")), *map(_markdown, images)]))
     return kept
+
+
+def _in_parts(parts: list[Json]) -> Json:
+    """Content in parts, as Mistral's reasoning models send it, taken apart."""
+    thoughts = [part for whole in parts for part in objects(whole.get("thinking"))]
+    texts = {"content": parts, "reasoning": thoughts}
+    return {name: "".join(text(part.get("text")) for part in said) for name, said in texts.items()}
 
 
 def _markdown(image: Json) -> str:

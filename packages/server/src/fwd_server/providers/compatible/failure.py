@@ -146,8 +146,8 @@ def _read(data: object) -> Said:
 
 
 def _read_object(error: Json) -> Said:
-    if isinstance(error["message"], dict):  # Mistral puts the details there
-        return _read_detail(error["message"].get("detail"))
+    if isinstance(error["message"], (dict, list)):  # Mistral puts the details there
+        return _read_detail(obj(error["message"]).get("detail") or error["message"])
     metadata = obj(error.get("metadata"))
     code, number = _word(error.get("code")), _number(error.get("code"))
     names = frozenset(filter(None, (code, _word(error.get("type")), _word(metadata.get("error_type")))))

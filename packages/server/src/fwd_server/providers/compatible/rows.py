@@ -115,6 +115,20 @@ OPENROUTER_ERRORS: Final = {
 }
 
 
+# -- Mistral: https://docs.mistral.ai/api/endpoint/chat
+
+
+def edit_mistral(draft: Draft) -> None:
+    """It has its own name for the seed, and a field it does not know is a 422 there."""
+    rename(draft.body, "seed", "random_seed")
+
+
+_MISTRAL_DROPS: Final = (
+    *("logprobs", "top_logprobs", "logit_bias", "user", "store", "service_tier", "verbosity", "modalities", "audio"),
+    *("safety_identifier", "moderation", "prompt_cache_options", "prompt_cache_retention"),
+)
+
+
 # -- the table
 
 _COMPAT: Final = Row(
@@ -161,6 +175,48 @@ ROWS: Final[dict[str, Row]] = {
             usage_extras=frozenset({"cost_details", "is_byok", "server_tool_use_details"}),
             id_header="x-generation-id",
             error_types=OPENROUTER_ERRORS,
+        ),
+        Row(
+            name="mistral",
+            base_url="https://api.mistral.ai/v1",
+            ask_usage=False,
+            cap_field="max_tokens",
+            drops=_MISTRAL_DROPS,
+            message_fields=frozenset({"role", "content", "tool_calls", "tool_call_id", "prefix"}),
+            edit=edit_mistral,
+            extras=frozenset({"p"}),
+        ),
+        # It wants its reasoning back in the turns of a tool: https://api-docs.deepseek.com/guides/thinking_mode
+        Row(
+            name="deepseek",
+            base_url="https://api.deepseek.com/v1",
+            cap_field="max_tokens",
+            reasoning_in="reasoning_content",
+            usage_extras=frozenset({"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"}),
+        ),
+        # https://docs.together.ai/docs/openai-api-compatibility
+        Row(name="together", base_url="https://api.together.xyz/v1", cap_field="max_tokens"),
+        # https://docs.fireworks.ai/tools-sdks/openai-compatibility
+        Row(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", cap_field="max_tokens"),
+        # Reasoning is counted beside the completion: https://docs.x.ai/docs/guides/reasoning
+        Row(name="xai", base_url="https://api.x.ai/v1", cap_field="max_completion_tokens"),
+        # https://inference-docs.cerebras.ai/resources/openai
+        Row(
+            name="cerebras",
+            base_url="https://api.cerebras.ai/v1",
+            cap_field="max_completion_tokens",
+            drops=("frequency_penalty", "presence_penalty", "logit_bias"),
+            extras=frozenset({"time_info"}),
+        ),
+        # Every chunk repeats the whole message: https://docs.perplexity.ai/docs/sonar/openai-compatibility
+        Row(
+            name="perplexity",
+            base_url="https://api.perplexity.ai",
+            ask_usage=False,
+            cap_field="max_tokens",
+            relays=False,
+            extras=frozenset({"message"}),
+            usage_extras=frozenset({"cost"}),
         ),
         # Answers that we wrote ourselves, in OpenAI's own shape.
         Row(name="echo", exact=True),

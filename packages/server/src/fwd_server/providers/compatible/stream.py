@@ -14,7 +14,7 @@ from fwd_server.chat import ChatRequest, Chunk, End, Json, StreamEvent
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible import frame
-from fwd_server.providers.compatible.answer import FAILED, read_head, tidy_tier, tidy_usage
+from fwd_server.providers.compatible.answer import is_broken, read_head, tidy_tier, tidy_usage
 from fwd_server.providers.compatible.choice import ChoiceStream
 from fwd_server.providers.compatible.failure import is_failure
 from fwd_server.providers.compatible.row import Row
@@ -197,7 +197,7 @@ def _failure(name: str, chunk: Json) -> Json | None:
     groq = obj(chunk.get("x_groq"))
     if groq.get("error"):
         return groq
-    return next((choice for choice in objects(chunk.get("choices")) if choice.get("finish_reason") == FAILED), None)
+    return next(filter(is_broken, objects(chunk.get("choices"))), None)
 
 
 def _says(delta: Json) -> bool:

@@ -1,0 +1,46 @@
+"""The table of OpenAI-compatible providers."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+from tests.server.providers import golden
+
+from fwd_server.providers.compatible.rows import ROWS, row_of
+
+NAMED = sorted(set(ROWS) - {"echo"})
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_row_says_where_its_provider_is(name: str) -> None:
+    """Over TLS, without a slash at the end that would double."""
+    url = urlsplit(ROWS[name].base_url)
+    assert url.scheme == "https"
+    assert url.hostname
+    assert not url.path.endswith("/")
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_a_row_has_a_golden_case(name: str) -> None:
+    """What it sends, and what becomes of a stream."""
+    assert {"request", "stream"} <= {case.kind for case in golden.cases("request", "stream") if case.provider == name}
+
+
+def test_a_server_without_a_row_is_taken_with_caution() -> None:
+    """FWD_COMPAT: the name is the prefix, nothing is relied on."""
+    row = row_of("rack-7")
+    assert (row.name, row.exact, row.cap_field) == ("rack-7", False, "max_tokens")
+
+
+def test_a_name_is_its_key() -> None:
+    """Written out by hand, so it could differ."""
+    assert [row.name for row in ROWS.values()] == list(ROWS)
+
+
+def test_the_same_call_gives_the_same_bytes() -> None:
+    """Pitfall 34: a prompt cache is only read if nothing in the prefix changes."""
+    for case in golden.cases("request"):
+        first, again = (golden.shown_request(case, case.exchange()) for _ in range(2))
+        assert orjson.dumps(first) == orjson.dumps(again)
