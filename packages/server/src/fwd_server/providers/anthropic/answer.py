@@ -209,17 +209,19 @@ def fold(events: list[bytes]) -> Json:
         kind = said.get("type")
         if kind == "error":
             return said
-        if kind == "message_stop" and folding.message:
-            return folding.message
         folding.take(said)
+        if kind == "message_stop":
+            return folding.whole()
     raise broken("upstream_truncated")
 
 
 class _Folding:
+    """A message as it grows; pieces of text are joined once, at the end."""
+
     def __init__(self) -> None:
         self.message: Json = {}
         self._blocks: dict[Any, Json] = {}
-        self._inputs: dict[Any, str] = {}
+        self._pieces: dict[tuple[Any, str], list[str]] = {}
 
     def take(self, said: Json) -> None:
         kind, index = said.get("type"), said.get("index")
@@ -230,23 +232,30 @@ class _Folding:
         elif kind == "content_block_start":
             self._blocks[index] = block = dict(native.obj(said.get("content_block")))
             self.message["content"].append(block)
-        elif kind == "content_block_delta":
-            self._add(self._blocks.get(index, {}), index, native.obj(said.get("delta")))
+        elif kind == "content_block_delta" and index in self._blocks:
+            self._add(index, native.obj(said.get("delta")))
         elif kind == "message_delta":
             self.message.update(native.obj(said.get("delta")))
             self.message["usage"] = latest(native.obj(self.message.get("usage")), said.get("usage"))
 
-    def _add(self, block: Json, index: Any, delta: Json) -> None:
-        if "partial_json" in delta:
-            self._inputs[index] = self._inputs.get(index, "") + native.text(delta["partial_json"])
-            block["input"] = self._inputs[index]
-        elif delta.get("citation"):
+    def whole(self) -> Json:
+        for (index, name), pieces in self._pieces.items():
+            self._blocks[index][name] = "".join(pieces)
+        return self.message
+
+    def _add(self, index: Any, delta: Json) -> None:
+        block = self._blocks[index]
+        if delta.get("citation"):
             block["citations"] = [*native.objects(block.get("citations")), delta["citation"]]
-        for name in ("text", "thinking"):
-            if name in delta:
-                block[name] = native.text(block.get(name)) + native.text(delta[name])
         if "signature" in delta:
             block["signature"] = delta["signature"]
+        for said, name in _PIECES:
+            if said in delta:
+                pieces = self._pieces.setdefault((index, name), [native.text(block.get(name))])
+                pieces.append(native.text(delta[said]))
+
+
+_PIECES: Final = (("text", "text"), ("thinking", "thinking"), ("partial_json", "input"))
 
 
 def latest(usage: Json, told: object) -> Json:

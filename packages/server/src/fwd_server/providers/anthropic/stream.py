@@ -29,6 +29,7 @@ class _Block:
     block: Json
     call: int = -1
     argued: bool = False
+    thoughts: list[str] = field(factory=list)
 
 
 @define
@@ -119,8 +120,7 @@ class Reader:
         elif kind == "tool_use":
             yield from self._call(opened)
         elif kind == "thinking":
-            text, block["thinking"] = native.text(block.get("thinking")), ""
-            yield from self._think(opened, text)
+            yield from self._think(opened, native.text(block.get("thinking")))
         elif kind == "redacted_thinking":
             yield self._thought(block)
 
@@ -145,7 +145,7 @@ class Reader:
         if opened.call >= 0 and not opened.argued:
             yield from self._argue(opened, "{}")
         elif opened.block.get("type") == "thinking":
-            yield self._thought(opened.block)
+            yield self._thought({**opened.block, "thinking": "".join(opened.thoughts)})
 
     # -- what blocks say
 
@@ -172,8 +172,8 @@ class Reader:
         """Readable thinking; the text of a second block begins on a new line."""
         if not text:
             return
-        again = self._reasoned and not opened.block["thinking"]
-        opened.block["thinking"] += text
+        again = self._reasoned and not opened.thoughts
+        opened.thoughts.append(text)
         self._reasoned = True
         yield {"reasoning_content": f"\n{text}" if again else text}
 

@@ -30,6 +30,7 @@ class Renaming:
         self._longest = longest
         self._there: dict[str, str] = {}
         self._back: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # the last one given to a name, so that the next is found at once
 
     def there(self, name: str) -> str:
         """What to send for ``name``: the same every time."""
@@ -40,10 +41,11 @@ class Renaming:
     def fresh(self, name: str) -> str:
         """What to send for one more thing called ``name``: different from all before."""
         base = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[: self._longest] or "_"
-        sent, number = base, 1
+        sent, number = base, self._numbers.get(base, 1)
         while sent in self._back:
             number += 1
             sent = f"{base[: self._longest - 8]}_{number}"
+        self._numbers[base] = number
         self._back[sent] = name
         return sent
 
@@ -104,7 +106,7 @@ class _Turns:
 
     def _user(self, content: parts.Content) -> None:
         if content and self.open:
-            self.done[-1]["content"] = [*self.done[-1]["content"], *parts.blocks(content)]
+            self.done[-1]["content"] += parts.blocks(content)
             self.open = False
         elif content:
             self.done.append({"role": "user", "content": content})
@@ -121,7 +123,8 @@ class _Turns:
         """A system text into the user's turn that follows, else into the one before it, else one of its own."""
         last = self.done[-1] if self.done else None
         if not self.open and not before_user and last and last["role"] == "user":
-            last["content"] = parts.blocks(last["content"])
+            if isinstance(last["content"], str):
+                last["content"] = parts.blocks(last["content"])
             self.open = True
         self._user([block])
         self.open = before_user
