@@ -176,5 +176,5 @@ def test_renaming() -> None:
     names = Renaming(longest=12)
     assert [names.there(name) for name in ("a.b", "a/b", "a.b", "")] == ["a_b", "a_b_2", "a_b", "_"]
     assert [names.there("x" * 20 + end) for end in ".-"] == ["x" * 12, "xxxx_2"]
-    assert [names.fresh("a:b"), names.fresh("a_b_3"), names.fresh("a.b")] == ["a_b_3", "a_b_3_2", "a_b_4"]
+    assert [names.fresh("a:b"), names.fresh("a_b_3"), names.fresh("a.b")] == ["a_b_3", "a_b__2", "a_b_4"]
     assert [names.back("a_b_2"), names.back("other")] == ["a/b", "other"]
