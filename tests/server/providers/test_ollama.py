@@ -323,6 +323,12 @@ def test_a_model_that_cannot_think_is_asked_once_more_without() -> None:
     assert isinstance(amended.exchange.error(400, {}, body), UpstreamError)
 
 
+def test_thinking_asked_for_in_ollamas_own_words_is_lost_by_that_name() -> None:
+    amended = opened(ollama={"think": True}).error(400, {}, b'{"error": "x does not support thinking"}')
+    assert isinstance(amended, Amend)
+    assert amended.exchange.dropped == ("ollama",)
+
+
 def test_a_prompt_that_is_too_long_is_said_so() -> None:
     """Contract F17: a longer model may take it."""
     error = failed(400, {"error": "the input length exceeds the context length"})

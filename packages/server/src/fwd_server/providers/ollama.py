@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final
 
 import orjson
@@ -62,7 +63,7 @@ class OllamaChat:
         """Translate a call. Raises Refused for what Ollama has no word for."""
         body = merge(_build(request.body, deployment.model), request.extra_body)
         dropped = native.left_out(request.body, _taken(request.body), ())
-        return OllamaExchange(body, dropped, deployment, now, new_id)
+        return OllamaExchange(body, dropped, request, deployment, now, new_id)
 
 
 @frozen
@@ -71,11 +72,12 @@ class OllamaExchange:
 
     body: Json
     dropped: tuple[str, ...]
+    _call: ChatRequest
     _deployment: Deployment
     _now: int
     _new_id: NewId
 
-    @property
+    @cached_property
     def request(self) -> UpstreamRequest:
         """The call as Ollama takes it."""
         stream = self.body["stream"] is True
@@ -104,7 +106,8 @@ class OllamaExchange:
 
     def _without_thinking(self) -> OllamaExchange:
         body = {name: value for name, value in self.body.items() if name != "think"}
-        return evolve(self, body=body, dropped=(*self.dropped, "reasoning_effort"))
+        said = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
+        return evolve(self, body=body, dropped=(*self.dropped, said))
 
     def _failure(self, status: int, said: object) -> UpstreamError:
         return _read_failure(self._deployment.endpoint, status, said)

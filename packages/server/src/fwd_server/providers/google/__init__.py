@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final
 
 from attrs import evolve, frozen
@@ -53,7 +54,7 @@ class GoogleExchange:
         context = Context(deployment.model, now, new_id, built.names, lambda error: read_failure(error, deployment))
         return cls(merge(built.body, call.extra_body), built.lost, call, deployment, context, signatures)
 
-    @property
+    @cached_property
     def request(self) -> UpstreamRequest:
         """The call as Gemini takes it."""
         stream = self._call.stream
