@@ -53,19 +53,14 @@ class FakeGateway:
     )
     requests: list[dict[str, Any]] = field(factory=list)
     go_on: threading.Event = field(factory=threading.Event)
-    sent: threading.Event = field(factory=threading.Event)
-
-    def wait_before_last(self) -> None:
-        """Hold the last piece of a stream back until the test lets it go."""
-        self.sent.set()
-        self.go_on.wait(30)
 
 
 def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            gateway.requests.append({"path": self.path, "key": self.headers["authorization"], **body})
+            told = {"path": self.path, "key": self.headers["authorization"], "dry_run": self.headers["x-fwd-dry-run"]}
+            gateway.requests.append({**{name: value for name, value in told.items() if value}, **body})
             if body.get("stream") and gateway.status == 200:
                 self._stream()
             else:
@@ -89,7 +84,7 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
             self._head(200, "text/event-stream")
             for piece in gateway.pieces:
                 if piece == DONE:
-                    gateway.wait_before_last()
+                    gateway.go_on.wait(30)
                 try:
                     self.wfile.write(piece)
                 except OSError:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click import UsageError
 
-from fwd_cli.attachments import MOST_BYTES, image_type, with_files
+from fwd_cli.attachments import MOST_BYTES, answer_format, image_type, with_files
 
 PNG = b"\x89PNG\r\n\x1a\nrest"
 
@@ -60,3 +60,22 @@ def test_what_cannot_be_sent_is_a_mistake() -> None:
     for name, said in (("missing", "No such file"), ("binary", "neither"), ("large", "larger than 20 MiB")):
         with pytest.raises(UsageError, match=f"{name} .*{said}"):
             with_files("x", (name,))
+
+
+def test_a_schema_becomes_the_answers_format() -> None:
+    """Named after its file, in letters that every provider takes."""
+    Path("my cities.json").write_text('{"type": "object"}')
+    assert answer_format("my cities.json") == {
+        "type": "json_schema",
+        "json_schema": {"name": "my_cities", "schema": {"type": "object"}, "strict": True},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("{", "is not JSON"), ("\xff", "is not JSON"), ("[]", "holds no JSON Schema")]
+)
+def test_what_is_no_schema_is_a_mistake(text: str, said: str) -> None:
+    """Said by the file's name."""
+    Path("s.json").write_text(text, encoding="latin-1")
+    with pytest.raises(UsageError, match=f"s.json {said}"):
+        answer_format("s.json")

@@ -266,3 +266,18 @@ def test_a_file_goes_with_the_prompt(gateway: FakeGateway, fwd: Run) -> None:
     Path("notes").write_text("one")
     fwd("call", "why?", "-f", "notes")
     assert sent(gateway)["messages"][0]["content"] == "notes:\none\n\nwhy?"
+
+
+def test_a_schema_goes_with_the_prompt(gateway: FakeGateway, fwd: Run) -> None:
+    """--schema asks for JSON of that shape."""
+    Path("city.json").write_text('{"type": "object"}')
+    fwd("call", "x", "--schema", "city.json")
+    assert sent(gateway)["response_format"]["json_schema"]["name"] == "city"
+
+
+def test_a_dry_run_shows_the_plan(gateway: FakeGateway, fwd: Run) -> None:
+    """What the gateway would send, as JSON and nothing else."""
+    gateway.reply = {"object": "fwd.dry_run", "plan": [{"provider": "echo"}]}
+    ended = fwd("call", "x", "--dry-run")
+    assert json.loads(ended.out) == gateway.reply
+    assert (ended.err, gateway.requests[0]["dry_run"]) == ("", "true")

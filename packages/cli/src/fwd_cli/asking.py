@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from fwd_cli.console import console_on
-from fwd_cli.render import answer_json, chunk_json, chunk_text, message_text, receipt_json
+from fwd_cli.render import answer_json, as_json, chunk_json, chunk_text, message_text, receipt_json
 from fwd_cli.writers import PlainWriter, Writer, open_writer
 from fwd_client import Receipt
 
@@ -54,6 +54,13 @@ def ask(client: Client, params: dict[str, Any], manner: Manner) -> Told:
     """Ask, show the answer on standard output, and say how it went; errors of the SDK pass through."""
     with _writer(manner) as writer:
         return (_ask_stream if manner.stream else _ask_whole)(client, params, manner, writer)
+
+
+def rehearse(client: Client, params: dict[str, Any]) -> None:
+    """Show what the gateway would send upstream; nothing is sent there."""
+    plan = client.chat.completions.create(**params, extra_headers={"x-fwd-dry-run": "true"})
+    with PlainWriter(sys.stdout, raw=True) as writer:
+        writer.write(as_json({"object": plan.object, **plan.extra}, indent=2))
 
 
 def _writer(manner: Manner) -> Writer:

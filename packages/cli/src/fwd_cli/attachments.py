@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,18 @@ def with_files(prompt: str, names: tuple[str, ...]) -> Content:
     text = "\n\n".join([part for part in parts if isinstance(part, str)] + [prompt])
     images = [part for part in parts if not isinstance(part, str)]
     return [{"type": "text", "text": text}, *images] if images else text
+
+
+def answer_format(name: str) -> dict[str, Any]:
+    """``response_format`` for the JSON Schema in a file. Raises ``click.UsageError`` when it holds none."""
+    try:
+        schema = json.loads(_bytes_of(name))
+    except ValueError as error:
+        raise usage_error(f"{name} is not JSON: {error}") from error
+    if not isinstance(schema, dict):
+        raise usage_error(f"{name} holds no JSON Schema: that is an object")
+    title = re.sub("[^A-Za-z0-9_-]", "_", Path(name).stem)[:64]
+    return {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
 
 
 def _read(name: str) -> str | dict[str, Any]:

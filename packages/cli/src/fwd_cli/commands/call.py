@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TextIO
 import click
 
 from fwd_cli import colour
-from fwd_cli.attachments import with_files
+from fwd_cli.attachments import answer_format, with_files
 from fwd_cli.errors import no_key, sdk_errors_explained
 from fwd_cli.options import examples, json_option, key_option, server_option
 from fwd_cli.prompts import messages_of, read_prompt, usage_error
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 )
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Leave out the line about model, times and tokens.")
+@click.option("--schema", metavar="FILE", help="Answer in JSON that fits the JSON Schema in this file.")
+@click.option("--dry-run", is_flag=True, help="Show the requests the gateway would send to providers; send none.")
 @click.option("--raw", count=True, help="Do not filter control characters; on a terminal it must be given twice.")
 def command(
     prompt: str | None,
@@ -59,6 +61,8 @@ def command(
     stream: bool | None,
     as_json: bool,
     quiet: bool,
+    schema: str | None,
+    dry_run: bool,
     raw: int,
 ) -> None:
     """Send a prompt and print the answer.
@@ -70,16 +74,24 @@ def command(
     in how many attempts and how fast.
     """
     check_raw(raw, sys.stdout)
-    messages = messages_of(with_files(read_prompt(prompt, sys.stdin), files), system)
+    params = {
+        "messages": messages_of(with_files(read_prompt(prompt, sys.stdin), files), system),
+        "model": model,
+        "temperature": temp,
+        "max_tokens": max_tok,
+        "response_format": answer_format(schema) if schema else None,
+    }
     if not key:
         raise no_key()
     with sdk_errors_explained():
-        from fwd_cli.asking import Manner, ask
+        from fwd_cli.asking import Manner, ask, rehearse
         from fwd_client import Client
 
-        params = {"messages": messages, "model": model, "temperature": temp, "max_tokens": max_tok}
-        manner = Manner(stream=not as_json if stream is None else stream, as_json=as_json, raw=raw > 0)
         with Client(base_url=server, api_key=key) as client:
+            if dry_run:
+                rehearse(client, params)
+                return
+            manner = Manner(stream=not as_json if stream is None else stream, as_json=as_json, raw=raw > 0)
             told = ask(client, params, manner)
     if not (quiet or as_json):
         _print_receipt(told)
