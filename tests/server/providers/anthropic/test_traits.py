@@ -56,7 +56,8 @@ def test_a_later_one_of_a_line_is_as_the_latest_known() -> None:
 def test_an_unknown_name_is_sent_as_asked() -> None:
     """Nothing is taken away from a call to a model nobody here knows."""
     found = traits.of("claude-next")
-    assert (found.thinking, found.off, found.efforts[-1]) == ("adaptive", "disabled", "max")
+    assert (found.thinking, found.off) == ("adaptive", "disabled")
+    assert found.efforts == ("low", "medium", "high", "xhigh", "max")
     assert (found.sampling, found.forced_choice, found.mid_system, found.max_output) == (True, True, False, None)
 
 

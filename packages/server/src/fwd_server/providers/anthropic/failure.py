@@ -5,6 +5,7 @@ Status and ``error.type`` decide, never the words: those may change. The one exc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Final
@@ -40,6 +41,7 @@ _SPENT: Final = frozenset({"contract_spend_limit_reached", "enforced_spend_limit
 # After the first content an error that is not about load is the provider's failure, whatever it calls it.
 _LOAD: Final = frozenset({429, 529})
 
+_FRACTION: Final = re.compile(r"\.\d+")  # Python 3.10 reads three or six digits only, and no "Z"
 _UNITS: Final = ("requests", "tokens")
 
 
@@ -101,10 +103,10 @@ def rate_limits(headers: Mapping[str, str], now: int) -> Iterator[tuple[str, str
 def _until(time: str, now: int) -> str | None:
     """An RFC 3339 time as what is left until then, like ``41s`` or ``2m59s``."""
     try:
-        then = datetime.fromisoformat(time.replace("Z", "+00:00"))
+        then = datetime.fromisoformat(_FRACTION.sub("", time).replace("Z", "+00:00"))
     except ValueError:
         return None
     if then.tzinfo is None:
         return None
-    minutes, seconds = divmod(max(0, -int(-(then.timestamp() - now) // 1)), 60)
+    minutes, seconds = divmod(max(0, int(then.timestamp()) - now), 60)
     return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
