@@ -90,6 +90,19 @@ def test_broken_arguments_stay_broken() -> None:
     assert folded(fragment("{", index=0, id="a", name="f"), fragment("{", index=0)) == [("a", "f", "{{")]
 
 
+def test_long_arguments_are_not_read_again_and_again() -> None:
+    """Contract T38: a name with every fragment, no ids; past 64 KiB another fragment of it is simply more."""
+    piece = '{"x":"' + "y" * (1 << 16) + '"}'
+    assert len(folded(fragment(piece, name="f"), fragment("{}", name="f"))) == 1
+    assert len(folded(fragment("{}", name="f"), fragment("{}", name="f"))) == 2
+
+
+def test_long_arguments_may_be_repeated_too() -> None:
+    """The whole call once more at its end is dropped, however long it is."""
+    piece = '{"x":"' + "y" * (1 << 17) + '"}'
+    assert folded(fragment(piece, index=0, id="a", name="f"), fragment(piece, index=0)) == [("a", "f", piece)]
+
+
 def test_what_else_a_call_says_stays() -> None:
     """Gemini's signature travels in extra_content."""
     found = Calls(fresh_ids()).take(fragment("{}", index=3, id="a", name="f", extra_content={"google": {}}))

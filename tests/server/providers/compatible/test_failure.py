@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange
 
 from fwd_server.errors import ErrorKind, UpstreamError
+from fwd_server.providers.base import Amend, UpstreamRequest
 
 
 def error(status: int, body: object, name: str = "local", **headers: str) -> UpstreamError:
@@ -179,6 +180,26 @@ def test_a_failure_inside_a_200(name: str, data: Any, kind: ErrorKind, status: i
     """Contract F21: its code or its name stands for the status."""
     found = inside(data, name)
     assert (found.kind, found.status) == (kind, status)
+
+
+def test_a_server_that_cannot_be_asked_for_usage_is_asked_no_more() -> None:
+    """The same call without stream_options; the caller who asked gets an estimate."""
+    body = orjson.dumps({"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]})
+    request = chat_request(model="local:m", stream=True, stream_options={"include_usage": True})
+    amended = open_exchange("local", request).error(422, {}, body)
+    assert isinstance(amended, Amend)
+    assert amended.error.param == "stream_options"
+    sent = amended.exchange.request
+    assert isinstance(sent, UpstreamRequest)
+    assert "stream_options" not in orjson.loads(sent.body)
+    assert isinstance(amended.exchange.error(422, {}, body), UpstreamError)
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai", "openai:m"), ("echo", "echo:")])
+def test_others_are_not_asked_again(name: str, model: str) -> None:
+    """OpenAI knows it, and echo was never asked."""
+    found = open_exchange(name, chat_request(model=model, stream=True)).error(400, {}, b'{"error":"stream_options"}')
+    assert isinstance(found, UpstreamError)
 
 
 ANYTHING = st.recursive(

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import orjson
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from fwd_server import models
 from fwd_server.chat import ChatRequest, ChatResponse, Json
-from fwd_server.errors import UpstreamError, broken
+from fwd_server.errors import ErrorKind, UpstreamError, broken
 from fwd_server.models import Catalog
-from fwd_server.providers.base import Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
+from fwd_server.providers.base import Amend, Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
 from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
@@ -95,9 +95,20 @@ class CompatibleExchange:
         """A decoder for the streamed answer."""
         return Decoder(self.row, self._call, self._default, self._new_id, self._inside)
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
-        """Read a status that is not 200."""
-        return read_failure(self.row, self._deployment.endpoint, status, headers, body)
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+        """Read a status that is not 200; an older server that does not know how to be asked for usage is not asked."""
+        failed = read_failure(self.row, self._deployment.endpoint, status, headers, body)
+        if failed.kind is ErrorKind.INVALID_REQUEST and b"stream_options" in body and not self.row.exact:
+            plain = self._without_stream_options()
+            return Amend(plain, failed) if plain else failed
+        return failed
+
+    def _without_stream_options(self) -> CompatibleExchange | None:
+        if not isinstance(self.request, UpstreamRequest) or b'"stream_options":' not in self.request.body:
+            return None
+        sent = orjson.loads(self.request.body)
+        rest = {key: value for key, value in sent.items() if key != "stream_options"}
+        return evolve(self, request=evolve(self.request, body=orjson.dumps(rest)))
 
     @property
     def _default(self) -> Json:

@@ -6,13 +6,17 @@ object, or the whole call once more at its end. Clients add up by index: two cal
 
 from __future__ import annotations
 
+from typing import Final
+
 import orjson
 from attrs import define, field
 
 from fwd_server.chat import Json
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.answer import arguments
-from fwd_server.providers.native import obj
+from fwd_server.providers.native import obj, text
+
+_LONGEST_WHOLE: Final = 1 << 16  # characters
 
 
 @define
@@ -31,16 +35,20 @@ class Call:
         self.size += len(piece)
 
     def is_whole(self) -> bool:
-        """Whether its arguments are complete JSON."""
-        try:
-            orjson.loads("".join(self.pieces))
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        """Whether its arguments are complete JSON; of long ones it is not found out again and again (contract T38)."""
+        return self.size <= _LONGEST_WHOLE and _is_json("".join(self.pieces))
 
     def repeats(self, piece: str) -> bool:
         """Whether a fragment says again what was already said in full."""
-        return 0 < self.size == len(piece) and "".join(self.pieces) == piece and self.is_whole()
+        return 0 < self.size == len(piece) and "".join(self.pieces) == piece and _is_json(piece)
+
+
+def _is_json(said: str) -> bool:
+    try:
+        orjson.loads(said)
+    except orjson.JSONDecodeError:
+        return False
+    return True
 
 
 class Calls:
@@ -50,6 +58,7 @@ class Calls:
         self._new_id = new_id
         self._by_index: dict[int, Call] = {}
         self._open: Call | None = None
+        self._by_id: dict[str, Call] = {}
         self._all: list[Call] = []
 
     def take(self, fragment: Json) -> Json | None:
@@ -76,21 +85,20 @@ class Calls:
 
     def _call(self, fragment: Json, function: Json) -> Call:
         """The call a fragment belongs to."""
-        index, id_, name = fragment.get("index"), fragment.get("id") or None, function.get("name") or None
+        index, id_, name = fragment.get("index"), text(fragment.get("id")) or None, function.get("name") or None
         found = self._by_index.get(index) if isinstance(index, int) else self._open
         if found is None or _is_another(found, id_, name):
-            found = self._known(id_) or self._begin(id_)
+            found = self._by_id.get(id_ or "") or self._begin(id_)
         self._open = found
         if isinstance(index, int):
             self._by_index[index] = found
         return found
 
-    def _known(self, id_: str | None) -> Call | None:
-        return next((call for call in self._all if id_ and call.id == id_), None)
-
     def _begin(self, id_: str | None) -> Call:
         call = Call(len(self._all), id_)
         self._all.append(call)
+        if id_:
+            self._by_id[id_] = call
         return call
 
 
