@@ -47,7 +47,7 @@ class FakeGateway:
     url: str = ""
     status: int = 200
     reply: dict[str, Any] = field(factory=lambda: answer("Hello."))
-    pieces: list[bytes] = field(factory=lambda: [chunk("Hel"), chunk("lo."), chunk(finish="stop"), USAGE, DONE])
+    pieces: list[bytes] = field(factory=lambda: [chunk("Hell"), chunk("o."), chunk(finish="stop"), USAGE, DONE])
     headers: dict[str, str] = field(
         factory=lambda: {"x-request-id": "req_1", "x-fwd-provider": "echo", "x-fwd-model": "echo:"}
     )

@@ -161,7 +161,7 @@ def test_a_tool_call_is_not_passed_over(gateway: FakeGateway, fwd: Run) -> None:
 def test_what_was_odd_is_said(gateway: FakeGateway, fwd: Run) -> None:
     """Dropped fields, more than one attempt and a cut answer stand in the line about it."""
     gateway.headers |= {"x-fwd-attempts": "2", "x-fwd-dropped": "top_k,seed"}
-    gateway.pieces = [chunk("Hel"), chunk(finish="length"), DONE]
+    gateway.pieces = [chunk("Hell"), chunk(finish="length"), DONE]
     err = fwd("call", "hi").err
     assert "2 attempts · not sent: top_k, seed · cut off: the token limit is reached · req_1" in err
 
@@ -209,9 +209,9 @@ def test_an_address_that_is_none(fwd: Run) -> None:
 
 def test_a_cut_stream_is_an_error_and_keeps_what_came(gateway: FakeGateway, fwd: Run) -> None:
     """A stream that ends without [DONE] is not a good answer, but its text is not taken away."""
-    gateway.pieces = [chunk("Hel")]
+    gateway.pieces = [chunk("Hell")]
     ended = fwd("call", "hi")
-    assert (ended.code, ended.out) == (5, "Hel\n")
+    assert (ended.code, ended.out) == (5, "Hell\n")
     assert "[DONE]" in ended.err.splitlines()[1]
 
 
@@ -243,7 +243,7 @@ def test_pieces_are_flushed(gateway: FakeGateway, start: Start) -> None:
     gateway.go_on.clear()
     process = start("call", "hi")
     assert process.stdout is not None
-    assert os.read(process.stdout.fileno(), 3) == b"Hel"
+    assert os.read(process.stdout.fileno(), 4) == b"Hell"
     gateway.go_on.set()
     assert process.wait(20) == 0
 
