@@ -59,14 +59,14 @@ def test_every_text_has_its_vector(given: Any, vectors: list[Any]) -> None:
 
 
 def test_texts_are_a_list_whichever_way_they_were_written() -> None:
-    assert call("a").texts("google") == ["a"]
-    assert call(["a", "b"]).texts("google") == ["a", "b"]
+    assert call("a").texts_for("google") == ["a"]
+    assert call(["a", "b"]).texts_for("google") == ["a", "b"]
 
 
 @pytest.mark.parametrize("given", [[], [1, 2], [[1, 2]], ["a", 1]])
 def test_token_ids_mean_something_to_one_vendor_only(given: list[Any]) -> None:
     with pytest.raises(Refused) as caught:
-        call(given).texts("google")
+        call(given).texts_for("google")
     assert caught.value.param == "input"
 
 

@@ -30,8 +30,10 @@ from fwd_server.settings import Settings
 from fwd_server.store.files import KeyFile
 from fwd_server.upstream import Upstream
 from fwd_server.web import pages
-from fwd_server.web.chat import ChatHandler, ChatTimes
+from fwd_server.web.calls import CallTimes
+from fwd_server.web.chat import ChatHandler
 from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
+from fwd_server.web.embeddings import EmbeddingsHandler
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
 from fwd_server.web.models import ModelsHandler
 
@@ -121,9 +123,11 @@ def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFi
     peer = _peer(settings)
     hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
     details = _details(authenticate, peer)
-    times = ChatTimes(settings.total_timeout, settings.keepalive)
+    times = CallTimes(settings.total_timeout, settings.keepalive)
+    calls = {"gateway": gateway, "clock": clock, "times": times}
     routes = [
-        URLSpec(r"/v1/chat/completions", ChatHandler, {"gateway": gateway, "clock": clock, "times": times}),
+        URLSpec(r"/v1/chat/completions", ChatHandler, calls),
+        URLSpec(r"/v1/embeddings", EmbeddingsHandler, calls),
         URLSpec(r"/v1/models", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
         URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
         URLSpec(r"/health", HealthHandler),

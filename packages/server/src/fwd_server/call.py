@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from fwd_server.chat import ChatRequest
+from fwd_server.embeddings import EmbeddingsRequest
 from fwd_server.errors import ErrorKind
 from fwd_server.usage import Usage
 
@@ -27,7 +28,7 @@ class Call:
 
     id: str
     caller: Caller
-    request: ChatRequest
+    request: ChatRequest | EmbeddingsRequest
     deadline_s: float = 600.0
     strict: bool = False
     fallback: bool = True

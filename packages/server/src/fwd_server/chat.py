@@ -9,7 +9,7 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -224,6 +224,14 @@ class ChatRequest:
     def include_usage(self) -> bool:
         """Whether the caller asked for usage at the end of a stream."""
         return bool(self.view.stream_options and self.view.stream_options.include_usage)
+
+    def texts(self) -> Iterator[str]:
+        """Every text of the conversation, for estimates."""
+        for message in self.view.messages:
+            if isinstance(message.content, str):
+                yield message.content
+            else:
+                yield from (part.text for part in message.content or () if part.text)
 
     def without_extra_body(self) -> ChatRequest:
         """The same call for a provider that ``extra_body`` was not meant for."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import struct
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -58,7 +59,17 @@ class EmbeddingsRequest:
         """The same call for a provider that ``extra_body`` was not meant for."""
         return evolve(self, extra_body=None)
 
-    def texts(self, provider: str) -> list[str]:
+    @property
+    def stream(self) -> bool:
+        """Vectors come whole."""
+        return False
+
+    def texts(self) -> Iterator[str]:
+        """Every text to embed, for estimates; token ids are none."""
+        given = [self.view.input] if isinstance(self.view.input, str) else self.view.input
+        return (one for one in given if isinstance(one, str))
+
+    def texts_for(self, provider: str) -> list[str]:
         """The input as a list of texts. Raises Refused for token ids, which mean something to one vendor only."""
         given = [self.view.input] if isinstance(self.view.input, str) else self.view.input
         if given and all(isinstance(one, str) for one in given):

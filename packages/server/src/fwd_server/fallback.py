@@ -11,17 +11,26 @@ import functools
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 from attrs import define, field, frozen
 
-from fwd_server.chat import ChatResponse, Chunk, End, StreamEvent, unfold
+from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, StreamEvent, unfold
 from fwd_server.clock import Clock
 from fwd_server.deadline import Deadline
-from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, Refused, UpstreamError, broken
+from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, ProviderNotAvailable, Refused, UpstreamError, broken
 from fwd_server.health import Health
 from fwd_server.ledger import Trip
-from fwd_server.providers.base import RATE_LIMIT_HEADERS, Amend, Decoder, Exchange, NewId, Provider
+from fwd_server.providers.base import (
+    RATE_LIMIT_HEADERS,
+    Amend,
+    Decoder,
+    EmbeddingsExchange,
+    Exchange,
+    NewId,
+    Provider,
+)
 from fwd_server.routing import Deployment
 from fwd_server.upstream import Upstream, UpstreamResponse, read_all
 
@@ -94,7 +103,8 @@ class Stream:
         self.response.close()
 
 
-_Read = Callable[[UpstreamResponse, Exchange], Awaitable[T]]
+AnyExchange = Exchange | EmbeddingsExchange
+_Read = Callable[[UpstreamResponse, AnyExchange], Awaitable[T]]
 
 
 class Coordinator:
@@ -120,6 +130,13 @@ class Coordinator:
 
     async def complete(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
+        return cast("ChatResponse", await self._answer(trip, plan))
+
+    async def embed(self, trip: Trip, plan: tuple[Deployment, ...]) -> EmbeddingsResponse:
+        """Vectors. Raises GatewayError when no attempt gives them."""
+        return cast("EmbeddingsResponse", await self._answer(trip, plan))
+
+    async def _answer(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
         answer = await self._walk(trip, plan, self._whole)
         if trip.deployment is not None:
             self._health.answered(trip.deployment)
@@ -161,16 +178,13 @@ class Coordinator:
             raise _final(failure, trip)
         raise refusal or broken("provider_error")
 
-    def open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[Exchange, tuple[str, ...]]:
+    def open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[AnyExchange, tuple[str, ...]]:
         """Translate the call. Raises Refused when the provider cannot take it, or not without a loss.
 
         ``extra_body`` is for the provider the call was meant for; elsewhere it stays behind, and that is said.
         """
-        codec = self._providers[deployment.provider].chat
-        if codec is None:
-            raise Refused(f"The provider {deployment.provider} has no chat completions.")
         request = trip.call.request if selected else trip.call.request.without_extra_body()
-        exchange = codec.open(request, deployment, int(self._clock.now()), self._new_id)
+        exchange = self._translate(request, deployment)
         behind = () if selected or not trip.call.request.extra_body else ("extra_body",)
         dropped = tuple(exchange.dropped) + behind
         if dropped and trip.call.strict:
@@ -181,8 +195,18 @@ class Coordinator:
             )
         return exchange, dropped
 
+    def _translate(self, request: ChatRequest | EmbeddingsRequest, deployment: Deployment) -> AnyExchange:
+        provider = self._providers[deployment.provider]
+        if isinstance(request, ChatRequest):
+            if provider.chat is not None:
+                return provider.chat.open(request, deployment, int(self._clock.now()), self._new_id)
+        elif provider.embeddings is not None:
+            return provider.embeddings.open(request, deployment)
+        operation = "chat completions" if isinstance(request, ChatRequest) else "embeddings"
+        raise ProviderNotAvailable(f"The provider {deployment.provider} has no {operation}.")
+
     async def _serve(
-        self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T], lone_attempts: int
+        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T], lone_attempts: int
     ) -> T | UpstreamError:
         """One deployment: an attempt, an amended one where the codec asks for it, and for a lone one a second."""
         result = await self._attempt(exchange, deployment, trip, read)
@@ -199,7 +223,7 @@ class Coordinator:
         return result
 
     async def _attempt(
-        self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T]
+        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]
     ) -> T | Amend | UpstreamError:
         began = self._clock.monotonic()
         seconds, code = self._limit(trip, deployment, began)
@@ -223,7 +247,7 @@ class Coordinator:
         first = self._patience.first_event(deployment.provider)
         return (first, "upstream_timeout") if trip.call.request.stream and first < left else (left, "deadline")
 
-    async def _exchange(self, exchange: Exchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
+    async def _exchange(self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
         response = await self._upstream.send(deployment.endpoint, exchange.request)
         try:
             trip.upstream_request_id = _upstream_request_id(response.headers)
@@ -240,17 +264,18 @@ class Coordinator:
             return found
         raise found
 
-    async def _whole(self, response: UpstreamResponse, exchange: Exchange) -> ChatResponse:
+    async def _whole(self, response: UpstreamResponse, exchange: AnyExchange) -> ChatResponse | EmbeddingsResponse:
         if media_type(response) not in _JSON:
             raise broken("bad_content_type")
         answer = exchange.answer(await read_all(response, self._patience.answer_bytes))
         response.close()
         return answer
 
-    async def _first_content(self, response: UpstreamResponse, exchange: Exchange) -> Stream:
+    async def _first_content(self, response: UpstreamResponse, chat: AnyExchange) -> Stream:
+        exchange = cast("Exchange", chat)  # only a chat call streams
         ends_at = self._clock.monotonic() + self._patience.stream_s
         if media_type(response) == "application/json":
-            answer = await self._whole(response, exchange)
+            answer = cast("ChatResponse", await self._whole(response, exchange))
             return Stream(response, None, [*unfold(answer), End(answer.usage)], ends_at, self._clock)
         if media_type(response) not in _STREAMS:
             raise broken("bad_content_type")

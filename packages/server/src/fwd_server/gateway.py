@@ -14,8 +14,9 @@ from attrs import field, frozen
 
 from fwd_server import routing
 from fwd_server.call import Call, Outcome
-from fwd_server.chat import ChatResponse, Chunk, End, Json, StreamEvent
+from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.clock import Clock
+from fwd_server.embeddings import EmbeddingsResponse
 from fwd_server.errors import GatewayError
 from fwd_server.fallback import Coordinator, Stream
 from fwd_server.ledger import Trip
@@ -76,6 +77,13 @@ class Gateway:
             trip.answered(response)
             return response
 
+    async def embed(self, trip: Trip) -> EmbeddingsResponse:
+        """Embed texts, by the model that was asked for and no other. Raises GatewayError."""
+        with self._settled(trip):
+            response = await self._coordinator.embed(trip, self._plan(trip.call))
+            trip.committed_usage = response.usage
+            return response
+
     @asynccontextmanager
     async def stream(self, trip: Trip) -> AsyncIterator[LiveAnswer]:
         """Answer a call in pieces: entered once the first content is there. Raises GatewayError before that."""
@@ -93,7 +101,8 @@ class Gateway:
     def _plan(self, call: Call) -> tuple[Deployment, ...]:
         model = call.request.model
         fallback = call.fallback and (model is None or self._fallback_explicit)
-        return routing.plan(self.routes, model, fallback=fallback)
+        # Another model's vectors would be worse than none: they mean something else.
+        return routing.plan(self.routes, model, fallback=fallback and isinstance(call.request, ChatRequest))
 
     @contextmanager
     def _settled(self, trip: Trip) -> Iterator[None]:

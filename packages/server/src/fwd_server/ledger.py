@@ -65,7 +65,8 @@ class Trip:
         """As the provider counted; of a stream that broke or was left, an estimate of what went out."""
         if self.committed_usage is not None or self.first is None:
             return self.committed_usage
-        return Usage(prompt=self._estimated_prompt(), completion=self.sent_tokens, estimated=True)
+        prompt = sum(usage.estimate_tokens(text) for text in self.call.request.texts())
+        return Usage(prompt=prompt, completion=self.sent_tokens, estimated=True)
 
     def answered(self, response: ChatResponse) -> None:
         """Take the usage of a whole answer; where the provider gives none, its text is counted."""
@@ -79,10 +80,6 @@ class Trip:
         """Count what goes out, for a stream whose usage never comes: a relayed event is one token, as most are."""
         if chunk.commits:
             self.sent_tokens += 1 if chunk.data is None else _delta_tokens(chunk.data)
-
-    def _estimated_prompt(self) -> int:
-        texts = (_text(message.content) for message in self.call.request.view.messages)
-        return sum(usage.estimate_tokens(text) for text in texts)
 
     def outcome(self, now: float) -> Outcome:
         """The end of the call, for everybody who reports on it."""
@@ -111,11 +108,3 @@ class Trip:
 def _delta_tokens(data: Json) -> int:
     deltas = (choice.get("delta") or {} for choice in data.get("choices") or ())
     return sum(usage.estimate_tokens(delta.get("content") or "") for delta in deltas)
-
-
-def _text(content: object) -> str:
-    if isinstance(content, str):
-        return content
-    if not isinstance(content, list):
-        return ""
-    return "".join(part.text or "" for part in content)

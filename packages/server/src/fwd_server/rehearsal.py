@@ -6,9 +6,9 @@ import orjson
 
 from fwd_server.chat import Json
 from fwd_server.errors import Refused
-from fwd_server.fallback import Coordinator
+from fwd_server.fallback import AnyExchange, Coordinator
 from fwd_server.ledger import Trip
-from fwd_server.providers.base import Exchange, Header, Script
+from fwd_server.providers.base import Header, Script
 from fwd_server.routing import Deployment
 from fwd_server.secret import Secret
 
@@ -27,7 +27,7 @@ def _step(coordinator: Coordinator, trip: Trip, deployment: Deployment, first: D
     return {**who, "dropped": list(dropped), "request": _shown(deployment, exchange)}
 
 
-def _shown(deployment: Deployment, exchange: Exchange) -> Json | None:
+def _shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:
     """The request as it would go out; None for echo, which sends nothing."""
     request = exchange.request
     if isinstance(request, Script):

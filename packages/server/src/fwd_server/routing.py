@@ -34,7 +34,7 @@ FAMILIES: Final = (
     ("gemini-", "google"),
 )
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")  # contract T17
-MOST_OPTIONS: Final = 512  # length of what may follow a "?" in an echo model
+_OPTIONS: Final = re.compile(r"[!-~]{0,512}")  # what may follow a "?" in a model of echo
 
 
 @frozen
@@ -124,7 +124,7 @@ def plan(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[D
 def resolve(routes: Routes, model: str) -> tuple[Endpoint, str]:
     """The endpoint that a model's name picks, and the name without prefix. Raises ModelNotFound."""
     bare, _, options = model.partition("?")
-    if (bare and not _NAME.fullmatch(bare)) or len(options) > MOST_OPTIONS:
+    if (bare and not _NAME.fullmatch(bare)) or not _OPTIONS.fullmatch(options):
         raise ModelNotFound("The model's name is not valid: 1 to 128 letters, digits and . _ : / @ - are allowed.")
     prefix, colon, rest = model.partition(":")
     if colon and prefix in routes.endpoints and (rest or prefix == "echo"):

@@ -5,36 +5,29 @@ https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
 import orjson
 
 from fwd_server import jsontext
 from fwd_server.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message
+from fwd_server.dialects.view import take_extra_body, view
 from fwd_server.errors import BadRequest, GatewayError
 
 DONE: Final = b"data: [DONE]\n\n"
 KEEP_ALIVE: Final = b": keep-alive\n\n"
-
-# What `extra_body` may not replace: these three decide where the call goes and how it comes back.
-_NOT_EXTRA: Final = ("model", "stream", "messages")
-_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
 def parse_request(body: bytes) -> ChatRequest:
     """Read and validate a call. Raises BadRequest that names the field."""
     given = jsontext.parse_object(body)
     travelling = dict(given)
-    extra_body = travelling.pop("extra_body", None)
+    extra_body = take_extra_body(travelling)
     legacy = _modernise(travelling)
-    view = _convert(travelling if legacy else given)
-    if extra_body:
-        _check_extra_body(extra_body)
-    check_turns(view.messages)
-    return ChatRequest(travelling, view, extra_body, legacy)
+    seen = view(travelling, ChatBody)
+    check_turns(seen.messages)
+    return ChatRequest(travelling, seen, extra_body, legacy)
 
 
 def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
@@ -80,34 +73,6 @@ def _chunk_data(chunk: Chunk) -> Json:
         return chunk.data
     found = orjson.loads((chunk.frame or b"").removeprefix(b"data: "))
     return found if isinstance(found, dict) else {}
-
-
-def _convert(body: Json) -> ChatBody:
-    try:
-        return msgspec.convert(body, ChatBody)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
-
-
-def _invalid(text: str) -> BadRequest:
-    """``Expected `str`, got `int` - at `$.messages[0].role` `` as a sentence with the field's name."""
-    match = _AT.match(text)
-    path = (match and match["path"]) or None
-    what = match["what"] if match else text
-    if path is None and "missing required field" in what:
-        path = what.rpartition("`")[0].rpartition("`")[2]
-        return BadRequest(f"Missing required parameter: '{path}'.", param=path)
-    return BadRequest(f"Invalid value for '{path}': {what[:1].lower()}{what[1:].replace('`', '')}.", param=path)
-
-
-def _check_extra_body(extra: object) -> None:
-    if not isinstance(extra, dict):
-        raise BadRequest("Invalid type for 'extra_body': expected an object.", param="extra_body")
-    for name in _NOT_EXTRA:
-        if name in extra:
-            raise BadRequest(
-                f"'extra_body' must not have '{name}'; give it at the top level.", param=f"extra_body.{name}"
-            )
 
 
 # -- the turns of a conversation

@@ -415,7 +415,7 @@ class OllamaEmbeddings:
 
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> OllamaEmbeddingsExchange:
         """Translate a call. Raises Refused for token ids."""
-        request.texts(_PROVIDER)
+        request.texts_for(_PROVIDER)
         body: Json = {"model": deployment.model, "input": request.view.input}
         if request.view.dimensions:
             body["dimensions"] = request.view.dimensions

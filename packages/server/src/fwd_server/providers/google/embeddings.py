@@ -40,7 +40,7 @@ def _requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
     model = f"models/{deployment.model.removeprefix('models/')}"
     more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
     more = merge(more, native.extras(call.body, PROVIDER))
-    return [{"model": model, "content": {"parts": [{"text": text}]}, **more} for text in call.texts(PROVIDER)]
+    return [{"model": model, "content": {"parts": [{"text": text}]}, **more} for text in call.texts_for(PROVIDER)]
 
 
 @frozen

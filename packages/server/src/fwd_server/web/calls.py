@@ -1,0 +1,135 @@
+"""What the handlers of calls share: from a request's head to a ``Call``, and the end of every one of them."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import Final
+
+import orjson
+from attrs import frozen
+from tornado.iostream import StreamClosedError
+
+from fwd_server.call import Call, Caller
+from fwd_server.chat import ChatRequest
+from fwd_server.clock import Clock
+from fwd_server.embeddings import EmbeddingsRequest
+from fwd_server.errors import BadRequest, GatewayError, UpstreamError, broken
+from fwd_server.gateway import Gateway
+from fwd_server.ledger import Trip
+from fwd_server.web.base import BaseHandler
+from fwd_server.web.receipt import fact_headers
+
+_TRUE: Final = frozenset({"true", "1", "yes"})
+
+
+@frozen
+class CallTimes:
+    """Times of a call in seconds: the longest it may ask for, and the silence before a keep-alive (0: none)."""
+
+    total_s: float = 600.0
+    keepalive_s: float = 15.0
+
+
+class CallHandler(BaseHandler):
+    """Serves one operation; what it is, its subclass says in ``serve``."""
+
+    takes_json = True
+
+    def initialize(self, gateway: Gateway, clock: Clock, times: CallTimes) -> None:
+        """What it works with."""
+        self.gateway = gateway
+        self.clock = clock
+        self.times = times
+        self.trip: Trip | None = None
+        self.ending: UpstreamError | None = None
+
+    async def post(self) -> None:
+        """Answer a call; when the caller leaves, end quietly, for nobody listens."""
+        self.task = asyncio.current_task()
+        try:
+            await self.serve()
+        except asyncio.CancelledError:
+            if self.gone:
+                return
+            if self.ending is None:
+                raise
+            self.end(self.ending)
+        except StreamClosedError:
+            self.gone = True
+
+    async def serve(self) -> None:
+        """Read the call, have it answered, write the answer. Raises GatewayError."""
+        raise NotImplementedError
+
+    def begin(self, request: ChatRequest | EmbeddingsRequest) -> Trip | None:
+        """The trip of a call; None when only the plan was wanted, which is then the answer."""
+        call = self.call(request)
+        if self.request.headers.get("x-fwd-dry-run", "").lower() in _TRUE:
+            self.write_json(orjson.dumps(self.gateway.rehearse(call)))
+            return None
+        self.trip = self.gateway.begin(call)
+        self.reported = True
+        return self.trip
+
+    def call(self, request: ChatRequest | EmbeddingsRequest) -> Call:
+        headers = self.request.headers
+        return Call(
+            id=self.visit.id,
+            caller=self.visit.caller or Caller(),
+            request=request,
+            deadline_s=self._deadline(headers.get("x-fwd-timeout")),
+            strict=headers.get("x-fwd-strict", "").lower() in _TRUE,
+            fallback=headers.get("x-fwd-fallback", "").lower() != "none",
+            retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
+            peer=self.visit.peer,
+        )
+
+    def _deadline(self, given: str | None) -> float:
+        if given is None:
+            return self.times.total_s
+        try:
+            seconds = float(given)
+        except ValueError:
+            seconds = math.nan
+        if not 0 < seconds < math.inf:
+            raise BadRequest(
+                f"Invalid value for 'x-fwd-timeout': {given[:40]!r}; a number of seconds above 0 is allowed.",
+                param="x-fwd-timeout",
+            )
+        return min(seconds, self.times.total_s)
+
+    # -- the ends
+
+    def end(self, error: GatewayError) -> None:
+        """A failure has a status of its own, unless the head is already out."""
+        if not self._headers_written:
+            raise error
+        self.break_off(error)
+
+    def break_off(self, error: GatewayError) -> None:
+        """A failure when the head is already out; for operations that stream."""
+        raise error
+
+    def shut_down(self) -> None:
+        """The gateway stops and waits no longer: end what runs, and say so (contract D14)."""
+        self.ending = broken("shutdown")
+        if self.trip is not None:
+            self.trip.error, self.trip.broke = self.ending, self._headers_written
+        if self.task is not None:
+            self.task.cancel()
+
+    # -- what every answer says about itself
+
+    def failed_with(self, error: GatewayError) -> None:
+        """Say who was asked, also when nobody answered."""
+        if self.trip is not None:
+            self.set_facts(self.trip)
+
+    def set_facts(self, trip: Trip) -> None:
+        for name, value in fact_headers(trip, self.clock.monotonic()):
+            self.set_header(name, value)
+
+
+def _whole(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 4 else None
