@@ -207,7 +207,9 @@ def test_json_mode_is_a_sentence() -> None:
 def test_extras_go_as_they_are() -> None:
     """Last of all the object for this provider, and the one for whoever is selected."""
     extras = {"thinking": {"type": "adaptive"}, "cache_control": {"type": "ephemeral"}, "speed": "fast"}
-    body = sent(**extras, anthropic={"container": {"id": "c"}}, extra_body={"container": {"skills": []}})
+    exchange = opened(**extras, anthropic={"container": {"id": "c"}}, extra_body={"container": {"skills": []}})
+    body = exchange.body
+    assert exchange.dropped == ()
     assert body.items() >= extras.items()
     assert body["container"] == {"id": "c", "skills": []}
 
