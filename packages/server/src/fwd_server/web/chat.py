@@ -121,7 +121,10 @@ class _Heartbeat:
 def close_after(request: HTTPServerRequest) -> None:
     """Close the connection once this answer is out, though its head did not say so.
 
-    Tornado decides about this when it writes the head, and has no public way to change its mind.
+    Tornado's own server, which tests and embedders may use, has no public way to change its mind about this.
     """
     connection: Any = request.connection
-    connection._disconnect_on_finish = True
+    if hasattr(connection, "close_after_answer"):
+        connection.close_after_answer()
+    else:
+        connection._disconnect_on_finish = True

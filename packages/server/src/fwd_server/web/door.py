@@ -163,6 +163,8 @@ class GatewayApplication(Application):
             visit = self._door.check(request, target_class, visit_id)
         except GatewayError as error:
             return self._refusal(request, error, Visit(visit_id, self._door.peer(request)))
+        if visit.caller is not None and hasattr(request.connection, "trust"):
+            request.connection.trust()
         kwargs = {**(target_kwargs or {}), "visit": visit}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
         if "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
@@ -207,7 +209,11 @@ class NotFoundHandler(BaseHandler):
 
 @stream_request_body
 class RefusalHandler(BaseHandler):
-    """Answers with a failure, once what still comes of the body is thrown away, so that clients get to read it."""
+    """Answers with a failure.
+
+    Our own server takes care that clients get to read it, whatever they still send. For Tornado's, what still
+    comes of the body is thrown away first.
+    """
 
     needs_key = False
 
@@ -226,7 +232,8 @@ class RefusalHandler(BaseHandler):
         connection: Any = self.request.connection
         if hasattr(connection, "set_max_body_size"):
             connection.set_max_body_size(UNLIMITED)
-        if waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
+        lingers = hasattr(connection, "close_after_answer")
+        if lingers or waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
             raise self._error
         self._timer = asyncio.get_running_loop().call_later(DRAIN_S, self._answer)
 
