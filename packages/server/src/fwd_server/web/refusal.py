@@ -1,0 +1,29 @@
+"""How a request is answered that never became one: malformed, too slow, too large in its head, or one too many."""
+
+from __future__ import annotations
+
+from fwd_server import ids
+from fwd_server.dialects import openai_chat
+from fwd_server.errors import BadRequest, GatewayError
+from fwd_server.http1.limits import Refusal
+from fwd_server.observe import log
+from fwd_server.web.base import SAFE_HEADERS
+
+_RETRY_AFTER_S = 1.0
+
+
+def render_refusal(refusal: Refusal, remote_ip: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body in the one shape of errors.py, and the one line in the log (contract T1, T37)."""
+    error, visit_id = as_error(refusal), ids.new_id("req_")
+    fields = {"id": visit_id, "peer": remote_ip, "status": error.status, "error": error.code}
+    log.request_line({name: value for name, value in fields.items() if value})
+    own = [("Content-Type", "application/json"), ("x-request-id", visit_id)]
+    return [*own, *SAFE_HEADERS, *error.all_headers()], openai_chat.render_error(error)
+
+
+def as_error(refusal: Refusal) -> GatewayError:
+    """A refusal as the error a caller sees; only what is not the caller's fault is worth another try."""
+    if refusal.status < 500:
+        return BadRequest(str(refusal), status=refusal.status, code=refusal.code)
+    retry_after_s = _RETRY_AFTER_S if refusal.status == 503 else None
+    return GatewayError(str(refusal), refusal.status, code=refusal.code, retry_after_s=retry_after_s)
