@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kit.calls import make_deployment
+from kit.clock import FakeClock
 from kit.fakeup import (
     CLOSE,
     DONE,
@@ -27,12 +30,17 @@ from kit.fakeup import (
 
 from fwd_server.chat import Chunk, End, StreamEvent
 from fwd_server.errors import ErrorKind, GatewayError, Refused, UpstreamError
-from fwd_server.fallback import Coordinator, Stream
+from fwd_server.fallback import Coordinator, Patience, Stream
+from fwd_server.http1.client import Pool
+from fwd_server.http1.values import Timeouts
 from fwd_server.ledger import Trip
+from fwd_server.providers import PROVIDERS
+from fwd_server.upstream import Upstream
 
 pytestmark = pytest.mark.gen_test
 Coordinate = Callable[..., Coordinator]
 Begin = Callable[..., Trip]
+GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 
 
 async def rest(stream: Stream) -> list[StreamEvent]:
@@ -321,3 +329,73 @@ async def test_streams_that_break_are_faults(coordinate: Coordinate, trip: Begin
         await rest(await coordinator.stream(fifth, plan))
     assert fifth.provider == "openai"
     assert coordinator._health.resting(clock.monotonic()) == ()
+
+
+# -- what a codec may ask for by itself
+
+
+@pytest.fixture
+def anthropic(clock: FakeClock, pool: Pool) -> Coordinator:
+    """A coordinator for Anthropic, whose codec folds streams, amends requests and renames limits."""
+    return Coordinator(PROVIDERS, Upstream(pool, clock, Timeouts()), clock, lambda prefix: prefix + "1")
+
+
+def anthropic_stream() -> bytes:
+    sse = GOLDEN / "anthropic" / "stream-text.upstream.sse"
+    return answer(200, sse.read_bytes(), "text/event-stream", anthropic_ratelimit_requests_limit="50")
+
+
+async def test_a_stream_the_codec_asked_for_is_folded(anthropic: Coordinator, trip: Begin) -> None:
+    """Anthropic wants long answers streamed: the caller asked for one piece, and gets one."""
+    with Fakeup(lambda seen: [anthropic_stream()]) as up:
+        begun = trip(model="anthropic:claude-opus-4-8", max_tokens=20_000)
+        plan = (make_deployment(up.url, "anthropic", "claude-opus-4-8"),)
+        response = await anthropic.complete(begun, plan)
+    assert up.seen[0].json["stream"] is True
+    assert response.data["object"] == "chat.completion"
+    assert ("x-ratelimit-limit-requests", "50") in begun.passed
+
+
+THINKING: Any = {
+    "model": "anthropic:claude-opus-4-8",
+    "messages": [
+        {"role": "user", "content": "2+2"},
+        {
+            "role": "assistant",
+            "content": "4",
+            "reasoning_details": [
+                {
+                    "type": "reasoning.text",
+                    "text": "Add.",
+                    "signature": "eA==",
+                    "format": "anthropic-claude-v1",
+                    "index": 0,
+                }
+            ],
+        },
+        {"role": "user", "content": "+1"},
+    ],
+}
+REFUSED: Any = {
+    "type": "error",
+    "error": {
+        "type": "invalid_request_error",
+        "message": "messages.1.content.0: Invalid `signature` in `thinking` block",
+    },
+}
+
+
+@pytest.mark.parametrize(("attempts", "seen"), [(3, 2), (1, 1)])
+async def test_an_amended_request_is_one_more_attempt(
+    clock: FakeClock, pool: Pool, trip: Begin, attempts: int, seen: int
+) -> None:
+    """Pitfall 28: thinking of another model is taken out and the call tried once more, within the budget (S22)."""
+    steps = [json_answer(REFUSED, 400), anthropic_stream()]
+    with Fakeup(lambda seen: [steps.pop(0)]) as up:
+        upstream = Upstream(pool, clock, Timeouts())
+        coordinator = Coordinator(PROVIDERS, upstream, clock, lambda p: p, Patience(attempts))
+        plan = (make_deployment(up.url, "anthropic", "claude-opus-4-8"),)
+        begun = trip(max_tokens=20_000, **THINKING)
+        (outcome,) = await asyncio.gather(coordinator.complete(begun, plan), return_exceptions=True)
+    assert isinstance(outcome, UpstreamError) is (attempts == 1)
+    assert len(up.seen) == len(begun.attempts) == seen

@@ -19,7 +19,7 @@ def test_names_of_dropped_fields_cannot_break_a_header() -> None:
 
 def test_a_call_that_got_nowhere_has_a_short_receipt() -> None:
     trip = Trip(make_call(), 10.0)
-    assert fact_headers(trip, 10.5) == [("x-fwd-attempts", "0"), ("server-timing", "total;dur=500.0")]
+    assert fact_headers(trip, 10.5) == [("x-fwd-attempts", "0"), ("server-timing", "queue;dur=0.0, total;dur=500.0")]
     assert facts(trip) == {"request_id": "req_1", "attempts": 0}
 
 
@@ -36,6 +36,6 @@ def test_a_finished_call_tells_all() -> None:
         "attempts": 1,
         "dropped": ["seed"],
         "upstream_request_id": "up_1",
-        "timings": {"attempt": 200.0, "first": 200.0, "total": 400.0},
-        "usage": {"prompt_tokens": 3, "completion_tokens": 4, "estimated": False},
+        "timings": {"queue": 0.0, "attempt": 200.0, "first": 200.0, "total": 400.0},
+        "usage": {"prompt_tokens": 3, "completion_tokens": 4, "total_tokens": 7, "estimated": False},
     }

@@ -23,7 +23,8 @@ class Call:
     """One request of a caller, with its id and its options.
 
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
-    field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``).
+    field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
+    the request's first byte until the gateway turned to it.
     """
 
     id: str
@@ -34,6 +35,7 @@ class Call:
     fallback: bool = True
     retry_count: int | None = None
     peer: str = ""
+    queued_ms: float = 0.0
 
 
 @frozen

@@ -23,13 +23,13 @@ from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, ProviderNotAvailable,
 from fwd_server.health import Health
 from fwd_server.ledger import Trip
 from fwd_server.providers.base import (
-    RATE_LIMIT_HEADERS,
     Amend,
     Decoder,
     EmbeddingsExchange,
     Exchange,
     NewId,
     Provider,
+    UpstreamRequest,
 )
 from fwd_server.routing import Deployment
 from fwd_server.upstream import Upstream, UpstreamResponse, read_all
@@ -165,13 +165,13 @@ class Coordinator:
             if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
                 break
             try:
-                exchange, dropped = self.open(trip, deployment, selected=deployment.provider == plan[0].provider)
+                exchange, behind = self.open(trip, deployment, selected=deployment.provider == plan[0].provider)
             except Refused as error:
                 refusal = refusal or error
                 continue
-            result = await self._serve(exchange, deployment, trip, read, most if len(plan) == 1 else 0)
+            result = await self._serve(exchange, deployment, trip, read, most, lone=len(plan) == 1)
             if not isinstance(result, UpstreamError):
-                trip.committed(deployment, dropped, self._clock.monotonic())
+                trip.committed(deployment, trip.dropped + behind, self._clock.monotonic())
                 return result
             failure = result
         if failure is not None:
@@ -179,9 +179,10 @@ class Coordinator:
         raise refusal or broken("provider_error")
 
     def open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[AnyExchange, tuple[str, ...]]:
-        """Translate the call. Raises Refused when the provider cannot take it, or not without a loss.
+        """Translate the call; the names are those of what stays behind, besides what the exchange drops.
 
-        ``extra_body`` is for the provider the call was meant for; elsewhere it stays behind, and that is said.
+        Raises Refused when the provider cannot take the call, or in strict mode not without a loss. ``extra_body`` is
+        for the provider the call was meant for; elsewhere it stays behind, and that is said.
         """
         request = trip.call.request if selected else trip.call.request.without_extra_body()
         exchange = self._translate(request, deployment)
@@ -193,7 +194,7 @@ class Coordinator:
                 "Leave it out, or send the call without 'x-fwd-strict: true' to have it dropped.",
                 param=dropped[0],
             )
-        return exchange, dropped
+        return exchange, behind
 
     def _translate(self, request: ChatRequest | EmbeddingsRequest, deployment: Deployment) -> AnyExchange:
         provider = self._providers[deployment.provider]
@@ -206,21 +207,18 @@ class Coordinator:
         raise ProviderNotAvailable(f"The provider {deployment.provider} has no {operation}.")
 
     async def _serve(
-        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T], lone_attempts: int
+        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T], most: int, *, lone: bool
     ) -> T | UpstreamError:
         """One deployment: an attempt, an amended one where the codec asks for it, and for a lone one a second."""
         result = await self._attempt(exchange, deployment, trip, read)
-        if isinstance(result, Amend):
+        if isinstance(result, Amend) and len(trip.attempts) < most and not _loses_more(result, exchange, trip):
             exchange = result.exchange
             result = await self._attempt(exchange, deployment, trip, read)
-        if isinstance(result, Amend):
-            return result.error
-        if isinstance(result, UpstreamError) and len(trip.attempts) < lone_attempts and _may_help(result):
+        if isinstance(result, UpstreamError) and lone and len(trip.attempts) < most and _may_help(result):
             low, high = RETRY_WAIT_S
             await self._clock.sleep(low + (high - low) * self._rand())
-            again = await self._attempt(exchange, deployment, trip, read)
-            return again.error if isinstance(again, Amend) else again
-        return result
+            result = await self._attempt(exchange, deployment, trip, read)
+        return result.error if isinstance(result, Amend) else result
 
     async def _attempt(
         self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]
@@ -238,6 +236,7 @@ class Coordinator:
         finally:
             self._health.released(deployment)
         failed = result.error if isinstance(result, Amend) else None
+        trip.dropped = tuple(exchange.dropped)
         trip.tried(deployment, began, self._clock.monotonic(), failed)
         return result
 
@@ -252,7 +251,8 @@ class Coordinator:
         try:
             trip.upstream_request_id = _upstream_request_id(response.headers)
             if 200 <= response.status < 300:
-                trip.passed = passed_headers(response.headers)
+                limits = self._providers[deployment.provider].limits(response.headers, int(self._clock.now()))
+                trip.passed = tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value))
                 return await read(response, exchange)
             body = await read_all(response, _LONGEST_ERROR)
             found = exchange.error(response.status, response.headers, body)
@@ -265,7 +265,9 @@ class Coordinator:
         raise found
 
     async def _whole(self, response: UpstreamResponse, exchange: AnyExchange) -> ChatResponse | EmbeddingsResponse:
-        if media_type(response) not in _JSON:
+        # A codec may ask for a stream by itself, where a provider wants that for long answers, and fold it.
+        folds = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
+        if media_type(response) not in (_JSON | _STREAMS if folds else _JSON):
             raise broken("bad_content_type")
         answer = exchange.answer(await read_all(response, self._patience.answer_bytes))
         response.close()
@@ -306,6 +308,11 @@ def _is_final(error: UpstreamError, trip: Trip) -> bool:
     return error.kind in MODELS_FAULT and trip.call.request.model is not None
 
 
+def _loses_more(amend: Amend, exchange: AnyExchange, trip: Trip) -> bool:
+    """Whether a changed request would drop what strict mode does not allow to be dropped."""
+    return trip.call.strict and not set(amend.exchange.dropped) <= set(exchange.dropped)
+
+
 def _may_help(error: UpstreamError) -> bool:
     """Whether the same deployment may be asked again: after a reset or a passing failure, soon (G1)."""
     soon = error.retry_after_s is None or error.retry_after_s <= RETRY_WAIT_S[1]
@@ -329,12 +336,6 @@ def _once_committed(error: UpstreamError) -> UpstreamError:
 def media_type(response: UpstreamResponse) -> str:
     """The content type without its parameters, in lower case."""
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def passed_headers(headers: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """What of a provider's headers goes on to the caller: its rate limits, if they are plain text (T11)."""
-    found = ((name, headers.get(name, "")) for name in RATE_LIMIT_HEADERS)
-    return tuple((name, value) for name, value in found if _PLAIN.fullmatch(value))
 
 
 def _upstream_request_id(headers: Mapping[str, str]) -> str | None:

@@ -21,10 +21,10 @@ def rehearse(coordinator: Coordinator, trip: Trip, plan: tuple[Deployment, ...])
 def _step(coordinator: Coordinator, trip: Trip, deployment: Deployment, first: Deployment) -> Json:
     who = {"provider": deployment.provider, "model": deployment.shown}
     try:
-        exchange, dropped = coordinator.open(trip, deployment, selected=deployment.provider == first.provider)
+        exchange, behind = coordinator.open(trip, deployment, selected=deployment.provider == first.provider)
     except Refused as error:
         return {**who, **error.body()}
-    return {**who, "dropped": list(dropped), "request": _shown(deployment, exchange)}
+    return {**who, "dropped": [*exchange.dropped, *behind], "request": _shown(deployment, exchange)}
 
 
 def _shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:

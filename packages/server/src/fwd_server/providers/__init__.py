@@ -6,6 +6,7 @@ from typing import Final
 
 from fwd_server.providers import compatible, echo
 from fwd_server.providers.anthropic import AnthropicChat
+from fwd_server.providers.anthropic.failure import rate_limits
 from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
@@ -13,7 +14,7 @@ from fwd_server.providers.ollama import OllamaChat, OllamaEmbeddings
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": compatible.provider("openai"),
-    "anthropic": Provider("anthropic", AnthropicChat()),
+    "anthropic": Provider("anthropic", AnthropicChat(), limits=rate_limits),
     "google": Provider("google", GoogleChat(), GoogleEmbeddings()),
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),

@@ -146,13 +146,28 @@ class EmbeddingsCodec(Protocol):
         ...
 
 
+# Response headers a provider may send on to the caller; everything else stays behind (contract T11).
+RATE_LIMIT_HEADERS = tuple(
+    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
+)
+
+
+def rate_limits(headers: Mapping[str, str], now: int) -> Iterable[tuple[str, str]]:
+    """A provider's limits where it names them as OpenAI does."""
+    return ((name, headers[name]) for name in RATE_LIMIT_HEADERS if name in headers)
+
+
 @frozen
 class Provider:
-    """A provider: its name, and a codec for each operation it has (None: it has no such operation)."""
+    """A provider: its name, and a codec for each operation it has (None: it has no such operation).
+
+    ``limits`` reads its rate limits from the headers of an answer, under OpenAI's names.
+    """
 
     name: str
     chat: ChatCodec | None = None
     embeddings: EmbeddingsCodec | None = None
+    limits: Callable[[Mapping[str, str], int], Iterable[tuple[str, str]]] = rate_limits
 
 
 def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
@@ -172,9 +187,3 @@ def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
 def present(body: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
     """Those of ``names`` that ``body`` has with a value: what leaving them out would lose."""
     return tuple(name for name in names if body.get(name) is not None)
-
-
-# Response headers a provider may send on to the caller; everything else stays behind (contract T11).
-RATE_LIMIT_HEADERS = tuple(
-    f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
-)

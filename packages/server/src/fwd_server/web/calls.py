@@ -73,6 +73,7 @@ class CallHandler(BaseHandler):
         return self.trip
 
     def call(self, request: ChatRequest | EmbeddingsRequest) -> Call:
+        """The call that a request and its head make together. Raises BadRequest."""
         headers = self.request.headers
         return Call(
             id=self.visit.id,
@@ -83,6 +84,7 @@ class CallHandler(BaseHandler):
             fallback=headers.get("x-fwd-fallback", "").lower() != "none",
             retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
             peer=self.visit.peer,
+            queued_ms=self.request.request_time() * 1000,
         )
 
     def _deadline(self, given: str | None) -> float:
@@ -127,6 +129,7 @@ class CallHandler(BaseHandler):
             self.set_facts(self.trip)
 
     def set_facts(self, trip: Trip) -> None:
+        """Put the receipt into the headers."""
         for name, value in fact_headers(trip, self.clock.monotonic()):
             self.set_header(name, value)
 

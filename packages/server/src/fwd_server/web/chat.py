@@ -20,6 +20,7 @@ class ChatHandler(CallHandler):
     """Serves chat completions."""
 
     async def serve(self) -> None:
+        """Read the call, have it answered, write the answer or relay it as it comes."""
         request = openai_chat.parse_request(self.request.body)
         trip = self.begin(request)
         if trip is None:

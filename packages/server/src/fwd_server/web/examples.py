@@ -74,6 +74,22 @@ def stream() -> str:
     return "".join(f"{frame}\n\n" for frame in frames)
 
 
+def inputs() -> dict[str, Json]:
+    """Calls of ``POST /v1/embeddings``."""
+    texts = {"model": "text-embedding-3-small", "input": ["Hello", "Good bye"], "dimensions": 256}
+    return {
+        "text": _example("One text", {"model": "text-embedding-3-small", "input": "Hello"}),
+        "texts": _example("Several, with the length of the vectors", texts),
+    }
+
+
+def vectors() -> Json:
+    """An answer to the first of them."""
+    vector = {"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789]}
+    usage = {"prompt_tokens": 1, "total_tokens": 1}
+    return {"object": "list", "data": [vector], "model": "text-embedding-3-small", "usage": usage}
+
+
 def models() -> Json:
     """A list of models."""
     return {"object": "list", "data": [model()]}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from fwd_server.chat import ChatBody, Json
+from fwd_server.embeddings import EmbeddingsBody
 from fwd_server.errors import GatewayError
 from fwd_server.web import examples, schemas
 
@@ -21,6 +22,8 @@ _SOURCES: Final = (
     schemas.ChatCompletion,
     schemas.ChatCompletionChunk,
     schemas.Error,
+    EmbeddingsBody,
+    schemas.EmbeddingList,
     schemas.ModelList,
     schemas.Health,
     schemas.Ready,
@@ -112,6 +115,7 @@ def document(version: str) -> Json:
         "servers": [{"url": "/", "description": "This gateway"}],
         "tags": [
             {"name": "chat", "description": "Chat completions, whole or streamed"},
+            {"name": "embeddings", "description": "Vectors of texts"},
             {"name": "models", "description": "What can be called"},
             {"name": "operations", "description": "Whether the gateway lives and can serve"},
             {"name": "pages", "description": "For people"},
@@ -138,6 +142,7 @@ def _components() -> Json:
 def _paths() -> Json:
     return {
         "/v1/chat/completions": {"post": _chat()},
+        "/v1/embeddings": {"post": _embeddings()},
         "/v1/models": {"get": _list_models()},
         "/v1/models/{id}": {"get": _get_model()},
         "/health": {"get": _health()},
@@ -175,6 +180,20 @@ def _chat_answer() -> Json:
             "application/json": {"schema": _ref("ChatCompletion"), "examples": examples.answers()},
             "text/event-stream": {"schema": stream, "example": examples.stream()},
         },
+    }
+
+
+def _embeddings() -> Json:
+    body = {"schema": _ref("EmbeddingsBody"), "examples": examples.inputs()}
+    answer = _json_answer("The vectors, in the order of the inputs.", "EmbeddingList", examples.vectors())
+    return {
+        "operationId": "createEmbedding",
+        "tags": ["embeddings"],
+        "summary": "Create embeddings",
+        "description": "Vectors of texts, by the model that is named and no other.",
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
+        "requestBody": {"required": True, "content": {"application/json": body}},
+        "responses": {"200": {**answer, "headers": _header_refs(_ANSWER_HEADERS)}, **_failures(*examples.failures())},
     }
 
 

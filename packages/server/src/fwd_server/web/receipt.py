@@ -45,12 +45,18 @@ def _usage(trip: Trip) -> Json | None:
     usage = trip.settled_usage()
     if usage is None:
         return None
-    return {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "estimated": usage.estimated}
+    return {
+        "prompt_tokens": usage.prompt,
+        "completion_tokens": usage.completion,
+        "total_tokens": usage.total,
+        "estimated": usage.estimated,
+    }
 
 
 def timings(trip: Trip, now: float) -> dict[str, float]:
-    """Milliseconds from the call's start: the last attempt's own time, the first content, and all of it."""
+    """Milliseconds: the wait for us, the last attempt's own time, and from the call's start to content and end."""
     found = {
+        "queue": trip.call.queued_ms,
         "attempt": trip.attempts[-1].ms if trip.attempts else None,
         "first": None if trip.first is None else (trip.first - trip.started) * 1000,
         "total": (now - trip.started) * 1000,

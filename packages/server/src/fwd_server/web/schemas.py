@@ -269,6 +269,33 @@ class Error:
 
 
 @frozen
+class Embedding:
+    """One vector, in the order of the inputs."""
+
+    object: Literal["embedding"]
+    index: int
+    embedding: Annotated[list[float] | str, _doc("Numbers, or base64 of little-endian float32")]
+
+
+@frozen
+class EmbeddingUsage:
+    """Tokens of the inputs."""
+
+    prompt_tokens: int
+    total_tokens: int
+
+
+@frozen
+class EmbeddingList:
+    """The answer of `POST /v1/embeddings`."""
+
+    object: Literal["list"]
+    data: list[Embedding]
+    model: str
+    usage: EmbeddingUsage
+
+
+@frozen
 class ModelDetails:
     """What the gateway knows about a model; null is unknown, never zero."""
 
