@@ -1,0 +1,108 @@
+"""``python -m bench``: measure, print the table, keep the results, draw the picture.
+
+nox -s bench                                  # everything, about five minutes
+nox -s bench -- --only B1,B2                  # some
+nox -s bench -- --python /usr/bin/python3     # the gateway on another Python that has fwd installed
+nox -s bench -- --peers                       # LiteLLM and Portkey too, where they are installed
+nox -s bench -- --publish                     # and write docs/benchmarks.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from bench import measures, processes, report
+from bench.measures import IDS, MEASURES, Bench, Figure, Measure
+from bench.processes import Place
+
+
+def main() -> int:
+    """Run what was asked for. Exit code 0, whatever the figures are: they are for people to judge."""
+    options = parse()
+    processes.raise_fd_limit()
+    if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > processes.LOAD_CORE:
+        os.sched_setaffinity(0, {processes.LOAD_CORE})
+    with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
+        figures = measure(options, Path(name))
+    run = report.record(figures, about(options))
+    print(f"\n{report.table(run)}\n")
+    print(f"Kept in {report.write(run)}")
+    if options.publish:
+        report.publish(run)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="bench", formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.description = __doc__
+    parser.add_argument("--only", type=_ids, default=frozenset(IDS), help=f"ids out of {', '.join(IDS)}")
+    parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
+    parser.add_argument("--seconds", type=int, default=2, help="length of one run of calls")
+    parser.add_argument("--hold", type=float, default=60.0, help="length of B6's streams, in seconds")
+    parser.add_argument("--peers", action="store_true", help="measure LiteLLM and Portkey too")
+    parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.md")
+    return parser.parse_args()
+
+
+def _ids(text: str) -> frozenset[str]:
+    found = frozenset(text.upper().split(","))
+    if unknown := found - set(IDS):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there is {', '.join(IDS)}")
+    return found
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
+    """Take the chosen measures, saying each figure as it comes. One that fails does not keep the others from it."""
+    figures = []
+    with processes.upstream() as upstream:
+        place = Place(options.python, folder, upstream.port)
+        with processes.nginx(place) as nginx:
+            bench = Bench(place, upstream, nginx, options.seconds, options.hold)
+            chosen = [(ids, take) for ids, take in MEASURES if ids & options.only]
+            for ids, take in [*chosen, *([(IDS[:1], measures.the_peers)] if options.peers else [])]:
+                for figure in attempted(take, bench, min(ids)):
+                    if figure.id in options.only:
+                        figures.append(figure)
+                        print(report.line(figure), flush=True)
+    return sorted(figures, key=lambda figure: int(figure.id[1:]))
+
+
+def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
+    """The figures of a measure, and a line that says so if it failed."""
+    try:
+        yield from take(bench)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        yield Figure(name, f"{take.__name__} failed", "", (), met=False, note=str(error))
+
+
+def about(options: argparse.Namespace) -> dict[str, Any]:
+    """When, what and on what."""
+    dirty = processes.said("git", "status", "--porcelain", "packages/server/src")
+    commit = processes.said("git", "rev-parse", "--short", "HEAD")
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": f"{commit} with changes" if dirty else commit,
+        "command": " ".join(["nox -s bench --", *sys.argv[1:]]) if sys.argv[1:] else "nox -s bench",
+        "machine": processes.machine(),
+        "load_average": os.getloadavg(),
+        "python": processes.python_build(options.python),
+        "tools": [processes.said("nginx", "-v").removeprefix("nginx version: "), _wrk()],
+    }
+
+
+def _wrk() -> str:
+    said = processes.said("wrk", "-v").splitlines()
+    return " ".join(said[0].split()[:2]) if said else "own driver in place of wrk"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,396 @@
+"""The measures B1 to B10: each runs what it measures beside its reference, and gives figures.
+
+CPU is user and system time of all the processes of a system, taken from /proc, over what they served in that time.
+Whatever is compared was run in turns, so that a machine that drifts does so for both.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+
+from bench import processes
+from bench.load import body_of, percentile, request_of
+from bench.processes import Place, System
+
+RUNS: Final = 5
+_WARM_S: Final = 1
+_OTHERS: Final = {"anthropic": "anthropic:", "google": "google:", "ollama": "ollama:"}
+
+
+def _tuple(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(values)
+
+
+@frozen
+class Figure:
+    """One line of the table. ``runs`` and ``reference`` are all that was measured; their medians are compared.
+
+    ``met`` is None where there is no aim, or it cannot be judged here.
+    """
+
+    id: str
+    what: str
+    unit: str
+    runs: tuple[float, ...] = field(converter=_tuple)
+    reference: tuple[float, ...] = field(default=(), converter=_tuple)
+    beside: str = "nginx"
+    aim: str = ""
+    met: bool | None = None
+    note: str = ""
+    compares: bool = True  # whether a ratio means anything: not where both are differences
+
+    @property
+    def value(self) -> float | None:
+        """The median of the runs."""
+        return statistics.median(self.runs) if self.runs else None
+
+    @property
+    def base(self) -> float | None:
+        """The median of the reference."""
+        return statistics.median(self.reference) if self.reference else None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times the reference."""
+        return self.value / self.base if self.compares and self.value is not None and self.base else None
+
+
+@frozen
+class Bench:
+    """What every measure is given: the provider, nginx (or None), and where gateways come from."""
+
+    place: Place
+    upstream: System
+    nginx: System | None
+    seconds: int = 2
+    hold_s: float = 60.0
+
+    @property
+    def folder(self) -> Path:
+        """For files of the moment."""
+        return self.place.folder
+
+    def beside(self, system: System) -> list[System]:
+        """The system, and what it is compared with."""
+        return [system, *([self.nginx] if self.nginx else [])]
+
+
+Measure = Callable[[Bench], Iterator[Figure]]
+
+
+def call_cost(bench: Bench, system: System, **options: Any) -> tuple[float, float]:
+    """CPU microseconds of one call, and calls a second."""
+    before = system.cpu_s()
+    found = processes.calls(system, bench.folder, seconds=bench.seconds, **options)
+    spent = system.cpu_s() - before
+    if found["failed"] or not found["requests"]:
+        raise RuntimeError(f"{system.name}: {found['failed']} of {found['requests']} calls failed")
+    return spent / found["requests"] * 1e6, found["requests"] / found["seconds"]
+
+
+def interleaved(bench: Bench, systems: Sequence[System], **options: Any) -> dict[str, list[tuple[float, float]]]:
+    """``call_cost`` of each system, in turns."""
+    found: dict[str, list[tuple[float, float]]] = {system.name: [] for system in systems}
+    for system in systems:
+        processes.calls(system, bench.folder, seconds=_WARM_S, **options)
+    for _ in range(RUNS):
+        for system in systems:
+            found[system.name].append(call_cost(bench, system, **options))
+    return found
+
+
+def json_calls(bench: Bench) -> Iterator[Figure]:
+    """B1 and B3: CPU of a JSON request, and how many a second."""
+    with processes.gateway(bench.place) as fwd:
+        found = interleaved(bench, bench.beside(fwd))
+    cost, reference = ([run[0] for run in found.get(name, [])] for name in ("fwd", "nginx"))
+    figure = Figure("B1", "CPU per JSON request", "µs", cost, reference, aim="<= 150 µs, <= 8 x nginx")
+    yield judged(figure, 150, 8)
+    rate, others = ([run[1] for run in found.get(name, [])] for name in ("fwd", "nginx"))
+    figure = Figure("B3", "JSON requests a second, one core", "/s", rate, others, aim="> 6,000 /s")
+    yield with_verdict(figure, statistics.median(rate) > 6000)
+    yield from two_workers(bench)
+
+
+def two_workers(bench: Bench) -> Iterator[Figure]:
+    """B3 with two workers, where there are cores for them and for the load."""
+    figure = Figure("B3", "JSON requests a second, two workers", "/s", (), aim=">= 1.8 x one worker")
+    if (os.cpu_count() or 1) < 4:
+        yield with_note(figure, "not measurable here: fewer than 4 cores")
+        return
+    with processes.gateway(bench.place, core=None) as one, processes.gateway(bench.place, core=None, workers=2) as two:
+        two.name = "fwd x 2"
+        found = interleaved(bench, [one, two])
+    rates = {name: [run[1] for run in runs] for name, runs in found.items()}
+    figure = Figure("B3", figure.what, "/s", rates["fwd x 2"], rates["fwd"], "one worker", figure.aim)
+    yield with_verdict(figure, (figure.ratio or 0) >= 1.8)
+
+
+def streams_cost(bench: Bench, system: System, **options: Any) -> tuple[float, dict[str, Any]]:
+    """CPU microseconds of one streamed chunk, and what the reader saw."""
+    options = {"streams": 100, "rounds": 2, "spread": 1, "model": f"{system.prefix}bench-100x20"} | options
+    before = system.cpu_s()
+    seen = processes.load(system, "streams", **options)
+    spent = system.cpu_s() - before
+    if seen["failed"] or not seen["chunks"]:
+        raise RuntimeError(f"{system.name}: {seen['failed']} of {seen['streams']} streams failed")
+    return spent / seen["chunks"] * 1e6, seen
+
+
+def streamed_chunks(bench: Bench) -> Iterator[Figure]:
+    """B2, and of B5 what 100 streams show."""
+    with processes.gateway(bench.place) as fwd:
+        systems = [*bench.beside(fwd), bench.upstream]
+        found: dict[str, list[tuple[float, dict[str, Any]]]] = {system.name: [] for system in systems}
+        streams_cost(bench, fwd, rounds=1)
+        for _ in range(3):
+            for system in systems:
+                found[system.name].append(streams_cost(bench, system))
+    cost, reference = ([run[0] for run in found.get(name, [])] for name in ("fwd", "nginx"))
+    figure = Figure("B2", "CPU per streamed chunk, 100 streams", "µs", cost, reference, aim="<= 50 µs, <= 2 x nginx")
+    yield judged(figure, 50, 2)
+    yield from added(found, "100 streams")
+
+
+def added(found: dict[str, list[tuple[float, dict[str, Any]]]], what: str) -> Iterator[Figure]:
+    """B5 from runs of streams: p99 through the gateway less p99 without it."""
+    for name, key in (("TTFT added, p99", "ttft"), ("gap added, p99", "gap")):
+        direct = statistics.median(run[1][key]["p99"] for run in found["direct"])
+        times = {of: [run[1][key]["p99"] - direct for run in found.get(of, [])] for of in ("fwd", "nginx")}
+        figure = Figure("B5", f"{name}, {what}", "ms", times["fwd"], times["nginx"], aim="<= 1 ms", compares=False)
+        yield with_verdict(figure, (figure.value or 0) <= 1)
+
+
+def one_stream(bench: Bench) -> Iterator[Figure]:
+    """B5 with one stream at a time."""
+    with processes.gateway(bench.place) as fwd:
+        systems = [*bench.beside(fwd), bench.upstream]
+        found: dict[str, list[tuple[float, dict[str, Any]]]] = {system.name: [] for system in systems}
+        for _ in range(3):
+            for system in systems:
+                model = f"{system.prefix}bench-10x1"
+                found[system.name].append(streams_cost(bench, system, streams=1, spread=0, rounds=200, model=model))
+    yield from added(found, "1 stream")
+
+
+def latency(bench: Bench) -> Iterator[Figure]:
+    """B4: what the gateway adds to a call when nothing else goes on."""
+    with processes.gateway(bench.place) as fwd:
+        systems = [*bench.beside(fwd), bench.upstream]
+        found: dict[str, list[dict[str, float]]] = {system.name: [] for system in systems}
+        processes.load(fwd, "latency", calls=500)
+        for _ in range(RUNS):
+            for system in systems:
+                found[system.name].append(processes.load(system, "latency", calls=1000)["latency"])
+    for share, aim in (("p50", ""), ("p99", "<= 0.5 ms")):
+        direct = statistics.median(run[share] for run in found["direct"])
+        times = {name: [run[share] - direct for run in runs] for name, runs in found.items()}
+        what, others = f"latency added at 1 connection, {share}", times.get("nginx", ())
+        figure = Figure("B4", what, "ms", times["fwd"], others, aim=aim, compares=False)
+        yield with_verdict(figure, (figure.value or 0) <= 0.5) if aim else figure
+
+
+def sustained(bench: Bench) -> Iterator[Figure]:
+    """B6: paced streams on one core, every chunk counted."""
+    for streams, pace in ((400, 20), (1000, 50)):
+        count = int(bench.hold_s * 1000 / pace)
+        with processes.gateway(bench.place) as fwd:
+            seen = processes.load(fwd, "streams", streams=streams, spread=4, model=f"{fwd.prefix}bench-{count}x{pace}")
+        lost = streams * count - seen["chunks"]
+        figure = Figure(
+            "B6",
+            f"chunks lost, {streams} streams, {pace} ms apart, {bench.hold_s:g} s",
+            "",
+            [lost],
+            aim=f"0, no gap over {10 * pace} ms",
+            note=f"longest gap {seen['gap']['max']:g} ms, p99 {seen['gap']['p99']:g} ms; {seen['failed']} failed",
+        )
+        yield with_verdict(figure, lost == 0 and not seen["failed"] and seen["gap"]["max"] <= 10 * pace)
+
+
+def memory(bench: Bench) -> Iterator[Figure]:
+    """B7: resident memory, idle, after load, for an open stream, and for one whose reader has stalled."""
+    with processes.gateway(bench.place) as fwd:
+        idle = fwd.rss()
+        yield with_verdict(Figure("B7", "memory, idle", "MiB", [idle / 2**20], aim="<= 60 MiB"), idle <= 60 * 2**20)
+        processes.calls(fwd, bench.folder, seconds=bench.seconds)
+        loaded = fwd.rss()
+        yield Figure("B7", "memory after load", "MiB", [loaded / 2**20])
+    yield with_limit(Figure("B7", "memory per open stream", "KiB", [_held(bench, 500, "bench-600x1000")]), 64)
+    stalled = [_held(bench, 200, "bench-1000000x0", mute=True)]
+    yield with_limit(Figure("B7", "memory per stream with a stalled reader", "KiB", stalled), 128)
+
+
+def _held(bench: Bench, streams: int, model: str, **options: Any) -> float:
+    """KiB that one stream adds, of ``streams`` that are open at once."""
+    with processes.gateway(bench.place) as fwd:
+        processes.calls(fwd, bench.folder, seconds=_WARM_S)
+        before = fwd.rss()
+        with processes.held(fwd, streams=streams, model=fwd.prefix + model, **options) as opened:
+            time.sleep(5)
+            return (fwd.rss() - before) / 1024 / opened
+
+
+def starting(bench: Bench) -> Iterator[Figure]:
+    """B8: from nothing to the first answer; what the import of the SDK and the command's help cost."""
+    ready = []
+    for _ in range(RUNS):
+        with processes.gateway(bench.place) as fwd:
+            ready.append(fwd.ready_s * 1000)
+    yield with_limit(Figure("B8", "start to first answer", "ms", ready), 600)
+    python = bench.place.python
+    nothing, helped = [], []
+    for _ in range(RUNS):
+        nothing.append(_took_ms(python, "-c", "pass"))
+        helped.append(_took_ms(python, "-m", "fwd_cli", "--help"))
+    figure = Figure("B8", "fwd --help", "ms", helped, nothing, "python -c pass", "<= 2 x python -c pass + 100 ms")
+    yield with_verdict(figure, (figure.value or 0) <= 2 * (figure.base or 0) + 100)
+    yield _import_cost(python)
+
+
+_IMPORTS: Final = """
+import sys
+before = set(sys.modules)
+import fwd_client
+stems = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(stems - set(sys.stdlib_module_names) - {"fwd_client"}))
+"""
+
+
+def _import_cost(python: str) -> Figure:
+    done = subprocess.run([python, "-c", _IMPORTS], capture_output=True, text=True, check=True)
+    loaded = [name for name in done.stdout.split() if not name.startswith("__editable__")]
+    figure = Figure("B8", "third-party modules that `import fwd_client` loads", "", [len(loaded)], aim="0")
+    return with_verdict(with_note(figure, ", ".join(loaded)), not loaded)
+
+
+def _took_ms(*command: str) -> float:
+    started = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    return (time.monotonic() - started) * 1000
+
+
+def large_bodies(bench: Bench) -> Iterator[Figure]:
+    """B9: what long prompts cost, and how long they keep others waiting."""
+    sizes = {"100 KB": 100_000, "1 MB": 1_000_000}
+    cost = {}
+    with processes.gateway(bench.place) as fwd:
+        for name, size in sizes.items():
+            runs: dict[str, list[float]] = {"fwd": [], "nginx": []}
+            for system in bench.beside(fwd) * 3:
+                runs[system.name].append(call_cost(bench, system, connections=8, size=size)[0])
+            cost[name] = statistics.median(runs["fwd"])
+            yield Figure("B9", f"CPU per JSON request of {name}", "µs", runs["fwd"], runs["nginx"])
+        growth = cost["1 MB"] / cost["100 KB"]
+        figure = Figure("B9", "1 MB costs as much as 100 KB, times", "x", [growth], aim="<= 12 x (linear: 10)")
+        yield with_verdict(figure, growth <= 12)
+        yield with_limit(
+            Figure("B9", "longest wait of others while 1 MiB bodies come, p99", "ms", [_stall_ms(fwd)]), 20
+        )
+
+
+def _stall_ms(system: System) -> float:
+    """How long a small request waits, at p99, while one connection sends bodies of 1 MiB one after the other."""
+    request = request_of(system.port, body_of(system.prefix + "bench", size=2**20))
+    stop = threading.Event()
+    sender = threading.Thread(target=_send_until, args=(system.port, request, stop))
+    sender.start()
+    try:
+        return percentile(_pings(system.port, 300), 0.99) * 1000
+    finally:
+        stop.set()
+        sender.join()
+
+
+def _send_until(port: int, request: bytes, stop: threading.Event) -> None:
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        while not stop.is_set():
+            connection.sendall(request)
+            connection.recv(65536)
+
+
+def _pings(port: int, count: int) -> list[float]:
+    ping, took = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode(), []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        for _ in range(count):
+            started = time.monotonic()
+            connection.sendall(ping)
+            connection.recv(65536)
+            took.append(time.monotonic() - started)
+            time.sleep(0.005)
+    return took
+
+
+def other_languages(bench: Bench) -> Iterator[Figure]:
+    """B10: providers with a language of their own, beside one that speaks the caller's."""
+    with processes.gateway(bench.place) as fwd:
+        calls: dict[str, list[float]] = {name: [] for name in ("openai", *_OTHERS)}
+        chunks: dict[str, list[float]] = {name: [] for name in calls}
+        for name in [*calls] * 3:
+            calls[name].append(call_cost(bench, fwd, model=f"{name}:bench")[0])
+        for name in calls:
+            chunks[name].append(streams_cost(bench, fwd, model=f"{name}:bench-100x20")[0])
+    for what, found, most in (("JSON request", calls, 1.5), ("streamed chunk", chunks, 2.0)):
+        for name in _OTHERS:
+            figure = Figure("B10", f"CPU per {what}, {name}", "µs", found[name], found["openai"], "fwd with openai")
+            yield judged(figure, None, most)
+
+
+def the_peers(bench: Bench) -> Iterator[Figure]:
+    """B1 and B2 of others, where they are installed."""
+    with processes.peers(bench.place) as systems:
+        for system in systems:
+            processes.calls(system, bench.folder, seconds=_WARM_S)
+            found = [call_cost(bench, system) for _ in range(3)]
+            yield Figure("B1", f"{system.name}: CPU per JSON request", "µs", [run[0] for run in found])
+            yield Figure("B3", f"{system.name}: JSON requests a second", "/s", [run[1] for run in found])
+            yield Figure("B2", f"{system.name}: CPU per streamed chunk", "µs", [streams_cost(bench, system)[0]])
+            yield Figure("B7", f"{system.name}: memory after load", "MiB", [system.rss() / 2**20])
+
+
+def judged(figure: Figure, limit: float | None, times: float) -> Figure:
+    """With the verdict over an absolute limit and a multiple of the reference; an aim in words if there is none."""
+    value, ratio = figure.value or 0.0, figure.ratio
+    within = (limit is None or value <= limit) and (ratio is None or ratio <= times)
+    named = figure if figure.aim else evolve(figure, aim=f"<= {times:g} x {figure.beside}")
+    return with_verdict(named, within)
+
+
+def with_limit(figure: Figure, limit: float) -> Figure:
+    """With an absolute aim and its verdict."""
+    return with_verdict(evolve(figure, aim=f"<= {limit:g} {figure.unit}"), (figure.value or 0) <= limit)
+
+
+def with_verdict(figure: Figure, met: bool) -> Figure:
+    """With the verdict."""
+    return evolve(figure, met=met)
+
+
+def with_note(figure: Figure, note: str) -> Figure:
+    """With words beside it."""
+    return evolve(figure, note=note)
+
+
+# Which measures take part under which ids; some give figures of two.
+MEASURES: Final[tuple[tuple[frozenset[str], Measure], ...]] = (
+    (frozenset({"B8"}), starting),
+    (frozenset({"B1", "B3"}), json_calls),
+    (frozenset({"B2", "B5"}), streamed_chunks),
+    (frozenset({"B5"}), one_stream),
+    (frozenset({"B4"}), latency),
+    (frozenset({"B6"}), sustained),
+    (frozenset({"B7"}), memory),
+    (frozenset({"B9"}), large_bodies),
+    (frozenset({"B10"}), other_languages),
+)
+IDS: Final = sorted({name for names, _ in MEASURES for name in names}, key=lambda name: int(name[1:]))

@@ -1,0 +1,192 @@
+"""What a run leaves behind: a table on the terminal, JSON, one picture, and the page in the docs.
+
+python -m bench.report     # writes docs/benchmarks.md and its picture anew from the newest results
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import asdict
+
+from bench.measures import Figure
+
+ROOT: Final = Path(__file__).parent.parent
+RESULTS: Final = Path(__file__).parent / "results"
+PAGE: Final = ROOT / "docs" / "benchmarks.md"
+PICTURE: Final = ROOT / "docs" / "benchmarks.svg"
+_HEADS: Final = ("", "measure", "fwd", "beside", "ratio", "aim", "met")
+
+
+def record(figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any]:
+    """A run as it is kept: what it was measured on, and every figure with all its runs."""
+    return {**about, "figures": [_kept(figure) for figure in figures]}
+
+
+def _kept(figure: Figure) -> dict[str, Any]:
+    more = {"value": figure.value, "base": figure.base, "ratio": figure.ratio}
+    rounded = {name: None if value is None else round(value, 3) for name, value in more.items()}
+    kept = asdict(figure) | rounded
+    return kept | {name: [round(run, 3) for run in kept[name]] for name in ("runs", "reference")}
+
+
+def write(run: Mapping[str, Any]) -> Path:
+    """Keep a run under its date; where it is."""
+    RESULTS.mkdir(exist_ok=True)
+    path = RESULTS / f"{run['date'].replace(':', '')}.json"
+    path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def newest() -> dict[str, Any] | None:
+    """The newest run that is kept."""
+    paths = sorted(RESULTS.glob("*.json"))
+    found: dict[str, Any] | None = json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+    return found
+
+
+def rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """The table's cells."""
+    return [_row(figure) for figure in run["figures"]]
+
+
+def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
+    verdict = {True: "yes", False: "NO", None: ""}[figure["met"]]
+    beside = f"{number(figure['base'])} ({figure['beside']})" if figure["reference"] else ""
+    ratio = "" if figure["ratio"] is None else f"{figure['ratio']:.2f} x"
+    value = f"{number(figure['value'])} {figure['unit']}".strip()
+    return (figure["id"], figure["what"], value, beside, ratio, figure["aim"], verdict)
+
+
+def number(value: float | None) -> str:
+    """A figure with three digits that mean something."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def line(figure: Figure) -> str:
+    """One figure, as it comes."""
+    return "  ".join(cell for cell in _row(_kept(figure)) if cell)
+
+
+def table(run: Mapping[str, Any]) -> str:
+    """The table for a terminal, and what was noted."""
+    cells = [_HEADS, *rows(run)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
+    return "\n".join([*lines, "", *_runs(run)])
+
+
+def _runs(run: Mapping[str, Any]) -> Iterator[str]:
+    """Every single run of what was measured more than once, and the notes."""
+    for figure in run["figures"]:
+        for name, found in (("fwd", figure["runs"]), (figure["beside"], figure["reference"])):
+            if len(found) > 1:
+                yield f"{figure['id']} {figure['what']}, {name}: {', '.join(number(one) for one in found)}"
+        if figure["note"]:
+            yield f"{figure['id']} {figure['what']}: {figure['note']}"
+
+
+def page(run: Mapping[str, Any]) -> str:
+    """docs/benchmarks.md."""
+    bar = "| {} |".format
+    cells = [_HEADS, ("---",) * len(_HEADS), *rows(run)]
+    body = "\n".join(bar(" | ".join(cell or " " for cell in row)) for row in cells)
+    machine = run["machine"]
+    return _PAGE.format(
+        command=run["command"],
+        date=run["date"][:10],
+        commit=run["commit"],
+        cores=machine["cores"],
+        cpu=machine["cpu"],
+        kernel=machine["kernel"],
+        python=run["python"],
+        tools=", ".join(tool for tool in run["tools"] if tool),
+        table=body,
+        runs="\n".join(f"- {text}" for text in _runs(run)),
+    )
+
+
+_PAGE: Final = """# Benchmarks
+
+<!-- made by `python -m bench.report` from the newest file in bench/results -->
+
+Calls to a model take seconds, so what counts is what the gateway adds: the CPU of a request and of a streamed chunk,
+the latency at the tail, the memory of an open stream. Absolute times mean little on another machine; every figure
+stands beside a reference that was measured in the same run, in turns, and the ratio is what to keep.
+
+```sh
+{command}
+```
+
+{date}, commit {commit}; {cores} cores of {cpu}, Linux {kernel}; the gateway on {python}. {tools}.
+
+![CPU time by request and chunk](benchmarks.svg)
+
+{table}
+
+The gateway has one core to itself (B3 with two workers apart), load and provider share another. It runs as it comes: a
+key is checked, the body validated, the model routed, receipts and usage kept, and a line of JSON logged for each
+request. nginx is a plain reverse proxy without a log. CPU is user and system time of all processes of the gateway over
+what they served. "Added" is what is measured through the gateway less what is measured without it. `bench/measures.py`
+says how each measure is taken.
+
+## Every run
+
+{runs}
+"""
+
+_WIDE: Final = 760
+_BAR: Final = 18
+_STEP: Final = 30
+_LEFT: Final = 330
+
+
+def picture(run: Mapping[str, Any]) -> str:
+    """The figures in microseconds as bars, nginx or the reference as a mark on each."""
+    found = [figure for figure in run["figures"] if figure["unit"] == "µs" and figure["id"] in ("B1", "B2", "B10")]
+    most = max((max(figure["value"], figure["base"] or 0) for figure in found), default=1.0)
+    scale = (_WIDE - _LEFT - 90) / most
+    bars = "\n".join(_bar(figure, place, scale) for place, figure in enumerate(found))
+    height = 56 + _STEP * len(found)
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {height}" role="img" '
+        f'font-family="system-ui, sans-serif" font-size="13">\n'
+        f"<title>CPU time of the gateway, in microseconds</title>\n"
+        f'<rect width="{_WIDE}" height="{height}" fill="#fff"/>\n'
+        f'<text x="12" y="22" font-weight="600" fill="#111">CPU time in µs; the dark mark is the reference</text>\n'
+        f"{bars}\n</svg>\n"
+    )
+
+
+def _bar(figure: Mapping[str, Any], place: int, scale: float) -> str:
+    top = 40 + place * _STEP
+    width = figure["value"] * scale
+    label = html.escape(f"{figure['id']}  {figure['what']}")
+    parts = [
+        f'<text x="12" y="{top + 13}" fill="#111">{label}</text>',
+        f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" rx="2" fill="#4c8dd6"/>',
+        f'<text x="{_LEFT + width + 6:.1f}" y="{top + 13}" fill="#333">{number(figure["value"])}</text>',
+    ]
+    if figure["base"]:
+        mark = _LEFT + figure["base"] * scale
+        parts.append(f'<rect x="{mark - 1.5:.1f}" y="{top - 2}" width="3" height="{_BAR + 4}" fill="#14304f"/>')
+    return "\n".join(parts)
+
+
+def publish(run: Mapping[str, Any]) -> None:
+    """Write the page and the picture."""
+    PAGE.write_text(page(run), encoding="utf-8")
+    PICTURE.write_text(picture(run), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    last = newest()
+    if last is None:
+        raise SystemExit("There are no results yet: nox -s bench makes them.")
+    publish(last)
