@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fwd_cli.reference import reference
 from fwd_server.settings import Variable, documented
 
 HERE = Path(__file__).parent
@@ -20,7 +21,10 @@ def main() -> None:
 def documents() -> dict[Path, str]:
     """Each such document as it should read now."""
     configuration = HERE / "configuration.md"
-    return {configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table())}
+    return {
+        configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
+        HERE / "cli.md": reference(),
+    }
 
 
 def replaced(document: str, name: str, text: str) -> str:
