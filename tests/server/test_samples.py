@@ -130,6 +130,8 @@ def test_a_recursive_schema_ends() -> None:
         {"type": "integer", "minimum": 1e300, "multipleOf": 1e-300},
         {"type": "array", "minItems": 5, "uniqueItems": True, "items": {"type": "object"}},
         {"$ref": "https://example.com/schema"},
+        {"allOf": [{"properties": 7}], "properties": {"a": {}}},
+        {"allOf": [{"$ref": "#/$defs/A"}] * 5_000, "$defs": {"A": {"properties": {str(i): {} for i in range(5_000)}}}},
     ],
 )
 def test_no_schema_takes_more_than_a_little(schema: dict[str, Any]) -> None:

@@ -72,7 +72,10 @@ class _Sampler:
             return schema
         joined = {k: v for k, v in schema.items() if k not in ("$ref", "allOf", "anyOf", "oneOf")}
         for part in parts:
+            if self._left < 0:
+                break
             joined = _join(joined, self._whole(part, hops + 1))
+            self._left -= len(_fields(joined)) // 8  # joining costs what it copies
         return joined
 
     def _find(self, reference: str) -> Any:
@@ -120,11 +123,15 @@ class _Sampler:
         return [_other(value, i) for i, value in enumerate(values)]
 
     def _object(self, schema: dict[str, Any], name: str, depth: int) -> dict[str, Any]:
-        fields = schema.get("properties")
-        fields = fields if isinstance(fields, dict) else {}
+        fields = _fields(schema)
         required = [key for key in _listed(schema, "required") if isinstance(key, str)]
         names = required if required or depth >= _ALL_FIELDS_UNTIL else list(fields)
         return {key: self.value(fields.get(key, {}), key, depth + 1) for key in names if self._left > 0}
+
+
+def _fields(schema: dict[str, Any]) -> dict[str, Any]:
+    found = schema.get("properties")
+    return found if isinstance(found, dict) else {}
 
 
 def _listed(schema: dict[str, Any], key: str) -> list[Any]:
@@ -135,8 +142,8 @@ def _listed(schema: dict[str, Any], key: str) -> list[Any]:
 def _join(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Both schemas at once: their fields together, what only one says, and of two bounds the stricter."""
     joined = {**other, **one}
-    if isinstance(one.get("properties"), dict) and isinstance(other.get("properties"), dict):
-        joined["properties"] = {**other["properties"], **one["properties"]}
+    if "properties" in joined:
+        joined["properties"] = {**_fields(other), **_fields(one)}
     required = [*_listed(one, "required"), *_listed(other, "required")]
     if required:
         joined["required"] = required
