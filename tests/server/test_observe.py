@@ -66,6 +66,17 @@ def test_a_terminal_gets_words() -> None:
     assert "2 attempts" in out.getvalue()
 
 
+@pytest.mark.parametrize(
+    ("provider", "model", "said"),
+    [("echo", "echo:", "m -> echo:"), ("ollama", "llama3:8b", "m -> ollama:llama3:8b"), (None, None, "200  k  m")],
+)
+def test_words_name_who_answered(provider: str | None, model: str | None, said: str) -> None:
+    out = io.StringIO()
+    log.configure("info", "text", out)
+    log.report(Outcome("r", "k", "m", 200, False, provider=provider, model=model))
+    assert f"{said}  " in out.getvalue()
+
+
 def test_a_level_above_info_keeps_quiet_about_what_went_well() -> None:
     out = io.StringIO()
     log.configure("warning", "json", out)

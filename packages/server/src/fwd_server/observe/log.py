@@ -128,14 +128,21 @@ class Words(logging.Formatter):
 
 
 def _sentence(fields: Mapping[str, Any]) -> str:
-    if "method" in fields:
-        what = f"{fields['method']} {fields.get('path', '')}"
-    else:
-        what = f"{fields.get('asked') or 'no model'} -> {fields.get('provider', '-')}:{fields.get('model', '')}"
-    parts = [str(fields.get("status", "")), str(fields.get("key") or "-"), what, _times(fields), _counts(fields)]
+    parts = [str(fields.get("status", "")), str(fields.get("key") or "-"), _what(fields), _times(fields), _counts(fields)]
     tries = len(fields.get("attempts") or ())
     parts += [f"{tries} attempts" if tries > 1 else "", str(fields.get("error") or ""), str(fields.get("id", ""))]
     return "  ".join(part for part in parts if part)
+
+
+def _what(fields: Mapping[str, Any]) -> str:
+    """The request's line, or for a call the model that was asked for and who answered."""
+    if "method" in fields:
+        return f"{fields['method']} {fields.get('path', '')}"
+    asked, provider = fields.get("asked") or "no model", fields.get("provider")
+    if provider is None:
+        return str(asked)
+    model = str(fields.get("model", "")).removeprefix(f"{provider}:")
+    return f"{asked} -> {provider}:{model}"
 
 
 def _times(fields: Mapping[str, Any]) -> str:
