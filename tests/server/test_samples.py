@@ -131,6 +131,7 @@ def test_a_recursive_schema_ends() -> None:
         {"type": "array", "minItems": 5, "uniqueItems": True, "items": {"type": "object"}},
         {"$ref": "https://example.com/schema"},
         {"allOf": [{"properties": 7}], "properties": {"a": {}}},
+        {"allOf": [{"$ref": "#/$defs/A"}] * 5_000, "$defs": {"A": {"required": ["a"] * 5_000}}},
         {"allOf": [{"$ref": "#/$defs/A"}] * 5_000, "$defs": {"A": {"properties": {str(i): {} for i in range(5_000)}}}},
     ],
 )

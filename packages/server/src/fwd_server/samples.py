@@ -75,7 +75,8 @@ class _Sampler:
             if self._left < 0:
                 break
             joined = _join(joined, self._whole(part, hops + 1))
-            self._left -= len(_fields(joined)) // 8  # joining costs what it copies
+            # Joining costs what it copies.
+            self._left -= (len(_fields(joined)) + len(_listed(joined, "required"))) // 8
         return joined
 
     def _find(self, reference: str) -> Any:
