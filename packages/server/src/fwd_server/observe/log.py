@@ -128,7 +128,8 @@ class Words(logging.Formatter):
 
 
 def _sentence(fields: Mapping[str, Any]) -> str:
-    parts = [str(fields.get("status", "")), str(fields.get("key") or "-"), _what(fields), _times(fields), _counts(fields)]
+    who = [str(fields.get("status", "")), str(fields.get("key") or "-")]
+    parts = [*who, _what(fields), _times(fields), _counts(fields)]
     tries = len(fields.get("attempts") or ())
     parts += [f"{tries} attempts" if tries > 1 else "", str(fields.get("error") or ""), str(fields.get("id", ""))]
     return "  ".join(part for part in parts if part)
