@@ -29,7 +29,8 @@ def test_no_variable_and_no_option_stands_twice() -> None:
     names = Counter(variable.name for variable in documented())
     options = Counter(variable.option for variable in documented() if variable.option)
     assert set(names.values()) == {1}
-    assert options == Counter(["--host", "--port", "--workers", "--log-level", "--log-format"])
+    listening = ["--host", "--port", "--workers", "--uds", "--ssl-certfile", "--ssl-keyfile"]
+    assert options == Counter([*listening, "--log-level", "--log-format"])
 
 
 def test_every_default_is_a_value_that_could_be_written() -> None:

@@ -21,7 +21,7 @@ from fwd_server import settings as configuration
 from fwd_server._version import __version__
 from fwd_server.app import App, build_app
 from fwd_server.observe import log
-from fwd_server.serve import listen, new_loop, serve
+from fwd_server.serve import listen, new_loop, serve, tls_context
 from fwd_server.settings import Loaded, Settings, SettingsError, documented
 from fwd_server.store.files import KeyFileError, check_modes, secure_process
 
@@ -89,9 +89,10 @@ def _run(loaded: Loaded, *, reload: bool) -> int:
     for warning in loaded.warnings:
         log.app.warning("%s", warning)
     try:
+        tls_context(settings)  # before anything is bound: a bad certificate is found out here
         sockets = listen(settings)
     except OSError as error:
-        log.app.error("Cannot listen on %s port %d: %s", settings.host, settings.port, error.strerror or error)
+        log.app.error("Cannot listen on %s: %s", address(settings, settings.port), error.strerror or error)
         return GAVE_UP
     loop = new_loop()
     try:
@@ -121,19 +122,26 @@ def announce(app: App, settings: Settings, port: int) -> None:
 
 def start_lines(app: App, settings: Settings, port: int) -> list[str]:
     """What is said at the start, a line each."""
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    url = f"http://{host}:{port}"
+    url = address(settings, port)
     endpoints = app.gateway.routes.endpoints.values()
     on = [endpoint.provider for endpoint in endpoints if endpoint.on and endpoint.available]
     off = [f"{e.provider} ({e.turned_on_by})" for e in endpoints if not e.on and e.available]
     return [
         f"fwd {__version__} listens on {url}",
-        f"For people: {url}/  API description: {url}/docs",
+        *([] if settings.uds else [f"For people: {url}/  API description: {url}/docs"]),
         f"Providers on: {', '.join(on) or 'none'}",
         f"Providers off, and what turns them on: {', '.join(off) or 'none'}",
         f"Without a model: {', '.join(settings.priority) or 'refused, for PROVIDERS_PRIORITY is not set'}",
         f"Keys: {app.keys.summary()}",
     ]
+
+
+def address(settings: Settings, port: int) -> str:
+    """Where the gateway listens: a URL, or the path of a Unix socket."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"
 
 
 if __name__ == "__main__":

@@ -10,20 +10,21 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
-from tornado.httpserver import HTTPServer
-from tornado.netutil import bind_sockets
+from tornado.netutil import bind_sockets, bind_unix_socket
 
 from fwd_server.app import App
+from fwd_server.http1.limits import ServerLimits
+from fwd_server.http1.server import HTTPServer, connection_cap
 from fwd_server.observe import log
 from fwd_server.settings import Settings
 from fwd_server.web.door import UNLIMITED
+from fwd_server.web.refusal import render_refusal
 
-HEADER_BYTES: Final = 16 << 10  # contract T6
-HEADER_S: Final = 75.0
 KEYS_POLL_S: Final = 0.5
 _LAST_WORDS_S: Final = 1.0
 
@@ -39,21 +40,52 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 
 def listen(settings: Settings) -> list[socket.socket]:
-    """Sockets bound to the configured address. Raises OSError."""
+    """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
+    if settings.uds is not None:
+        return [bind_unix_socket(str(settings.uds), mode=0o600, backlog=1024)]
     return bind_sockets(settings.port, settings.host or None, backlog=1024)
 
 
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What https needs, None for plain http. Raises OSError for a certificate or key that cannot be used."""
+    if settings.ssl_certfile is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    return context
+
+
+def limits(settings: Settings) -> ServerLimits:
+    """What callers may send, and how slowly; bodies are counted by the door."""
+    return ServerLimits(
+        header_bytes=settings.max_head,
+        header_lines=settings.max_headers,
+        target_bytes=settings.max_target,
+        body_bytes=UNLIMITED,
+        header_s=settings.header_timeout,
+        body_s=settings.body_timeout,
+        body_rate=settings.body_rate,
+        idle_s=settings.client_idle_timeout,
+        unread_s=settings.unread_timeout,
+        connections=settings.max_connections or connection_cap(),
+        strangers=settings.max_strangers,
+    )
+
+
 async def serve(app: App, sockets: list[socket.socket], settings: Settings, started: Callable[[int], None]) -> None:
-    """Serve until a signal asks to stop; ``started`` is told the port once connections are taken."""
+    """Serve until a signal asks to stop; ``started`` is told the port, or 0, once connections are taken."""
     server = HTTPServer(
-        app.application, idle_connection_timeout=HEADER_S, max_header_size=HEADER_BYTES, max_body_size=UNLIMITED
+        app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
     )
     server.add_sockets(sockets)
+    port = 0 if settings.uds else sockets[0].getsockname()[1]
     with _asked_to_stop() as asked, _background(_watch_keys(app)):
-        started(sockets[0].getsockname()[1])
+        started(port)
         await asked.get()
         await _drain(app, server, settings.drain_timeout, asked)
-    await server.close_all_connections()
+    await server.aclose()
     await app.aclose()
 
 

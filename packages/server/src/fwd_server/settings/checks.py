@@ -29,6 +29,8 @@ class Checks:
             yield from self._model(provider)
         for name in dict.fromkeys(self.settings.priority):
             yield from self._listed(name)
+        if self.settings.ssl_keyfile and not self.settings.ssl_certfile:
+            yield self._problem("FWD_SSL_KEYFILE", repr(str(self.settings.ssl_keyfile)), "only with FWD_SSL_CERTFILE")
 
     def _problem(self, name: str, found: str, allowed: str) -> Problem:
         return Problem(name, self.sources[name][0], found, allowed)

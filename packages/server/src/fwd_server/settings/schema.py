@@ -152,8 +152,51 @@ class Settings:
         "FWD_PORT", 8000, "Listening", "Port to listen on; 0 takes a free one.", option="--port", between=(0, 65_535)
     )
     workers: int = setting("FWD_WORKERS", 1, "Listening", "Number of processes.", option="--workers", between=(1, 256))
+    uds: Path | None = setting(
+        "FWD_UDS", None, "Listening", "Unix socket to listen on, instead of address and port.", option="--uds"
+    )
+    ssl_certfile: Path | None = setting(
+        "FWD_SSL_CERTFILE",
+        None,
+        "Listening",
+        "Certificate for https, with its chain, in PEM form.",
+        option="--ssl-certfile",
+    )
+    ssl_keyfile: Path | None = setting(
+        "FWD_SSL_KEYFILE",
+        None,
+        "Listening",
+        "Private key of the certificate, unless it is in the same file.",
+        option="--ssl-keyfile",
+    )
+
     max_body: Size = setting(
-        "FWD_MAX_BODY", Size(10 * 2**20), "Listening", "Largest body of a request.", between=(1024, 2**30)
+        "FWD_MAX_BODY", Size(10 * 2**20), "Limits", "Largest body of a request.", between=(1024, 2**30)
+    )
+    max_head: Size = setting(
+        "FWD_MAX_HEAD",
+        Size(16 * 2**10),
+        "Limits",
+        "Largest head of a request: request line and headers.",
+        between=(1024, 2**16),
+    )
+    max_headers: int = setting("FWD_MAX_HEADERS", 64, "Limits", "Most header lines of a request.", between=(8, 1000))
+    max_target: Size = setting(
+        "FWD_MAX_TARGET", Size(4 * 2**10), "Limits", "Longest path with its query.", between=(256, 2**15)
+    )
+    max_connections: int = setting(
+        "FWD_MAX_CONNECTIONS",
+        0,
+        "Limits",
+        "Most connections of callers at once; more wait to be accepted. 0: half of the limit of open files, less 64.",
+        between=(0, 1_000_000),
+    )
+    max_strangers: int = setting(
+        "FWD_MAX_STRANGERS",
+        64,
+        "Limits",
+        "Most connections of one address that have not shown a key.",
+        between=(1, 1_000_000),
     )
 
     keys_file: Path = setting(
@@ -194,6 +237,37 @@ class Settings:
         option="--log-format",
     )
 
+    header_timeout: Seconds = setting(
+        "FWD_HEADER_TIMEOUT", Seconds(10), "Timeouts", "For the head of a request.", between=_MOMENT
+    )
+    body_timeout: Seconds = setting(
+        "FWD_BODY_TIMEOUT",
+        Seconds(30),
+        "Timeouts",
+        "For the body of a request, on top of the time it takes at FWD_BODY_RATE.",
+        between=_MOMENT,
+    )
+    body_rate: Size = setting(
+        "FWD_BODY_RATE",
+        Size(64 * 2**10),
+        "Timeouts",
+        "Bytes a second at which a body must come at least.",
+        between=(1, 2**30),
+    )
+    unread_timeout: Seconds = setting(
+        "FWD_UNREAD_TIMEOUT",
+        Seconds(30),
+        "Timeouts",
+        "For a caller that takes nothing of an answer that waits to be read.",
+        between=_MOMENT,
+    )
+    client_idle_timeout: Seconds = setting(
+        "FWD_CLIENT_IDLE_TIMEOUT",
+        Seconds(75),
+        "Timeouts",
+        "For a caller's connection between two requests.",
+        between=_MOMENT,
+    )
     connect_timeout: Seconds = setting(
         "FWD_CONNECT_TIMEOUT", Seconds(5), "Timeouts", "For a connection to a provider.", between=_MOMENT
     )

@@ -163,8 +163,9 @@ class GatewayApplication(Application):
             visit = self._door.check(request, target_class, visit_id)
         except GatewayError as error:
             return self._refusal(request, error, Visit(visit_id, self._door.peer(request)))
-        if visit.caller is not None and hasattr(request.connection, "trust"):
-            request.connection.trust()
+        connection: Any = request.connection
+        if visit.caller is not None and hasattr(connection, "trust"):
+            connection.trust()
         kwargs = {**(target_kwargs or {}), "visit": visit}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
         if "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
