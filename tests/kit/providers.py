@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
+
 from kit.conversation import TURNS, Asked, Json, Said
 from kit.fakeup import STREAM_END, Fakeup, Seen, Step, answer, error_answer, piece
 
