@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from fwd_server.store import files
+from fwd_server.store.atomic import sync_directory
 from fwd_server.store.files import KeyFile, KeyFileError, append_key, check_modes
 from fwd_server.store.keyset import BadLine
 
@@ -341,7 +342,7 @@ def test_a_key_that_is_written_in_part_is_an_error(path: Path, monkeypatch: pyte
 def test_a_directory_that_cannot_be_synced_does_not_lose_the_key(path: Path) -> None:
     """The key is in the file; only a power cut could take it."""
     append_key(path, KEY)
-    files._sync_directory(path.parent / "missing")
+    sync_directory(path.parent / "missing")
     assert path.read_text() == f"{KEY}\n"
 
 
@@ -413,3 +414,42 @@ def test_where_there_is_no_core_limit_only_the_umask_is_set(monkeypatch: pytest.
         assert os.umask(0o022) == 0o077
     finally:
         os.umask(before)
+
+
+def test_a_key_is_revoked_and_the_file_keeps_the_rest(path: Path) -> None:
+    """Within two seconds the key is refused; the other one never is."""
+    file = opened(path, f"# ours\n{KEY} name=web\n{OTHER}\n")
+    assert files.revoke(path, {line.digest for line in files.read_keys(path) if line.name == "web"}) == 1
+    assert path.read_text() == f"# ours\n{OTHER}\n"
+    moments = ticks()
+    while not file.poll(next(moments)):
+        assert allows(file, OTHER)
+    assert (allows(file, KEY), allows(file, OTHER)) == (False, True)
+
+
+def test_a_hardened_file_keeps_its_keys(path: Path) -> None:
+    """T15: the keys are good, and not in the file."""
+    write(path, f"{KEY} name=web\n{OTHER}\n")
+    assert files.harden(path) == 2
+    assert "fwd_" not in path.read_text()
+    assert all(allows(opened(path, path.read_text()), key) for key in (KEY, OTHER))
+
+
+def test_a_file_that_needs_no_change_is_left_alone(path: Path) -> None:
+    """Not even written."""
+    write(path, "# nothing\n")
+    before = path.stat()
+    assert (files.harden(path), files.revoke(path, {b"x"})) == (0, 0)
+    assert path.stat().st_ino == before.st_ino
+
+
+def test_no_key_is_lost_between_writers(path: Path) -> None:
+    """A key that is added while the file is rewritten stands in it afterwards."""
+    write(path, "")
+    keys = [f"fwd_{number:043}" for number in range(60)]
+    adding = threading.Thread(target=lambda: [append_key(path, key) for key in keys])
+    adding.start()
+    while adding.is_alive():
+        files.harden(path)
+    adding.join()
+    assert len(files.read_keys(path)) == len(keys)

@@ -213,3 +213,42 @@ def test_no_digest_and_no_key_is_in_the_text_of_a_key_set() -> None:
     assert KEY not in repr(keys)
     assert digest_of(KEY) not in repr([*keys.entries.values()])
     assert repr(keyset.fingerprint(KEY)) not in repr(keys)
+
+
+def test_a_file_is_listed_without_its_keys() -> None:
+    """Digests and options for its owner; a line that is skipped says why, a comment is none."""
+    text = (
+        f"\ufeff# keys\n{KEY} name=web expires=2027-01-31\nsha256:{digest_of(OTHER)}\n{OTHER} nmae=x\nfwd_short\n\xff\n"
+    )
+    found = keyset.listed(text.encode("latin-1", "ignore"))
+    assert [(line.id, line.line, line.hashed, line.name, bool(line.problem)) for line in found] == [
+        (digest_of(KEY)[:8], 2, False, "web", False),
+        (digest_of(OTHER)[:8], 3, True, "", False),
+        (digest_of(OTHER)[:8], 4, False, "", True),
+    ]
+    assert KEY not in repr(found)
+
+
+def test_a_revoked_key_is_gone_from_every_line() -> None:
+    """In clear, as a digest and from a line that is skipped; the rest stays as it was, byte for byte."""
+    lines = ["# all", f"{KEY} name=web", f"{OTHER}\r", f"sha256:{digest_of(KEY)}", f"{KEY} nmae=x", "", f"# {KEY}"]
+    after, count = keyset.without("\n".join(lines).encode(), {keyset.fingerprint(KEY)})
+    assert (after.decode(), count) == (f"# all\n{OTHER}\r\n\n# {KEY}", 3)
+
+
+def test_a_hardened_file_holds_no_key() -> None:
+    """T15: a grep for 1,000 issued keys finds none of them, and every one is still good."""
+    keys = [f"fwd_{secrets.token_urlsafe(32)}" for _ in range(1_000)]
+    text = "".join(f"{key} name=n{number}  # {key}\n" for number, key in enumerate(keys))
+    after, count = keyset.hardened(f"#{KEY}\n{text}".encode())
+    assert count == 2_001
+    assert not any(key.encode() in after for key in [KEY, *keys])
+    parsed = parse(after)
+    assert parsed.alerts == ()
+    assert [parsed.keys.find(key, NOW).name for key in keys] == [f"n{number}" for number in range(1_000)]  # type: ignore[union-attr]
+
+
+def test_hardening_twice_changes_nothing_more() -> None:
+    """What is no key stays: a name that looks like one, a longer word."""
+    text = f"sha256:{digest_of(KEY)} name=fwd_{'n' * 43}\nx{KEY}\nfwd_{'k' * 1025}\n".encode()
+    assert keyset.hardened(text) == (text, 0)

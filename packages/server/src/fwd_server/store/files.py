@@ -1,22 +1,23 @@
-"""The key file: read it, notice its changes, add to it, and refuse it when others may write it.
+"""The key file: read it, notice its changes, change it, and refuse it when others may write it.
 
 Plain file operations and a state machine that is told the time; who polls it, and how often, is not its business.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import shlex
 import stat
 import sys
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Final
 
 from attrs import define, field, frozen
 
-from fwd_server.store.keyset import KeySet, fingerprint_of, line, parse
+from fwd_server.store.atomic import alone_in, replace, sync_directory
+from fwd_server.store.keyset import KeySet, Listed, fingerprint_of, hardened, line, listed, parse, without
 
 SETTLED_S: Final = 1.0  # a state that has not changed for so long is taken (contract D8)
 GONE_S: Final = 5.0  # a file that is gone for so long is gone
@@ -148,12 +149,13 @@ def append_key(path: Path, key: str, *, name: str = "", expires: str = "") -> No
     if path.is_symlink():  # O_NOFOLLOW says it without a gap, where there is such a flag
         raise OSError(errno.ELOOP, "the file is a symbolic link", str(path))
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | _flag("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY")
-    descriptor = os.open(path, flags, 0o600)
-    try:
-        _append(descriptor, text, path)
-    finally:
-        os.close(descriptor)
-    _sync_directory(path.parent)
+    with alone_in(path.parent):  # or it might go into a file that is being replaced
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            _append(descriptor, text, path)
+        finally:
+            os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def _append(descriptor: int, text: bytes, path: Path) -> None:
@@ -174,14 +176,31 @@ def _ends_with_newline(descriptor: int) -> bool:
     return os.read(descriptor, 1) == b"\n"
 
 
-def _sync_directory(directory: Path) -> None:
-    """Make a new file's name as durable as its content, where the system can (Windows cannot)."""
-    with contextlib.suppress(OSError):  # the key is stored, and good until the power fails
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+def read_keys(path: Path) -> tuple[Listed, ...]:
+    """Every key in the file as its owner may see it. Raises OSError."""
+    return listed(_read(path))
+
+
+def revoke(path: Path, digests: Set[bytes]) -> int:
+    """Take keys out of the file, by their digests; how many lines held one. Raises OSError (contract T15)."""
+    return _rewrite(path, lambda data: without(data, digests))
+
+
+def harden(path: Path) -> int:
+    """Write every key in clear as its digest; how many lines held one. Raises OSError (contract T15).
+
+    The keys stay good: only whoever reads the file cannot use them any more.
+    """
+    return _rewrite(path, hardened)
+
+
+def _rewrite(path: Path, change: Callable[[bytes], tuple[bytes, int]]) -> int:
+    """Change the file in one step; how many of its lines that took."""
+    with alone_in(path.parent):
+        data, lines = change(_read(path))
+        if lines:
+            replace(path, data)
+    return lines
 
 
 def check_modes(path: Path) -> tuple[str, ...]:

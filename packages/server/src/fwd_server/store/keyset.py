@@ -15,7 +15,7 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from datetime import datetime, timezone
 from typing import Final
 
@@ -25,8 +25,13 @@ PREFIX: Final = "fwd_"
 SHORTEST: Final = 22  # characters after the prefix: 128 bits (contract S25)
 
 _CLEAR: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{SHORTEST},1024}}")
+# In a comment too, but neither a part of a longer word nor a name that looks like a key.
+_CLEAR_ANYWHERE: Final = re.compile(rb"(?<![A-Za-z0-9_.-])(?<!name=)fwd_[A-Za-z0-9_-]{22,1024}(?![A-Za-z0-9_-])")
 _DIGEST: Final = re.compile(r"sha256:([0-9A-Fa-f]{64})")
 _DAY_S: Final = 86_400
+_ID_LENGTH: Final = 8
+_LINES: Final = re.compile(rb"[^\n]*\n|[^\n]+")
+_BOM: Final = b"\xef\xbb\xbf"
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(rf"({_DATE.pattern})[Tt]([0-9:]{{8}})(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
@@ -94,11 +99,72 @@ def shown(key: str) -> str:
     return f"{PREFIX}…{key[-4:]}" if _CLEAR.fullmatch(key) else "***"
 
 
+@frozen
+class Listed:
+    """One line of the file with a key, as its owner may see it.
+
+    ``id`` is the beginning of the key's digest, ``hashed`` whether the line holds the digest only, ``problem`` why the
+    line is skipped, if it is.
+    """
+
+    id: str
+    digest: bytes = field(repr=False)
+    line: int
+    hashed: bool
+    name: str = ""
+    expires: float = math.inf
+    problem: str = ""
+
+
+def listed(data: bytes) -> tuple[Listed, ...]:
+    """Every line of a key file with a key, those that are skipped included."""
+    lines = ((number, raw, _key_of(raw)) for number, raw in _numbered(data))
+    return tuple(_listed(number, raw, *key) for number, raw, key in lines if key)
+
+
+def _listed(number: int, raw: bytes, digest: bytes, hashed: bool) -> Listed:
+    found = Listed(digest.hex()[:_ID_LENGTH], digest, number, hashed)
+    try:
+        entry = _read(raw)
+    except BadLine as error:
+        return evolve(found, problem=str(error))
+    return evolve(found, name=entry.name, expires=entry.expires) if entry else found
+
+
+def _key_of(raw: bytes) -> tuple[bytes, bool] | None:
+    """The digest of the key a line begins with, and whether the line holds no more than that; None without a key."""
+    words = raw.decode("utf-8", "replace").split(maxsplit=1)
+    if not words or words[0].startswith("#"):
+        return None
+    try:
+        return _digest(words[0]), _DIGEST.fullmatch(words[0]) is not None
+    except BadLine:
+        return None
+
+
+def without(data: bytes, digests: Set[bytes]) -> tuple[bytes, int]:
+    """A key file without the lines of these keys, and how many there were; what else it holds stays as it is.
+
+    A line that is skipped goes too: whoever mends it later would bring its key back.
+    """
+    lines = _LINES.findall(data.removeprefix(_BOM))
+    kept = [raw for raw in lines if (_key_of(raw) or (b"", False))[0] not in digests]
+    return b"".join(kept), len(lines) - len(kept)
+
+
+def hardened(data: bytes) -> tuple[bytes, int]:
+    """A key file with the digest of every key in place of the key, comments included, and how many there were."""
+    return _CLEAR_ANYWHERE.subn(lambda found: b"sha256:" + fingerprint_of(found[0]).hex().encode(), data)
+
+
+def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
+    return enumerate(data.removeprefix(_BOM).split(b"\n"), start=1)
+
+
 def parse(data: bytes) -> Parsed:
     """Read a whole key file. Of two lines with the same key the first counts."""
     entries: dict[bytes, Entry] = {}
-    lines = enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1)
-    alerts = tuple(alert for number, raw in lines if (alert := _add(entries, number, raw)))
+    alerts = tuple(alert for number, raw in _numbered(data) if (alert := _add(entries, number, raw)))
     return Parsed(KeySet(entries), alerts)
 
 
