@@ -21,6 +21,7 @@ from fwd_server.gateway import Gateway
 from fwd_server.health import Health
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.http1.values import Timeouts
+from fwd_server.images import Images
 from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
@@ -52,6 +53,7 @@ class App:
     keys: KeyFile
     upstream: Upstream
     clock: Clock
+    images: Images | None = None
 
     def poll_keys(self) -> None:
         """Take a change of the key file, and say what it means (contract D8)."""
@@ -63,6 +65,8 @@ class App:
     async def aclose(self) -> None:
         """Let go of every upstream connection."""
         await self.upstream.aclose()
+        if self.images is not None:
+            await self.images.aclose()
 
 
 def build_app(
@@ -85,13 +89,14 @@ def build_app(
         Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
     )
     health = Health()
-    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings), health=health)
+    images = Images() if settings.fetch_images == "public" else None
+    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings), health=health, images=images)
     gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
     state = State(routes, clock, clock.monotonic(), keys.notices, health)
     application = _application(settings, gateway, state, keys, clock)
-    return App(application, gateway, state, keys, upstream, clock)
+    return App(application, gateway, state, keys, upstream, clock, images)
 
 
 def spoken(settings: Settings) -> dict[str, Provider]:

@@ -21,6 +21,7 @@ from fwd_server.deadline import Deadline
 from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.errors import CALLERS_FAULT, MODELS_FAULT, ProviderNotAvailable, Refused, UpstreamError, broken
 from fwd_server.health import Health
+from fwd_server.images import STAND_IN, Images, links_in, with_images
 from fwd_server.ledger import Trip
 from fwd_server.providers.base import (
     Amend,
@@ -42,6 +43,7 @@ _LONGEST_ERROR: Final = 1 << 20
 _JSON: Final = frozenset({"application/json", ""})
 _STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson", ""})
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")
+_NO_IMAGES: Final[Mapping[str, str]] = {}
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 
 
@@ -119,6 +121,7 @@ class Coordinator:
         patience: Patience | None = None,
         rand: Callable[[], float] = random.random,
         health: Health | None = None,
+        images: Images | None = None,
     ) -> None:
         self._providers = providers
         self._upstream = upstream
@@ -127,6 +130,7 @@ class Coordinator:
         self._patience = patience or Patience()
         self._rand = rand
         self._health = health or Health()
+        self._images = images
 
     async def complete(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
@@ -164,8 +168,10 @@ class Coordinator:
         for deployment in self._health.arranged(plan, self._clock.monotonic()):
             if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
                 break
+            selected = deployment.provider == plan[0].provider
             try:
-                exchange, behind = self.open(trip, deployment, selected=deployment.provider == plan[0].provider)
+                images = await self._fetched(trip, deployment)
+                exchange, behind = self.open(trip, deployment, selected=selected, images=images)
             except Refused as error:
                 refusal = refusal or error
                 continue
@@ -178,13 +184,40 @@ class Coordinator:
             raise _final(failure, trip)
         raise refusal or broken("provider_error")
 
-    def open(self, trip: Trip, deployment: Deployment, *, selected: bool) -> tuple[AnyExchange, tuple[str, ...]]:
+    async def _fetched(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+        """What the call's image links lead to, where the provider needs the bytes. Raises Refused."""
+        links = self._links(trip, deployment)
+        if self._images is None or not links:
+            return {}
+        try:
+            with Deadline(trip.started + trip.call.deadline_s - self._clock.monotonic(), "deadline"):
+                return await self._images.fetch(links)
+        except UpstreamError as error:
+            raise _final(error, trip) from None
+
+    def stand_ins(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+        """What stands in a dry run for the images that would be fetched."""
+        return dict.fromkeys(self._links(trip, deployment), STAND_IN)
+
+    def _links(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+        """The links the gateway would open for this provider: none, unless it is set to (contract T20)."""
+        request = trip.call.request
+        if self._images is None or not isinstance(request, ChatRequest):
+            return {}
+        return links_in(request, self._providers[deployment.provider].needs_bytes)
+
+    def open(
+        self, trip: Trip, deployment: Deployment, *, selected: bool, images: Mapping[str, str] = _NO_IMAGES
+    ) -> tuple[AnyExchange, tuple[str, ...]]:
         """Translate the call; the names are those of what stays behind, besides what the exchange drops.
 
         Raises Refused when the provider cannot take the call, or in strict mode not without a loss. ``extra_body`` is
-        for the provider the call was meant for; elsewhere it stays behind, and that is said.
+        for the provider the call was meant for; elsewhere it stays behind, and that is said. ``images`` take the places
+        of their links.
         """
         request = trip.call.request if selected else trip.call.request.without_extra_body()
+        if isinstance(request, ChatRequest):
+            request = with_images(request, images)
         exchange = self._translate(request, deployment)
         behind = () if selected or not trip.call.request.extra_body else ("extra_body",)
         dropped = tuple(exchange.dropped) + behind

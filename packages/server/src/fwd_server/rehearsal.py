@@ -21,7 +21,9 @@ def rehearse(coordinator: Coordinator, trip: Trip, plan: tuple[Deployment, ...])
 def _step(coordinator: Coordinator, trip: Trip, deployment: Deployment, first: Deployment) -> Json:
     who = {"provider": deployment.provider, "model": deployment.shown}
     try:
-        exchange, behind = coordinator.open(trip, deployment, selected=deployment.provider == first.provider)
+        images = coordinator.stand_ins(trip, deployment)
+        selected = deployment.provider == first.provider
+        exchange, behind = coordinator.open(trip, deployment, selected=selected, images=images)
     except Refused as error:
         return {**who, **error.body()}
     return {**who, "dropped": [*exchange.dropped, *behind], "request": _shown(deployment, exchange)}

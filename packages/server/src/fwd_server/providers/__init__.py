@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from typing import Final
 
-from fwd_server.providers import compatible, echo
+from fwd_server.providers import compatible, echo, native
 from fwd_server.providers.anthropic import AnthropicChat
+from fwd_server.providers.anthropic import parts as anthropic
 from fwd_server.providers.anthropic.failure import rate_limits
 from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
+from fwd_server.providers.google import parts as google
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama import OllamaChat, OllamaEmbeddings
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": compatible.provider("openai"),
-    "anthropic": Provider("anthropic", AnthropicChat(), limits=rate_limits),
-    "google": Provider("google", GoogleChat(), GoogleEmbeddings()),
+    "anthropic": Provider("anthropic", AnthropicChat(), limits=rate_limits, needs_bytes=anthropic.needs_bytes),
+    "google": Provider("google", GoogleChat(), GoogleEmbeddings(), needs_bytes=google.needs_bytes),
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),
-    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings()),
+    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), needs_bytes=native.is_link),
     "echo": echo.provider(),
 }

@@ -161,13 +161,15 @@ def rate_limits(headers: Mapping[str, str], now: int) -> Iterable[tuple[str, str
 class Provider:
     """A provider: its name, and a codec for each operation it has (None: it has no such operation).
 
-    ``limits`` reads its rate limits from the headers of an answer, under OpenAI's names.
+    ``limits`` reads its rate limits from the headers of an answer, under OpenAI's names; ``needs_bytes`` says of
+    an image's URL that the provider does not open it, but takes what is there as a ``data:`` URL.
     """
 
     name: str
     chat: ChatCodec | None = None
     embeddings: EmbeddingsCodec | None = None
     limits: Callable[[Mapping[str, str], int], Iterable[tuple[str, str]]] = rate_limits
+    needs_bytes: Callable[[str], bool] = lambda url: False
 
 
 def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:

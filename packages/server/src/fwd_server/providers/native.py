@@ -99,9 +99,29 @@ def inline(url: str, provider: str, where: str) -> Inline:
     match = _DATA_URL.match(url)
     if match:
         return Inline(match["mime"].lower() or "application/octet-stream", url[match.end() :])
-    if re.match(r"https?:", url, re.IGNORECASE):
+    if is_link(url):
         raise link_refused(provider, where)
     raise Refused(f"Invalid value for '{where}': expected a base64 'data:' URL.", code=None, param=where)
+
+
+def is_link(url: str) -> bool:
+    """Whether a URL leads into the network."""
+    return re.match(r"https?:", url, re.IGNORECASE) is not None
+
+
+# Images begin with these bytes; what they are labelled as is often wrong.
+_MAGIC: Final = (
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
+    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
+    (re.compile(rb"GIF8[79]a"), "image/gif"),
+    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
+)
+IMAGES: Final = frozenset(mime for _, mime in _MAGIC)
+
+
+def image_type(start: bytes) -> str | None:
+    """The media type of an image by its first 12 bytes; None if it is none of ``IMAGES``."""
+    return next((mime for magic, mime in _MAGIC if magic.match(start)), None)
 
 
 def link_refused(provider: str, where: str) -> Refused:

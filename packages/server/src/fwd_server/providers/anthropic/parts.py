@@ -89,12 +89,17 @@ def _text(part: Json, where: str) -> Json | None:
     return {"type": "text", "text": text} if text.strip() else None
 
 
+def needs_bytes(url: str) -> bool:
+    """Whether an image at ``url`` must be fetched first: Claude opens ``https:`` links itself, and no others."""
+    return url[:5].lower() == "http:"
+
+
 def _image(part: Json, where: str) -> Json:
     url = native.needed(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     if url[:6].lower() == "https:":
         return {"type": "image", "source": {"type": "url", "url": url}}
-    if url[:5].lower() == "http:":
+    if needs_bytes(url):
         raise Refused(
             f"'{at}' is an 'http:' link, and anthropic opens 'https:' links only. Send such a link or a base64 'data:' "
             "URL, or set FWD_FETCH_IMAGES=public on the gateway.",
@@ -104,29 +109,20 @@ def _image(part: Json, where: str) -> Json:
     return _image_block(native.inline(url, PROVIDER, at), at)
 
 
-# Images begin with these bytes; what they are labelled as is often wrong, and then the API answers 400.
-_MAGIC: Final = (
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), "image/png"),
-    (re.compile(rb"\xff\xd8\xff"), "image/jpeg"),
-    (re.compile(rb"GIF8[79]a"), "image/gif"),
-    (re.compile(rb"RIFF.{4}WEBP", re.DOTALL), "image/webp"),
-)
-_IMAGES: Final = frozenset(mime for _, mime in _MAGIC)
-
-
 def _image_block(found: native.Inline, where: str) -> Json:
     mime = _real_type(found)
-    if mime not in _IMAGES:
+    if mime not in native.IMAGES:
         raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {mime}.", param=where)
     return {"type": "image", "source": {"type": "base64", "media_type": mime, "data": found.data}}
 
 
 def _real_type(found: native.Inline) -> str:
+    """What the bytes are: the API answers 400 to an image that is labelled as another kind."""
     try:
         start = base64.b64decode(found.data[:16])
     except binascii.Error:
         return found.mime
-    return next((mime for magic, mime in _MAGIC if magic.match(start)), found.mime)
+    return native.image_type(start) or found.mime
 
 
 # -- files

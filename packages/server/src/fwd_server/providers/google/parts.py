@@ -49,6 +49,11 @@ def _file(part: Json, where: str, traits: Traits) -> Json:
     raise Refused(f"Invalid value for '{at}': {PROVIDER} takes URIs of its own Files API and gs:// only.", param=at)
 
 
+def needs_bytes(url: str) -> bool:
+    """Whether an image at ``url`` must be fetched first: Gemini opens no links but those to its own files."""
+    return native.is_link(url) and not _FILES.fullmatch(url)
+
+
 def _data(url: str, where: str) -> Json:
     if _FILES.fullmatch(url):
         return {"fileData": {"fileUri": url}}
