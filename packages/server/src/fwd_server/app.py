@@ -74,11 +74,13 @@ def build_app(
     *,
     clock: Clock | None = None,
     pool: Pool | None = None,
+    images: Images | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> App:
     """Build a gateway from its settings, on the running event loop.
 
-    ``clock`` and ``pool`` are for tests and embedders; ``environment`` is where HTTPS_PROXY and NO_PROXY are read.
+    ``clock``, ``pool`` and ``images`` (used only with FWD_FETCH_IMAGES=public) are for tests and embedders;
+    ``environment`` is where HTTPS_PROXY and NO_PROXY are read.
     """
     clock = clock or SystemClock()
     providers = spoken(settings)
@@ -89,7 +91,7 @@ def build_app(
         Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
     )
     health = Health()
-    images = Images() if settings.fetch_images == "public" else None
+    images = (images or Images()) if settings.fetch_images == "public" else None
     coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings), health=health, images=images)
     gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
