@@ -22,6 +22,7 @@ from fwd_server.health import Health
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.http1.values import Timeouts
 from fwd_server.images import Images
+from fwd_server.machine import connection_cap
 from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
@@ -37,6 +38,7 @@ from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuar
 from fwd_server.web.embeddings import EmbeddingsHandler
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
 from fwd_server.web.models import ModelsHandler
+from fwd_server.web.running import MANY, Memory, Running
 
 _ANSWER_BYTES: Final = 64 << 20
 
@@ -61,6 +63,13 @@ class App:
             log.app.info("Keys: %s", self.keys.summary())
             for notice in self.keys.notices():
                 log.app.warning("%s", notice)
+
+    def take_memory(self, used: float | None) -> None:
+        """Take in which share of the memory limit is used, None without one (contract D13)."""
+        running, memory = self.application.running, Memory.of(used)
+        if memory is not running.memory:
+            log.app.warning("Memory is %s now (before: %s).", memory.value, running.memory.value)
+            running.memory = memory
 
     async def aclose(self) -> None:
         """Let go of every upstream connection."""
@@ -141,7 +150,12 @@ def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFi
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
         *pages.routes(pages.PageContext(__version__, state.status, details)),
     ]
-    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body))
+    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body, Running(most_calls(settings))))
+
+
+def most_calls(settings: Settings) -> int:
+    """How many calls are taken at once: half as many as connections, for each has one to a provider as well."""
+    return settings.max_requests or connection_cap(share=4) or MANY
 
 
 def _authenticate(authenticator: Authenticator) -> Authenticate:

@@ -6,6 +6,7 @@
     ├─ ModelNotFound             404, with the nearest names
     ├─ ProviderNotConfigured     503, names the variable to set
     ├─ ProviderNotAvailable      501, a provider this version does not speak
+    ├─ Overloaded                503, the gateway itself has no room (R3)
     ├─ Refused                   400, a provider cannot take something in the call; another one may (G11)
     └─ UpstreamError             what an attempt at a provider ended with; its ``kind`` decides what follows
 
@@ -146,6 +147,15 @@ class ProviderNotAvailable(GatewayError):
     status: int = 501
     code: str | None = "provider_not_available"
     should_retry: bool | None = field(default=False, kw_only=True)
+
+
+@define(eq=False, slots=False)
+class Overloaded(GatewayError):
+    """The gateway itself has no room for the call now; soon it may (R3, D13)."""
+
+    status: int = 503
+    code: str | None = "overloaded"
+    retry_after_s: float | None = field(default=1.0, kw_only=True)
 
 
 @define(eq=False, slots=False)

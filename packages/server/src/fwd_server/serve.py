@@ -19,13 +19,14 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from fwd_server.app import App
 from fwd_server.http1.limits import ServerLimits
-from fwd_server.http1.server import HTTPServer, connection_cap
+from fwd_server.http1.server import HTTPServer
+from fwd_server.machine import connection_cap, memory_used
 from fwd_server.observe import log
 from fwd_server.settings import Settings
 from fwd_server.web.door import UNLIMITED
 from fwd_server.web.refusal import render_refusal
 
-KEYS_POLL_S: Final = 0.5
+POLL_S: Final = 0.5
 _LAST_WORDS_S: Final = 1.0
 
 
@@ -81,7 +82,7 @@ async def serve(app: App, sockets: list[socket.socket], settings: Settings, star
     )
     server.add_sockets(sockets)
     port = 0 if settings.uds else sockets[0].getsockname()[1]
-    with _asked_to_stop() as asked, _background(_watch_keys(app)):
+    with _asked_to_stop() as asked, _background(_watch(app)):
         started(port)
         await asked.get()
         await _drain(app, server, settings.drain_timeout, asked)
@@ -89,11 +90,12 @@ async def serve(app: App, sockets: list[socket.socket], settings: Settings, star
     await app.aclose()
 
 
-async def _watch_keys(app: App) -> None:
-    """Take changes of the key file while we run (contract D8)."""
+async def _watch(app: App) -> None:
+    """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
-        await asyncio.sleep(KEYS_POLL_S)
+        await asyncio.sleep(POLL_S)
         app.poll_keys()
+        app.take_memory(memory_used())
 
 
 async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Queue[str]) -> None:

@@ -227,13 +227,3 @@ def _too_many(limits: ServerLimits) -> Refusal:
     return Refusal(
         503, "overloaded", f"More than {limits.strangers} connections from this address have not shown a key yet."
     )
-
-
-def connection_cap() -> int | None:
-    """How many connections the limit of open files leaves room for; None where there is no such limit."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return None if soft == resource.RLIM_INFINITY else max(16, soft // 2 - 64)

@@ -25,6 +25,7 @@ from fwd_server.settings.units import (
     Networks,
     Seconds,
     Size,
+    Workers,
     allowed,
     converter,
 )
@@ -151,7 +152,14 @@ class Settings:
     port: int = setting(
         "FWD_PORT", 8000, "Listening", "Port to listen on; 0 takes a free one.", option="--port", between=(0, 65_535)
     )
-    workers: int = setting("FWD_WORKERS", 1, "Listening", "Number of processes.", option="--workers", between=(1, 256))
+    workers: Workers = setting(
+        "FWD_WORKERS",
+        Workers(1),
+        "Listening",
+        "Number of processes; auto is one for each core.",
+        option="--workers",
+        between=(1, 256),
+    )
     uds: Path | None = setting(
         "FWD_UDS", None, "Listening", "Unix socket to listen on, instead of address and port.", option="--uds"
     )
@@ -170,6 +178,14 @@ class Settings:
         option="--ssl-keyfile",
     )
 
+    max_requests: int = setting(
+        "FWD_MAX_REQUESTS",
+        0,
+        "Limits",
+        "Most calls at once in one process; more are answered 503 at once. 0: a quarter of the limit of open files, "
+        "less 64.",
+        between=(0, 1_000_000),
+    )
     max_body: Size = setting(
         "FWD_MAX_BODY", Size(10 * 2**20), "Limits", "Largest body of a request.", between=(1024, 2**30)
     )

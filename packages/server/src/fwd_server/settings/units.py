@@ -16,10 +16,12 @@ from urllib.parse import SplitResult, urlsplit
 import cattrs
 from attrs import frozen
 
+from fwd_server.machine import cores
 from fwd_server.secret import Secret
 
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)  # bytes
+Workers = NewType("Workers", int)
 Host = NewType("Host", str)  # to listen on: a name or an address, without brackets
 BaseUrl = NewType("BaseUrl", str)  # without a trailing slash
 Model = NewType("Model", str)  # with or without its provider's prefix
@@ -89,6 +91,11 @@ def write_size(size: int) -> str:
 def read_whole(text: str) -> int:
     """A whole number in plain ASCII digits."""
     return int(_match(_WHOLE, text)[0])
+
+
+def read_workers(text: str) -> Workers:
+    """A whole number, or ``auto`` for one worker a core."""
+    return Workers(cores() if text.lower() == "auto" else read_whole(text))
 
 
 def read_flag(text: str) -> bool:
@@ -181,6 +188,7 @@ def _joined(values: tuple[Any, ...]) -> str:
 KINDS: Final[Mapping[Any, Kind]] = {
     Seconds: Kind(read_duration, write_duration, "a duration such as 30, 30s, 500ms or 5m"),
     Size: Kind(read_size, write_size, "a size such as 10MiB, 500KB or 1048576"),
+    Workers: Kind(read_workers, same, "a whole number, or auto"),
     int: Kind(read_whole, same, "a whole number"),
     bool: Kind(read_flag, write_flag, "true or false"),
     Host: Kind(read_host, same, "a host name or an IP address, without scheme and port"),

@@ -20,6 +20,7 @@ from fwd_server.call import Caller
 from fwd_server.dialects import openai_chat
 from fwd_server.errors import BadRequest, GatewayError
 from fwd_server.observe import log
+from fwd_server.web.running import Memory
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -64,7 +65,7 @@ class BaseHandler(RequestHandler):
         self.set_header("x-request-id", self.visit.id)
         for name, value in SAFE_HEADERS:
             self.set_header(name, value)
-        if self.application.settings.get("draining"):
+        if self.application.settings.get("draining") or self.application.running.memory is not Memory.AMPLE:
             self.set_header("Connection", "close")
 
     def compute_etag(self) -> None:

@@ -22,6 +22,8 @@ class ChatHandler(CallHandler):
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer or relay it as it comes."""
         request = openai_chat.parse_request(self.request.body)
+        if request.stream:
+            self.application.running.check_stream()
         trip = self.begin(request)
         if trip is None:
             return

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import Factory, frozen
 from tornado import httputil
 from tornado.web import Application, stream_request_body
 
@@ -21,6 +21,7 @@ from fwd_server.call import Caller
 from fwd_server.errors import BadRequest, GatewayError
 from fwd_server.observe import log
 from fwd_server.web.base import BaseHandler, Visit, not_found
+from fwd_server.web.running import Running
 
 DRAIN_BYTES: Final = 32 << 20
 DRAIN_S: Final = 2.0
@@ -77,13 +78,18 @@ class Door:
     authenticate: Authenticate
     peer: Callable[[httputil.HTTPServerRequest], str]
     max_body: int
+    running: Running = Factory(Running)
 
     def check(self, request: httputil.HTTPServerRequest, handler: type[Any], visit_id: str) -> Visit:
-        """Who is there. Raises GatewayError: the first thing that is wrong, the key before the body."""
+        """Who is there. Raises GatewayError: the first thing that is wrong, the key before the body.
+
+        Whoever needs a key is turned away even before that when there is no room (R3): that costs least.
+        """
         self.hosts.check(",".join(request.headers.get_list("Host")) or None)
         peer = self.peer(request)
         caller = None
         if getattr(handler, "needs_key", False):
+            self.running.check_room()
             caller = self.authenticate(request.headers, peer)
         self._check_body(request, handler)
         return Visit(visit_id, peer, caller, is_loopback(request.remote_ip or ""))
@@ -111,43 +117,13 @@ def too_large(limit: int) -> BadRequest:
     )
 
 
-class Running:
-    """The handlers that have not answered yet; a stop waits until there are none."""
-
-    def __init__(self) -> None:
-        self._handlers: set[BaseHandler] = set()
-        self._emptied = asyncio.Event()
-
-    def __len__(self) -> int:
-        return len(self._handlers)
-
-    def __iter__(self) -> Iterator[BaseHandler]:
-        return iter(tuple(self._handlers))
-
-    def add(self, handler: BaseHandler) -> None:
-        """Count a handler in."""
-        self._handlers.add(handler)
-
-    def discard(self, handler: BaseHandler) -> None:
-        """Count out a handler that has answered, or whose caller is gone."""
-        self._handlers.discard(handler)
-        if not self._handlers:
-            self._emptied.set()
-
-    async def over(self) -> None:
-        """Return once nothing runs."""
-        while self._handlers:
-            self._emptied.clear()
-            await self._emptied.wait()
-
-
 class GatewayApplication(Application):
     """Tornado's application behind our door. ``line`` writes the log line of a request that was no call."""
 
     def __init__(self, handlers: Iterable[Any], door: Door, **settings: Any) -> None:
         super().__init__(list(handlers), default_handler_class=NotFoundHandler, **settings)
         self._door = door
-        self.running = Running()
+        self.running = door.running
 
     def get_handler_delegate(
         self,
@@ -168,9 +144,16 @@ class GatewayApplication(Application):
             connection.trust()
         kwargs = {**(target_kwargs or {}), "visit": visit}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
-        if "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
+        if visit.caller is not None:
+            self.running.admit(request)
+        elif "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
             return delegate
-        return _Counted(delegate, self._door.max_body, lambda error: self._refusal(request, error, visit))
+        return _Counted(
+            delegate,
+            self._door.max_body,
+            lambda error: self._refusal(request, error, visit),
+            lambda: self.running.leave(request),
+        )
 
     def _refusal(self, request: httputil.HTTPServerRequest, error: GatewayError, visit: Visit) -> Any:
         return super().get_handler_delegate(request, RefusalHandler, {"error": error, "visit": visit})
@@ -262,13 +245,19 @@ class RefusalHandler(BaseHandler):
 
 
 class _Counted(httputil.HTTPMessageDelegate):
-    """Counts a body while it comes; at the limit the refusal takes over from the handler (T4)."""
+    """Counts a body while it comes; at the limit the refusal takes over from the handler (T4).
 
-    def __init__(self, inner: Any, limit: int, refuse: Callable[[GatewayError], Any]) -> None:
+    ``leave`` is called when the caller is gone: before its body is there, no handler can.
+    """
+
+    def __init__(
+        self, inner: Any, limit: int, refuse: Callable[[GatewayError], Any], leave: Callable[[], None]
+    ) -> None:
         self._inner = inner
         self._limit = limit
         self._left = limit
         self._refuse = refuse
+        self._leave = leave
         self._head: Any = None
 
     def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Awaitable[None] | None:
@@ -290,4 +279,5 @@ class _Counted(httputil.HTTPMessageDelegate):
         self._inner.finish()
 
     def on_connection_close(self) -> None:
+        self._leave()
         self._inner.on_connection_close()
