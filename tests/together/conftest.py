@@ -67,8 +67,11 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
     """Starts a gateway with the given environment, on a port of its own choice; stopped at the end."""
     running: list[Gateway] = []
 
-    def start(*flags: str, keys: str | None = None, **env: str) -> Gateway:
+    def start(*flags: str, keys: str | None = None, dotenv: str = "", **env: str) -> Gateway:
         cwd = tmp_path_factory.mktemp("gateway")
+        if dotenv:
+            (cwd / ".env").touch(mode=0o600)
+            (cwd / ".env").write_text(dotenv)
         if keys is None:
             keys = f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=test\n"
         (cwd / "keys").mkdir(mode=0o700)

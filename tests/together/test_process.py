@@ -241,3 +241,17 @@ def test_a_stopped_process_goes_on_where_it_was(start_gateway: Start) -> None:
     gateway.process.send_signal(signal.SIGCONT)
     assert response.read().endswith(b"data: [DONE]\n\n")
     connection.close()
+
+
+def test_reload_starts_again_when_a_file_changes(start_gateway: Start, tmp_path: Path) -> None:
+    """`--reload`, for development: a changed .env is a new start with its settings."""
+    gateway = start_gateway("--reload", dotenv="FWD_ECHO=true\n")
+    (gateway.cwd / ".env").write_text("PROVIDERS_PRIORITY=echo\n")
+    for moment in range(1, 100):  # the watcher compares with what it saw first, and looks twice a second
+        os.utime(gateway.cwd / ".env", (moment, moment))
+        if any("Without a model: echo" in line for line in gateway.lines):
+            break
+        time.sleep(0.2)
+    gateway.wait_for("Without a model: echo")
+    gateway.wait_for("Keys:")
+    assert gateway.stop() == 0
