@@ -28,12 +28,13 @@ UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
 
 def install(session: nox.Session, requirements: str) -> None:
     """Install what a session needs, pinned with hashes, and our packages from this checkout on top."""
+    packages = {"tests": PACKAGES, "wire": ("server",)}.get(requirements, ())
     if session.venv_backend != "uv":  # uv is itself a package; with it an environment takes seconds
         session.install("--require-hashes", "-r", "requirements/uv.txt")
     uv = ("uv", "pip", "install", "--quiet", "--python", f"{session.bin}/python")
     session.run(*uv, "--require-hashes", "-r", f"requirements/{requirements}.txt", external=True)
-    if requirements == "tests":
-        ours = (word for name in PACKAGES for word in ("-e", f"packages/{name}"))
+    if packages:
+        ours = (word for name in packages for word in ("-e", f"packages/{name}"))
         session.run(*uv, "--no-deps", *ours, external=True)
 
 
@@ -69,9 +70,12 @@ def layers(session: nox.Session) -> None:
 
 @nox.session
 def wire(session: nox.Session) -> None:
-    """The golden cases against the official SDKs of the providers: they must be what these say and read."""
+    """The official SDKs of the providers judge the golden cases, and what our codecs make of them."""
     install(session, "wire")
     session.run("python", "tests/golden/wire/validate.py", silent=True)
+    session.run(
+        "python", "tests/golden/judge.py", env={"PYTHONPATH": os.pathsep.join((str(HERE), str(HERE / "tests")))}
+    )
 
 
 @nox.session
@@ -118,6 +122,13 @@ def build(session: nox.Session) -> None:
     session.run(str(python), "-m", "pip", "install", "-q", *map(str, dist.glob("*.whl")), external=True)
     session.run(str(python), "-m", "fwd_cli", "--version", external=True)
     session.run(str(python), "-m", "fwd_cli", "demo", external=True, silent=True)
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Change codecs and decoders in one place at a time: the tests must notice 85 % of it (`-- NAME --sample N`)."""
+    install(session, "tests")
+    session.run("python", "bench/mutate.py", *session.posargs)
 
 
 @nox.session(default=False)

@@ -87,6 +87,7 @@ class OpenAI:
     cap: str = "max_completion_tokens"
     asks_usage: bool = True
     takes_back: str = ""  # fields of an assistant message beside OpenAI's own
+    has_refusal: bool = True  # in every message, null or not
 
     def read(self, seen: Seen, key: str) -> Asked:
         same((seen.method, seen.target), ("POST", f"{self.base}/chat/completions"), "request line")
@@ -157,7 +158,8 @@ class OpenAI:
 
     def whole(self, said: Said) -> bytes:
         calls = [self._call(index, call, index=False) for index, call in enumerate(said.calls)]
-        message = {"role": "assistant", "content": said.text or None, "refusal": None, **self.thinking(said.thought)}
+        message = {"role": "assistant", "content": said.text or None, **self.thinking(said.thought)}
+        message |= {"refusal": None} if self.has_refusal else {}
         message |= {"tool_calls": calls} if calls else {}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": said.finish}
         return dumps(self.dress({**self._head("chat.completion"), "choices": [choice], "usage": self.usage(said)}))
@@ -217,6 +219,7 @@ class Groq(OpenAI):
     name: str = "groq"
     model: str = "openai/gpt-oss-120b"
     base: str = "/openai/v1"
+    has_refusal: bool = False
 
     def thinking(self, thought: str) -> Json:
         return {"reasoning": thought} if thought else {}
@@ -248,7 +251,8 @@ class OpenRouter(OpenAI):
 
     def dress(self, data: Json) -> Json:
         choices = [{**choice, "native_finish_reason": choice["finish_reason"]} for choice in data["choices"]]
-        return {**data, "id": "gen-1", "provider": "Anthropic", "choices": choices}
+        dressed = {**data, "id": "gen-1", "provider": "Anthropic", "choices": choices}
+        return dressed if data["object"].endswith("chunk") else {**dressed, "system_fingerprint": None}
 
     def usage(self, said: Said) -> Json:
         return {**OpenAI.usage(self, said), "cost": 0.0008, "is_byok": False, "cost_details": {}}

@@ -197,3 +197,18 @@ def shown_error(error: GatewayError) -> dict[str, Any]:
     if isinstance(error, UpstreamError) and error.upstream_request_id:
         headers["x-fwd-upstream-request-id"] = error.upstream_request_id
     return {"status": error.status, "headers": headers, "body": error.body()}
+
+
+def failure(case: Case, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+    """What a provider's failure is read as; one in an answer of status 200 is found when that is read."""
+    exchange = case.exchange()
+    error: object = None
+    if status != 200:
+        error = exchange.error(status, headers, body)
+    else:
+        try:
+            exchange.answer(body)
+        except UpstreamError as found:
+            error = found
+    assert isinstance(error, UpstreamError)
+    return error

@@ -10,7 +10,6 @@ from tests.server.providers import golden
 from tests.server.providers.golden import Case
 
 from fwd_server.dialects import openai_chat as dialect
-from fwd_server.errors import UpstreamError
 
 
 def each(*kinds: str) -> pytest.MarkDecorator:
@@ -77,7 +76,7 @@ def test_what_a_failure_becomes(case: Case) -> None:
     """Status, type, code, words and headers of a failure (contract F11 to F21)."""
     given, expected = upstream_error(case), case.load("expected")
     body = given["body"] if isinstance(given["body"], str) else orjson.dumps(given["body"]).decode()
-    shown = golden.shown_error(failure(case, given["status"], golden.lower(given["headers"]), body.encode()))
+    shown = golden.shown_error(golden.failure(case, given["status"], golden.lower(given["headers"]), body.encode()))
     ours = {"content-type", "x-request-id"}
     headers = {name: value for name, value in expected.pop("headers").items() if name not in ours}
     assert shown.pop("headers").items() >= headers.items()
@@ -88,14 +87,3 @@ def upstream_error(case: Case) -> Any:
     if "upstream_error" in case.files:
         return case.load("upstream_error")
     return {"status": 200, "headers": {}, "body": case.load("upstream_response")}
-
-
-def failure(case: Case, status: int, headers: dict[str, str], body: bytes) -> UpstreamError:
-    exchange = case.exchange()
-    if status != 200:
-        error = exchange.error(status, headers, body)
-        assert isinstance(error, UpstreamError)
-        return error
-    with pytest.raises(UpstreamError) as caught:
-        exchange.answer(body)
-    return caught.value
