@@ -109,7 +109,14 @@ async def test_nothing_of_the_callers_headers_goes_upstream(ask: Ask, up: Fakeup
     """T18: upstream headers are built from scratch."""
     hostile = {"OpenAI-Organization": "org-x", "X-Evil": "1", "Cookie": "a=b", "User-Agent": "me", "HTTP-Referer": "x"}
     await ask(headers=hostile)
-    assert set(up.seen[0].headers) <= {"host", "content-length", "content-type", "authorization", "accept-encoding"}
+    assert set(up.seen[0].headers) <= {
+        "host",
+        "content-length",
+        "content-type",
+        "authorization",
+        "accept-encoding",
+        "x-fwd-via",
+    }
     assert up.seen[0].headers["authorization"] == "Bearer sk-canary"
 
 
@@ -291,3 +298,15 @@ async def test_a_dry_run_says_who_would_refuse(ask: Ask) -> None:
 async def test_a_dry_run_of_echo_has_no_request(ask: Ask) -> None:
     response = await ask(headers={"x-fwd-dry-run": "true"}, model="echo:")
     assert json.loads(response.body)["plan"] == [{"provider": "echo", "model": "echo:", "dropped": [], "request": None}]
+
+
+async def test_a_gateway_that_would_call_itself_stops(ask: Ask, script: Script, up: Fakeup) -> None:
+    """Design, *Headers of a call*: a call that comes back is 508, and is not sent again."""
+    await ask(headers={"x-fwd-via": "abc, de f,\u00e9,,x y"})
+    first = up.seen[0].headers["x-fwd-via"].split(",")
+    assert first[:-1] == ["abc", "def", "xy"]
+    again = await ask(headers={"x-fwd-via": ",".join(first)})
+    error = json.loads(again.body)["error"]
+    assert (again.code, error["code"], again.headers["x-should-retry"]) == (508, "loop_detected", "false")
+    assert (await ask(headers={"x-fwd-via": ",".join("abcdefgh")})).code == 508
+    assert len(up.seen) == 1

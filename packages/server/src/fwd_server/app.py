@@ -19,6 +19,7 @@ from fwd_server.fallback import Coordinator, Patience
 from fwd_server.fleet import endpoints
 from fwd_server.gateway import Gateway
 from fwd_server.health import Health
+from fwd_server.hops import Hops
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.http1.values import Timeouts
 from fwd_server.images import Images
@@ -94,10 +95,12 @@ def build_app(
     clock = clock or SystemClock()
     providers = spoken(settings)
     routes = routes_of(settings, providers)
+    hops = Hops(ids.new_id(""))
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
         clock,
         Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
+        hops,
     )
     health = Health()
     images = (images or Images()) if settings.fetch_images == "public" else None
@@ -106,7 +109,7 @@ def build_app(
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
     state = State(routes, clock, clock.monotonic(), keys.notices, health)
-    application = _application(settings, gateway, state, keys, clock)
+    application = _application(settings, gateway, state, keys, clock, hops)
     return App(application, gateway, state, keys, upstream, clock, images)
 
 
@@ -133,14 +136,16 @@ def patience(settings: Settings) -> Patience:
     return Patience(settings.attempts, first, settings.stream_timeout, _ANSWER_BYTES)
 
 
-def _application(settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock) -> GatewayApplication:
+def _application(
+    settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock, hops: Hops
+) -> GatewayApplication:
     authenticator = Authenticator(keys, clock)
     authenticate = _authenticate(authenticator)
     peer = _peer(settings)
     hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
     details = _details(authenticate, peer)
     times = CallTimes(settings.total_timeout, settings.keepalive)
-    calls = {"gateway": gateway, "clock": clock, "times": times}
+    calls = {"gateway": gateway, "clock": clock, "times": times, "hops": hops}
     routes = [
         URLSpec(r"/v1/chat/completions", ChatHandler, calls),
         URLSpec(r"/v1/embeddings", EmbeddingsHandler, calls),

@@ -24,7 +24,7 @@ class Call:
 
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
     field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
-    the request's first byte until the gateway turned to it.
+    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by.
     """
 
     id: str
@@ -36,6 +36,7 @@ class Call:
     retry_count: int | None = None
     peer: str = ""
     queued_ms: float = 0.0
+    via: tuple[str, ...] = ()
 
 
 @frozen

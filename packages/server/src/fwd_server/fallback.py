@@ -280,7 +280,7 @@ class Coordinator:
         return (first, "upstream_timeout") if trip.call.request.stream and first < left else (left, "deadline")
 
     async def _exchange(self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
-        response = await self._upstream.send(deployment.endpoint, exchange.request)
+        response = await self._upstream.send(deployment.endpoint, exchange.request, trip.call.via)
         try:
             trip.upstream_request_id = _upstream_request_id(response.headers)
             if 200 <= response.status < 300:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from fwd_server.clock import Clock
 from fwd_server.errors import UpstreamError, broken
+from fwd_server.hops import HEADER, Hops
 from fwd_server.http1.client import Pool, Response
 from fwd_server.http1.values import Origin, Timeouts, TransportError
 from fwd_server.providers.base import Header, Script, UpstreamRequest
@@ -45,18 +46,26 @@ class UpstreamResponse(Protocol):
 class Upstream:
     """Sends requests to endpoints and plays scripts. Raises UpstreamError for every way this can fail."""
 
-    def __init__(self, pool: Pool, clock: Clock, timeouts: Timeouts) -> None:
+    def __init__(self, pool: Pool, clock: Clock, timeouts: Timeouts, hops: Hops | None = None) -> None:
         self._pool = pool
+        self._hops = hops
         self._clock = clock
         self._timeouts = timeouts
         self._places: dict[str, tuple[Origin, str]] = {}
 
-    async def send(self, endpoint: Endpoint, request: UpstreamRequest | Script) -> UpstreamResponse:
-        """Send ``request`` to ``endpoint`` and return the answer once its head is in."""
+    async def send(
+        self, endpoint: Endpoint, request: UpstreamRequest | Script, via: tuple[str, ...] = ()
+    ) -> UpstreamResponse:
+        """Send ``request`` to ``endpoint`` and return the answer once its head is in.
+
+        ``via`` are the gateways the call came by; this one is added for those after it.
+        """
         if isinstance(request, Script):
             return Played(request, self._clock)
         origin, path = self._place(endpoint)
         headers = wire_headers(endpoint, request.headers)
+        if self._hops is not None:
+            headers.append((HEADER.encode(), self._hops.onward(via).encode()))
         try:
             response = await self._pool.send(
                 origin, request.method, path + request.path, headers, request.body, self._timeouts

@@ -16,6 +16,7 @@ from fwd_server.clock import Clock
 from fwd_server.embeddings import EmbeddingsRequest
 from fwd_server.errors import BadRequest, GatewayError, UpstreamError, broken
 from fwd_server.gateway import Gateway
+from fwd_server.hops import HEADER, Hops
 from fwd_server.ledger import Trip
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.receipt import fact_headers
@@ -36,11 +37,12 @@ class CallHandler(BaseHandler):
 
     takes_json = True
 
-    def initialize(self, gateway: Gateway, clock: Clock, times: CallTimes) -> None:
+    def initialize(self, gateway: Gateway, clock: Clock, times: CallTimes, hops: Hops) -> None:
         """What it works with."""
         self.gateway = gateway
         self.clock = clock
         self.times = times
+        self.hops = hops
         self.trip: Trip | None = None
         self.ending: UpstreamError | None = None
 
@@ -85,6 +87,7 @@ class CallHandler(BaseHandler):
             retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
             peer=self.visit.peer,
             queued_ms=self.request.request_time() * 1000,
+            via=self.hops.arrived(headers.get(HEADER)),
         )
 
     def _deadline(self, given: str | None) -> float:
