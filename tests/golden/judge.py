@@ -17,7 +17,6 @@ from typing import Any
 
 import orjson
 from attrs import frozen
-
 from kit import conversation
 from kit.providers import LANGUAGES, Language
 from tests.server.providers import golden
