@@ -7,6 +7,7 @@ import pytest
 from fwd_server.errors import ProviderNotConfigured
 from fwd_server.fleet import endpoints
 from fwd_server.providers import PROVIDERS
+from fwd_server.providers.compatible import ROWS
 from fwd_server.routing import Endpoint, Routes, plan
 from fwd_server.settings import load
 
@@ -52,6 +53,15 @@ def test_a_server_of_compat_is_on_and_spoken() -> None:
     vllm = fleet(spoken=(), FWD_COMPAT="vllm", VLLM_BASE_URL="http://x", VLLM_MODEL="vllm:m")["vllm"]
     assert (vllm.on, vllm.available, vllm.default_model) == (True, True, "vllm:m")
     assert vllm.turned_on_by == "VLLM_BASE_URL"
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if name not in PROVIDERS])
+def test_a_row_is_one_name_and_one_key_away(name: str) -> None:
+    """Its address is known; without the key it is off, and says what to set."""
+    variable = f"{name.upper()}_API_KEY"
+    off, on = fleet(FWD_COMPAT=name)[name], fleet(FWD_COMPAT=name, **{variable: "k"})[name]
+    assert (off.on, on.on) == (False, True)
+    assert (off.turned_on_by, on.base_url) == (variable, ROWS[name].base_url)
 
 
 def test_a_provider_without_codec_is_not_available() -> None:

@@ -10,6 +10,8 @@ from tests.server.providers import golden
 from tests.server.providers.golden import Case
 
 from fwd_server.dialects import openai_chat as dialect
+from fwd_server.providers import PROVIDERS
+from fwd_server.providers.compatible import ROWS
 
 
 def each(*kinds: str) -> pytest.MarkDecorator:
@@ -24,6 +26,12 @@ def caller_gets(case: Case, *pieces: bytes) -> bytes:
     request = case.request
     decoder = golden.open_exchange(case.provider, request).decoder()
     return golden.rendered(golden.play(decoder, pieces), request)
+
+
+@pytest.mark.parametrize("kind", ["request", "stream"])
+def test_every_provider_has_cases(kind: str) -> None:
+    """Every row too; echo has no language of its own."""
+    assert {case.provider for case in golden.cases(kind)} >= {*PROVIDERS, *ROWS} - {"echo"}
 
 
 @each("request", "stream")

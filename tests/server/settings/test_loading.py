@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from fwd_server.settings import Row, Settings, SettingsError, describe, load
+from fwd_server.settings import Row, Settings, SettingsError, describe, load, needs_key
 
 
 def problems(env: Mapping[str, str], flags: Mapping[str, str] | None = None, dotenv: str = "") -> list[str]:
@@ -150,6 +150,17 @@ def test_attempts_are_three_or_the_length_of_the_list() -> None:
     assert loaded.sources["FWD_ATTEMPTS"] == ("default", "4")
     assert load({}, {**env, "FWD_ATTEMPTS": "2"}).settings.attempts == 2
     assert load({}, {"PROVIDERS_PRIORITY": "echo"}).settings.attempts == 3
+
+
+@pytest.mark.parametrize(
+    ("env", "url"), [({}, "https://api.mistral.ai/v1"), ({"MISTRAL_BASE_URL": "http://m/v1"}, "http://m/v1")]
+)
+def test_a_server_of_compat_that_is_known_has_its_address(env: dict[str, str], url: str) -> None:
+    """A row of the compatible codec says where it is; like any provider on the internet it is off without a key."""
+    provider = load({}, {"FWD_COMPAT": "mistral", **env}).settings.providers["mistral"]
+    assert provider.base_url == url
+    assert needs_key("mistral")
+    assert not needs_key("local")
 
 
 def test_servers_of_compat_have_the_three_variables_of_a_provider() -> None:

@@ -138,8 +138,8 @@ class Settings:
         "FWD_COMPAT",
         (),
         "Routing",
-        "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. "
-        "Each needs <NAME>_BASE_URL and may have <NAME>_API_KEY and <NAME>_MODEL.",
+        "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. Each needs <NAME>_BASE_URL "
+        "and may have <NAME>_API_KEY and <NAME>_MODEL; mistral, deepseek and some more have their address already.",
     )
     openrouter_referer: HeaderText | None = setting(
         "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
@@ -341,7 +341,7 @@ def provider_variables(name: str) -> tuple[Variable, ...]:
     if name == "echo":
         return (evolve(model, default="echo:"),)
     key = Variable(f"{stem}_API_KEY", "api_key", None, _key_help(name, title), title, Secret | None)
-    url = BASE_URLS.get(name, "")
+    url = address_of(name)
     return (key, Variable(f"{stem}_BASE_URL", "base_url", url, f"Address of {title}.", title, BaseUrl), model)
 
 
@@ -353,8 +353,17 @@ def _key_help(name: str, title: str) -> str:
 
 
 def needs_key(name: str) -> bool:
-    """Whether a provider is off without a key."""
-    return name in BASE_URLS and name != "ollama"
+    """Whether a provider is off without a key: one on the internet, at the address that everybody knows."""
+    return bool(address_of(name)) and name != "ollama"
+
+
+def address_of(name: str) -> str:
+    """Where a provider is unless something else is set; nothing for a server that only its owner knows."""
+    if name in BASE_URLS:
+        return BASE_URLS[name]
+    from fwd_server.providers.compatible.rows import row_of  # few name one, and it takes time
+
+    return row_of(name).base_url
 
 
 def stem_of(name: str) -> str:
