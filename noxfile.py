@@ -55,10 +55,12 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Strict mypy over the three packages, this file, and the uses of the SDK that only checkers read."""
+    """Strict mypy over the three packages; pyright as well over the SDK, and the uses of it that only checkers read."""
     install(session, "tests")
+    install(session, "pyright")
     session.run("mypy", *SOURCES)
     session.run("mypy", "noxfile.py", "tests/typing")
+    session.run("basedpyright")
 
 
 @nox.session
