@@ -76,7 +76,6 @@ class Connection(asyncio.BufferedProtocol):
         self._unsent = 0
         self._head_begun = False
         self._body_since = 0.0
-        self._body_got = 0
         self._reading = True
         self._lingered: int | None = None  # bytes thrown away since the last answer
 
@@ -261,7 +260,6 @@ class Connection(asyncio.BufferedProtocol):
                 return
 
     def _hand_on(self, reply: Reply, piece: bytes) -> None:
-        self._body_got += len(piece)
         reply.body_got += len(piece)
         if reply.body_got > reply.max_body:
             raise _too_large(reply)
@@ -270,25 +268,26 @@ class Connection(asyncio.BufferedProtocol):
     def _await_body(self, reply: Reply) -> None:
         """Ask for the body if the client waits to be asked, and give it its time."""
         if not self._body_since:
-            self._body_since, self._body_got = self._loop.time(), 0
+            self._body_since = self._loop.time()
             if reply.head.expects and not reply.body_got and not reply.begun:
                 self.write(_CONTINUE)
-        self.expires = self._body_since + reply.body_s + self._body_got / self._limits.body_rate
+        self.expires = self._body_since + reply.body_s + reply.body_got / self._limits.body_rate
 
     def _hold(self, reply: Reply, wait: Awaitable[None] | None) -> None:
         """Read no further before the delegate is ready; its time is not the client's."""
         if wait is not None:
             reply.held = True
             self.expires = math.inf
-            asyncio.ensure_future(wait).add_done_callback(partial(self._release, reply))
+            asyncio.ensure_future(wait).add_done_callback(partial(self._release, reply, self._loop.time()))
 
-    def _release(self, reply: Reply, done: asyncio.Future[None]) -> None:
+    def _release(self, reply: Reply, held_since: float, done: asyncio.Future[None]) -> None:
         reply.held = False
         if not done.cancelled() and done.exception() is not None:
             self.abort()
             done.result()  # raises, so that the loop logs it
         if reply is self.reply:
-            self._body_since = 0.0
+            if self._body_since:
+                self._body_since += self._loop.time() - held_since
             self._advance()
 
     def _next(self) -> None:

@@ -134,6 +134,7 @@ class Exchange:
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._idles = False  # whether silence is limited by now
         self._active = 0.0  # when the upstream, or our upload, last made progress
 
     # The owner's side.
@@ -195,7 +196,7 @@ class Exchange:
         elif answer.ended:
             self._end(answer.reusable and not self._unsent and not self._cut)
         elif answer.head is not None:
-            self._go_on(answer.head if headless else None)
+            self._go_on(answer.head if headless else None, piece)
         self._wake()
 
     def lost(self, exc: Exception | None) -> None:
@@ -219,14 +220,18 @@ class Exchange:
 
     # Inside.
 
-    def _go_on(self, head: Head | None) -> None:
+    def _go_on(self, head: Head | None, piece: bytes) -> None:
         """Carry on with a body that has not ended; `head` is given when it has only just come in."""
         self._active = self._loop.time()
+        failed = head is not None and head.status >= 300
+        if failed:  # the upstream has decided: it will not read the rest (F31)
+            self._cut = bool(self._unsent)
+            self._unsent = memoryview(b"")
         if head is not None:
+            self._set_timer(None)
+        if not self._idles and (piece or failed):  # an answer may take long to begin, also after its head (F9)
+            self._idles = True
             self._set_timer(self._timeouts.idle_s)
-            if head.status >= 300:  # the upstream has decided: it will not read the rest (F31)
-                self._cut = bool(self._unsent)
-                self._unsent = memoryview(b"")
         if self._buffered > self._limits.buffer and not self._paused:
             self._paused = True
             self._connection.transport.pause_reading()

@@ -100,8 +100,8 @@ class Reply(HTTPConnection):
     ) -> asyncio.Future[None]:
         """Write the head and the first piece of the body in one go.
 
-        Raises ValueError for a head that would be more than one, after closing the connection: Tornado counts
-        the head as written, so no other answer can take its place.
+        Raises ValueError for a head that is not one, after closing the connection: Tornado counts the head as
+        written, so no other answer can take its place.
         """
         carrier = self._carrier
         if carrier is None:
@@ -109,8 +109,8 @@ class Reply(HTTPConnection):
         if not isinstance(start_line, ResponseStartLine) or start_line.code < 200:
             return self._refuse_upgrade(carrier)
         self.begun = True
-        self._frame_answer(start_line.code, headers)
         try:
+            self._frame_answer(start_line.code, headers)
             head = encode_head(start_line, headers)
         except ValueError:
             self._abort(carrier)
@@ -128,7 +128,7 @@ class Reply(HTTPConnection):
         if carrier is None:
             return
         if self._left or not self.begun:
-            self._fail(carrier, f"The answer ends {self._left or 'all its'} bytes too early.")
+            self._fail(carrier, f"Tried to write {self._left or 'all its'} bytes less than Content-Length")
         if self._chunked:
             carrier.write(_LAST_CHUNK)
         self._carrier = None
@@ -164,7 +164,7 @@ class Reply(HTTPConnection):
         if method == "HEAD" or code in (204, 304):
             self._left = 0
         elif "Content-Length" in headers:
-            self._left = int(headers["Content-Length"])
+            self._left = _parse_length(headers["Content-Length"])
         elif version == "HTTP/1.1" and "Transfer-Encoding" not in headers:
             self._chunked = True
             headers["Transfer-Encoding"] = "chunked"
@@ -183,7 +183,7 @@ class Reply(HTTPConnection):
         if self._left is not None:
             self._left -= len(chunk)
             if self._left < 0:
-                self._fail(carrier, f"The answer is {-self._left} bytes longer than its head said.")
+                self._fail(carrier, "Tried to write more data than Content-Length")
         return chunk
 
     def _fail(self, carrier: Carrier, message: str) -> NoReturn:
@@ -198,6 +198,12 @@ class Reply(HTTPConnection):
         self._on_close = None  # whoever asked knows
         carrier.refuse(Refusal(501, "upgrade_not_implemented", "This server speaks HTTP/1.1 and nothing else."))
         return closed()
+
+
+def _parse_length(value: str) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"Only integer Content-Length is allowed: {value[:40]!r}")
+    return int(value)
 
 
 def encode_head(start: ResponseStartLine, headers: HTTPHeaders) -> bytes:

@@ -17,6 +17,7 @@ from email.utils import formatdate
 from typing import Any, Final
 
 from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate, ResponseStartLine
+from tornado.ioloop import IOLoop
 
 from fwd_server.http1.connection import Connection
 from fwd_server.http1.limits import Refusal, ServerLimits
@@ -61,15 +62,15 @@ class HTTPServer:
         self.limits = limits or ServerLimits()
         self.scratch = memoryview(bytearray(_SCRATCH))
         self._loop = asyncio.get_running_loop()
+        self._io_loop = IOLoop.current()  # it watches sockets on every kind of loop, Windows' own included
         self.flushed: asyncio.Future[None] = self._loop.create_future()
         self.flushed.set_result(None)
         self._render = render
-        self._ssl_context = ssl_context
+        self.ssl_context = ssl_context
         self._connections: dict[Connection, None] = {}  # in the order they came
         self._opening: set[asyncio.Task[None]] = set()
-        self._listeners: dict[socket.socket, asyncio.Task[None]] = {}
-        self._room = asyncio.Event()
-        self._room.set()
+        self._listeners: list[socket.socket] = []
+        self._listening = False
         self._empty = asyncio.Event()
         self._sweeper: asyncio.TimerHandle | None = None
 
@@ -85,16 +86,18 @@ class HTTPServer:
 
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on sockets that listen and do not block; ``stop`` closes them."""
+        self._listen(False)
         for listener in sockets:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
-            self._listeners[listener] = self._loop.create_task(self._accept(listener))
+            self._listeners.append(listener)
+        self._note_room()
         if self._sweeper is None:
             self._sweep()
 
     def stop(self) -> None:
         """Accept no more; what is open stays open."""
-        for listener, task in self._listeners.items():
-            task.cancel()
+        self._listen(False)
+        for listener in self._listeners:
             listener.close()
         self._listeners.clear()
 
@@ -142,20 +145,31 @@ class HTTPServer:
 
     # -- accepting
 
-    async def _accept(self, listener: socket.socket) -> None:
-        """Accept until cancelled, pausing while there is no room or no descriptor (contract T3)."""
-        accepted = 0
-        while True:
-            await self._room.wait()
+    def _accept(self, listener: socket.socket, _: int) -> None:
+        """Take what waits at a listener, as far as there is room and the system has descriptors (contract T3)."""
+        for _ in range(_BATCH):
             try:
-                sock, _ = await self._loop.sock_accept(listener)
+                sock, _address = listener.accept()
+            except (BlockingIOError, ConnectionError):
+                return
             except OSError:
-                await asyncio.sleep(_REST_S)
-                continue
+                self._listen(False)
+                self._loop.call_later(_REST_S, self._note_room)
+                return
+            sock.setblocking(False)
             self._open(sock)
-            accepted += 1
-            if accepted % _BATCH == 0:
-                await asyncio.sleep(0)
+            if not self._listening:
+                return
+
+    def _listen(self, wanted: bool) -> None:
+        """Watch the listeners, or leave what comes to the kernel's queue."""
+        if wanted != self._listening:
+            self._listening = wanted
+            for listener in self._listeners:
+                if wanted:
+                    self._io_loop.add_handler(listener, self._accept, IOLoop.READ)
+                else:
+                    self._io_loop.remove_handler(listener)
 
     def _open(self, sock: socket.socket) -> None:
         task = self._loop.create_task(self._connect(sock))
@@ -170,8 +184,8 @@ class HTTPServer:
     async def _connect(self, sock: socket.socket) -> None:
         """Make a transport of an accepted socket. A failed TLS handshake is the client's affair."""
         options: dict[str, Any] = {}
-        if self._ssl_context is not None:
-            options = {"ssl": self._ssl_context, "ssl_handshake_timeout": self.limits.header_s}
+        if self.ssl_context is not None:
+            options = {"ssl": self.ssl_context, "ssl_handshake_timeout": self.limits.header_s}
         protocol = "https" if options else "http"
         with contextlib.suppress(OSError, asyncio.TimeoutError):
             try:
@@ -182,10 +196,7 @@ class HTTPServer:
 
     def _note_room(self) -> None:
         limit = self.limits.connections
-        if limit is None or self.open < limit:
-            self._room.set()
-        else:
-            self._room.clear()
+        self._listen(limit is None or self.open < limit)
         if not self.open:
             self._empty.set()
 

@@ -83,7 +83,8 @@ class Timeouts:
 
     `connect_s` bounds the name lookup, the connection and a proxy's answer, each on its own, and the wait for
     a free connection. `first_byte_s` runs from the last progress of the upload to the end of the answer's
-    head, `idle_s` between two pieces of the body; neither runs while the reader holds the upstream back.
+    head, `idle_s` between two pieces of the body, or of an error's from its head on; neither runs while the reader
+    holds the upstream back. Until the first piece of a good answer there is no limit but the caller's deadline.
     """
 
     connect_s: float = 5.0
