@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import parameters
+
 from fwd_cli.reference import reference
 from fwd_server.settings import Variable, documented
 
@@ -20,9 +22,10 @@ def main() -> None:
 
 def documents() -> dict[Path, str]:
     """Each such document as it should read now."""
-    configuration = HERE / "configuration.md"
+    configuration, providers = HERE / "configuration.md", HERE / "providers.md"
     return {
         configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
+        providers: replaced(providers.read_text(encoding="utf-8"), "parameters", parameters.tables()),
         HERE / "cli.md": reference(),
     }
 
