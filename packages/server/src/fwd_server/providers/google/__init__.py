@@ -74,7 +74,7 @@ class GoogleExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
         """Read a failure. Two kinds are worth one more try: a signature from elsewhere, and unknown logprobs."""
-        error = read_failure({**error_object(body), "code": status}, self._deployment)
+        error = read_failure({**error_object(body), "code": status}, self._deployment, headers)
         if status != 400:
             return error
         if self._signatures and _BAD_SIGNATURE.search(error.message):

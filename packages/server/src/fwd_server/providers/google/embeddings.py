@@ -64,4 +64,4 @@ class GoogleEmbeddingsExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""
-        return read_failure({**error_object(body), "code": status}, self._deployment)
+        return read_failure({**error_object(body), "code": status}, self._deployment, headers)

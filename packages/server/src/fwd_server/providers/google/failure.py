@@ -6,11 +6,12 @@ https://ai.google.dev/gemini-api/docs/troubleshooting
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 import orjson
 
+from fwd_server.backoff import parse_retry_after
 from fwd_server.chat import Json
 from fwd_server.errors import UpstreamError, from_status
 from fwd_server.providers import native
@@ -43,8 +44,8 @@ def error_object(body: bytes) -> Json:
     return native.obj(native.obj(said[0] if isinstance(said, list) and said else said).get("error"))
 
 
-def read_failure(error: Json, deployment: Deployment) -> UpstreamError:
-    """Read an ``error`` object. https://ai.google.dev/gemini-api/docs/troubleshooting"""
+def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str] | None = None) -> UpstreamError:
+    """Read an ``error`` object; a time in it says more than one in the ``headers``."""
     details = native.objects(error.get("details"))
     refused_key = any(detail.get("reason") == "API_KEY_INVALID" for detail in details)
     failure = from_status(
@@ -52,7 +53,7 @@ def read_failure(error: Json, deployment: Deployment) -> UpstreamError:
         clean(native.text(error.get("message")), deployment.endpoint.key),
         provider=PROVIDER,
         key_name=deployment.endpoint.key_name,
-        retry_after_s=next(_delays(details), None),
+        retry_after_s=next(_delays(details), parse_retry_after(headers or {})),
     )
     failure.upstream_status = _status(error)
     if failure.status == 400 and _TOO_LONG.search(failure.message):
@@ -62,7 +63,7 @@ def read_failure(error: Json, deployment: Deployment) -> UpstreamError:
 
 def _status(error: Json) -> int:
     status = error.get("code")
-    if not isinstance(status, int) or not 400 <= status <= 599:
+    if not isinstance(status, int) or not 300 <= status <= 599:
         return _BY_WORD.get(native.text(error.get("status")), 500)
     return 500 if status == 499 else status  # 499 is the caller's own leaving, and this caller is still here
 
