@@ -31,6 +31,7 @@ from fwd_server.sse import LineTooLong
 # some. https://platform.claude.com/docs/en/api/versioning
 VERSION: Final = "2026-10-21"
 SAMPLING_VERSION: Final = "2023-06-01"
+_STREAM_BEGINS: Final = (b"event:", b"data:", b":")
 
 
 class AnthropicChat:
@@ -69,7 +70,7 @@ class AnthropicExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""
-        if self._streams and not body.lstrip().startswith(b"{"):
+        if self._streams and body.lstrip().startswith(_STREAM_BEGINS):
             return answer.completion(answer.fold(_events(body)), self._memory)
         return answer.completion(native.obj(native.load(body)), self._memory)
 
