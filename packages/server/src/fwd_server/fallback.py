@@ -7,6 +7,7 @@ anything else       moves on to the next deployment; a lone one is tried once mo
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import random
 import re
@@ -78,9 +79,13 @@ class Stream:
     response: UpstreamResponse
     decoder: Decoder | None
     head: list[StreamEvent]
-    ends_at: float
-    clock: Clock
     ended: Callable[[UpstreamError | None], None] = lambda error: None
+    _timer: asyncio.TimerHandle | None = None
+    _expired: bool = False
+
+    def expire_in(self, seconds: float) -> None:
+        """End after ``seconds``, however much still comes (F28)."""
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 
     async def next(self) -> list[StreamEvent]:
         """The next events as they arrive, at least one; the very last is an End or an UpstreamError, always."""
@@ -92,16 +97,28 @@ class Stream:
         return batch
 
     async def _read(self) -> list[StreamEvent]:
-        if self.decoder is None or self.clock.monotonic() > self.ends_at:
+        if self.decoder is None or self._expired:
             return [broken("deadline")]
         try:
             data = await self.response.read()
         except UpstreamError as error:
-            return [_once_committed(error)]
+            return [self._once_committed(error)]
         return self.decoder.feed(data) if data else (self.decoder.close() or [broken("upstream_truncated")])
 
     def close(self) -> None:
         """Let go of the upstream: at once, if it has not finished."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.response.close()
+
+    def _once_committed(self, error: UpstreamError) -> UpstreamError:
+        """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
+        if self._expired:
+            return broken("deadline")
+        return broken("upstream_truncated") if error.code == "upstream_reset" else error
+
+    def _expire(self) -> None:
+        self._expired = True
         self.response.close()
 
 
@@ -308,10 +325,9 @@ class Coordinator:
 
     async def _first_content(self, response: UpstreamResponse, chat: AnyExchange) -> Stream:
         exchange = cast("Exchange", chat)  # only a chat call streams
-        ends_at = self._clock.monotonic() + self._patience.stream_s
         if media_type(response) == "application/json":
             answer = cast("ChatResponse", await self._whole(response, exchange))
-            return Stream(response, None, [*unfold(answer), End(answer.usage)], ends_at, self._clock)
+            return Stream(response, None, [*unfold(answer), End(answer.usage)])
         if media_type(response) not in _STREAMS:
             raise broken("bad_content_type")
         decoder = exchange.decoder()
@@ -319,7 +335,9 @@ class Coordinator:
         while not _has_content(head):
             data = await response.read()
             head += decoder.feed(data) if data else (decoder.close() or [broken("upstream_truncated")])
-        return Stream(response, decoder, head, ends_at, self._clock)
+        stream = Stream(response, decoder, head)
+        stream.expire_in(self._patience.stream_s)
+        return stream
 
 
 def _has_content(head: list[StreamEvent]) -> bool:
@@ -359,11 +377,6 @@ def _final(error: UpstreamError, trip: Trip) -> UpstreamError:
         error.should_retry = False
         error.attempts = tuple(attempt.shown() for attempt in trip.attempts)
     return error
-
-
-def _once_committed(error: UpstreamError) -> UpstreamError:
-    """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
-    return broken("upstream_truncated") if error.code == "upstream_reset" else error
 
 
 def media_type(response: UpstreamResponse) -> str:

@@ -123,6 +123,7 @@ class Played:
         self._steps = iter(script.steps)
         self._ends = script.ends
         self._clock = clock
+        self._stalled: asyncio.Future[None] | None = None
         self.status = script.status
         self.headers: Mapping[str, str] = dict(script.headers)
 
@@ -134,14 +135,17 @@ class Played:
             if data:
                 return data
         if self._ends == "stall":
-            await asyncio.get_running_loop().create_future()
+            self._stalled = asyncio.get_running_loop().create_future()
+            await self._stalled
         if self._ends == "cut":
             raise broken("upstream_truncated")
         return b""
 
     def close(self) -> None:
-        """Forget the rest."""
+        """Forget the rest, and end a silence."""
         self._steps = iter(())
+        if self._stalled is not None and not self._stalled.done():
+            self._stalled.set_exception(broken("upstream_reset"))
 
 
 async def read_all(response: UpstreamResponse, limit: int) -> bytes:
