@@ -20,12 +20,13 @@ from attrs import define, field, frozen
 
 @frozen
 class Seen:
-    """One request as it arrived."""
+    """One request as it arrived; ``nth`` counts those before it on its connection."""
 
     method: str
     target: str
     headers: dict[str, str]
     body: bytes
+    nth: int = 0
 
     @property
     def json(self) -> Any:

@@ -1,0 +1,48 @@
+"""The whole gateway in this process, listening on a real loopback port."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from attrs import frozen
+from tornado.httpserver import HTTPServer
+from tornado.testing import bind_unused_port
+
+from fwd_server.app import App, build_app
+from fwd_server.clock import Clock
+from fwd_server.http1.client import Pool
+from fwd_server.settings import load
+
+
+@frozen
+class Listening:
+    """A gateway that listens."""
+
+    url: str
+    app: App
+    pool: Pool
+
+
+@contextlib.asynccontextmanager
+async def gateway(
+    folder: Path, key: str, pool: Pool | None = None, clock: Clock | None = None, **env: str
+) -> AsyncIterator[Listening]:
+    """A gateway with one key and these variables; what it still has open at the end is closed."""
+    keys = folder / "keys.txt"
+    if not keys.exists():
+        keys.write_text(f"sha256:{hashlib.sha256(key.encode()).hexdigest()} name=test\n")
+        keys.chmod(0o600)
+    pool = pool or Pool()
+    app = build_app(load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings, clock=clock, pool=pool)
+    server = HTTPServer(app.application)
+    sock, port = bind_unused_port()
+    server.add_socket(sock)
+    try:
+        yield Listening(f"http://127.0.0.1:{port}", app, pool)
+    finally:
+        server.stop()
+        await server.close_all_connections()
+        await app.aclose()

@@ -1,0 +1,604 @@
+"""Contract 3c as data: what a provider does to a call, and what its caller must see of that.
+
+A fault has four cells: a JSON answer without and with fallback, a stream without and with fallback. None stands for
+a cell that cannot be. ``play`` gives the steps of a provider for one request, in its own language.
+"""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import time
+from collections.abc import Callable, Iterable
+from email.utils import formatdate
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from kit.dialects import PROVIDERS, Dialect
+from kit.fakeup import CLOSE, RESET, WAIT_FOR_CLOSE, Seen, completion, piece
+from kit.loopup import HALF_CLOSE, READ_ALL, Step
+
+BODY_LIMIT: Final = 4 << 20  # of an answer, in these tests: the gateway's own is 64 MiB
+CONNECT_S: Final = 5.0
+IDLE_S: Final = 60.0
+TOTAL_S: Final = 600.0
+STREAM_S: Final = 1800.0
+SILENCE_S: Final = 20.0  # longer than the 15 s after which a keep-alive comment goes out
+
+
+@frozen
+class Fails:
+    """A status of its own. ``retry_after`` is a range of whole seconds."""
+
+    status: int
+    code: str | None
+    tries: int = 1
+    retry_after: tuple[int, int] | None = None
+    should_retry: bool | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} `{self.code}`" if self.code else str(self.status)
+
+
+@frozen
+class Breaks:
+    """A stream that ends with an error event (G5), after ``text`` was said ("partial") or nothing ("")."""
+
+    code: str
+    text: str = "partial"
+    tries: int = 1
+
+    def __str__(self) -> str:
+        return f"EV(`{self.code}`)"
+
+
+@frozen
+class Answers:
+    """An answer with 200: the provider's own, or that of the fallback. ``text`` names what it says."""
+
+    by: str = "own"
+    text: str = "text"
+    finish: str = "stop"
+    tries: int = 1
+
+    def __str__(self) -> str:
+        return "B" if self.by == "spare" else "its own answer"
+
+
+Outcome = Fails | Breaks | Answers | None
+Cells = tuple[Outcome, Outcome, Outcome, Outcome]
+Seconds = tuple[float, float, float, float]
+Play = Callable[[Dialect, bool, Seen], Iterable[Step]]
+B: Final = Answers("spare", tries=2)
+
+
+def before(status: int, code: str | None, **more: Any) -> Cells:
+    """A failure that comes before the commit, whatever was asked for: another provider answers."""
+    fails = Fails(status, code, **more)
+    return (fails, B, fails, B)
+
+
+def final(status: int, code: str | None) -> Cells:
+    """A failure that ends the call, fallback or not."""
+    fails = Fails(status, code)
+    return (fails, fails, fails, fails)
+
+
+def after(code: str, whole: Cells | None = None) -> Cells:
+    """A stream that breaks once it has committed; ``whole`` says what the same is to a JSON answer."""
+    json_cells = whole[:2] if whole else (None, None)
+    return (*json_cells, Breaks(code), Breaks(code))
+
+
+def only_streams(cells: Cells) -> Cells:
+    """The cells of streams."""
+    return (None, None, *cells[2:])
+
+
+def only_json(cells: Cells) -> Cells:
+    """The cells of JSON answers."""
+    return (*cells[:2], None, None)
+
+
+@frozen
+class Fault:
+    """One way to fail. ``stage`` is where it plays; ``seconds`` is how long each cell takes, where that is said."""
+
+    row: str
+    name: str
+    cells: Callable[[Dialect], Cells]
+    play: Play = lambda dialect, stream, seen: ()
+    stage: str = "main"
+    seconds: Callable[[Dialect], Seconds] | None = None
+    providers: tuple[str, ...] = PROVIDERS
+    requests: int | None = None  # that the provider sees; as many as it is tried where it is not said
+    silent: int = 0  # retries nobody is told of (F6)
+
+    @property
+    def id(self) -> str:
+        return f"{self.row}-{self.name}"
+
+
+# -- bytes
+
+
+def whole(body: bytes, status: int = 200, media: str = "application/json", **headers: str) -> bytes:
+    """A whole answer, and the end of the connection."""
+    lines = [f"HTTP/1.1 {status} X", f"content-type: {media}", f"content-length: {len(body)}", "connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def begun(dialect: Dialect) -> bytes:
+    """The head of a stream."""
+    lines = f"content-type: {dialect.media}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n"
+    return b"HTTP/1.1 200 OK\r\n" + lines.encode()
+
+
+END: Final = b"0\r\n\r\n"
+
+
+def pieces(frames: Iterable[bytes]) -> list[Step]:
+    """Frames as pieces of a chunked body."""
+    return [piece(frame) for frame in frames]
+
+
+def good(dialect: Dialect, stream: bool) -> list[Step]:
+    """What a provider says when nothing is wrong."""
+    return [begun(dialect), *pieces(dialect.stream), END] if stream else [whole(dialect.answer)]
+
+
+# -- plays
+
+
+def error(status: int, **headers: str) -> Play:
+    """An error in the provider's own words."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        return [whole(dialect.failure(status), status, **headers)]
+
+    return play
+
+
+def says(*steps: Step) -> Play:
+    """The same steps, whatever was asked."""
+    return lambda dialect, stream, seen: steps
+
+
+def body(data: bytes, media: str = "application/json", **headers: str) -> Play:
+    """An answer with 200 and this body."""
+    return says(whole(data, media=media, **headers))
+
+
+def opened(*steps: Step) -> Play:
+    """Streams: the frames before the content, then these steps. JSON: the head, then these steps."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        if stream:
+            return [begun(dialect), *pieces(dialect.opening), *steps]
+        return [whole(dialect.answer)[: -len(dialect.answer)], *steps]
+
+    return play
+
+
+def halfway(*steps: Step) -> Play:
+    """Streams: some content, then these steps. JSON: half an answer, then these steps."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        if stream:
+            return [begun(dialect), *pieces((*dialect.opening, *dialect.content)), *steps]
+        return [whole(dialect.answer)[: -len(dialect.answer) // 2], *steps]
+
+    return play
+
+
+def framed(data: bytes, *, committed: bool) -> Play:
+    """A stream with ``data`` as a frame of it, before or after its content."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        said = (*dialect.opening, *dialect.content) if committed else dialect.opening
+        return [begun(dialect), *pieces((*said, dialect.frame(data))), *pieces(dialect.ending), END]
+
+    return play
+
+
+def inside(name: str, *, committed: bool = False) -> Play:
+    """An error object inside a 200."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+        failure = dialect.inside[name].body
+        return framed(failure, committed=committed)(dialect, stream, seen) if stream else [whole(failure)]
+
+    return play
+
+
+def out_of_money(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    status, said = dialect.out_of_money or (402, None)
+    return [whole(json.dumps(said).encode(), status)]
+
+
+def limited(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    headers, said = dialect.limited
+    kept = {name: value for name, value in headers.items() if name != "content-type"}
+    return [whole(json.dumps(said).encode(), 429, **kept)]
+
+
+def limited_until(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    now = time.time()
+    dates = {"date": formatdate(now, usegmt=True), "retry_after": formatdate(now + 30, usegmt=True)}
+    return [whole(dialect.failure(429), 429, **dates)]
+
+
+def endless(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+    """More and more, slowly."""
+    if stream:
+        more: Iterable[Step] = [*pieces(dialect.content[-1:]), 10.0]
+        return itertools.chain([begun(dialect), *pieces(dialect.opening)], itertools.cycle(more))
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    return itertools.chain([head], itertools.cycle([piece(b" "), 10.0]))
+
+
+def pings(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+    """Nothing but signs of life."""
+    ping = b"\n" if dialect.media == "application/x-ndjson" else b": ping\n\n"
+    return itertools.chain([begun(dialect)], itertools.cycle([piece(ping), 10.0]))
+
+
+def huge(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+    """More than is taken, fast."""
+    if stream:
+        many = piece(dialect.content[-1] * (65536 // len(dialect.content[-1])))
+        return [begun(dialect), *pieces(dialect.opening), *[many] * (BODY_LIMIT // 65536 + 2), CLOSE]
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+    return [head, *[piece(b" " * 65536)] * (BODY_LIMIT // 65536 + 1), CLOSE]
+
+
+def too_much(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    """A length beyond the limit, said in the head."""
+    media = dialect.media if stream else "application/json"
+    return [f"HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {BODY_LIMIT + 1}\r\n\r\n".encode(), CLOSE]
+
+
+def zipped(cut: int | None = None, junk: bytes = b"") -> Play:
+    """An encoding nobody asked for."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        data = gzip.compress(b"".join(dialect.stream) if stream else dialect.answer)[:cut] + junk
+        return [whole(data, media=dialect.media if stream else "application/json", content_encoding="gzip")]
+
+    return play
+
+
+def ends_early(take: Callable[[Dialect], tuple[bytes, ...]]) -> Play:
+    """A stream of these frames, and a clean end."""
+    return lambda dialect, stream, seen: [begun(dialect), *pieces(take(dialect)), END]
+
+
+def after_the_end(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    """Everything twice."""
+    return [begun(dialect), *pieces((*dialect.stream, *dialect.content, *dialect.ending)), END]
+
+
+def as_json(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    return [whole(dialect.answer)]
+
+
+def calling(*, ends: bool) -> Play:
+    """A tool call that breaks off in its arguments."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+        if not stream:
+            return [whole(json.dumps(half_a_call()).encode())]
+        return [begun(dialect), *pieces(dialect.tools), *(pieces(dialect.tools_end) if ends else []), END]
+
+    return play
+
+
+def half_a_call() -> dict[str, Any]:
+    """A whole answer whose tool call was cut by the limit of its tokens."""
+    answer = completion()
+    function = {"name": "get_weather", "arguments": '{"city":"Os'}
+    calls = [{"id": "call_a", "type": "function", "function": function}]
+    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
+    answer["choices"] = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}]
+    return answer
+
+
+def stale(again: Play) -> Play:
+    """A kept connection ends when it is used again; a fresh one gets ``again``. The call named prime is answered."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+        return [CLOSE] if seen.nth else again(dialect, stream, seen)
+
+    return play
+
+
+def good_and_kept(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    """As ``good``, on a connection that stays open."""
+    steps = good(dialect, stream)
+    return [step.replace(b"connection: close\r\n", b"") if isinstance(step, bytes) else step for step in steps]
+
+
+# -- the table
+
+
+def same(cells: Cells) -> Callable[[Dialect], Cells]:
+    """Cells that are the same for every provider."""
+    return lambda dialect: cells
+
+
+def _limited_cells(dialect: Dialect) -> Cells:
+    seconds = {"openai": 2, "anthropic": 41, "google": 35}.get(dialect.name, 7)
+    return before(429, "rate_limit_exceeded", retry_after=(seconds, seconds))
+
+
+def _inside_cells(name: str) -> Callable[[Dialect], Cells]:
+    def cells(dialect: Dialect) -> Cells:
+        failure = dialect.inside[name]
+        after = (5, 5) if failure.status == 503 else None
+        return before(failure.status, failure.code, tries=failure.tries, retry_after=after)
+
+    return cells
+
+
+def _inside_after(dialect: Dialect) -> Cells:
+    return after(dialect.inside_committed)
+
+
+def _without_marker(dialect: Dialect) -> Cells:
+    """``[DONE]`` may be missing; Claude's ``message_stop`` may not, and the others' marker is in their last frame."""
+    own = Answers()
+    return (None, None, own, own) if dialect.end_marker else after("upstream_truncated")
+
+
+def _without_last(dialect: Dialect) -> tuple[bytes, ...]:
+    return dialect.stream[:-1]
+
+
+def _own(text: str = "text", finish: str = "stop") -> Cells:
+    own = Answers(text=text, finish=finish)
+    return (own, own, own, own)
+
+
+def at(*seconds: float) -> Callable[[Dialect], Seconds]:
+    """When JSON answers and streams fail, without and with fallback."""
+    whole, stream = seconds if len(seconds) == 2 else (seconds[0], seconds[0])
+    return lambda dialect: (whole, whole, stream, stream)
+
+
+def _first_event(dialect: Dialect) -> Seconds:
+    """JSON answers have only the deadline; streams their first event, for which Ollama may load a model."""
+    first = 300.0 if dialect.name == "ollama" else 60.0
+    return (TOTAL_S, TOTAL_S, first, first)
+
+
+OPENAI_LIKE: Final = ("openai", "groq", "openrouter")
+_TRUNCATED: Final = before(502, "upstream_truncated")
+_AUTH: Final = before(502, "provider_auth", should_retry=False)
+_QUOTA: Final = before(429, "insufficient_quota", should_retry=False)
+_LINE: Final = b'"' + b"x" * ((1 << 20) + 4096)
+
+
+def _deadline(stream: Cells) -> Cells:
+    """JSON answers have only the deadline; it ends the whole chain."""
+    fails = Fails(504, "deadline", should_retry=False)
+    return (fails, fails, *stream[2:])
+
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    Fault("F1", "refused", same(before(502, "connect_failed")), stage="refused", requests=0),
+    Fault(
+        "F2", "black-hole", same(before(504, "connect_timeout")), stage="black-hole", seconds=at(CONNECT_S), requests=0
+    ),
+    *(
+        Fault("F3", f"dns-{how}", same(before(502, "dns_failed")), stage=f"dns-{how}", seconds=at(s), requests=0)
+        for how, s in (("fails", 0.0), ("empty", 0.0), ("slow", CONNECT_S))
+    ),
+    *(
+        Fault("F4", f"tls-{how}", same(before(502, "tls_failed")), stage=f"tls-{how}", requests=0)
+        for how in ("expired", "foreign", "alone", "plain")
+    ),
+    Fault("F5", "reset", same(before(502, "upstream_reset", tries=2)), says(RESET)),
+    Fault("F5", "closed", same(before(502, "upstream_reset", tries=2)), says(CLOSE)),
+    Fault("F5", "half-closed", same(before(502, "upstream_reset", tries=2)), says(HALF_CLOSE, WAIT_FOR_CLOSE)),
+    Fault(
+        "F6",
+        "stale-once",
+        same(_own()),
+        stale(good_and_kept),
+        stage="kept",
+        silent=1,
+    ),
+    Fault(
+        "F6",
+        "stale-and-dead",
+        same(before(502, "upstream_reset", tries=2)),
+        stale(says(CLOSE)),
+        stage="kept",
+        silent=1,
+    ),
+    Fault(
+        "F7",
+        "no-head",
+        same(_deadline(before(504, "upstream_timeout"))),
+        says(WAIT_FOR_CLOSE),
+        seconds=_first_event,
+    ),
+    Fault("F8", "reset-before", same(_TRUNCATED), opened(0.02, RESET)),
+    Fault("F8", "short-before", same(_TRUNCATED), opened(CLOSE)),
+    Fault("F8", "reset-after", same(after("upstream_truncated", _TRUNCATED)), halfway(0.02, RESET)),
+    Fault("F8", "short-after", same(after("upstream_truncated", _TRUNCATED)), halfway(CLOSE)),
+    Fault(
+        "F9",
+        "no-content",
+        same(_deadline(before(504, "upstream_timeout"))),
+        opened(WAIT_FOR_CLOSE),
+        seconds=_first_event,
+    ),
+    Fault("F9", "only-pings", same(only_streams(before(504, "upstream_timeout"))), pings, seconds=_first_event),
+    Fault(
+        "F10",
+        "stalls",
+        same(after("upstream_stalled", before(504, "upstream_stalled"))),
+        halfway(WAIT_FOR_CLOSE),
+        seconds=at(IDLE_S),
+    ),
+    Fault("F11", "429", _limited_cells, limited),
+    Fault("F11", "429-date", same(before(429, "rate_limit_exceeded", retry_after=(29, 31))), limited_until),
+    Fault("F11", "429-silent", same(before(429, "rate_limit_exceeded")), error(429)),
+    Fault("F12", "402", same(_QUOTA), error(402)),
+    Fault("F12", "no-money", same(_QUOTA), out_of_money, providers=(*OPENAI_LIKE, "anthropic")),
+    *(
+        Fault("F12b", str(status), same(before(504, "upstream_timeout", tries=1)), error(status))
+        for status in (408, 425)
+    ),
+    *(Fault("F12b", str(status), same(before(502, "provider_error")), error(status)) for status in (409, 412, 424)),
+    Fault("F12b", "498", same(before(503, "provider_overloaded", retry_after=(5, 5))), error(498)),
+    Fault("F13", "500", same(before(502, "provider_error", tries=2)), error(500)),
+    Fault("F14", "502", same(before(502, "provider_error", tries=2)), error(502)),
+    Fault("F14", "504", same(before(504, "upstream_timeout", tries=2)), error(504)),
+    Fault("F15", "503", same(before(503, "provider_overloaded", tries=2, retry_after=(5, 5))), error(503)),
+    Fault(
+        "F15",
+        "503-given",
+        same(before(503, "provider_overloaded", retry_after=(9, 9))),
+        error(503, retry_after="9"),
+    ),
+    Fault("F16", "529", same(before(503, "provider_overloaded", tries=2, retry_after=(5, 5))), error(529)),
+    Fault("F17", "400", same(final(400, None)), error(400)),
+    Fault("F17", "404", same(final(404, "model_not_found")), error(404)),
+    Fault("F17", "413", same(final(413, "request_too_large")), error(413)),
+    Fault("F17", "422", same(final(422, None)), error(422)),
+    Fault("F18", "401", same(_AUTH), error(401)),
+    Fault("F18", "403", same(_AUTH), error(403)),
+    *(
+        Fault(
+            "F19",
+            str(status),
+            same(before(502, "provider_redirect")),
+            error(status, location="http://127.0.0.1:1/elsewhere"),
+        )
+        for status in (301, 302, 307, 308)
+    ),
+    *(
+        Fault("F20", name, same(before(502, "bad_payload")), body(data))
+        for name, data in (
+            ("empty", b""),
+            ("text", b"nonsense"),
+            ("cut-json", b'{"id": "x", "choices": ['),
+            ("list", b"[]"),
+            ("string", b'"x"'),
+            ("nothing-inside", b"{}"),
+        )
+    ),
+    Fault("F21", "failed", _inside_cells("failed"), inside("failed")),
+    Fault("F21", "limited", _inside_cells("limited"), inside("limited"), providers=PROVIDERS[:-1]),
+    Fault("F21", "failed-later", _inside_after, inside("failed", committed=True)),
+    Fault("F22", "no-event", same(only_streams(_TRUNCATED)), ends_early(lambda dialect: ())),
+    Fault("F22", "only-role", same(only_streams(_TRUNCATED)), ends_early(lambda dialect: dialect.opening)),
+    Fault(
+        "F22",
+        "no-finish",
+        same(after("upstream_truncated")),
+        ends_early(lambda dialect: (*dialect.opening, *dialect.content)),
+    ),
+    Fault(
+        "F23",
+        "no-marker",
+        _without_marker,
+        ends_early(_without_last),
+        providers=(*OPENAI_LIKE, "anthropic"),
+    ),
+    Fault("F24", "html", same(before(502, "bad_content_type")), body(b"<html>Sorry</html>", "text/html")),
+    Fault("F24", "json-for-stream", same(only_streams(_own("said"))), as_json),
+    Fault("F25", "gzip-unasked", same(before(502, "bad_encoding")), zipped()),
+    Fault("F25", "gzip-cut", same(before(502, "bad_encoding")), zipped(cut=20)),
+    Fault("F25", "gzip-junk", same(before(502, "bad_encoding")), zipped(junk=b"junk")),
+    Fault("F26", "length", same(before(502, "too_large")), too_much),
+    Fault("F26", "body", same(after("too_large", before(502, "too_large"))), huge),
+    Fault("F26", "line", same(only_streams(before(502, "too_large"))), framed(_LINE, committed=False)),
+    Fault("F26", "line-later", same(after("too_large")), framed(_LINE, committed=True)),
+    Fault(
+        "F27",
+        "utf8",
+        same(only_streams(before(502, "bad_payload"))),
+        framed(b'{"id":"\xff","choices":[]}', committed=False),
+    ),
+    Fault("F27", "utf8-later", same(after("bad_payload")), framed(b'{"id":"\xff","choices":[]}', committed=True)),
+    Fault("F27", "json", same(only_streams(before(502, "bad_payload"))), framed(b"{nonsense", committed=False)),
+    Fault("F27", "json-later", same(after("bad_payload")), framed(b"{nonsense", committed=True)),
+    Fault("F27", "utf8-whole", same(only_json(before(502, "bad_payload"))), body(b'{"id":"\xff","choices":[]}')),
+    Fault("F28", "endless", same(_deadline(after("deadline"))), endless, seconds=at(TOTAL_S, STREAM_S)),
+    Fault("F29", "garbage", same(before(502, "bad_response")), says(b"SSH-2.0-OpenSSH_9.9\r\n", CLOSE)),
+    Fault(
+        "F29",
+        "informational",
+        same(before(502, "bad_response")),
+        says(b"HTTP/1.1 100 Continue\r\n\r\n" * 11, WAIT_FOR_CLOSE),
+    ),
+    Fault("F29", "head", same(before(502, "bad_response")), body(b"{}", x_long="x" * 40_000)),
+    Fault(  # Gemini has no [DONE]: what follows a finish reason there is still the answer
+        "F30",
+        "after-the-end",
+        same(only_streams(_own())),
+        after_the_end,
+        providers=tuple(name for name in PROVIDERS if name != "google"),
+    ),
+    *(
+        Fault("F31", f"early-{status}", same(cells), error(status), stage=f"early-{status}")
+        for status, cells in (
+            (429, before(429, "rate_limit_exceeded")),
+            (400, final(400, None)),
+        )
+    ),
+    Fault(
+        "F32",
+        "too-long",
+        same(only_streams(_own("tools", "length"))),
+        calling(ends=True),
+        providers=(*OPENAI_LIKE, "anthropic"),
+    ),
+    Fault(
+        "F32",
+        "too-long-whole",
+        same(only_json(_own("tools", "length"))),
+        calling(ends=True),
+        providers=OPENAI_LIKE,
+    ),
+    Fault("F32", "cut", same(only_streams(after("upstream_truncated"))), calling(ends=False)),
+    Fault(
+        "F33",
+        "all-fail",
+        same((None, Fails(502, "provider_error", tries=3), None, Fails(502, "provider_error", tries=3))),
+        error(429, retry_after="7"),
+        stage="ruin",
+        requests=1,
+    ),
+)
+
+
+def later(play: Play, seconds: float) -> Play:
+    """The same, after a silence long enough for a keep-alive comment."""
+    return lambda dialect, stream, seen: itertools.chain([seconds], play(dialect, stream, seen))
+
+
+def patient(fault: Fault) -> Fault:
+    """The fault as it looks once keep-alive comments have sent the head: a status is an event then (contract 3a)."""
+
+    def cells(dialect: Dialect) -> Cells:
+        *_, alone, fallback = fault.cells(dialect)
+        return (None, None, _as_event(alone), _as_event(fallback))
+
+    play = later(fault.play, SILENCE_S)
+    return evolve(fault, name=f"{fault.name}-waited", cells=cells, play=play, stage="patient", seconds=None)
+
+
+def _as_event(outcome: Outcome) -> Outcome:
+    if not isinstance(outcome, Fails):
+        return outcome
+    return Breaks(outcome.code or "", text="", tries=outcome.tries)
+
+
+ALL: Final = (*FAULTS, *(patient(fault) for fault in FAULTS if fault.stage == "main"))
+__all__ = ["ALL", "FAULTS", "READ_ALL", "Answers", "Breaks", "Fails", "Fault", "good", "good_and_kept"]
