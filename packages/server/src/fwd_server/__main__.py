@@ -7,32 +7,40 @@ cannot be used (they are listed in ``fwd help exit-codes``).
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
-from attrs import evolve
+from attrs import define, evolve
 from tornado import autoreload
 
 from fwd_server import settings as configuration
+from fwd_server import workers
 from fwd_server._version import __version__
 from fwd_server.app import App, build_app
+from fwd_server.machine import raise_file_limit
 from fwd_server.observe import log
 from fwd_server.serve import listen, new_loop, serve, tls_context
-from fwd_server.settings import Loaded, Settings, SettingsError, documented
+from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
 from fwd_server.store.files import KeyFileError, check_modes, secure_process
 
 OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
 DOTENV: Final = Path(".env")
+FIXED: Final = ("FWD_HOST", "FWD_PORT", "FWD_UDS", "FWD_WORKERS", "FWD_SSL_CERTFILE", "FWD_SSL_KEYFILE")
+T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
+    given = workers.handed(os.environ)
+    if given is not None:
+        return _guarded(lambda: work(*given))
     parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="Print the settings in force, and stop.")
     parser.add_argument("--reload", action="store_true", help="Start again when a source file changes.")
@@ -48,16 +56,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) -> int:
     """Run the gateway until it is asked to stop; ``flags`` go by the variables' names. Returns the exit code."""
+    return _guarded(lambda: _checked(dict(flags)) if check else _run(dict(flags), reload=reload))
+
+
+def work(line: workers.Line, sockets: list[socket.socket]) -> int:
+    """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
+    order = line.order()
+    settings = configuration.load(order.flags, os.environ, order.dotenv).settings
+    _prepare(settings)
+
+    async def serve_slot() -> None:
+        app = build_app(settings, environment=os.environ)
+
+        def started(port: int) -> None:
+            if order.announces:
+                announce(app, settings, port)
+            line.ready()
+
+        await serve(app, sockets, settings, started, until=line.asked)
+
+    return _until_complete(serve_slot())
+
+
+def _guarded(action: Callable[[], int]) -> int:
     try:
-        loaded = load(flags, os.environ, DOTENV)
-        secure_process()
-        if check:
-            print_settings(loaded)
-            return OK
-        return _run(loaded, reload=reload)
+        return action()
     except (SettingsError, KeyFileError) as error:
         sys.stderr.write(f"{error}\n")
         return BAD_CONFIGURATION
+
+
+def _checked(flags: Mapping[str, str]) -> int:
+    print_settings(load(flags, os.environ, DOTENV))
+    return OK
 
 
 def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Loaded:
@@ -65,11 +96,14 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Load
 
     Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
     """
-    if not dotenv.is_file():
-        return configuration.load(flags, env)
-    warnings = check_modes(dotenv)
-    loaded = configuration.load(flags, env, dotenv.read_text(encoding="utf-8", errors="replace"))
+    warnings = check_modes(dotenv) if dotenv.is_file() else ()
+    loaded = configuration.load(flags, env, text_of(dotenv))
     return evolve(loaded, warnings=(*loaded.warnings, *warnings))
+
+
+def text_of(dotenv: Path) -> str | None:
+    """The text of ``.env``, None where there is none."""
+    return dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else None
 
 
 def print_settings(loaded: Loaded) -> None:
@@ -83,33 +117,100 @@ def print_settings(loaded: Loaded) -> None:
         sys.stderr.write(f"warning: {warning}\n")
 
 
-def _run(loaded: Loaded, *, reload: bool) -> int:
-    settings = loaded.settings
-    log.configure(settings.log_level, settings.log_format)
-    for warning in loaded.warnings:
+def _run(flags: dict[str, str], *, reload: bool) -> int:
+    current = Current(flags, load(flags, os.environ, DOTENV))
+    settings = current.loaded.settings
+    _prepare(settings)
+    for warning in current.loaded.warnings:
         log.app.warning("%s", warning)
     try:
         tls_context(settings)  # before anything is bound: a bad certificate is found out here
-        sockets = listen(settings)
+        count = 1 if reload or sys.platform == "win32" else settings.workers
+        slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
     except OSError as error:
         log.app.error("Cannot listen on %s: %s", address(settings, settings.port), error.strerror or error)
         return GAVE_UP
+    if count > 1:
+        code = asyncio.run(workers.Parent(slots, current.order(), current.reordered, settings.drain_timeout).run())
+    else:
+        code = _until_complete(_serve(current, slots[0], reload=reload))
+    log.app.info("Stopped.")
+    return code
+
+
+def _prepare(settings: Settings) -> None:
+    """What every process that serves does first."""
+    secure_process()
+    raise_file_limit()
+    log.configure(settings.log_level, settings.log_format)
+
+
+def _until_complete(work: Coroutine[Any, Any, None]) -> int:
     loop = new_loop()
     try:
-        loop.run_until_complete(_serve(settings, sockets, reload=reload))
+        loop.run_until_complete(work)
     finally:
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
     return OK
 
 
-async def _serve(settings: Settings, sockets: list[socket.socket], *, reload: bool) -> None:
+async def _serve(current: Current, sockets: list[socket.socket], *, reload: bool) -> None:
+    settings = current.loaded.settings
     app = build_app(settings, environment=os.environ)
     if reload:
         autoreload.watch(str(DOTENV))
         autoreload.start()
-    await serve(app, sockets, settings, lambda port: announce(app, settings, port))
-    log.app.info("Stopped.")
+    await serve(app, sockets, settings, lambda port: announce(app, settings, port), renew=current.rebuilt)
+
+
+@define
+class Current:
+    """The settings in force, and how they are read again when SIGHUP asks for it (contract D9).
+
+    Whatever cannot be used leaves everything as it is, and is said.
+    """
+
+    flags: dict[str, str]
+    loaded: Loaded
+
+    def rebuilt(self) -> tuple[App, Settings] | None:
+        """A gateway of the settings as they are now, for one process."""
+        return self._again(lambda loaded: (build_app(loaded.settings, environment=os.environ), loaded.settings))
+
+    def reordered(self) -> workers.Order | None:
+        """The order for new workers."""
+        return self._again(lambda _: self.order())
+
+    def order(self) -> workers.Order:
+        """What workers go by; the first of them says where the gateway listens, once."""
+        return workers.Order(self.flags, text_of(DOTENV), announces=True)
+
+    def _again(self, use: Callable[[Loaded], T]) -> T | None:
+        try:
+            fresh = load(self.flags, os.environ, DOTENV)
+            tls_context(fresh.settings)
+            self._check_fixed(fresh)
+            found = use(fresh)
+        except (SettingsError, KeyFileError, OSError) as error:
+            log.app.error("The settings stay as they are. %s", error)
+            return None
+        names = [name for name, value in fresh.sources.items() if value != self.loaded.sources.get(name)]
+        log.app.info("The settings were read again. Changed: %s", ", ".join(names) or "nothing")
+        self.loaded = fresh
+        return found
+
+    def _check_fixed(self, fresh: Loaded) -> None:
+        """Raises SettingsError for a change that the sockets, which stay, cannot follow."""
+        problems = [
+            Problem(
+                name, fresh.sources[name][0], fresh.sources[name][1], f"{self.loaded.sources[name][1]} until a restart"
+            )
+            for name in FIXED
+            if fresh.sources[name][1] != self.loaded.sources[name][1]
+        ]
+        if problems:
+            raise SettingsError(problems)
 
 
 def announce(app: App, settings: Settings, port: int) -> None:

@@ -8,25 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import socket
 import ssl
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
+from attrs import define, field
 from tornado.netutil import bind_sockets, bind_unix_socket
 
+from fwd_server import signals
 from fwd_server.app import App
 from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
 from fwd_server.machine import connection_cap, memory_used
 from fwd_server.observe import log
 from fwd_server.settings import Settings
+from fwd_server.web.base import BaseHandler
 from fwd_server.web.door import UNLIMITED
 from fwd_server.web.refusal import render_refusal
 
+BACKLOG: Final = 1024
 POLL_S: Final = 0.5
+LINGER_S: Final = 1.0
+_LINGER_STEP_S: Final = 0.02
 _LAST_WORDS_S: Final = 1.0
 
 
@@ -40,11 +44,11 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def listen(settings: Settings) -> list[socket.socket]:
+def listen(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
     """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
     if settings.uds is not None:
-        return [bind_unix_socket(str(settings.uds), mode=0o600, backlog=1024)]
-    return bind_sockets(settings.port, settings.host or None, backlog=1024)
+        return [bind_unix_socket(str(settings.uds), mode=0o600, backlog=BACKLOG)]
+    return bind_sockets(settings.port, settings.host or None, backlog=BACKLOG, reuse_port=reuse_port)
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -75,39 +79,124 @@ def limits(settings: Settings) -> ServerLimits:
     )
 
 
-async def serve(app: App, sockets: list[socket.socket], settings: Settings, started: Callable[[int], None]) -> None:
-    """Serve until a signal asks to stop; ``started`` is told the port, or 0, once connections are taken."""
+@define
+class Serving:
+    """What serves, and what still runs of what served before the settings were read again."""
+
+    server: HTTPServer
+    apps: list[App]  # the newest is the last
+    _closing: set[asyncio.Task[None]] = field(factory=set)
+
+    @property
+    def app(self) -> App:
+        """What serves now."""
+        return self.apps[-1]
+
+    def replace(self, app: App, settings: Settings) -> None:
+        """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
+        old = self.app
+        self.server.ssl_context = tls_context(settings)
+        self.apps.append(app)
+        self.server.application = app.application
+        self.server.limits = limits(settings)
+        task = asyncio.ensure_future(self._leave(old))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _leave(self, app: App) -> None:
+        await app.application.running.over()
+        self.apps.remove(app)
+        await app.aclose()
+
+    def running(self) -> list[BaseHandler]:
+        """What has not answered yet."""
+        return [handler for app in self.apps for handler in app.application.running]
+
+    async def over(self) -> None:
+        """Return once nothing runs, and no connection is left that waits for a request.
+
+        Such a connection is given a moment, for a request may be under way on it; its answer then says
+        ``Connection: close`` (contract R2).
+        """
+        until = asyncio.get_running_loop().time() + LINGER_S
+        while self.running() or (self.server.open and asyncio.get_running_loop().time() < until):
+            await asyncio.gather(*(app.application.running.over() for app in self.apps))
+            await asyncio.sleep(_LINGER_STEP_S)
+
+    def drain(self) -> None:
+        """Accept no more connections, and keep none."""
+        self.server.stop()
+        for app in self.apps:
+            app.state.draining = app.application.settings["draining"] = True
+
+    async def aclose(self) -> None:
+        """End everything."""
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self.server.aclose()
+        for app in self.apps:
+            await app.aclose()
+
+
+async def serve(
+    app: App,
+    sockets: list[socket.socket],
+    settings: Settings,
+    started: Callable[[int], object],
+    *,
+    renew: Callable[[], tuple[App, Settings] | None] = lambda: None,
+    until: Callable[[], Awaitable[bool]] | None = None,
+) -> None:
+    """Serve until a signal asks to stop, or ``until`` returns: true if it may ask once more.
+
+    ``started`` is told the port, or 0, once connections are taken. ``renew`` gives what is to serve from now on when
+    SIGHUP asks for it, or None where everything stays as it is.
+    """
     server = HTTPServer(
         app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
     )
+    serving = Serving(server, [app])
     server.add_sockets(sockets)
     port = 0 if settings.uds else sockets[0].getsockname()[1]
-    with _asked_to_stop() as asked, _background(_watch(app)):
+    asked: asyncio.Queue[str] = asyncio.Queue()
+
+    def take() -> None:
+        found = renew()
+        if found is not None:
+            serving.replace(*found)
+
+    with signals.handled(asked.put_nowait, take), _background(_watch(serving)), _background(_ask(asked, until)):
         started(port)
         await asked.get()
-        await _drain(app, server, settings.drain_timeout, asked)
-    await server.aclose()
-    await app.aclose()
+        await _drain(serving, settings.drain_timeout, asked)
+    await serving.aclose()
 
 
-async def _watch(app: App) -> None:
+async def _watch(serving: Serving) -> None:
     """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
         await asyncio.sleep(POLL_S)
-        app.poll_keys()
-        app.take_memory(memory_used())
+        serving.app.poll_keys()
+        serving.app.take_memory(memory_used())
 
 
-async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Queue[str]) -> None:
-    server.stop()
-    app.state.draining = app.application.settings["draining"] = True
-    running = app.application.running
-    if running:
+async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:
+    """Ask to stop whenever ``until`` returns."""
+    again = True
+    while until and again:
+        again = await until()
+        asked.put_nowait("parent")
+
+
+async def _drain(serving: Serving, seconds: float, asked: asyncio.Queue[str]) -> None:
+    serving.drain()
+    if running := serving.running():
         log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
     again = asyncio.ensure_future(asked.get())
-    idle = asyncio.ensure_future(running.over())
+    idle = asyncio.ensure_future(serving.over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    if running:
+    if running := serving.running():
         log.app.warning("Stopped with %d requests unfinished.", len(running))
         for handler in running:
             handler.shut_down()
@@ -115,24 +204,6 @@ async def _drain(app: App, server: HTTPServer, seconds: float, asked: asyncio.Qu
     for task in (again, idle):
         task.cancel()
     await asyncio.gather(again, idle, return_exceptions=True)
-
-
-@contextlib.contextmanager
-def _asked_to_stop() -> Iterator[asyncio.Queue[str]]:
-    """A queue that gets the name of every signal that asks to stop."""
-    asked: asyncio.Queue[str] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    names = [name for name in ("SIGTERM", "SIGINT") if hasattr(signal, name)]
-    if sys.platform == "win32":  # no loop signal handlers there; Ctrl-C arrives as KeyboardInterrupt
-        yield asked
-        return
-    for name in names:
-        loop.add_signal_handler(getattr(signal, name), asked.put_nowait, name)
-    try:
-        yield asked
-    finally:
-        for name in names:
-            loop.remove_signal_handler(getattr(signal, name))
 
 
 @contextlib.contextmanager

@@ -77,6 +77,7 @@ class Running:
     def leave(self, request: HTTPServerRequest) -> None:
         """Count a call out. Once more does no harm."""
         self._calls.discard(request)
+        self._note_end()
 
     # -- handlers
 
@@ -86,13 +87,15 @@ class Running:
 
     def discard(self, handler: BaseHandler) -> None:
         """Count out a handler that has answered, or whose caller is gone."""
-        self.leave(handler.request)
         self._handlers.discard(handler)
-        if not self._handlers:
-            self._emptied.set()
+        self.leave(handler.request)
 
     async def over(self) -> None:
-        """Return once nothing runs."""
-        while self._handlers:
+        """Return once nothing runs, and nothing comes that was let in."""
+        while self._handlers or self._calls:
             self._emptied.clear()
             await self._emptied.wait()
+
+    def _note_end(self) -> None:
+        if not self._handlers and not self._calls:
+            self._emptied.set()
