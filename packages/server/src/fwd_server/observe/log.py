@@ -98,7 +98,7 @@ def _ms(value: float | None) -> float | None:
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line; JSON's own escapes keep control characters harmless (T37)."""
+    """One JSON object a line, every control character in it escaped (T37)."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
@@ -111,7 +111,12 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode().replace("\x7f", "\\u007f")
+        return _CONTROL.sub(_json_escape, orjson.dumps(line, default=str).decode())
+
+
+def _json_escape(found: re.Match[str]) -> str:
+    """JSON itself escapes C0 only; DEL, C1 and what breaks or reorders lines would reach a terminal."""
+    return f"\\u{ord(found[0]):04x}"
 
 
 class Words(logging.Formatter):
