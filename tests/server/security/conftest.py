@@ -110,6 +110,6 @@ def start(tmp_path: Path) -> Start:
     return started
 
 
-def run(work: Any) -> Any:
-    """Run a test's work on a loop of its own, but never for more than a minute."""
-    return asyncio.run(asyncio.wait_for(work, 60))
+def run(work: Any, seconds: float = 60.0) -> Any:
+    """Run a test's work on a loop of its own, but never for longer than this."""
+    return asyncio.run(asyncio.wait_for(work, seconds))
