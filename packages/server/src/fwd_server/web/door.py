@@ -86,13 +86,25 @@ class Door:
         Whoever needs a key is turned away even before that when there is no room (R3): that costs least.
         """
         self.hosts.check(",".join(request.headers.get_list("Host")) or None)
-        peer = self.peer(request)
-        caller = None
-        if getattr(handler, "needs_key", False):
+        needs_key = getattr(handler, "needs_key", True)
+        if needs_key:
             self.running.check_room()
-            caller = self.authenticate(request.headers, peer)
+        peer, caller = self._who(request, needs_key=needs_key)
         self._check_body(request, handler)
         return Visit(visit_id, peer, caller, is_loopback(request.remote_ip or ""))
+
+    def _who(self, request: httputil.HTTPServerRequest, *, needs_key: bool) -> tuple[str, Caller | None]:
+        """Where a request comes from, and whose it is: whatever goes wrong in finding out, nobody gets in (S5)."""
+        try:
+            peer = self.peer(request)
+            return peer, self.authenticate(request.headers, peer) if needs_key else None
+        except GatewayError:
+            raise
+        except Exception as error:
+            # Only the kind of the failure and its place: its text may quote the key.
+            bug = RuntimeError(type(error).__name__)
+            log.app.error("A bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
+            raise GatewayError("The key cannot be checked now.", 503, code="internal") from error
 
     def _check_body(self, request: httputil.HTTPServerRequest, handler: type[Any]) -> None:
         headers = request.headers
