@@ -79,6 +79,26 @@ def test_an_event_without_data_is_none() -> None:
     assert events(b"data: \n\n", b"event: ping\n\n", b"data: a\n\n") == [Event("", b"a")]
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+@pytest.mark.parametrize("text", [b"a", b"data: ", b"\xe2\x80\xa8", b"a b"])
+def test_whole_events_one_by_one(text: bytes, end: bytes) -> None:
+    """The fast path and what follows it."""
+    piece = b"data: " + text + end
+    assert events(piece, piece, piece) == [Event("", text)] * 3
+    assert events(piece, b"data: b\ndata: c\n\n", piece) == [Event("", text), Event("", b"b\nc"), Event("", text)]
+
+
+@pytest.mark.parametrize("line", [b": no", b"id: 7", b"retry: 10", b"other: 1", b"dat: 1", b"events: 1"])
+def test_other_lines_leave_an_event_alone(line: bytes) -> None:
+    """Inside it too."""
+    assert events(b"data: a\n" + line + b"\ndata: b\n" + line + b"\n\n") == [Event("", b"a\nb")]
+
+
+def test_a_field_without_colon_is_empty() -> None:
+    """A data line more, and a name taken back."""
+    assert events(b"event: x\nevent\ndata: a\ndata\n\n") == [Event("", b"a\n")]
+
+
 @pytest.mark.parametrize("pieces", [(b"data: " + b"a" * 11,), (b"data: aaaaaa", b"aaaaa"), (b"data: a\n" * 9,)])
 def test_a_long_line_is_refused(pieces: tuple[bytes, ...]) -> None:
     """Contract T9, F26: neither one line nor one event grows without end."""

@@ -289,9 +289,9 @@ def chunk_object(head: Mapping[str, Any], choices: list[Json], **more: Any) -> J
     }
 
 
-def choice_delta(delta: Json, index: int = 0, finish_reason: str | None = None) -> Json:
+def choice_delta(delta: Json, index: int = 0, finish_reason: str | None = None, logprobs: Json | None = None) -> Json:
     """One choice of a chunk."""
-    return {"index": index, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
 def unfold(response: ChatResponse) -> list[Chunk]:

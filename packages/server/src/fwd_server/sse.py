@@ -99,15 +99,10 @@ class Decoder:
     def feed(self, data: bytes) -> list[Event]:
         """The events that ``data`` completes. Raises LineTooLong, after the events before that line were given."""
         # What nearly every piece is: one whole event on one line.
-        if (
-            self._idle
-            and data.startswith(b"data: ")
-            and data.find(b"\n") == len(data) - 2
-            and data.endswith(b"\n\n")
-            and 8 < len(data) <= self._longest
-            and b"\r" not in data
-        ):
-            return [Event("", data[6:-2])]
+        if self._idle and data.startswith(b"data: ") and len(data) <= self._longest:
+            text = data[6:-2] if data.endswith(b"\n\n") else data[6:-4] if data.endswith(b"\r\n\r\n") else b""
+            if text and b"\n" not in text and b"\r" not in text:
+                return [Event("", text)]
         return self._read(data if self._started else self._begin(data))
 
     def close(self) -> list[Event]:

@@ -347,15 +347,16 @@ class ChunkWriter:
         """A chunk for every delta; ``logprobs`` go with the first."""
         chunks: list[StreamEvent] = []
         for delta in deltas:
-            chunks += self._opening(index)
-            chunks.append(self._chunk({**choice_delta(delta, index), "logprobs": logprobs}))
+            if index not in self._open:
+                chunks.append(self._opening(index))
+            chunks.append(self._chunk(choice_delta(delta, index, None, logprobs)))
             logprobs = None
         return chunks
 
     def finish(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
         """The last chunk of a choice."""
-        last = self._chunk({**choice_delta({}, index, reason), "logprobs": logprobs})
-        return [*self._opening(index), last]
+        last = self._chunk(choice_delta({}, index, reason, logprobs))
+        return [last] if index in self._open else [self._opening(index), last]
 
     def end(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
         """The usage chunk, where usage is known, and the true end."""
@@ -363,11 +364,9 @@ class ChunkWriter:
             return [End()]
         return [Chunk(False, chunk_object(self.head, [], usage=usage_object(usage, **prompt_details))), End(usage)]
 
-    def _opening(self, index: int) -> list[StreamEvent]:
-        if index in self._open:
-            return []
+    def _opening(self, index: int) -> Chunk:
         self._open.add(index)
-        return [self._chunk(choice_delta({"role": "assistant", "content": ""}, index), commits=False)]
+        return self._chunk(choice_delta({"role": "assistant", "content": ""}, index), commits=False)
 
     def _chunk(self, choice: Json, commits: bool = True) -> Chunk:
         return Chunk(commits, chunk_object(self.head, [choice]))

@@ -85,7 +85,8 @@ class Reader:
         for candidate in native.objects(said.get("candidates")):
             choice, deltas = self._candidate(candidate)
             events += writer.deltas(choice.index, deltas, choice.take_logprobs() if deltas else None)
-        self._blocked(said)
+        if "promptFeedback" in said:
+            self._blocked(said)
         return events
 
     def end(self) -> list[StreamEvent]:
