@@ -22,6 +22,7 @@ from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
 from fwd_server.machine import connection_cap, memory_used
 from fwd_server.observe import log
+from fwd_server.observe.looplag import LIMIT_S, LoopLag
 from fwd_server.settings import Settings
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.door import UNLIMITED
@@ -166,11 +167,18 @@ async def serve(
         if found is not None:
             serving.replace(*found)
 
-    with signals.handled(asked.put_nowait, take), _background(_watch(serving)), _background(_ask(asked, until)):
+    watch, listen_to = _background(_watch(serving)), _background(_ask(asked, until))
+    with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
         started(port)
         await asked.get()
         await _drain(serving, settings.drain_timeout, asked)
     await serving.aclose()
+
+
+def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """The event loop's monitor, where it is asked for (contract R5)."""
+    limit_s = settings.stall or (LIMIT_S if settings.log_level == "debug" else 0)
+    return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
 async def _watch(serving: Serving) -> None:

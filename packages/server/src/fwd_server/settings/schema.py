@@ -284,6 +284,14 @@ class Settings:
         "For a caller's connection between two requests.",
         between=_MOMENT,
     )
+    stall: Seconds = setting(
+        "FWD_STALL",
+        Seconds(0),
+        "Log",
+        "Log where the event loop stood still for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
+        between=(0, 60),
+    )
+
     connect_timeout: Seconds = setting(
         "FWD_CONNECT_TIMEOUT", Seconds(5), "Timeouts", "For a connection to a provider.", between=_MOMENT
     )
