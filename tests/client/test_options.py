@@ -93,3 +93,17 @@ def test_bad_limits(bad: dict[str, Any]) -> None:
     """Limits that make no sense are refused by name."""
     with pytest.raises(ConfigurationError, match=next(iter(bad))):
         resolve({}, **bad)
+
+
+@pytest.mark.parametrize("headers", [{"a b": "1"}, {"a": "1\r\nb: 2"}, {"a": "ä"}, {"a": 1}, {"": "1"}])
+def test_bad_headers(headers: Any) -> None:
+    """A header that cannot be sent is refused by name, before anything goes out; its value is not shown."""
+    with pytest.raises(ConfigurationError, match="The header") as caught:
+        for_call(resolve({}), {"extra_headers": headers})
+    assert repr(next(iter(headers.values()))) not in str(caught.value)
+
+
+def test_key_to_send() -> None:
+    """The key of the next request: the text behind the secret, what the callable gives, or none."""
+    asked = [resolve({}, api_key=key).ask_key() for key in ("k", lambda: "called", None)]
+    assert asked == ["k", "called", None]

@@ -20,6 +20,7 @@ from fwd_client import (
     AsyncClient,
     AuthenticationError,
     Client,
+    ConfigurationError,
     NotFoundError,
     RateLimitError,
     Timeout,
@@ -80,6 +81,14 @@ def test_callable_key(shell: Callable[..., Any], server: RawServer) -> None:
     server.script = lambda _: replies.pop(0)
     shell(base_url=server.url, api_key=lambda: next(keys))("chat.completions.create", messages="hi")
     assert [request.headers["authorization"] for request in server.received] == ["Bearer one", "Bearer two"]
+
+
+@SHELLS
+def test_broken_key_of_a_callable(shell: Callable[..., Any], server: RawServer) -> None:
+    """S12: a key that cannot be sent is no connection error, and is shown nowhere."""
+    with pytest.raises(ConfigurationError, match="api_key=") as caught:
+        shell(base_url=server.url, api_key=lambda: f"{KEY}\nx")("models.list")
+    assert (KEY in str(caught.value), server.received) == (False, [])
 
 
 def test_async_key(server: RawServer) -> None:
@@ -391,8 +400,8 @@ def test_cancelled_stream(server: RawServer) -> None:
     asyncio.run(main())
 
 
-def test_stream_manager_without_a_stream() -> None:
-    """A stream that could not be opened needs no closing."""
+def test_stream_that_does_not_open() -> None:
+    """A stream that could not be opened raises on entering, and needs no closing."""
     gateway = FakeGateway()
     gateway.fail(429, "rate_limit_exceeded")
     with pytest.raises(RateLimitError), gateway.client(max_retries=0).chat.completions.stream(messages="hi"):
@@ -405,9 +414,6 @@ def test_stream_manager_without_a_stream() -> None:
     gateway.fail(429, "rate_limit_exceeded")
     with pytest.raises(RateLimitError):
         asyncio.run(ask())
-    manager = gateway.client().chat.completions.stream(messages="hi")
-    manager.__exit__(None, None, None)
-    asyncio.run(gateway.async_client().chat.completions.stream(messages="hi").__aexit__(None, None, None))
 
 
 def test_options_of_a_twin(server: RawServer) -> None:

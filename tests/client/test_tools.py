@@ -126,7 +126,7 @@ def said(text: str | None = None, *calls: tuple[str, str]) -> Chat:
 
 def play(chats: list[Chat], max_steps: int = 5) -> tuple[Any, list[Any]]:
     """Drive a talk about `bare` with given answers; gives its result and the arguments of every run."""
-    steps, runs, answer = tool_loop([{"role": "user", "content": "?"}], tool_table([bare]), max_steps), [], None
+    steps, runs, answer = tool_loop([{"role": "user", "content": "?"}], [bare], max_steps), [], None
     while True:
         try:
             step = steps.send(answer)
@@ -165,11 +165,11 @@ def test_bound() -> None:
 
 def test_a_driver_must_answer() -> None:
     """A driver that mixes up the steps is told so."""
-    steps = tool_loop([], tool_table([bare]), 3)
+    steps = tool_loop([], [bare], 3)
     next(steps)
     with pytest.raises(TypeError, match="Chat"):
         steps.send("text")
-    steps = tool_loop([], tool_table([bare]), 3)
+    steps = tool_loop([], [bare], 3)
     next(steps)
     steps.send(said(None, ("bare", '{"x": 1}')))
     with pytest.raises(TypeError, match="text"):

@@ -3,48 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
-from types import TracebackType
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from fwd_client import _operations, logging
-from fwd_client._client import AsyncHttpClient, ClientBase, headers_of, http_settings, request_of
+from fwd_client._client import AsyncHttpClient, ClientBase, TransportBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Operation, Reply, talk
-from fwd_client._options import KeySource, Options, Secret, Timeout, for_call
+from fwd_client._operations import Messages, Operation, Reply
+from fwd_client._options import Options, for_call
 from fwd_client._params import ChatParams, TalkParams
 from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
-from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop, tool_table
+from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop
 from fwd_client._values import Chat, Chunk, Health, Model, Models
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-T = TypeVar("T")
 P = TypeVar("P")
-Messages = str | Iterable[Any]
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
-class AsyncTransport:
-    """The HTTP client behind an `AsyncClient`, made when it is first needed."""
+class AsyncTransport(TransportBase[AsyncHttpClient]):
+    """Sends requests through an `httpx.AsyncClient`."""
 
-    def __init__(self, http: AsyncHttpClient | None, options: Options) -> None:
-        self._http = http
-        self._is_ours = http is None
-        self._options = options
+    def _new(self, settings: Mapping[str, Any]) -> AsyncHttpClient:
+        import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
-    def http(self) -> AsyncHttpClient:
-        """The HTTP client; on this machine without the environment's proxies."""
-        if self._http is None:
-            import httpx  # half of the start-up time of a program; nothing before the first call needs it
-
-            self._http = httpx.AsyncClient(**http_settings(self._options))
-        return self._http
+        return httpx.AsyncClient(**settings)
 
     async def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
         """Send a request; a broken connection is a value, too."""
@@ -104,15 +97,12 @@ class AsyncStream(StreamFacts):
         super().__init__(reply)
         self._source: AsyncGenerator[bytes, None] = reply.source
         self._chunks = _chunks(self._source, self._reader)
-        self._happened: list[StreamEvent] = []
 
     def __aiter__(self) -> AsyncIterator[Chunk]:
         return self
 
     async def __anext__(self) -> Chunk:
-        chunk = await anext(self._chunks)
-        self._happened = self._folder.add(chunk)
-        return chunk
+        return self._take(await anext(self._chunks))
 
     @property
     def text(self) -> AsyncIterator[str]:
@@ -138,33 +128,23 @@ class AsyncStream(StreamFacts):
     async def __aenter__(self) -> AsyncStream:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
 
-class AsyncStreamManager:
-    """`async with client.chat.completions.stream(...) as stream`: asks on entering, closes on leaving."""
-
-    def __init__(self, client: AsyncClient, operation: Operation[Reply], options: Options) -> None:
-        self._client = client
-        self._operation = operation
-        self._options = options
-        self._stream: AsyncStream | None = None
-
-    async def __aenter__(self) -> AsyncStream:
-        self._stream = AsyncStream(await self._client._run(self._operation, self._options))
-        return self._stream
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream is not None:
-            await self._stream.close()
+async def drive(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitable[R]]) -> T:
+    """Run a generator of steps to its end: do what each asks for, and tell it what came of it."""
+    outcome: R | None = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        outcome = await perform(step)
 
 
-class AsyncClient(ClientBase):
+class AsyncClient(ClientBase[AsyncHttpClient]):
     """Talks to the gateway and awaits it; an asyncio program needs one of these.
 
     `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
@@ -173,18 +153,8 @@ class AsyncClient(ClientBase):
     `httpx.AsyncClient` or anything with its methods; it stays yours to close.
     """
 
-    def __init__(
-        self,
-        *,
-        base_url: str | None = None,
-        api_key: str | KeySource | None = None,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        http_client: AsyncHttpClient | None = None,
-    ) -> None:
-        super().__init__(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, headers=headers)
-        self._transport = AsyncTransport(http_client, self._options)
+    def _connect(self, http: AsyncHttpClient | None) -> None:
+        self._transport = AsyncTransport(http, self._options)
 
     @property
     def chat(self) -> AsyncChatCalls:
@@ -210,27 +180,17 @@ class AsyncClient(ClientBase):
 
     async def close(self) -> None:
         """Close the connections, unless this client came from `with_options()`."""
-        if self._owns_transport:
+        if not self._is_twin:
             await self._transport.close()
 
     async def __aenter__(self) -> AsyncClient:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     async def _run(self, operation: Operation[T], options: Options | None = None) -> T:
-        steps = exchange(operation, options or self._options, self._world)
-        outcome: Outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            outcome = await self._perform(step)
+        return await drive(exchange(operation, options or self._options, self._world), self._perform)
 
     async def _perform(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
@@ -243,13 +203,8 @@ class AsyncClient(ClientBase):
         return outcome
 
     async def _key(self) -> str | None:
-        key = self._options.key
-        if key is None:
-            return None
-        if isinstance(key, Secret):
-            return key.reveal()
-        found = key()
-        return found if isinstance(found, str) else await found
+        key = self._options.ask_key()
+        return await key if isinstance(key, Awaitable) else key
 
 
 class AsyncChatCalls:
@@ -282,37 +237,16 @@ class AsyncCompletions:
 
     @overload
     async def create(
-        self,
-        *,
-        messages: Messages,
-        stream: Literal[False] = False,
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: Literal[False] = False, **params: Unpack[ChatParams]
     ) -> Chat: ...
-
     @overload
     async def create(
-        self,
-        *,
-        messages: Messages,
-        stream: Literal[True],
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: Literal[True], **params: Unpack[ChatParams]
     ) -> AsyncStream: ...
-
     @overload
+    async def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | AsyncStream: ...
     async def create(
-        self,
-        *,
-        messages: Messages,
-        stream: bool,
-        **params: Unpack[ChatParams],
-    ) -> Chat | AsyncStream: ...
-
-    async def create(
-        self,
-        *,
-        messages: Messages,
-        stream: bool = False,
-        **params: Unpack[ChatParams],
+        self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]
     ) -> Chat | AsyncStream:
         """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
 
@@ -323,11 +257,12 @@ class AsyncCompletions:
             return AsyncStream(await self._client._run(_operations.chat_stream(messages, params), options))
         return await self._client._run(_operations.chat(messages, params), options)
 
-    def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> AsyncStreamManager:
+    @asynccontextmanager
+    async def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> AsyncIterator[AsyncStream]:
         """A stream as a context manager, with its usage: `async with ...stream(messages="hi") as stream: ...`."""
         params.setdefault("stream_options", {"include_usage": True})
-        operation = _operations.chat_stream(messages, params)
-        return AsyncStreamManager(self._client, operation, for_call(self._client.options, params))
+        async with await self.create(messages=messages, stream=True, **params) as stream:
+            yield stream
 
     async def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.
@@ -350,24 +285,14 @@ class AsyncCompletions:
         Name, types and docstring of a function are what the model sees. A `ToolError` and arguments that do not fit
         are told to the model; any other exception of a function is yours.
         """
-        table = tool_table(tools)
-        chat_params: ChatParams = {**params, "tools": [tool.definition() for tool in table.values()]}
-        steps = tool_loop(talk(messages), table, max_steps)
-        answer: Chat | str | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as done:
-                result: ToolRun = done.value
-                return result
-            if isinstance(step, Ask):
-                answer = await self.create(messages=step.messages, **chat_params)
-            else:
-                answer = await self._run_tool(step)
 
-    async def _run_tool(self, step: Run) -> str:
-        try:
-            result = step.tool.function(**step.arguments)
-            return as_text(await result if inspect.isawaitable(result) else result)
-        except ToolError as error:
-            return refusal(error)
+        async def perform(step: Ask | Run) -> Chat | str:
+            if isinstance(step, Ask):
+                return await self.create(messages=step.messages, tools=step.tools, **params)
+            try:
+                result = step.tool.function(**step.arguments)
+                return as_text(await result if isawaitable(result) else result)
+            except ToolError as error:
+                return refusal(error)
+
+        return await drive(tool_loop(messages, tools, max_steps), perform)

@@ -6,19 +6,23 @@ import copy
 import os
 import random
 import ssl
+import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from fwd_client import logging
 from fwd_client._exchange import Send, World
-from fwd_client._options import KeySource, Options, Secret, Timeout, override, resolve
+from fwd_client._options import KeySource, Options, Secret, Timeout, checked_key, override, resolve
 
-C = TypeVar("C", bound="ClientBase")
+C = TypeVar("C", bound="ClientBase[Any]")
+H = TypeVar("H")
+Limits = tuple[float | None, float | None, float | None, float | None]
 
 
-class HttpClient(Protocol):
-    """As much of `httpx.Client` as is used; an httpx2 client, or your own, will do."""
+class Builder(Protocol):
+    """What both kinds of HTTP client have in common."""
 
     def build_request(
         self,
@@ -27,9 +31,13 @@ class HttpClient(Protocol):
         *,
         content: bytes | None = ...,
         headers: Mapping[str, str] | None = ...,
-        timeout: tuple[float | None, float | None, float | None, float | None] = ...,
+        timeout: Limits = ...,
     ) -> Any:
         """A request to be sent."""
+
+
+class HttpClient(Builder, Protocol):
+    """As much of `httpx.Client` as is used; an httpx2 client, or your own, will do."""
 
     def send(self, request: Any, *, stream: bool = ...) -> Any:
         """The response, its body unread."""
@@ -38,19 +46,8 @@ class HttpClient(Protocol):
         """Give all connections back."""
 
 
-class AsyncHttpClient(Protocol):
+class AsyncHttpClient(Builder, Protocol):
     """The same of `httpx.AsyncClient`."""
-
-    def build_request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None = ...,
-        headers: Mapping[str, str] | None = ...,
-        timeout: tuple[float | None, float | None, float | None, float | None] = ...,
-    ) -> Any:
-        """A request to be sent."""
 
     async def send(self, request: Any, *, stream: bool = ...) -> Any:
         """The response, its body unread."""
@@ -59,19 +56,40 @@ class AsyncHttpClient(Protocol):
         """Give all connections back."""
 
 
-class ClientBase:
-    """Options and their text; no connection."""
+class TransportBase(ABC, Generic[H]):
+    """The HTTP client behind a client, made when it is first needed."""
 
-    _options: Options
+    def __init__(self, http: H | None, options: Options) -> None:
+        self._http = http
+        self._is_ours = http is None
+        self._options = options
+        self._lock = threading.Lock()
+        self._pid = os.getpid()
+
+    @abstractmethod
+    def _new(self, settings: Mapping[str, Any]) -> H:
+        """An HTTP client of our own."""
+
+    def http(self) -> H:
+        """The HTTP client; a new one in a forked process, which must not read from its parent's connections."""
+        with self._lock:
+            if self._http is None or (self._is_ours and self._pid != os.getpid()):
+                self._http, self._pid = self._new(http_settings(self._options)), os.getpid()
+            return self._http
+
+
+class ClientBase(ABC, Generic[H]):
+    """Options and their text; what goes over the wire is the business of the two classes below."""
 
     def __init__(
         self,
         *,
-        base_url: str | None,
-        api_key: str | KeySource | None,
-        timeout: float | Timeout | None,
-        max_retries: int | None,
-        headers: Mapping[str, str] | None,
+        base_url: str | None = None,
+        api_key: str | KeySource | None = None,
+        timeout: float | Timeout | None = None,
+        max_retries: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: H | None = None,
     ) -> None:
         logging.set_up(os.environ)
         self._options = resolve(
@@ -83,7 +101,12 @@ class ClientBase:
             headers=headers,
         )
         self._world = World(time.monotonic, random.random)
-        self._owns_transport = True
+        self._is_twin = False
+        self._connect(http_client)
+
+    @abstractmethod
+    def _connect(self, http: H | None) -> None:
+        """Make the transport, around this HTTP client if there is one."""
 
     @property
     def base_url(self) -> str:
@@ -105,7 +128,7 @@ class ClientBase:
         """A client with other limits over the same connections; closing it leaves them to the first one."""
         twin = copy.copy(self)
         twin._options = override(self._options, timeout=timeout, max_retries=max_retries, headers=headers)
-        twin._owns_transport = False
+        twin._is_twin = True
         return twin
 
     def __repr__(self) -> str:
@@ -126,9 +149,9 @@ def http_settings(options: Options) -> dict[str, Any]:
     return settings
 
 
-def request_of(http: HttpClient | AsyncHttpClient, send: Send, key: str | None) -> Any:
+def request_of(http: Builder, send: Send, key: str | None) -> Any:
     """The transport's own request for a `Send`, with the key in it."""
-    headers = {**send.headers, "authorization": f"Bearer {key}"} if key else send.headers
+    headers = {**send.headers, "authorization": f"Bearer {checked_key(key, 'api_key=')}"} if key else send.headers
     limits = (send.connect_s, send.read_s, send.read_s, send.connect_s)  # connect, read, write, pool
     return http.build_request(send.method, send.url, content=send.body, headers=headers, timeout=limits)
 

@@ -18,6 +18,7 @@ from fwd_client._values import Answer, Chat, Health, Model, Models, Value
 T = TypeVar("T")
 FIELDS: Final = ChatParams.__optional_keys__ - CallOptions.__optional_keys__
 A = TypeVar("A", bound=Answer)
+Messages = str | Iterable[Any]
 
 
 @frozen
@@ -45,10 +46,7 @@ class Operation(Generic[T]):
     is_answer: Callable[[int], bool] = lambda status: 200 <= status < 300
 
 
-def chat(
-    messages: str | Iterable[Any],
-    params: ChatParams,
-) -> Operation[Chat]:
+def chat(messages: Messages, params: ChatParams) -> Operation[Chat]:
     """POST /v1/chat/completions, answered as one JSON object."""
     return Operation(
         method="POST",
@@ -59,10 +57,7 @@ def chat(
     )
 
 
-def chat_stream(
-    messages: str | Iterable[Any],
-    params: ChatParams,
-) -> Operation[Reply]:
+def chat_stream(messages: Messages, params: ChatParams) -> Operation[Reply]:
     """POST /v1/chat/completions, answered as a stream: the reply's source gives its bytes."""
     return Operation(
         method="POST",
@@ -102,7 +97,7 @@ def ready() -> Operation[Health]:
     )
 
 
-def chat_body(messages: str | Iterable[Any], params: ChatParams) -> dict[str, Any]:
+def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
     """The request as a plain object: None counts as not given, a text is one user message."""
     unknown = params.keys() - ChatParams.__optional_keys__
     if unknown:
@@ -111,7 +106,7 @@ def chat_body(messages: str | Iterable[Any], params: ChatParams) -> dict[str, An
     return {"messages": talk(messages), **given}
 
 
-def talk(messages: str | Iterable[Any]) -> list[Any]:
+def talk(messages: Messages) -> list[Any]:
     """The messages as a list of their own; a text is one user message."""
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from attrs import Factory, evolve, field, frozen
 from fwd_client._errors import ConfigurationError
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
+_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -62,6 +64,10 @@ class Options:
         """Whether the gateway is on this machine, where no proxy should stand between."""
         return urlsplit(self.base_url).hostname in _LOOPBACK
 
+    def ask_key(self) -> str | Awaitable[str] | None:
+        """The key for the next request; what an async callable gives is still to be awaited."""
+        return self.key.reveal() if isinstance(self.key, Secret) else self.key and self.key()
+
 
 def resolve(
     env: Mapping[str, str],
@@ -81,10 +87,9 @@ def resolve(
     options = Options(
         base_url=read_url(url or DEFAULT_URL, url_source),
         key=read_key(key, key_source),
-        headers=dict(headers or {}),
         sources={"base_url": url_source, "api_key": key_source},
     )
-    return override(options, timeout=timeout, max_retries=max_retries)
+    return override(options, timeout=timeout, max_retries=max_retries, headers=headers)
 
 
 def _first(*candidates: tuple[str, Any]) -> tuple[Any, str]:
@@ -107,7 +112,7 @@ def override(
     if max_retries is not None:
         options = evolve(options, max_retries=read_retries(max_retries))
     if headers:
-        options = evolve(options, headers={**options.headers, **headers})
+        options = evolve(options, headers={**options.headers, **checked_headers(headers)})
     return options
 
 
@@ -137,12 +142,23 @@ _URL_HINT = f"Give the gateway's address, such as {DEFAULT_URL}; /v1 may be left
 
 def read_key(key: str | KeySource | None, source: str) -> Secret | KeySource | None:
     """The key as a secret; a callable stays one and is asked before every request."""
-    if key is None or callable(key):
-        return key
+    return key if key is None or callable(key) else Secret(checked_key(key, source))
+
+
+def checked_key(key: str, source: str) -> str:
+    """The key without space around it; `ConfigurationError`, which does not show it, if it cannot be in a header."""
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError(f"{source} holds a character that no key has (it is not shown here).")
-    return Secret(key)
+    return key
+
+
+def checked_headers(headers: Mapping[str, Any]) -> Mapping[str, str]:
+    """The headers as they are; `ConfigurationError` if one cannot be sent. Values may be secret and are not shown."""
+    for name, value in headers.items():
+        if not isinstance(value, str) or not (value.isascii() and value.isprintable() and _TOKEN.fullmatch(name)):
+            raise ConfigurationError(f"The header {name!r} needs a name and a text that are printable ASCII.")
+    return headers
 
 
 def read_timeout(timeout: float | Timeout, base: Timeout) -> Timeout:

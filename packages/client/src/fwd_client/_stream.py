@@ -199,6 +199,11 @@ class StreamFacts(Receipted):
     def __init__(self, reply: Reply) -> None:
         self._reader = Reader.of(reply)
         self._folder = Folder()
+        self._happened: list[StreamEvent] = []
+
+    def _take(self, chunk: Chunk) -> Chunk:
+        self._happened = self._folder.add(chunk)
+        return chunk
 
     @property
     def receipt(self) -> Receipt:

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from types import TracebackType
+from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from fwd_client import _operations, logging
-from fwd_client._client import ClientBase, HttpClient, headers_of, http_settings, request_of
+from fwd_client._client import ClientBase, HttpClient, TransportBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Operation, Reply, talk
-from fwd_client._options import KeySource, Options, Secret, Timeout, for_call
+from fwd_client._operations import Messages, Operation, Reply
+from fwd_client._options import Options, for_call
 from fwd_client._params import ChatParams, TalkParams
 from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
-from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop, tool_table
+from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop
 from fwd_client._values import Chat, Chunk, Health, Model, Models
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-T = TypeVar("T")
 P = TypeVar("P")
-Messages = str | Iterable[Any]
+R = TypeVar("R")
+S = TypeVar("S")
+T = TypeVar("T")
 
 
-class Transport:
-    """The HTTP client behind a `Client`, made when it is first needed."""
+class Transport(TransportBase[HttpClient]):
+    """Sends requests through an `httpx.Client`."""
 
-    def __init__(self, http: HttpClient | None, options: Options) -> None:
-        self._http = http
-        self._is_ours = http is None
-        self._options = options
-        self._lock = threading.Lock()
+    def _new(self, settings: Mapping[str, Any]) -> HttpClient:
+        import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
-    def http(self) -> HttpClient:
-        """The HTTP client; on this machine without the environment's proxies."""
-        with self._lock:
-            if self._http is None:
-                import httpx  # half of the start-up time of a program; nothing before the first call needs it
-
-                self._http = httpx.Client(**http_settings(self._options))
-            return self._http
+        return httpx.Client(**settings)
 
     def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
         """Send a request; a broken connection is a value, too."""
@@ -107,15 +97,12 @@ class Stream(StreamFacts):
         super().__init__(reply)
         self._source: Generator[bytes, None, None] = reply.source
         self._chunks = _chunks(self._source, self._reader)
-        self._happened: list[StreamEvent] = []
 
     def __iter__(self) -> Iterator[Chunk]:
         return self
 
     def __next__(self) -> Chunk:
-        chunk = next(self._chunks)
-        self._happened = self._folder.add(chunk)
-        return chunk
+        return self._take(next(self._chunks))
 
     @property
     def text(self) -> Iterator[str]:
@@ -141,33 +128,23 @@ class Stream(StreamFacts):
     def __enter__(self) -> Stream:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class StreamManager:
-    """`with client.chat.completions.stream(...) as stream`: asks on entering, closes on leaving."""
-
-    def __init__(self, client: Client, operation: Operation[Reply], options: Options) -> None:
-        self._client = client
-        self._operation = operation
-        self._options = options
-        self._stream: Stream | None = None
-
-    def __enter__(self) -> Stream:
-        self._stream = Stream(self._client._run(self._operation, self._options))
-        return self._stream
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._stream is not None:
-            self._stream.close()
+def drive(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
+    """Run a generator of steps to its end: do what each asks for, and tell it what came of it."""
+    outcome: R | None = None
+    while True:
+        try:
+            step = steps.send(outcome)
+        except StopIteration as done:
+            result: T = done.value
+            return result
+        outcome = perform(step)
 
 
-class Client(ClientBase):
+class Client(ClientBase[HttpClient]):
     """Talks to the gateway and waits for it.
 
     `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
@@ -176,18 +153,8 @@ class Client(ClientBase):
     `httpx.Client` or anything with its methods; it stays yours to close.
     """
 
-    def __init__(
-        self,
-        *,
-        base_url: str | None = None,
-        api_key: str | KeySource | None = None,
-        timeout: float | Timeout | None = None,
-        max_retries: int | None = None,
-        headers: Mapping[str, str] | None = None,
-        http_client: HttpClient | None = None,
-    ) -> None:
-        super().__init__(base_url=base_url, api_key=api_key, timeout=timeout, max_retries=max_retries, headers=headers)
-        self._transport = Transport(http_client, self._options)
+    def _connect(self, http: HttpClient | None) -> None:
+        self._transport = Transport(http, self._options)
 
     @property
     def chat(self) -> ChatCalls:
@@ -213,27 +180,17 @@ class Client(ClientBase):
 
     def close(self) -> None:
         """Close the connections, unless this client came from `with_options()`."""
-        if self._owns_transport:
+        if not self._is_twin:
             self._transport.close()
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _run(self, operation: Operation[T], options: Options | None = None) -> T:
-        steps = exchange(operation, options or self._options, self._world)
-        outcome: Outcome = None
-        while True:
-            try:
-                step = steps.send(outcome)
-            except StopIteration as done:
-                result: T = done.value
-                return result
-            outcome = self._perform(step)
+        return drive(exchange(operation, options or self._options, self._world), self._perform)
 
     def _perform(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
@@ -246,15 +203,10 @@ class Client(ClientBase):
         return outcome
 
     def _key(self) -> str | None:
-        key = self._options.key
-        if key is None:
-            return None
-        if isinstance(key, Secret):
-            return key.reveal()
-        found = key()
-        if not isinstance(found, str):
+        key = self._options.ask_key()
+        if isinstance(key, Awaitable):
             raise TypeError("api_key must give a str here; an async one works with AsyncClient")
-        return found
+        return key
 
 
 class ChatCalls:
@@ -286,39 +238,12 @@ class Completions:
         self._client = client
 
     @overload
-    def create(
-        self,
-        *,
-        messages: Messages,
-        stream: Literal[False] = False,
-        **params: Unpack[ChatParams],
-    ) -> Chat: ...
-
+    def create(self, *, messages: Messages, stream: Literal[False] = False, **params: Unpack[ChatParams]) -> Chat: ...
     @overload
-    def create(
-        self,
-        *,
-        messages: Messages,
-        stream: Literal[True],
-        **params: Unpack[ChatParams],
-    ) -> Stream: ...
-
+    def create(self, *, messages: Messages, stream: Literal[True], **params: Unpack[ChatParams]) -> Stream: ...
     @overload
-    def create(
-        self,
-        *,
-        messages: Messages,
-        stream: bool,
-        **params: Unpack[ChatParams],
-    ) -> Chat | Stream: ...
-
-    def create(
-        self,
-        *,
-        messages: Messages,
-        stream: bool = False,
-        **params: Unpack[ChatParams],
-    ) -> Chat | Stream:
+    def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | Stream: ...
+    def create(self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]) -> Chat | Stream:
         """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
 
         Other arguments: `ChatParams`. Raises `APIError` and the classes below it.
@@ -328,11 +253,12 @@ class Completions:
             return Stream(self._client._run(_operations.chat_stream(messages, params), options))
         return self._client._run(_operations.chat(messages, params), options)
 
-    def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> StreamManager:
+    @contextmanager
+    def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Iterator[Stream]:
         """A stream as a context manager, with its usage: `with ...stream(messages="hi") as stream: ...`."""
         params.setdefault("stream_options", {"include_usage": True})
-        operation = _operations.chat_stream(messages, params)
-        return StreamManager(self._client, operation, for_call(self._client.options, params))
+        with self.create(messages=messages, stream=True, **params) as stream:
+            yield stream
 
     def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.
@@ -355,23 +281,13 @@ class Completions:
         Name, types and docstring of a function are what the model sees. A `ToolError` and arguments that do not fit
         are told to the model; any other exception of a function is yours.
         """
-        table = tool_table(tools)
-        chat_params: ChatParams = {**params, "tools": [tool.definition() for tool in table.values()]}
-        steps = tool_loop(talk(messages), table, max_steps)
-        answer: Chat | str | None = None
-        while True:
-            try:
-                step = steps.send(answer)
-            except StopIteration as done:
-                result: ToolRun = done.value
-                return result
-            if isinstance(step, Ask):
-                answer = self.create(messages=step.messages, **chat_params)
-            else:
-                answer = self._run_tool(step)
 
-    def _run_tool(self, step: Run) -> str:
-        try:
-            return as_text(step.tool.function(**step.arguments))
-        except ToolError as error:
-            return refusal(error)
+        def perform(step: Ask | Run) -> Chat | str:
+            if isinstance(step, Ask):
+                return self.create(messages=step.messages, tools=step.tools, **params)
+            try:
+                return as_text(step.tool.function(**step.arguments))
+            except ToolError as error:
+                return refusal(error)
+
+        return drive(tool_loop(messages, tools, max_steps), perform)

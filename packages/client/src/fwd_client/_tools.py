@@ -12,6 +12,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from fwd_client._errors import ConfigurationError, ToolError, ToolStepsExceeded
+from fwd_client._operations import Messages, talk
 from fwd_client._schema import Book, closed_object, dump, load
 from fwd_client._values import Chat, Receipt, Receipted, ToolCall
 
@@ -101,9 +102,10 @@ def tool_table(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
 
 @frozen
 class Ask:
-    """Send these messages to the model."""
+    """Send these messages to the model, with these tools."""
 
     messages: list[Any]
+    tools: list[dict[str, Any]]
 
 
 @frozen
@@ -135,22 +137,24 @@ class ToolRun(Receipted):
 
 
 def tool_loop(
-    messages: list[Any], tools: Mapping[str, Tool], max_steps: int
+    messages: Messages, functions: Iterable[Callable[..., Any]], max_steps: int
 ) -> Generator[Ask | Run, Chat | str | None, ToolRun]:
     """The talk: yields what to do, is sent what came of it, ends when the model asks for no tool."""
+    talked, tools = talk(messages), tool_table(functions)
+    definitions = [tool.definition() for tool in tools.values()]
     chats: list[Chat] = []
     for _ in range(max_steps):
-        chat = yield Ask(list(messages))
+        chat = yield Ask(list(talked), definitions)
         if not isinstance(chat, Chat):
             raise TypeError("an Ask must be answered with a Chat")
         chats.append(chat)
-        messages.append(chat.message)
+        talked.append(chat.message)
         if not chat.tool_calls:
-            return ToolRun(chat, tuple(chats), tuple(messages))
+            return ToolRun(chat, tuple(chats), tuple(talked))
         for call in chat.tool_calls:
             text = yield from _run(call, tools)
-            messages.append({"role": "tool", "tool_call_id": call.id, "content": text})
-    raise ToolStepsExceeded(f"After {max_steps} answers the model still asked for tools.", messages=tuple(messages))
+            talked.append({"role": "tool", "tool_call_id": call.id, "content": text})
+    raise ToolStepsExceeded(f"After {max_steps} answers the model still asked for tools.", messages=tuple(talked))
 
 
 def _run(call: ToolCall, tools: Mapping[str, Tool]) -> Generator[Ask | Run, Chat | str | None, str]:
