@@ -116,8 +116,12 @@ def gateway() -> Iterator[FakeGateway]:
 def clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and an environment without settings of ours or of colour."""
     monkeypatch.chdir(tmp_path)
+    for name, folder in (("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state"), ("HOME", "home")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
     for name in list(os.environ):
-        if name.startswith(("FWD_", "FORWARDER_", "PROVIDERS_", "OPENAI_", "NO_COLOR", "FORCE_COLOR", "CLICOLOR")):
+        if name.startswith(
+            ("FWD_", "FORWARDER_", "PROVIDERS_", "OPENAI_", "COMP_", "NO_COLOR", "FORCE_COLOR", "CLICOLOR")
+        ):
             monkeypatch.delenv(name)
     return tmp_path
 

@@ -45,9 +45,27 @@ def test_the_list_says_what_the_command_says(entry: Entry) -> None:
 @pytest.mark.parametrize("entry", COMMANDS, ids=lambda entry: entry.name)
 def test_every_command_has_three_examples_and_every_option_a_text(entry: Entry) -> None:
     """Help is complete: examples, and a sentence on each option."""
-    command = import_module(f"fwd_cli.commands.{entry.module}").command
-    assert command.epilog.count("fwd ") >= 3
-    assert all(param.help for param in command.params if isinstance(param, click.Option))
+    for command in with_those_below(import_module(f"fwd_cli.commands.{entry.module}").command):
+        assert command.epilog.count("\n  ") >= 3
+        options = [param for param in command.params if isinstance(param, click.Option)]
+        assert all(option.help for option in options)
+        assert [option.name for option in options if takes_a_value(option) and not says_its_default(option)] == []
+
+
+def with_those_below(command: click.Command) -> list[click.Command]:
+    """The command, and those of a group."""
+    return [command, *(command.commands.values() if isinstance(command, click.Group) else ())]
+
+
+def takes_a_value(option: click.Option) -> bool:
+    """Neither a flag nor a file that is given or not."""
+    return not (option.is_flag or option.count or option.multiple or option.metavar == "FILE")
+
+
+def says_its_default(option: click.Option) -> bool:
+    """In brackets, or because it always has none."""
+    shown = option.get_help_record(click.Context(click.Command("x")))
+    return (shown is not None and "default: " in " ".join(shown)) or option.metavar in ("NAME", "DATE")
 
 
 def test_help_groups_the_commands(fwd: Run) -> None:

@@ -7,7 +7,8 @@ import io
 from rich.cells import cell_len
 from rich.console import Console
 
-from fwd_cli.tables import model_table
+from fwd_cli import render
+from fwd_cli.tables import Rows
 from fwd_client import Model
 
 MODELS = [
@@ -21,7 +22,8 @@ MODELS = [
 
 def shown(width: int) -> str:
     out = io.StringIO()
-    Console(file=out, width=width).print(model_table(MODELS, width))
+    rows = Rows(render.MODEL_COLUMNS, [*map(render.model_row, MODELS)], render.MODEL_NUMBERS)
+    Console(file=out, width=width).print(rows.table(width))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
@@ -41,3 +43,10 @@ def test_below_each_other_where_there_is_none() -> None:
     assert " ".join(line.strip() for line in lines[2:4]) == "context 922,000 · $ in 0.075 · $ out 10.00 · tools, vision"
     assert lines[-1] == "echo:"
     assert max(map(cell_len, lines)) <= 40
+
+
+def test_tabs_for_programs() -> None:
+    """One row a line; a cell cannot break its line (T25)."""
+    out = io.StringIO()
+    Rows(("a", "b"), [("x\x1b[2J", "two\nlines\tand more")]).show(out)
+    assert out.getvalue() == "x\ttwo lines and more\n"

@@ -152,10 +152,12 @@ def test_json_cannot_steer_a_terminal(gateway: FakeGateway, fwd: Run) -> None:
 
 
 def test_a_tool_call_is_not_passed_over(gateway: FakeGateway, fwd: Run) -> None:
-    """An answer without text says where to find what it holds."""
+    """An answer without text shows the calls it asks for."""
     call = {"id": "t", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     gateway.reply = answer(None, tool_calls=[call])
-    assert "the model wants to call a tool: --json shows it" in fwd("call", "hi", "--no-stream").err
+    ended = fwd("call", "hi", "--no-stream")
+    assert ended.out == "f({})\n"
+    assert "the model asks for a tool" in ended.err
 
 
 def test_what_was_odd_is_said(gateway: FakeGateway, fwd: Run) -> None:

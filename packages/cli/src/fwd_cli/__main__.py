@@ -12,10 +12,9 @@ from typing import TextIO
 import click
 from click.exceptions import Exit
 
-from fwd_cli import colour
 from fwd_cli.app import fwd
 from fwd_cli.errors import ExitCode, Failure
-from fwd_cli.terminal import clean_line
+from fwd_cli.notices import three_lines
 
 COMPLETION_VARIABLE = "_FWD_COMPLETE"
 
@@ -29,14 +28,14 @@ def main(args: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         return leave_closed_pipe(sys.stdout)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         return interrupted(sys.stderr)
     return code
 
 
 def _run(args: list[str]) -> int:
     if instruction := os.environ.get(COMPLETION_VARIABLE):
-        from click.shell_completion import shell_complete
+        from fwd_cli.shells import shell_complete
 
         return shell_complete(fwd, {}, "fwd", COMPLETION_VARIABLE, instruction)
     try:
@@ -65,24 +64,15 @@ def _usage_failure(error: click.ClickException) -> Failure:
 def _show(failure: Failure, cause: BaseException) -> int:
     if os.environ.get("FWD_LOG", "").lower() == "debug":
         traceback.print_exception(cause)
-    _three_lines(failure)
+    three_lines(failure)
     return failure.code
-
-
-def _three_lines(failure: Failure) -> None:
-    for label, text, tint in (
-        ("error:", failure.what, "red"),
-        ("  why:", failure.why, "yellow"),
-        ("  try:", failure.try_, "green"),
-    ):
-        click.echo(f"{click.style(label, fg=tint, bold=True)} {clean_line(text)}", err=True, color=colour.wanted())
 
 
 def show_bug(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """A mistake of ours: three lines too, with the traceback for those who asked for it."""
     if os.environ.get("FWD_LOG", "").lower() == "debug":
         traceback.print_exception(kind, error, where)
-    _three_lines(
+    three_lines(
         Failure("fwd made a mistake", f"{kind.__name__}: {error}", "the same with FWD_LOG=debug, and report it")
     )
 

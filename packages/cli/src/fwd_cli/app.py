@@ -27,19 +27,27 @@ class Entry(NamedTuple):
 
 COMMANDS = (
     Entry("Start", "demo", "demo", "Start a gateway without any provider key and show real calls."),
+    Entry("Start", "init", "init", "Set up a gateway here: three questions, .env, a key."),
     Entry("Start", "doctor", "doctor", "Find out what is wrong and how to mend it."),
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
+    Entry("Use", "chat", "chat", "Talk with a model."),
     Entry("Use", "models", "models", "List the models your key can reach."),
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
+    Entry("Run", "keys", "keys", "List, revoke and harden keys."),
+    Entry("Run", "config", "config", "Show the settings in force and where they come from."),
+    Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),
+    Entry("Wire up", "connect", "connect", "Set up another program for the gateway."),
     Entry("Wire up", "completion", "completion", "Print the completion script for a shell."),
     Entry("Wire up", "help", "help", "Explain a command or a topic: env, exit-codes."),
 )
 
 _FIRST_STEPS = """\b
-Two steps from nothing to an answer:
-  fwd demo                              see it work, no provider key needed
-  fwd generate-key && fwd run-server    then: fwd call "hello" --model echo:"""
+From nothing to an answer:
+  fwd demo          see it work, no provider key needed
+  fwd init          three questions: settings and a key, then
+  fwd run-server    here, and in a second terminal
+  fwd chat          in this directory too"""
 
 
 class Commands(click.Group):

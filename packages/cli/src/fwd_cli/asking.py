@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from fwd_cli.console import console_on
-from fwd_cli.render import answer_json, as_json, chunk_json, chunk_text, message_text, receipt_json
+from fwd_cli.render import answer_json, as_json, chunk_json, chunk_text, message_text, receipt_json, tool_call
 from fwd_cli.writers import PlainWriter, Writer, open_writer
 from fwd_client import Receipt
 
 if TYPE_CHECKING:
-    from fwd_client import Chunk, Client
+    from collections.abc import Sequence
+
+    from fwd_cli.toolfiles import Function
+    from fwd_client import Chat, Chunk, Client, ToolCall
 
 
 @frozen(kw_only=True)
@@ -31,6 +34,8 @@ class Told:
     """What is known of an answer that is or was shown; times in seconds since it was asked for."""
 
     receipt: Receipt = field(factory=Receipt)
+    pieces: list[str] = field(factory=list)
+    tool_calls: tuple[ToolCall, ...] = ()
     finish: str | None = None
     first_s: float | None = None
     total_s: float = 0.0
@@ -38,22 +43,49 @@ class Told:
 
     def see(self, chunk: Chunk) -> None:
         """Take note of one piece of the answer."""
-        if self.first_s is None and chunk_text(chunk):
+        text = chunk_text(chunk)
+        if self.first_s is None and text:
             self.first_s = time.monotonic() - self._started
+        self.pieces.append(text)
         for choice in chunk.choices:
             self.finish = choice.finish_reason or self.finish
 
-    def end(self, receipt: Receipt) -> Told:
-        """The answer is complete, and this is its receipt."""
-        self.receipt = receipt
+    @property
+    def text(self) -> str:
+        """What was said so far."""
+        return "".join(self.pieces)
+
+    def end(self, answer: Chat) -> None:
+        """The answer is complete: this is the whole of it."""
+        self.receipt = answer.receipt
+        self.tool_calls = answer.tool_calls
         self.total_s = time.monotonic() - self._started
-        return self
 
 
-def ask(client: Client, params: dict[str, Any], manner: Manner) -> Told:
-    """Ask, show the answer on standard output, and say how it went; errors of the SDK pass through."""
+def ask(client: Client, params: dict[str, Any], manner: Manner, told: Told | None = None) -> Told:
+    """Ask, show the answer on standard output, and say how it went; errors of the SDK pass through.
+
+    A ``told`` that is handed in knows what had come already when the answer is interrupted.
+    """
+    told = told or Told()
     with _writer(manner) as writer:
-        return (_ask_stream if manner.stream else _ask_whole)(client, params, manner, writer)
+        (_ask_stream if manner.stream else _ask_whole)(client, params, manner, writer, told)
+    if not manner.as_json:
+        sys.stdout.writelines(f"{tool_call(call)}\n" for call in told.tool_calls)
+    return told
+
+
+def ask_with_tools(client: Client, params: dict[str, Any], functions: Sequence[Function], manner: Manner) -> Told:
+    """Ask, run the functions the model asks for, and show the answer it comes to; errors of the SDK pass through."""
+    told = Told()
+    wanted = {name: value for name, value in params.items() if name != "tools"}
+    with _writer(manner) as writer:
+        run = client.chat.completions.run_tools(tools=functions, **wanted)
+        told.pieces.append(message_text(run.chat.message))
+        told.finish = run.chat.finish_reason
+        writer.write(answer_json(run.chat) if manner.as_json else told.text)
+        told.end(run.chat)
+    return told
 
 
 def rehearse(client: Client, params: dict[str, Any]) -> None:
@@ -69,16 +101,15 @@ def _writer(manner: Manner) -> Writer:
     return open_writer(sys.stdout, console_on(sys.stdout), raw=manner.raw)
 
 
-def _ask_whole(client: Client, params: dict[str, Any], manner: Manner, writer: Writer) -> Told:
-    told = Told()
+def _ask_whole(client: Client, params: dict[str, Any], manner: Manner, writer: Writer, told: Told) -> None:
     answer = client.chat.completions.create(**params)
-    writer.write(answer_json(answer) if manner.as_json else message_text(answer.message))
+    told.pieces.append(message_text(answer.message))
     told.finish = answer.finish_reason
-    return told.end(answer.receipt)
+    writer.write(answer_json(answer) if manner.as_json else told.text)
+    told.end(answer)
 
 
-def _ask_stream(client: Client, params: dict[str, Any], manner: Manner, writer: Writer) -> Told:
-    told = Told()
+def _ask_stream(client: Client, params: dict[str, Any], manner: Manner, writer: Writer, told: Told) -> None:
     show = chunk_json if manner.as_json else chunk_text
     with client.chat.completions.stream(**params) as stream:
         for chunk in stream:
@@ -86,4 +117,4 @@ def _ask_stream(client: Client, params: dict[str, Any], manner: Manner, writer: 
             writer.write(show(chunk))
     if manner.as_json:
         writer.write(receipt_json(stream.receipt))
-    return told.end(stream.receipt)
+    told.end(stream.snapshot)

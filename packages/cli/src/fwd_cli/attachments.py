@@ -31,7 +31,7 @@ def with_files(prompt: str, names: tuple[str, ...]) -> Content:
 def answer_format(name: str) -> dict[str, Any]:
     """``response_format`` for the JSON Schema in a file. Raises ``click.UsageError`` when it holds none."""
     try:
-        schema = json.loads(_bytes_of(name))
+        schema = json.loads(read_bytes(name))
     except ValueError as error:
         raise usage_error(f"{name} is not JSON: {error}") from error
     if not isinstance(schema, dict):
@@ -43,7 +43,7 @@ def answer_format(name: str) -> dict[str, Any]:
 def _read(name: str) -> str | dict[str, Any]:
     if name.startswith(("https://", "http://")):
         return _image(name)
-    data = _bytes_of(name)
+    data = read_bytes(name)
     if kind := image_type(data):
         return _image(f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}")
     try:
@@ -53,7 +53,8 @@ def _read(name: str) -> str | dict[str, Any]:
     return f"{Path(name).name}:\n{text.rstrip()}"
 
 
-def _bytes_of(name: str) -> bytes:
+def read_bytes(name: str) -> bytes:
+    """The bytes of a file. Raises ``click.UsageError`` when it cannot be read or is too large."""
     try:
         with Path(name).open("rb") as file:
             data = file.read(MOST_BYTES + 1)

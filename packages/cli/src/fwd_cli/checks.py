@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from attrs import asdict, frozen
 
+from fwd_cli import names
 from fwd_client import Client, FwdError, Health
 from fwd_server.settings import SettingsError, load
 from fwd_server.store.files import KeyFileError, check_modes
@@ -140,11 +141,12 @@ def your_key(client: Client, key: str | None) -> Iterator[Finding]:
         yield Finding("your key", "bad", "FORWARDER_KEY is not set", "export FORWARDER_KEY=$(fwd generate-key)")
         return
     try:
-        reached = len(client.models.list())
+        reached = [model.id for model in client.models.list()]
     except FwdError as error:
         yield Finding("your key", "bad", error.args[0], "export FORWARDER_KEY=$(fwd generate-key)")
         return
-    yield Finding("your key", "ok", f"it reaches {reached} models")
+    names.remember(client.base_url, reached)
+    yield Finding("your key", "ok", f"it reaches {len(reached)} models")
 
 
 def all_of(url: str, key: str | None, keys: Path) -> Iterator[Finding]:

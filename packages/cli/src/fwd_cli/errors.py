@@ -61,25 +61,25 @@ _ADVICE: dict[ExitCode, tuple[str, str]] = {
     ExitCode.USAGE: ("a setting of the call cannot be used", "fwd help env"),
     ExitCode.UNREACHABLE: ("the gateway cannot be reached", "fwd run-server, or its address with --server URL"),
     ExitCode.AUTH: ("the gateway refused the key", "fwd generate-key, then export FORWARDER_KEY=<the key>"),
-    ExitCode.UPSTREAM: ("the provider failed", "the same again, or another model with --model"),
-    ExitCode.LIMIT: ("a limit is reached", "wait a moment, or another model with --model"),
-    ExitCode.TIMEOUT: ("no answer in time", "the same again, or another model with --model"),
+    ExitCode.UPSTREAM: ("the provider failed", "the same again, or another model with {model}"),
+    ExitCode.LIMIT: ("a limit is reached", "wait a moment, or another model with {model}"),
+    ExitCode.TIMEOUT: ("no answer in time", "the same again, or another model with {model}"),
 }
 """What the first and the last line say, where the gateway gives no hint of its own."""
 
 _ADVICE_ON: dict[str, tuple[str, str]] = {
     "context_length_exceeded": (
         "the prompt is too long for this model",
-        "a shorter one, or another --model",
+        "a shorter one, or another model with {model}",
     ),
-    "insufficient_quota": ("the provider's account is out of money", "another model with --model"),
+    "insufficient_quota": ("the provider's account is out of money", "another model with {model}"),
     "model_not_found": ("there is no such model", "fwd models"),
     "model_required": (
         "no model was named",
-        "the same with --model, such as --model echo: (fwd models lists them)",
+        "name one: {model} echo: (fwd models lists them)",
     ),
-    "provider_auth": ("the provider refused the gateway's own key", "another model with --model (fwd models)"),
-    "provider_not_configured": ("this provider is off", "another model with --model (fwd models lists what is on)"),
+    "provider_auth": ("the provider refused the gateway's own key", "another model with {model} (fwd models)"),
+    "provider_not_configured": ("this provider is off", "another model with {model} (fwd models lists what is on)"),
 }
 """The same for codes of which more is known; the message itself says what to do where the gateway runs."""
 
@@ -103,12 +103,15 @@ def exit_code(error: FwdError) -> ExitCode:
     return next((code for kind, code in table if isinstance(error, kind)), ExitCode.ERROR)
 
 
-def failure_of(error: FwdError) -> Failure:
-    """An error of the SDK in three lines; a hint that the gateway sent wins over ours."""
+def failure_of(error: FwdError, model: str = "--model") -> Failure:
+    """An error of the SDK in three lines; a hint that the gateway sent wins over ours.
+
+    ``model`` is how another model is chosen here.
+    """
     code = exit_code(error)
     what, try_ = _ADVICE_ON.get(getattr(error, "code", None) or "", _ADVICE[code])
     sent_hint = error.hint if error.hint != error.default_hint else None
-    return Failure(what, _why(error), sent_hint or try_, code)
+    return Failure(what, _why(error), sent_hint or try_.replace("{model}", model), code)
 
 
 def _why(error: FwdError) -> str:
@@ -137,3 +140,12 @@ def sdk_errors_explained() -> Iterator[None]:
         yield
     except FwdError as error:
         raise failure_of(error) from error
+
+
+@contextmanager
+def file_errors_explained(what: str, try_: str) -> Iterator[None]:
+    """Inside this block a file that the system refuses ends the command with three lines."""
+    try:
+        yield
+    except OSError as error:
+        raise Failure(what, f"{error.strerror or error}: {error.filename or 'a file'}", try_) from error

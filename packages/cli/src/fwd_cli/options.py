@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
     from click.types import OptionHelpExtra
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -77,6 +78,43 @@ keys_file_option = click.option(
     default=from_dotenv("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE),
     show_default=DEFAULT_KEYS_FILE,
     help="File with the keys of the gateway's callers.",
+)
+
+
+def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from fwd_cli.names import complete_model  # only Tab needs it, and it needs this module
+
+    return complete_model(ctx, param, incomplete)
+
+
+model_option = click.option(
+    "--model",
+    "-m",
+    cls=Documented,
+    metavar="NAME",
+    show_default="the gateway's list, PROVIDERS_PRIORITY",
+    shell_complete=_models,
+    help="Model to ask.",
+)
+temp_option = click.option(
+    "--temp",
+    "-t",
+    cls=Documented,
+    type=click.FloatRange(0, 2),
+    metavar="NUMBER",
+    show_default="the model's",
+    help="Temperature.",
+)
+max_tok_option = click.option(
+    "--max-tok",
+    cls=Documented,
+    type=click.IntRange(min=1),
+    metavar="NUMBER",
+    show_default="the model's",
+    help="Most tokens to answer with.",
+)
+system_option = click.option(
+    "--system", "-s", cls=Documented, metavar="TEXT", show_default="none", help="System message."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
 

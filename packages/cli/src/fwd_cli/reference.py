@@ -27,14 +27,22 @@ def _sections() -> Iterator[str]:
     root = _context(fwd, "fwd", None)
     yield _block(fwd.get_help(root))
     for entry in COMMANDS:
-        command = fwd.get_command(root, entry.name) or fwd
-        yield f"## `fwd {entry.name}`\n"
-        yield _block(command.get_help(_context(command, entry.name, root)))
+        yield from _command(fwd.get_command(root, entry.name) or fwd, entry.name, root)
     yield "## Environment\n"
     yield _block(own_environment())
     yield "The settings of the server: [configuration.md](configuration.md), or `fwd help env`.\n"
     yield "## Exit codes\n"
     yield _block(exit_codes())
+
+
+def _command(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+    """The help of a command, and of those below it."""
+    context = _context(command, name, parent)
+    yield f"## `{context.command_path}`\n"
+    yield _block(command.get_help(context))
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            yield from _command(below, below.name or "", context)
 
 
 def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:

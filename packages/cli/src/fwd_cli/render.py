@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 WORD_OF_FINISH = {
     "length": "cut off: the token limit is reached",
     "content_filter": "cut off by the provider's content filter",
-    "tool_calls": "the model wants to call a tool: --json shows it",
+    "tool_calls": "the model asks for a tool",
 }
 
 MODEL_COLUMNS = ("model", "context", "$ in", "$ out", "abilities")
+MODEL_NUMBERS = ("context", "$ in", "$ out")
 
 
 def seconds(value: float) -> str:

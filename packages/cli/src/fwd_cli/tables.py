@@ -1,40 +1,67 @@
-"""Values as Rich tables that fit the terminal however narrow it is."""
+"""Rows of text: a table that fits the terminal however narrow it is, and columns separated by tabs in a pipe."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from attrs import frozen
 
-from fwd_cli.render import MODEL_COLUMNS, model_row
+from fwd_cli.terminal import clean_line
 
 if TYPE_CHECKING:
-    from fwd_client import Model
+    from rich.console import RenderableType
+    from rich.table import Table
+    from rich.text import Text
 
 ROOM_FOR_COLUMNS = 70
-_NUMBERS = ("context", "$ in", "$ out")
 
 
-def model_table(models: Sequence[Model], width: int) -> RenderableType:
-    """Models with what is known of them: in columns, or on a narrow terminal below each name. Nothing is cut off."""
-    return _columns(models) if width >= ROOM_FOR_COLUMNS else Group(*map(_lines, models))
+@frozen
+class Rows:
+    """What is listed: the names of the columns, the rows, and which columns are numbers.
 
+    On a narrow terminal the first and the ``last`` column say what they are without their names.
+    """
 
-def _columns(models: Sequence[Model]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
-    for name in MODEL_COLUMNS:
-        is_number = name in _NUMBERS
-        table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
-    for model in models:
-        table.add_row(*map(Text, model_row(model)))
-    return table
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numbers: Sequence[str] = ()
 
+    def show(self, out: TextIO | None = None) -> None:
+        """Print the rows: a table on a terminal, else one row a line and a tab between its cells."""
+        out = out or sys.stdout
+        if not out.isatty():
+            out.writelines("\t".join(map(clean_line, row)) + "\n" for row in self.rows)
+            return
+        from fwd_cli.console import console_on
 
-def _lines(model: Model) -> Text:
-    name, *details = model_row(model)
-    labels = [f"{label} {detail}" for label, detail in zip(MODEL_COLUMNS[1:-1], details, strict=False) if detail]
-    known = " · ".join(part for part in (*labels, details[-1]) if part)
-    return Text.assemble(name, ("\n  " + known if known else "", "dim"), overflow="fold")
+        console = console_on(out)
+        console.print(self.table(console.width))
+
+    def table(self, width: int) -> RenderableType:
+        """In columns, or on a narrow terminal below each other. Nothing is cut off."""
+        from rich.console import Group
+
+        return self._in_columns() if width >= ROOM_FOR_COLUMNS else Group(*map(self._in_lines, self.rows))
+
+    def _in_columns(self) -> Table:
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+        for name in self.columns:
+            is_number = name in self.numbers
+            table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
+        for row in self.rows:
+            table.add_row(*(Text(clean_line(cell)) for cell in row))
+        return table
+
+    def _in_lines(self, row: Sequence[str]) -> Text:
+        from rich.text import Text
+
+        first, *details = map(clean_line, row)
+        labels = [f"{label} {detail}" for label, detail in zip(self.columns[1:-1], details, strict=False) if detail]
+        known = " · ".join(part for part in (*labels, details[-1]) if part)
+        return Text.assemble(first, ("\n  " + known if known else "", "dim"), overflow="fold")

@@ -10,8 +10,18 @@ import click
 from fwd_cli import colour
 from fwd_cli.attachments import answer_format, with_files
 from fwd_cli.errors import no_key, sdk_errors_explained
-from fwd_cli.options import examples, json_option, key_option, server_option
+from fwd_cli.options import (
+    examples,
+    json_option,
+    key_option,
+    max_tok_option,
+    model_option,
+    server_option,
+    system_option,
+    temp_option,
+)
 from fwd_cli.prompts import messages_of, read_prompt, usage_error
+from fwd_cli.toolfiles import definitions, functions, is_python
 
 if TYPE_CHECKING:
     from fwd_cli.asking import Told
@@ -27,12 +37,12 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("prompt", required=False)
-@click.option("--model", "-m", metavar="NAME", help="Model to ask; without it the gateway takes its own list.")
+@model_option
 @key_option
 @server_option
-@click.option("--temp", "-t", type=click.FloatRange(0, 2), metavar="NUMBER", help="Temperature.")
-@click.option("--max-tok", type=click.IntRange(min=1), metavar="NUMBER", help="Most tokens to answer with.")
-@click.option("--system", "-s", metavar="TEXT", help="System message.")
+@temp_option
+@max_tok_option
+@system_option
 @click.option(
     "--file",
     "-f",
@@ -47,6 +57,12 @@ if TYPE_CHECKING:
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Leave out the line about model, times and tokens.")
 @click.option("--schema", metavar="FILE", help="Answer in JSON that fits the JSON Schema in this file.")
+@click.option(
+    "--tools",
+    metavar="FILE",
+    help="Tools the model may call: definitions in a JSON file, whose calls are shown, or a Python file, whose "
+    "functions are run.",
+)
 @click.option("--dry-run", is_flag=True, help="Show the requests the gateway would send to providers; send none.")
 @click.option("--raw", count=True, help="Do not filter control characters; on a terminal it must be given twice.")
 def command(
@@ -62,6 +78,7 @@ def command(
     as_json: bool,
     quiet: bool,
     schema: str | None,
+    tools: str | None,
     dry_run: bool,
     raw: int,
 ) -> None:
@@ -80,11 +97,13 @@ def command(
         "temperature": temp,
         "max_tokens": max_tok,
         "response_format": answer_format(schema) if schema else None,
+        "tools": definitions(tools) if tools and not is_python(tools) else None,
     }
+    to_run = functions(tools) if tools and is_python(tools) else []
     if not key:
         raise no_key()
     with sdk_errors_explained():
-        from fwd_cli.asking import Manner, ask, rehearse
+        from fwd_cli.asking import Manner, ask, ask_with_tools, rehearse
         from fwd_client import Client
 
         with Client(base_url=server, api_key=key) as client:
@@ -92,7 +111,7 @@ def command(
                 rehearse(client, params)
                 return
             manner = Manner(stream=not as_json if stream is None else stream, as_json=as_json, raw=raw > 0)
-            told = ask(client, params, manner)
+            told = ask_with_tools(client, params, to_run, manner) if to_run else ask(client, params, manner)
     if not (quiet or as_json):
         _print_receipt(told)
 

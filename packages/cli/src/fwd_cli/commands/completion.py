@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import click
-from click.shell_completion import get_completion_class
 
 from fwd_cli.options import examples
 from fwd_cli.prompts import usage_error
+from fwd_cli.shells import get_completion_class
 
 SHELLS = ("bash", "zsh", "fish", "powershell")
 
@@ -22,7 +22,11 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the completion script for a shell."""
+    """Print the completion script for a shell.
+
+    Commands, options, models and keys are completed. Models come from a file that fwd models, fwd doctor and fwd chat
+    keep up to date: the network is never asked.
+    """
     click.echo(script(shell, ctx.find_root().command))
 
 

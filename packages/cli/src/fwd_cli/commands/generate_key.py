@@ -73,8 +73,7 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
 
     The key is printed once, alone on standard output. A running gateway knows it within two seconds.
     """
-    key = PREFIX + secrets.token_urlsafe(length)
-    _store(keys_file, key, name=name or "", expires=expires or "")
+    key = new_key(keys_file, length=length, name=name or "", expires=expires or "")
     if as_json:
         click.echo(_described(key, name, expires, keys_file), nl=False)
     else:
@@ -82,10 +81,11 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
         click.echo(_next_steps(key, keys_file, shown=sys.stdout.isatty()), err=True)
 
 
-def _store(path: Path, key: str, *, name: str, expires: str) -> None:
-    """Add the key to the file; what the system refuses is said in three lines."""
+def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") -> str:
+    """A new key, added to the file; what the system refuses is said in three lines."""
     from fwd_server.store.files import append_key
 
+    key = PREFIX + secrets.token_urlsafe(length)
     try:
         append_key(path, key, name=name, expires=expires)
     except OSError as error:
@@ -95,6 +95,7 @@ def _store(path: Path, key: str, *, name: str, expires: str) -> None:
             "fwd generate-key --keys-file PATH, with a file you may write (and no link)",
             ExitCode.ERROR,
         ) from error
+    return key
 
 
 def _described(key: str, name: str | None, expires: str | None, path: Path) -> str:

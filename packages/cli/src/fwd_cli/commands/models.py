@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from fwd_cli import render
+from fwd_cli import names, render
 from fwd_cli.errors import no_key, sdk_errors_explained
 from fwd_cli.options import examples, json_option, key_option, server_option
+from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
     from fwd_client import Model
@@ -40,8 +40,17 @@ def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool)
         from fwd_client import Client
 
         with Client(base_url=server, api_key=key) as client:
-            found = [model for model in client.models.list() if matches(model, words)]
+            every = list(client.models.list())
+    names.remember(server, (model.id for model in every))
+    found = [model for model in every if matches(model, words)]
     show(found, as_json=as_json)
+    if not found:
+        click.echo(nothing(words), err=True)
+
+
+def nothing(words: tuple[str, ...]) -> str:
+    """What to say about an empty list."""
+    return f"No model has {' and '.join(words)}: fwd models lists them all." if words else "The gateway has no models."
 
 
 def matches(model: Model, words: tuple[str, ...]) -> bool:
@@ -54,15 +63,8 @@ def show(models: list[Model], *, as_json: bool) -> None:
     """One line a model: JSON, a table on a terminal, or columns separated by tabs."""
     if as_json:
         click.echo("".join(_json_line(model) for model in models), nl=False)
-    elif sys.stdout.isatty():
-        from fwd_cli.console import console_on
-        from fwd_cli.tables import model_table
-
-        console = console_on(sys.stdout)
-        console.print(model_table(models, console.width))
     else:
-        for model in models:
-            click.echo("\t".join(render.model_row(model)))
+        Rows(render.MODEL_COLUMNS, [*map(render.model_row, models)], render.MODEL_NUMBERS).show()
 
 
 def _json_line(model: Model) -> str:

@@ -1,0 +1,102 @@
+"""``fwd config``: the settings in force."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from fwd_cli import render
+from fwd_cli.errors import ExitCode, Failure
+from fwd_cli.options import DEFAULT_URL, dotenv, examples, json_option
+from fwd_cli.prompts import usage_error
+from fwd_cli.tables import Rows
+
+if TYPE_CHECKING:
+    from fwd_server.settings import Loaded, Row
+
+OURS = {"FORWARDER_URL": DEFAULT_URL, "FORWARDER_KEY": "", "FWD_LOG": ""}
+"""What the command and the SDK read, with its defaults; the server does not."""
+
+
+@click.group(name="config", epilog=examples("fwd config show", "fwd config show --sources", "fwd config show --json"))
+def command() -> None:
+    """Show the settings in force and where they come from."""
+
+
+@command.command(
+    name="show",
+    epilog=examples(
+        "fwd config show --sources",
+        "fwd config show FWD_PORT FORWARDER_URL --sources",
+        "fwd config show --json | jq -r 'select(.source != \"default\") | .name'",
+    ),
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--sources", is_flag=True, help="Say where each value comes from: environment, .env or default.")
+@json_option
+def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
+    """Show the settings that a gateway started here would have, and those of this command.
+
+    Secrets are masked. With NAMEs only those. In a pipe the columns are separated by tabs; --json prints one object a
+    line, always with the source.
+    """
+    loaded = loaded_here(Path(".env"))
+    every = _rows(loaded)
+    _check_names(names, [row.name for row in every])
+    rows = [row for row in every if not names or row.name in names]
+    if as_json:
+        click.echo("".join(render.as_json(_facts(row)) for row in rows), nl=False)
+    else:
+        columns = ("name", "value", "source") if sources else ("name", "value")
+        Rows(columns, [(row.name, row.value, row.source)[: len(columns)] for row in rows]).show()
+    for warning in () if names else loaded.warnings:
+        click.echo(f"note: {warning}", err=True)
+
+
+def _facts(row: Row) -> Mapping[str, str]:
+    return {"name": row.name, "value": row.value, "source": row.source}
+
+
+def loaded_here(path: Path) -> Loaded:
+    """What the server would load. Raises :class:`Failure` for what it would refuse."""
+    from fwd_server.__main__ import load
+    from fwd_server.settings import SettingsError
+    from fwd_server.store.files import KeyFileError
+
+    try:
+        return load({}, os.environ, path)
+    except (SettingsError, KeyFileError) as error:
+        first, *more = str(error).splitlines()
+        why = f"{first} (and {len(more)} more: fwd doctor lists all)" if more else first
+        raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
+
+
+def _rows(loaded: Loaded) -> list[Row]:
+    """Every setting: those of this command first, for they say which gateway is asked."""
+    from fwd_server.settings import describe
+
+    return [*map(_own, OURS), *describe(loaded)]
+
+
+def _own(name: str) -> Row:
+    from fwd_server.settings import Row
+
+    value, source = OURS[name], "default"
+    if name in os.environ:
+        value, source = os.environ[name], "environment"
+    elif found := dotenv(Path(".env")).get(name):
+        value, source = found, ".env"
+    return Row(name, "***" if value and name == "FORWARDER_KEY" else value, source)
+
+
+def _check_names(names: tuple[str, ...], known: list[str]) -> None:
+    """Raises ``click.UsageError`` for a name that is no setting, with the nearest that is one."""
+    for name in names:
+        if name not in known:
+            near = get_close_matches(name.upper(), known, n=1)
+            raise usage_error(f"there is no setting {name!r}" + (f"; did you mean {near[0]}?" if near else ""))

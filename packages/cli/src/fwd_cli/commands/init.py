@@ -1,0 +1,176 @@
+"""``fwd init``: from nothing to settings and a key, by three questions."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from fwd_cli.envfile import with_values
+from fwd_cli.errors import Failure, file_errors_explained
+from fwd_cli.options import DEFAULT_KEYS_FILE, Documented, dotenv, examples, keys_file_option, lookup
+from fwd_cli.prompts import usage_error
+
+DOTENV = Path(".env")
+NONE = "none"
+MODELS = {
+    "openai": "gpt-5-mini",
+    "anthropic": "claude-haiku-4-5",
+    "google": "gemini-2.5-flash",
+    "groq": "llama-3.3-70b-versatile",
+    "openrouter": "openai/gpt-5-mini",
+    "ollama": "llama3.1",
+}
+"""Providers that can be chosen, each with the model that is proposed: a small one, so that trying costs little."""
+
+WITHOUT_KEY = ("ollama", NONE)
+
+
+@click.command(
+    name="init",
+    epilog=examples(
+        "fwd init",
+        "fwd init --provider none                              # echo answers: no provider key needed",
+        "printenv MY_KEY | fwd init --provider openai --api-key - --model gpt-5-mini",
+    ),
+)
+@click.option(
+    "--provider",
+    cls=Documented,
+    type=click.Choice([*MODELS, NONE]),
+    show_default="asked, else none",
+    help="Provider to begin with; none: the built-in echo answers.",
+)
+@click.option(
+    "--api-key",
+    cls=Documented,
+    metavar="KEY",
+    show_default="asked, else the provider's variable",
+    help="Your key for the provider; - reads it from standard input. A key on the command line shows up in ps.",
+)
+@click.option(
+    "--model",
+    "-m",
+    cls=Documented,
+    metavar="NAME",
+    show_default="asked, else a small one",
+    help="Model for calls that name none.",
+)
+@click.option("--force", is_flag=True, help="Replace what .env says already.")
+@keys_file_option
+def command(provider: str | None, api_key: str | None, model: str | None, force: bool, keys_file: Path) -> None:
+    """Set up a gateway here: three questions, .env, a key.
+
+    On a terminal what no option says is asked for; elsewhere it is taken from the environment or the default. .env can
+    be read by you alone. What it says already stays, unless --force is given.
+    """
+    asking = sys.stdin.isatty()
+    if asking and provider is None:
+        click.echo("Three questions; Enter takes what stands in brackets.\n", err=True)
+    provider = provider or (_ask_provider() if asking else NONE)
+    given = _ask_key(provider, asking) if api_key is None else _read_key(api_key)
+    model = model or (_ask_model(provider) if asking else MODELS.get(provider))
+    values = {**settings(provider, given, model, _now("PROVIDERS_PRIORITY")), **_place(keys_file)}
+    new = _checked(values, dotenv(DOTENV), force=force)
+    _write({**new, **_own_key(keys_file)})
+    _say([*new], values["PROVIDERS_PRIORITY"].partition(",")[0], keys_file)
+
+
+def settings(provider: str, key: str | None, model: str | None, priority: str) -> dict[str, str]:
+    """What ``.env`` must say so that ``provider`` answers calls that name no model; ``priority`` is the list so far."""
+    listed = [entry.strip() for entry in priority.split(",") if entry.strip()]
+    if provider == NONE:
+        return {"PROVIDERS_PRIORITY": ",".join(listed) or "echo"}
+    real = [entry for entry in listed if entry != "echo"]  # what echo says is no stand-in for a model's answer
+    values = {
+        f"{provider.upper()}_API_KEY": key or "",
+        f"{provider.upper()}_MODEL": model or "",
+        "PROVIDERS_PRIORITY": ",".join(dict.fromkeys([*real, provider])),
+    }
+    return {name: value for name, value in values.items() if value}
+
+
+def _now(name: str) -> str:
+    return lookup(name) or ""
+
+
+def _ask_provider() -> str:
+    question = "1. Which provider do you have a key for?"
+    return str(click.prompt(question, type=click.Choice([*MODELS, NONE]), default=NONE, err=True))
+
+
+def _ask_key(provider: str, asking: bool) -> str | None:
+    """The provider's key; None where none is needed, or where one is set already."""
+    variable = f"{provider.upper()}_API_KEY"
+    if provider in WITHOUT_KEY or _now(variable):
+        return None
+    if not asking:
+        raise usage_error(f"{provider} needs a key: set {variable}, or pipe it in with --api-key -")
+    return str(click.prompt(f"2. Your {variable} (not shown)", hide_input=True, err=True)).strip()
+
+
+def _read_key(option: str) -> str:
+    key = sys.stdin.readline().strip() if option == "-" else option.strip()
+    if not key:
+        raise usage_error("there is no key in --api-key")
+    return key
+
+
+def _ask_model(provider: str) -> str | None:
+    if provider == NONE:
+        return None
+    return str(click.prompt("3. Model for calls that name none", default=MODELS[provider], err=True))
+
+
+def _place(keys_file: Path) -> dict[str, str]:
+    """The keys file, if the server would not look there by itself."""
+    return {} if str(keys_file) == DEFAULT_KEYS_FILE else {"FORWARDER_KEYS_FILE": str(keys_file)}
+
+
+def _checked(values: Mapping[str, str], there: Mapping[str, str], *, force: bool) -> dict[str, str]:
+    """The values that are new. Raises :class:`Failure` when one would replace another and nobody asked for that."""
+    other = [name for name, value in values.items() if there.get(name, value) != value and name != "PROVIDERS_PRIORITY"]
+    if other and not force:
+        raise Failure("nothing is written", f".env has another {' and '.join(other)}", "the same with --force")
+    return {name: value for name, value in values.items() if there.get(name) != value}
+
+
+def _own_key(keys_file: Path) -> dict[str, str]:
+    """A new key for calls from here, stored for the gateway; nothing when there is one."""
+    if _now("FORWARDER_KEY"):
+        return {}
+    from fwd_cli.commands.generate_key import new_key
+
+    return {"FORWARDER_KEY": new_key(keys_file, name="init")}
+
+
+def _write(values: Mapping[str, str]) -> None:
+    """Add the values to ``.env``, in one step; afterwards it is its owner's alone."""
+    from fwd_server.store.atomic import replace
+
+    with file_errors_explained(".env cannot be written", "fwd init in a directory of yours"):
+        before = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
+        if before and os.name != "nt":
+            DOTENV.chmod(0o600)
+        replace(DOTENV, with_values(before, values).encode())
+
+
+def _say(names: list[str], first: str, keys_file: Path) -> None:
+    """What was written, and what to do now."""
+    written = ", ".join(names) or "nothing new"
+    answers = "echo, which repeats what you say" if first == "echo" else first
+    click.echo(
+        f"""
+.env: {written}, and FORWARDER_KEY for your own calls. Only you can read it.
+{keys_file}: the key, for the gateway.
+Calls that name no model are answered by {answers}.
+
+Next:
+  fwd run-server     here
+  fwd chat           in a second terminal, in this directory
+  fwd doctor         when something does not work""",
+        err=True,
+    )

@@ -1,0 +1,63 @@
+"""Names that Tab completes: models from a cache file, keys from the keys file. The network is never asked.
+
+Whatever command sees the models of a gateway leaves their names in the cache for the next Tab.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+from click.shell_completion import CompletionItem
+
+from fwd_cli import folders
+from fwd_cli.options import DEFAULT_KEYS_FILE, DEFAULT_URL, lookup
+
+PREFIXES = ("openai:", "anthropic:", "google:", "groq:", "openrouter:", "ollama:", "echo:")
+MOST_GATEWAYS = 20
+
+
+def remember(server: str, models: Iterable[str]) -> None:
+    """Keep the names of a gateway's models; a disk that does not want them is no reason to fail."""
+    path = _path()
+    known = folders.read_json(path)
+    others = known if isinstance(known, dict) else {}
+    others.pop(server.rstrip("/"), None)
+    kept = dict(list(others.items())[-MOST_GATEWAYS + 1 :])
+    with contextlib.suppress(OSError):
+        folders.write_json(path, {**kept, server.rstrip("/"): sorted(models)})
+
+
+def models_of(server: str) -> list[str]:
+    """The names kept for a gateway; without any, the prefixes every gateway knows."""
+    known = folders.read_json(_path())
+    names = known.get(server.rstrip("/")) if isinstance(known, dict) else None
+    return [name for name in names if isinstance(name, str)] if isinstance(names, list) else [*PREFIXES]
+
+
+def _path() -> Path:
+    return folders.cache() / "models.json"
+
+
+def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The models of the gateway in use that begin so."""
+    server = ctx.params.get("server") or lookup("FORWARDER_URL", DEFAULT_URL) or DEFAULT_URL
+    return _beginning(models_of(server), incomplete)
+
+
+def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The names and ids of the keys in the keys file that begin so."""
+    from fwd_server.store.files import read_keys
+
+    path = ctx.params.get("keys_file") or lookup("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE) or DEFAULT_KEYS_FILE
+    try:
+        keys = read_keys(Path(path))
+    except OSError:
+        return []
+    return _beginning([name for key in keys for name in (key.name, key.id) if name], incomplete)
+
+
+def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]

@@ -1,0 +1,94 @@
+"""A rehearsal of failures: the user's own settings in a gateway of its own, with stand-ins for the providers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from attrs import frozen
+
+from fwd_cli.child import Gateway, gateway
+from fwd_cli.standins import standing_in
+from fwd_client import APIError, Client, FwdError
+from fwd_server.settings import Loaded, ProviderSettings, documented, stem_of
+
+GROUPS = ("Routing", "Timeouts")
+ANY_MODEL = "any-model"
+STAND_IN_KEY = "stand-in"
+_HELLO = [{"role": "user", "content": "hello"}]
+
+
+@frozen
+class Scene:
+    """One provider that fails: what was planned for a call of its model, and what came of it.
+
+    ``answered`` is who answered instead; empty when the caller got ``error``.
+    """
+
+    provider: str
+    model: str
+    plan: tuple[str, ...]
+    answered: str = ""
+    attempts: int = 0
+    took_s: float = 0.0
+    error: str = ""
+
+
+def configured(loaded: Loaded) -> tuple[ProviderSettings, ...]:
+    """The providers that are set up here: those in the list first, then those with a key or any setting."""
+    settings = loaded.settings
+    listed = [settings.providers[name] for name in settings.priority]
+    others = [p for p in settings.providers.values() if p.api_key or p.mentioned]
+    return tuple({provider.name: provider for provider in [*listed, *others]}.values())
+
+
+def rehearse(loaded: Loaded, texts: Mapping[str, str], provider: ProviderSettings, status: int) -> Scene:
+    """Let one provider fail and call its model. ``texts`` are the settings as they were written."""
+    name = provider.name
+    model = f"echo:fail?status={status}" if name == "echo" else _named(provider)
+    with standing_in(name, status) as url, gateway(stand_in_settings(loaded, texts, url)) as running:
+        plan = _plan(running, model)
+        started = time.monotonic()
+        try:
+            with _client(running) as client:
+                answer = client.chat.completions.create(model=model, messages=_HELLO)
+        except FwdError as error:
+            failed = error.attempts if isinstance(error, APIError) else None
+            return Scene(name, model, plan, "", failed or 0, time.monotonic() - started, error.message)
+    who = f"{answer.provider} ({answer.receipt.model})"
+    return Scene(name, model, plan, who, answer.attempts or 0, time.monotonic() - started)
+
+
+def _named(provider: ProviderSettings) -> str:
+    model = provider.model or ANY_MODEL
+    return model if model.startswith(f"{provider.name}:") else f"{provider.name}:{model}"
+
+
+def _client(running: Gateway) -> Client:
+    return Client(base_url=running.url, api_key=running.key, max_retries=0)
+
+
+def _plan(running: Gateway, model: str) -> tuple[str, ...]:
+    """Who would be asked, in this order, for a call of this model; nobody is."""
+    with _client(running) as client:
+        told = client.chat.completions.create(model=model, messages=_HELLO, extra_headers={"x-fwd-dry-run": "true"})
+    return tuple(str(step.get("provider")) for step in told.extra.get("plan", ()))
+
+
+def stand_in_settings(loaded: Loaded, texts: Mapping[str, str], url: str) -> dict[str, str]:
+    """The settings that decide who is asked, with a stand-in for every provider's address and key."""
+    deciding = {variable.name for variable in documented() if variable.group in GROUPS}
+    settings = {name: text for name, text in texts.items() if name in deciding and text}
+    for provider in loaded.settings.providers.values():
+        settings |= _of_provider(provider, url)
+    return settings
+
+
+def _of_provider(provider: ProviderSettings, url: str) -> dict[str, str]:
+    stem = stem_of(provider.name)
+    values = {f"{stem}_MODEL": provider.model or ""}
+    if provider.name != "echo":
+        is_on = provider.api_key or provider.mentioned
+        values[f"{stem}_API_KEY"] = STAND_IN_KEY if provider.api_key else ""
+        values[f"{stem}_BASE_URL"] = f"{url}/{provider.name}" if is_on else ""
+    return values
