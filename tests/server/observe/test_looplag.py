@@ -28,9 +28,9 @@ async def watched(busy: bool) -> list[str]:
 
 def test_a_stall_is_said_with_its_place() -> None:
     """R5."""
-    stall, *_, summary = asyncio.run(watched(busy=True))
+    *stalls, summary = asyncio.run(watched(busy=True))
+    (stall,) = (stall for stall in stalls if "stand_still (" in stall)
     assert "stood still for" in stall
-    assert "stand_still (" in stall
     assert "test_looplag.py:" in stall
     assert summary.startswith("Event loop: late by ")
 

@@ -37,7 +37,7 @@ BACKOFF_S: Final = 0.1
 _READY: Final = b"r"
 _STOP: Final = b"s"
 START_S: Final = 60.0
-_GRACE_S: Final = 5.0
+GRACE_S: Final = 5.0
 
 
 @frozen
@@ -298,10 +298,10 @@ class Parent:
             worker.stop()
         again = asyncio.ensure_future(self._asked.get())
         gone = asyncio.ensure_future(self._gone())
-        await asyncio.wait({again, gone}, timeout=self.drain_s + _GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({again, gone}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
         for worker in self._alive:
             worker.stop()
-        await asyncio.wait({gone}, timeout=_GRACE_S)
+        await asyncio.wait({gone}, timeout=GRACE_S)
         for worker in self._alive:
             worker.kill()
         again.cancel()
