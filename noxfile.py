@@ -60,7 +60,7 @@ def types(session: nox.Session) -> None:
     install(session, "pyright")
     session.run("mypy", *SOURCES)
     session.run("mypy", "noxfile.py", "tests/typing")
-    session.run("basedpyright")
+    session.run("basedpyright", "--pythonpath", f"{session.bin}/python")
 
 
 @nox.session
