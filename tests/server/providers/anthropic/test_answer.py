@@ -170,6 +170,13 @@ def test_an_error_inside_a_200() -> None:
     assert (caught.value.kind, caught.value.message) == (ErrorKind.OVERLOADED, "m")
 
 
+@pytest.mark.parametrize("index", [[], {}, None])
+def test_a_folded_block_without_a_number_is_a_block_all_the_same(index: Any) -> None:
+    """Whatever Claude's stream says, nothing raises."""
+    found = folded(BEGIN, start(index, type="text", text="a"), delta(index, type="text_delta", text="b"), FINISH, END)
+    assert found["choices"][0]["message"]["content"] == "ab"
+
+
 def test_a_long_answer_is_folded() -> None:
     """Events as a whole answer; what was asked for as a stream may come whole as well."""
     page = {"type": "web_search_result_location", "url": "https://a.example", "title": "A"}

@@ -149,6 +149,13 @@ def test_the_finish_waits_for_the_true_end() -> None:
     assert reasons == [None, None]
 
 
+@pytest.mark.parametrize("index", [[], {}, None, "0"])
+def test_a_block_without_a_number_is_a_block_all_the_same(index: Any) -> None:
+    """Whatever Claude's stream says, nothing raises."""
+    events = (start(index, type="text", text="a"), delta(index, type="text_delta", text="b"), stop(index))
+    assert deltas(*events) == [{"content": "a"}, {"content": "b"}]
+
+
 def test_nothing_follows_the_end() -> None:
     """Contract F30."""
     events = played(BEGIN, FINISH, END, start(0, type="text", text="a"), END)

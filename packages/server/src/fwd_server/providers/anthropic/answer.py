@@ -215,6 +215,12 @@ def fold(events: list[bytes]) -> Json:
     raise broken("upstream_truncated")
 
 
+def block_number(said: Json) -> int | None:
+    """Which block an event is about; None where it does not say."""
+    number = said.get("index")
+    return number if isinstance(number, int) else None
+
+
 class _Folding:
     """A message as it grows; pieces of text are joined once, at the end."""
 
@@ -224,7 +230,7 @@ class _Folding:
         self._pieces: dict[tuple[Any, str], list[str]] = {}
 
     def take(self, said: Json) -> None:
-        kind, index = said.get("type"), said.get("index")
+        kind, index = said.get("type"), block_number(said)
         if kind == "message_start":
             self.message = {**native.obj(said.get("message")), "content": []}
         elif not self.message:

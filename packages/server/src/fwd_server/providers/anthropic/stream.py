@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
 
@@ -13,6 +13,7 @@ from fwd_server.providers import native
 from fwd_server.providers.anthropic.answer import (
     Memory,
     Unfence,
+    block_number,
     finish_reason,
     latest,
     read_usage,
@@ -41,7 +42,7 @@ class Reader:
     _writer: native.ChunkWriter | None = None
     _counts: Json = field(factory=dict)
     _stop: Json = field(factory=dict)
-    _open: dict[Any, _Block] = field(factory=dict)
+    _open: dict[int | None, _Block] = field(factory=dict)
     _calls: int = 0
     _thoughts: int = 0
     _reasoned: bool = False
@@ -113,7 +114,7 @@ class Reader:
 
     def _block_start(self, said: Json) -> Iterator[Json]:
         block = dict(native.obj(said.get("content_block")))
-        opened = self._open[said.get("index")] = _Block(block)
+        opened = self._open[block_number(said)] = _Block(block)
         kind = block.get("type")
         if kind == "text":
             yield from self._text(native.text(block.get("text")))
@@ -125,7 +126,7 @@ class Reader:
             yield self._thought(block)
 
     def _block_delta(self, said: Json) -> Iterator[Json]:
-        opened, delta = self._open.get(said.get("index")), native.obj(said.get("delta"))
+        opened, delta = self._open.get(block_number(said)), native.obj(said.get("delta"))
         kind = delta.get("type")
         if opened is None:
             return
@@ -139,7 +140,7 @@ class Reader:
             opened.block["signature"] = delta.get("signature")
 
     def _block_stop(self, said: Json) -> Iterator[Json]:
-        opened = self._open.pop(said.get("index"), None)
+        opened = self._open.pop(block_number(said), None)
         if opened is None:
             return
         if opened.call >= 0 and not opened.argued:
