@@ -88,6 +88,17 @@ def test_usage_is_null_if_it_was_asked_for(given: bytes, asked: bool, sent: byte
     assert relayed(data + given + b"}", found, asked=asked) == b"data: " + data + sent + b"}\n\n"
 
 
+@pytest.mark.parametrize("after", [b" ", b"\t ", b"\r"])
+def test_space_behind_a_frame_is_no_part_of_it(after: bytes) -> None:
+    """What is added goes inside the object."""
+    data = orjson.dumps(WHOLE)
+    found = fit(frames(frozenset()), data + after)
+    assert found is not None
+    sent = relayed(data + after, found, asked=True)
+    assert sent is not None
+    assert orjson.loads(sent.removeprefix(b"data: ")) == {**WHOLE, "usage": None}
+
+
 @pytest.mark.parametrize("given", [b',"usage": null', b',"odd":{"a":1,"usage":null},"usage":null'])
 def test_what_cannot_be_cut_surely_is_not(given: bytes) -> None:
     """Another spelling, or a second one further down."""

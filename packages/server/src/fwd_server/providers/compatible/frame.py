@@ -101,7 +101,7 @@ def relayed(data: bytes, frame: Frame, *, asked: bool) -> bytes | None:
         return None
     if (frame.usage is None) is not asked:
         if asked:
-            data = data[:-1] + _USAGE + b"}"
+            data = data.rstrip()[:-1] + _USAGE + b"}"
         elif data.count(b'"usage"') == 1 and _USAGE in data:
             data = data.replace(_USAGE, b"")
         else:
