@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from fwd_server.errors import BadRequest
-from fwd_server.jsontext import MOST_DEPTH, parse_object
+from fwd_server.jsontext import MOST_DEPTH, WRITABLE_DEPTH, loads, parse_object
 
 
 def test_an_object_is_read_as_it_is() -> None:
@@ -66,3 +67,21 @@ def test_the_same_name_deeper_down_is_no_repetition() -> None:
     """L6: only the top level decides."""
     body = b'{"tools":[{"model":"a"},{"model":"b"}],"model":"c"}'
     assert parse_object(body)["model"] == "c"
+
+
+@pytest.mark.parametrize("written", [b'{"a":[[1]]}', '{"a":[[1]]}', b'"[[[["', "5"])
+def test_what_others_wrote_is_read_as_it_is(written: bytes | str) -> None:
+    assert loads(written) == orjson.loads(written)
+
+
+@pytest.mark.parametrize("as_text", [True, False])
+def test_what_could_not_be_written_again_is_no_json(as_text: bool) -> None:
+    """L5, F20: orjson reads more levels than it writes."""
+
+    def nested(levels: int) -> bytes | str:
+        written = b"[" * levels + b"]" * levels
+        return written.decode() if as_text else written
+
+    assert orjson.dumps(loads(nested(WRITABLE_DEPTH)))
+    with pytest.raises(orjson.JSONDecodeError, match="deeper than 128"):
+        loads(nested(WRITABLE_DEPTH + 1))

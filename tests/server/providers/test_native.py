@@ -31,8 +31,9 @@ def test_only_objects_of_a_list_are_read() -> None:
 
 def test_unreadable_json_is_a_bad_payload() -> None:
     """Contract F20."""
-    with pytest.raises(UpstreamError, match="cannot be read"):
-        native.load(b"\xff")
+    for body in (b"\xff", b"[" * 300 + b"]" * 300):
+        with pytest.raises(UpstreamError, match="cannot be read"):
+            native.load(body)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +56,7 @@ def test_arguments_are_an_object(written: str | None, value: dict[str, Any]) -> 
     assert native.arguments({"function": {"arguments": written}}, "x") == value
 
 
-@pytest.mark.parametrize("written", ["{", '{"a":1}{"b":2}', "[]", "5"])
+@pytest.mark.parametrize("written", ["{", '{"a":1}{"b":2}', "[]", "5", '{"a":' * 200 + "1" + "}" * 200])
 def test_arguments_that_are_none_are_refused_and_never_emptied(written: str) -> None:
     """Pitfall 9."""
     with pytest.raises(Refused) as caught:

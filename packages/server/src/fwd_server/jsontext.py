@@ -1,4 +1,4 @@
-"""One strict reader for every JSON body that comes from a caller (contract L5, L6, T5).
+"""One strict reader for every JSON body that comes from a caller (contract L5, L6, T5), one for what providers say.
 
 Everything that decides (keys, routing, forwarding) reads the same object, so two readers can never disagree about
 what a body says.
@@ -14,6 +14,8 @@ import orjson
 from fwd_server.errors import BadRequest
 
 MOST_DEPTH: Final = 64
+# orjson reads 1,024 levels and writes 254; half of those leave room for what we put around a value.
+WRITABLE_DEPTH: Final = 128
 # Fields that decide about routing or money: said twice, they are refused. All parsers keep the last of two
 # equal names, but what the caller meant by the first is anybody's guess.
 _ONCE: Final = ("model", "stream", "max_tokens", "max_completion_tokens")
@@ -25,11 +27,20 @@ def parse_object(body: bytes) -> dict[str, Any]:
     value = _load(body)
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {_kind(value)}.")
-    if body.count(b"{") + body.count(b"[") > MOST_DEPTH and _deeper_than(value, MOST_DEPTH):
+    if _brackets(body) > MOST_DEPTH and _deeper_than(value, MOST_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MOST_DEPTH} levels.")
     if any(body.count(quoted) > 1 for _, quoted in _QUOTED):
         _refuse_repeated(body)
     return cast("dict[str, Any]", value)
+
+
+def loads(written: bytes | str) -> Any:
+    """Read JSON that can be written again. Raises orjson.JSONDecodeError, for more than 128 levels too (F20, F27)."""
+    value = orjson.loads(written)
+    brackets = _brackets(written if isinstance(written, bytes) else written.encode())
+    if brackets > WRITABLE_DEPTH and _deeper_than(value, WRITABLE_DEPTH):
+        raise orjson.JSONDecodeError(f"nested deeper than {WRITABLE_DEPTH} levels", "", 0)
+    return value
 
 
 def _load(body: bytes) -> Any:
@@ -46,6 +57,11 @@ def _load(body: bytes) -> Any:
 def _kind(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
+
+
+def _brackets(written: bytes) -> int:
+    """At least as many as there are levels: a quick look that spares the long one."""
+    return written.count(b"{") + written.count(b"[")
 
 
 def _deeper_than(value: object, levels: int) -> bool:

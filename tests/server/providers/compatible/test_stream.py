@@ -296,10 +296,15 @@ def test_a_cut_stream_is_never_an_end(pieces: tuple[bytes, ...]) -> None:
     assert code(*pieces) == "upstream_truncated"
 
 
-@pytest.mark.parametrize("data", [b"{", b"[1]", b"7", b'"x"', b'{"choices":[{"delta":{"content":"\xff"}}]}', b"null"])
+DEEP = b'{"choices":[{"delta":{"content":"x","odd":' + b"[" * 300 + b"]" * 300 + b"}}]}"
+
+
+@pytest.mark.parametrize(
+    "data", [b"{", b"[1]", b"7", b'"x"', b'{"choices":[{"delta":{"content":"\xff"}}]}', b"null", DEEP]
+)
 @pytest.mark.parametrize("name", ["openai", "local"])
 def test_an_event_that_cannot_be_read(name: str, data: bytes) -> None:
-    """Contract F27: broken JSON, bad UTF-8, no object."""
+    """Contract F27: broken JSON, bad UTF-8, no object, more levels than can be written again."""
     assert code(frame(OPEN), b"data: " + data + b"\n\n", frame(finish="stop"), DONE, name=name) == "bad_payload"
 
 

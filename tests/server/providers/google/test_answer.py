@@ -246,7 +246,7 @@ def test_a_whole_array_of_answers_is_a_stream_too() -> None:
     assert deltas(golden.play(opened(stream=True).decoder(), [pieces]))[-1][2] == "stop"
 
 
-@pytest.mark.parametrize("plain", [b'{"error": {"co', b"[{", b"[1]"])
+@pytest.mark.parametrize("plain", [b'{"error": {"co', b"[{", b"[1]", b"[" * 300 + b"]" * 300])
 def test_plain_json_nobody_can_read_fails_the_stream(plain: bytes) -> None:
     assert len(codes(golden.play(opened(stream=True).decoder(), [plain]))) == 1
 

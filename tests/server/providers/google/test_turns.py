@@ -81,6 +81,8 @@ def test_only_the_first_call_of_a_turn_gets_the_placeholder_and_older_models_get
 
 # -- the answers of tools
 
+DEEP = '{"a":' * 300 + "1" + "}" * 300  # nested deeper than what can be written again
+
 
 def test_two_calls_with_one_id_are_answered_in_their_order() -> None:
     twice = calls("a", "b")
@@ -98,6 +100,7 @@ def test_two_calls_with_one_id_are_answered_in_their_order() -> None:
         ("[error] no such city", {"error": "no such city"}),
         ("[1]", {"output": "[1]"}),
         ("{broken", {"output": "{broken"}),
+        (DEEP, {"output": DEEP}),
         (' {"a": [1, {"b": 2}]}', {"a": [1, {"b": 2}]}),
         ('{"a": [{"$ref": "x"}]}', {"output": '{"a": [{"$ref": "x"}]}'}),
         ('{"$ref": 5}', {"$ref": 5}),

@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 import orjson
 from attrs import define, field, frozen
 
+from fwd_server import jsontext
 from fwd_server.chat import Chunk, End, Json, StreamEvent, choice_delta, chunk_object
 from fwd_server.errors import ErrorKind, Refused, UpstreamError, broken
 from fwd_server.providers.base import Header
@@ -41,7 +42,7 @@ def text(value: object) -> str:
 def load(body: bytes) -> Any:
     """The JSON of an answer. Raises UpstreamError (``bad_payload``, contract F20)."""
     try:
-        return orjson.loads(body)
+        return jsontext.loads(body)
     except orjson.JSONDecodeError:
         raise broken("bad_payload") from None
 
@@ -145,7 +146,7 @@ def arguments(call: Json, where: str) -> Json:
     if not written.strip():
         return {}
     try:
-        value = orjson.loads(written)
+        value = jsontext.loads(written)
     except orjson.JSONDecodeError as error:
         raise _bad_arguments(where, error.msg) from None
     if isinstance(value, dict):
@@ -465,7 +466,7 @@ class JsonStream:
 
     def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
         try:
-            said = orjson.loads(written)
+            said = jsontext.loads(written)
         except orjson.JSONDecodeError:
             return [broken(unreadable)]
         return self._reader.read(said) if isinstance(said, dict) else [broken("bad_payload")]

@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from msgspec import UNSET
 
-from fwd_server import sse, tokens
+from fwd_server import jsontext, sse, tokens
 from fwd_server.chat import ChatRequest, Chunk, End, Json, StreamEvent
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.providers.base import NewId
@@ -123,7 +123,7 @@ class Decoder:
     # -- parsed
 
     def _parse(self, event: sse.Event, found: list[StreamEvent]) -> None:
-        chunk = orjson.loads(event.data)
+        chunk = jsontext.loads(event.data)
         if not isinstance(chunk, dict):
             self._fail(broken("bad_payload"), found)
             return

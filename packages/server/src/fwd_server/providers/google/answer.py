@@ -12,6 +12,7 @@ from typing import Final
 import orjson
 from attrs import define, field, frozen
 
+from fwd_server import jsontext
 from fwd_server.chat import ChatResponse, Json, StreamEvent
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.providers import native
@@ -333,6 +334,6 @@ def _each(written: bytes) -> list[bytes]:
     if not written.startswith(b"["):
         return [written] if written else []
     try:
-        return [orjson.dumps(one) for one in orjson.loads(written)]
+        return [orjson.dumps(one) for one in jsontext.loads(written)]
     except orjson.JSONDecodeError:
         return [written]

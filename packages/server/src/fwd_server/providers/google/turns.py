@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
+from fwd_server import jsontext
 from fwd_server.chat import Json
 from fwd_server.errors import Refused
 from fwd_server.providers import native
@@ -152,7 +153,7 @@ def _result(said: str) -> Json:
         return {"error": said[len(_ERROR) :]}
     if said.lstrip()[:1] == "{":
         try:
-            value: Json = orjson.loads(said)
+            value: Json = jsontext.loads(said)
         except orjson.JSONDecodeError:
             return {"output": said}
         return {"output": said} if _points(value) else value
