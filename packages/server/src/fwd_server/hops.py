@@ -1,4 +1,4 @@
-"""A gateway that would call itself is stopped: every call carries the gateways it came by (design: *Headers of a call*).
+"""A gateway that would call itself is stopped: every call carries the gateways it came by.
 
 A header of ours travels along, ``x-fwd-via: ID,ID``: an id is random, made at start, and says nothing of the
 machine.
