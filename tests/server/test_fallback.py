@@ -145,6 +145,15 @@ async def test_attempts_are_bounded_over_the_whole_call(coordinate: Coordinate, 
     assert len(up.seen) == 1
 
 
+async def test_attempts_are_bounded_over_the_plan_too(coordinate: Coordinate, trip: Begin) -> None:
+    """S22, G1: one attempt is one attempt, though the list goes on."""
+    with Fakeup(lambda seen: [error_answer(500)]) as up, Fakeup(lambda seen: []) as other:
+        with pytest.raises(UpstreamError):
+            plan = (make_deployment(up.url), make_deployment(other.url, "groq"))
+            await coordinate(attempts=1).complete(trip(), plan)
+    assert (len(up.seen), other.connections) == (1, 0)
+
+
 async def test_html_with_200_is_a_failure(coordinate: Coordinate, trip: Begin) -> None:
     """F24: a page is not an answer."""
     with Fakeup(lambda seen: [answer(200, b"<html>", "text/html")]) as up, pytest.raises(UpstreamError) as caught:

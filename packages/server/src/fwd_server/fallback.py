@@ -50,7 +50,7 @@ _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 
 @frozen
 class Patience:
-    """How long and how often: attempts in all, and times in seconds.
+    """How long and how often: attempts of one call in all (G1), and times in seconds.
 
     ``first_event_s`` is by provider with ``""`` as the default; ``stream_s`` runs from the commit.
     """
@@ -59,10 +59,6 @@ class Patience:
     first_event_s: Mapping[str, float] = field(factory=lambda: {"": 60.0})
     stream_s: float = 1800.0
     answer_bytes: int = 64 << 20
-
-    def attempts_for(self, plan: tuple[Deployment, ...]) -> int:
-        """How many attempts a plan may take in all (G1)."""
-        return max(self.attempts, len(plan))
 
     def first_event(self, provider: str) -> float:
         """Seconds a provider may take until the first content of a stream."""
@@ -179,7 +175,7 @@ class Coordinator:
             self._health.failed(trip.deployment, error, self._clock.monotonic())
 
     async def _walk(self, trip: Trip, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
-        most = self._patience.attempts_for(plan)
+        most = self._patience.attempts
         refusal: Refused | None = None
         failure: UpstreamError | None = None
         for deployment in self._health.arranged(plan, self._clock.monotonic()):
