@@ -1,0 +1,121 @@
+"""Serving: settings that are read again, what ends it, and the drain."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fwd_server.app import App, build_app
+from fwd_server.serve import listen, monitor, serve
+from fwd_server.settings import Settings, load
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+
+
+def settings_of(path: Path, **env: str) -> Settings:
+    return load({}, {"FORWARDER_KEYS_FILE": str(path / "keys"), "FWD_PORT": "0", **env}).settings
+
+
+async def get(port: int, path: str = "/ready") -> int:
+    """The status of a path."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    status = int((await reader.readline()).split()[1])
+    await reader.read()
+    writer.close()
+    return status
+
+
+def served(settings: Settings, act: Callable[[int], Any], **more: Any) -> None:
+    """Serve, act on the port, and return once it has stopped."""
+
+    async def both() -> None:
+        port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        app = build_app(settings)
+        serving = asyncio.ensure_future(serve(app, listen(settings), settings, port.set_result, **more))
+        await act(await port)
+        await serving
+
+    asyncio.run(both())
+
+
+def test_it_ends_when_its_parent_asks(tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def until() -> bool:
+        await asked.wait()
+        return False
+
+    async def act(port: int) -> None:
+        assert await get(port) == 200
+        asked.set()
+
+    served(settings_of(tmp_path), act, until=until)
+
+
+def test_settings_read_again_hold_from_the_next_request_on(tmp_path: Path) -> None:
+    """D9: without echo there is no provider, and the gateway is not ready."""
+    fresh = settings_of(tmp_path, FWD_ECHO="false")
+
+    def renew() -> tuple[App, Settings]:
+        return build_app(fresh), fresh
+
+    async def act(port: int) -> None:
+        assert await get(port) == 200
+        os.kill(os.getpid(), signal.SIGHUP)
+        while await get(port) == 200:
+            pass
+        assert await get(port) == 503
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    served(settings_of(tmp_path), act, renew=renew)
+
+
+def test_settings_that_stay_change_nothing(tmp_path: Path) -> None:
+    asked: list[None] = []
+
+    async def act(port: int) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        while not asked:
+            await asyncio.sleep(0)
+        assert await get(port) == 200
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    served(settings_of(tmp_path), act, renew=lambda: asked.append(None))
+
+
+def test_a_kept_connection_is_told_to_close_while_the_gateway_stops(tmp_path: Path) -> None:
+    """R2: a request that is under way when the stop begins is answered, with ``Connection: close``."""
+
+    async def act(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        request = b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        writer.write(request)
+        assert b"connection: close" not in (await reader.readuntil(b"}")).lower()
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:  # until the listener is gone
+            try:
+                _, other = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                break
+            other.close()
+        writer.write(request)
+        answer = await reader.read()
+        assert b"connection: close" in answer.lower()
+        writer.close()
+
+    served(settings_of(tmp_path), act)
+
+
+@pytest.mark.parametrize(("env", "watched"), [({}, False), ({"FWD_STALL": "80ms"}, True)])
+def test_the_loop_is_watched_where_it_is_asked_for(tmp_path: Path, env: dict[str, str], watched: bool) -> None:
+    """R5."""
+    assert hasattr(monitor(settings_of(tmp_path, **env)), "lags") is watched
+    assert hasattr(monitor(settings_of(tmp_path, FWD_LOG_LEVEL="debug", **env)), "lags")
