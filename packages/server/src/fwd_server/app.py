@@ -28,6 +28,7 @@ from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import Provider
+from fwd_server.roster import Roster
 from fwd_server.routing import Routes
 from fwd_server.settings import Settings
 from fwd_server.store.files import KeyFile
@@ -38,7 +39,7 @@ from fwd_server.web.chat import ChatHandler
 from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.embeddings import EmbeddingsHandler
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
-from fwd_server.web.models import ModelsHandler
+from fwd_server.web.models import ModelsHandler, Shelf
 from fwd_server.web.running import MANY, Memory, Running
 
 _ANSWER_BYTES: Final = 64 << 20
@@ -56,6 +57,7 @@ class App:
     keys: KeyFile
     upstream: Upstream
     clock: Clock
+    roster: Roster
     images: Images | None = None
 
     def poll_keys(self) -> None:
@@ -74,6 +76,7 @@ class App:
 
     async def aclose(self) -> None:
         """Let go of every upstream connection."""
+        await self.roster.aclose()
         await self.upstream.aclose()
         if self.images is not None:
             await self.images.aclose()
@@ -109,8 +112,9 @@ def build_app(
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
     state = State(routes, clock, clock.monotonic(), keys.notices, health)
-    application = _application(settings, gateway, state, keys, clock, hops)
-    return App(application, gateway, state, keys, upstream, clock, images)
+    roster = Roster(providers, upstream, clock)
+    application = _application(settings, gateway, state, keys, clock, hops, roster)
+    return App(application, gateway, state, keys, upstream, clock, roster, images)
 
 
 def spoken(settings: Settings) -> dict[str, Provider]:
@@ -137,7 +141,7 @@ def patience(settings: Settings) -> Patience:
 
 
 def _application(
-    settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock, hops: Hops
+    settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock, hops: Hops, roster: Roster
 ) -> GatewayApplication:
     authenticator = Authenticator(keys, clock)
     authenticate = _authenticate(authenticator)
@@ -146,11 +150,12 @@ def _application(
     details = _details(authenticate, peer)
     times = CallTimes(settings.total_timeout, settings.keepalive)
     calls = {"gateway": gateway, "clock": clock, "times": times, "hops": hops}
+    shelf = Shelf(gateway.routes, models.load(), roster)
     routes = [
         URLSpec(r"/v1/chat/completions", ChatHandler, calls),
         URLSpec(r"/v1/embeddings", EmbeddingsHandler, calls),
-        URLSpec(r"/v1/models", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
-        URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"routes": gateway.routes, "catalog": models.load()}),
+        URLSpec(r"/v1/models", ModelsHandler, {"shelf": shelf}),
+        URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"shelf": shelf}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
         *pages.routes(pages.PageContext(__version__, state.status, details)),

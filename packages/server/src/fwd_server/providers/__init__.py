@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fwd_server.providers import compatible, echo, native
+from fwd_server.providers import compatible, echo, listing, native
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.anthropic import parts as anthropic
 from fwd_server.providers.anthropic.failure import rate_limits
@@ -16,10 +16,16 @@ from fwd_server.providers.ollama import OllamaChat, OllamaEmbeddings
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": compatible.provider("openai"),
-    "anthropic": Provider("anthropic", AnthropicChat(), limits=rate_limits, needs_bytes=anthropic.needs_bytes),
-    "google": Provider("google", GoogleChat(), GoogleEmbeddings(), needs_bytes=google.needs_bytes),
+    "anthropic": Provider(
+        "anthropic",
+        AnthropicChat(),
+        models=listing.ANTHROPIC,
+        limits=rate_limits,
+        needs_bytes=anthropic.needs_bytes,
+    ),
+    "google": Provider("google", GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, needs_bytes=google.needs_bytes),
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),
-    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), needs_bytes=native.is_link),
+    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=native.is_link),
     "echo": echo.provider(),
 }

@@ -14,7 +14,7 @@ from attrs import frozen
 from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
 from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.errors import UpstreamError
-from fwd_server.routing import Deployment
+from fwd_server.routing import Deployment, Endpoint
 from fwd_server.secret import Secret
 from fwd_server.usage import Usage
 
@@ -157,6 +157,23 @@ def rate_limits(headers: Mapping[str, str], now: int) -> Iterable[tuple[str, str
     return ((name, headers[name]) for name in RATE_LIMIT_HEADERS if name in headers)
 
 
+class ModelsCodec(Protocol):
+    """A provider's own list of its models."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it may change at any moment, so that it is not worth keeping."""
+        ...
+
+    def request(self, endpoint: Endpoint) -> UpstreamRequest:
+        """What to send for it."""
+        ...
+
+    def read(self, body: bytes) -> tuple[str, ...]:
+        """The names in an answer, as they are called there. Raises UpstreamError."""
+        ...
+
+
 @frozen
 class Provider:
     """A provider: its name, and a codec for each operation it has (None: it has no such operation).
@@ -168,6 +185,7 @@ class Provider:
     name: str
     chat: ChatCodec | None = None
     embeddings: EmbeddingsCodec | None = None
+    models: ModelsCodec | None = None
     limits: Callable[[Mapping[str, str], int], Iterable[tuple[str, str]]] = rate_limits
     needs_bytes: Callable[[str], bool] = lambda url: False
 

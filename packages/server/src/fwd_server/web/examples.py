@@ -97,7 +97,13 @@ def models() -> Json:
 
 def model() -> Json:
     """One model."""
-    details = {"provider": "echo", "abilities": ["tools", "json_schema"], "source": "fwd"}
+    details = {
+        "provider": "echo",
+        "listed": "provider",
+        "kind": "chat",
+        "abilities": ["tools", "json_schema"],
+        "source": "fwd",
+    }
     return {"id": "echo:", "object": "model", "created": _CREATED, "owned_by": "echo", "fwd": details}
 
 

@@ -3,57 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 import orjson
+from attrs import frozen
 
 from fwd_server.chat import Json
 from fwd_server.errors import ModelNotFound
 from fwd_server.models import Catalog, Model
+from fwd_server.roster import Roster
 from fwd_server.routing import Endpoint, Routes, cut_prefix, resolve
 from fwd_server.web.base import BaseHandler
 
 ECHO_MODELS: Final = ("", "tools", "json", "slow")
 # OpenAI's own clients want a number here; the table gives no dates of birth.
 _CREATED: Final = 0
+_ENDPOINTS: Final = frozenset({"chat", "embeddings"})  # those the gateway has; others are not listed
 
 
-def listing(routes: Routes, catalog: Catalog) -> list[Json]:
-    """Every model of every endpoint that is on, as objects of the API."""
-    found = (entry for endpoint in routes.endpoints.values() for entry in _of(endpoint, catalog))
-    return list({entry["id"]: entry for entry in found}.values())
+@frozen
+class Shelf:
+    """Everything a list of models is made of: where calls can go, what is known, what providers say they have."""
+
+    routes: Routes
+    catalog: Catalog
+    roster: Roster
+
+    def usable(self) -> tuple[Endpoint, ...]:
+        """The endpoints whose models can be called."""
+        return tuple(e for e in self.routes.endpoints.values() if e.on and e.available)
+
+    def listing(self) -> list[Json]:
+        """Every model of every endpoint that is on, as objects of the API."""
+        found = (self._entry(endpoint, name) for endpoint in self.usable() for name in self._names(endpoint))
+        return list({entry["id"]: entry for entry in found}.values())
+
+    def entry(self, name: str) -> Json:
+        """One model, also one that is in no list. Raises ModelNotFound when no provider here serves it."""
+        endpoint, model = resolve(self.routes, name)
+        if not endpoint.on:
+            raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.turned_on_by} on the gateway.")
+        return self._entry(endpoint, model)
+
+    def _names(self, endpoint: Endpoint) -> Iterator[str]:
+        """The default model first, then the provider's own list, then what else is known of it."""
+        default = _default(endpoint)
+        callable_ = {model.id: model.endpoint in _ENDPOINTS for model in self.catalog.of(endpoint.provider)}
+        more = () if self.roster.knows_all(endpoint) else callable_
+        names = (*([default] if default else []), *self._theirs(endpoint), *more)
+        return (name for name in names if callable_.get(name, True))
+
+    def _theirs(self, endpoint: Endpoint) -> tuple[str, ...]:
+        return ECHO_MODELS if endpoint.provider == "echo" else self.roster.names(endpoint)
+
+    def _entry(self, endpoint: Endpoint, name: str) -> Json:
+        known = self.catalog.find(endpoint.provider, name)
+        listed = {"listed": self._listed(endpoint, name, known)}
+        return {
+            "id": f"{endpoint.provider}:{name}",
+            "object": "model",
+            "created": _CREATED,
+            "owned_by": endpoint.provider,
+            "fwd": {"provider": endpoint.provider, **listed, **(_details(known) if known else {})},
+        }
+
+    def _listed(self, endpoint: Endpoint, name: str, known: Model | None) -> str | None:
+        """Who says that there is such a model, the one who must know first; None: nobody."""
+        if name in self._theirs(endpoint):
+            return "provider"
+        if known:
+            return "table"
+        return "configured" if name == _default(endpoint) else None
 
 
-def entry(routes: Routes, catalog: Catalog, name: str) -> Json:
-    """One model, also one that is not in the table. Raises ModelNotFound when no provider here serves it."""
-    endpoint, model = resolve(routes, name)
-    if not endpoint.on:
-        raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.turned_on_by} on the gateway.")
-    return _entry(endpoint, model, catalog.find(endpoint.provider, model))
-
-
-def _of(endpoint: Endpoint, catalog: Catalog) -> Iterator[Json]:
-    if not (endpoint.on and endpoint.available):
-        return
-    names = ECHO_MODELS if endpoint.provider == "echo" else ()
-    default = cut_prefix(endpoint.default_model or "", endpoint.provider)
-    known = {model.id: model for model in catalog.of(endpoint.provider) if model.kind == "chat"}
-    for name in (*([default] if default else []), *names, *known):
-        yield _entry(endpoint, name, known.get(name))
-
-
-def _entry(endpoint: Endpoint, name: str, known: Model | None) -> Json:
-    return {
-        "id": f"{endpoint.provider}:{name}",
-        "object": "model",
-        "created": _CREATED,
-        "owned_by": endpoint.provider,
-        "fwd": {"provider": endpoint.provider, **(_details(known) if known else {})},
-    }
+def _default(endpoint: Endpoint) -> str:
+    return cut_prefix(endpoint.default_model or "", endpoint.provider)
 
 
 def _details(model: Model) -> Json:
     return {
+        "kind": model.kind,
         "context": model.context_window,
         "output": model.max_output,
         "abilities": sorted(name for name, has in model.supports.items() if has),
@@ -65,14 +94,14 @@ def _details(model: Model) -> Json:
 class ModelsHandler(BaseHandler):
     """The list, or with an id one of it."""
 
-    def initialize(self, routes: Routes, catalog: Catalog) -> None:
+    def initialize(self, shelf: Shelf) -> None:
         """What it reads."""
-        self.routes = routes
-        self.catalog = catalog
+        self.shelf = shelf
 
-    def get(self, name: str | None = None) -> Any:
+    async def get(self, name: str | None = None) -> None:
         """Answer with the list, or the one model named in the path."""
         if name is not None:
-            self.write_json(orjson.dumps(entry(self.routes, self.catalog, name)))
-        else:
-            self.write_json(orjson.dumps({"object": "list", "data": listing(self.routes, self.catalog)}))
+            self.write_json(orjson.dumps(self.shelf.entry(name)))
+            return
+        await self.shelf.roster.refresh(self.shelf.usable())
+        self.write_json(orjson.dumps({"object": "list", "data": self.shelf.listing()}))

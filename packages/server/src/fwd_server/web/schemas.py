@@ -300,6 +300,11 @@ class ModelDetails:
     """What the gateway knows about a model; null is unknown, never zero."""
 
     provider: str
+    listed: Annotated[
+        Literal["provider", "table", "configured"] | None,
+        _doc("Who says that there is such a model: the provider's own list, the table of the gateway, its settings"),
+    ] = None
+    kind: Annotated[str | None, _doc("`chat` or `embedding`")] = None
     context: Annotated[int | None, _doc("Tokens of the largest prompt")] = None
     output: Annotated[int | None, _doc("Tokens of the longest answer")] = None
     abilities: Annotated[list[str] | None, _doc("For example `tools`, `vision`, `json_schema`, `reasoning`")] = None

@@ -15,6 +15,7 @@ from fwd_server import models
 from fwd_server.chat import ChatRequest, ChatResponse, Json
 from fwd_server.errors import ErrorKind, UpstreamError, broken
 from fwd_server.models import Catalog
+from fwd_server.providers import listing
 from fwd_server.providers.base import Amend, Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
 from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
@@ -32,7 +33,7 @@ __all__ = ["ROWS", "Codec", "CompatibleExchange", "Row", "provider"]
 def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
     """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
     row = row_of(name)
-    return Provider(name, Codec(row, catalog), CompatibleEmbeddings(row))
+    return Provider(name, Codec(row, catalog), CompatibleEmbeddings(row), listing.COMPATIBLE)
 
 
 @frozen
