@@ -3,16 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tornado import httpserver
 from tornado.ioloop import IOLoop
+from tornado.web import Application
 
 from fwd_server.app import App, build_app
+from fwd_server.http1.limits import ServerLimits
+from fwd_server.http1.server import HTTPServer
 from fwd_server.settings import load
+from fwd_server.web.door import UNLIMITED
+from fwd_server.web.refusal import render_refusal
 
 KEY = "fwd_" + "t" * 43
+
+
+@pytest.fixture(params=["ours", "tornado"])
+def http_server(
+    request: pytest.FixtureRequest, io_loop: IOLoop, app: Application, _unused_port: tuple[socket.socket, int]
+) -> Iterator[Any]:
+    """The application behind our server, and once more behind Tornado's, which embedders may use."""
+    if request.param == "tornado":
+        stock = httpserver.HTTPServer(app, max_body_size=UNLIMITED)
+        stock.add_sockets([_unused_port[0]])
+        yield stock
+        stock.stop()
+        io_loop.run_sync(stock.close_all_connections)
+        return
+
+    async def start() -> HTTPServer:
+        server = HTTPServer(app, limits=ServerLimits(body_bytes=UNLIMITED), render=render_refusal)
+        server.add_sockets([_unused_port[0]])
+        return server
+
+    server = io_loop.run_sync(start)
+    yield server
+    io_loop.run_sync(server.aclose)
 
 
 @pytest.fixture
