@@ -148,8 +148,8 @@ async def test_attempts_are_bounded_over_the_whole_call(coordinate: Coordinate, 
 async def test_attempts_are_bounded_over_the_plan_too(coordinate: Coordinate, trip: Begin) -> None:
     """S22, G1: one attempt is one attempt, though the list goes on."""
     with Fakeup(lambda seen: [error_answer(500)]) as up, Fakeup(lambda seen: []) as other:
+        plan = (make_deployment(up.url), make_deployment(other.url, "groq"))
         with pytest.raises(UpstreamError):
-            plan = (make_deployment(up.url), make_deployment(other.url, "groq"))
             await coordinate(attempts=1).complete(trip(), plan)
     assert (len(up.seen), other.connections) == (1, 0)
 
