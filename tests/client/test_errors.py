@@ -74,3 +74,10 @@ def test_every_error_answers_the_same_questions() -> None:
     """Whatever goes wrong with a call has a code, a status, an id, a wait, a hint and a count."""
     facts: dict[str, Any] = vars(_errors.APITimeoutError("late"))
     assert {"code", "status", "request_id", "retry_after", "hint", "attempts"} <= facts.keys()
+
+
+@pytest.mark.parametrize("kind", [_errors.APITimeoutError, _errors.DeadlineError])
+def test_timeouts(kind: type[APIError]) -> None:
+    """Whether this side or the gateway saw that the time is over: both are Python's `TimeoutError`."""
+    with pytest.raises(TimeoutError, match=r"late \(504\)"):
+        raise kind("late", status=504)

@@ -24,6 +24,13 @@ def test_text_is_a_user_message() -> None:
     assert body_of(({"role": "system", "content": "s"},))["messages"] == [{"role": "system", "content": "s"}]
 
 
+@pytest.mark.parametrize("messages", [{"role": "user", "content": "hi"}, b"hi", None, 3])
+def test_what_messages_are_not(messages: Any) -> None:
+    """One message alone, bytes or nothing would fail far from here, or be taken for something else."""
+    with pytest.raises(TypeError, match="messages must be a text or a list"):
+        chat(messages, {})
+
+
 def test_given_fields_only() -> None:
     """None counts as not given, and what steers the call is no part of its body; `extra_body` goes literally."""
     body = body_of("hi", model=None, temperature=0, strict=True, timeout=3, extra_body={"top_k": 1})

@@ -88,11 +88,29 @@ def test_override() -> None:
     assert for_call(base, {}) == base
 
 
-@pytest.mark.parametrize("bad", [{"timeout": 0}, {"timeout": -1.5}, {"timeout": float("nan")}, {"max_retries": -1}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"timeout": 0},
+        {"timeout": -1.5},
+        {"timeout": float("nan")},
+        {"timeout": "5"},
+        {"max_retries": -1},
+        {"max_retries": "1"},
+    ],
+)
 def test_bad_limits(bad: dict[str, Any]) -> None:
     """Limits that make no sense are refused by name."""
     with pytest.raises(ConfigurationError, match=next(iter(bad))):
         resolve({}, **bad)
+
+
+@pytest.mark.parametrize("name", ["total", "connect", "idle"])
+def test_bad_timeout(name: str) -> None:
+    """Each limit is more than 0 seconds, or None."""
+    assert getattr(Timeout(**{name: None}), name) is None
+    with pytest.raises(ConfigurationError, match=f"{name} is 0"):
+        Timeout(**{name: 0})
 
 
 @pytest.mark.parametrize("headers", [{"a b": "1"}, {"a": "1\r\nb: 2"}, {"a": "ä"}, {"a": 1}, {"": "1"}])

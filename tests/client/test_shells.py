@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import gc
 import inspect
+import os
+import pickle
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
@@ -23,6 +28,7 @@ from fwd_client import (
     ConfigurationError,
     NotFoundError,
     RateLimitError,
+    StreamInterruptedError,
     Timeout,
     ToolError,
 )
@@ -414,6 +420,55 @@ def test_stream_that_does_not_open() -> None:
     gateway.fail(429, "rate_limit_exceeded")
     with pytest.raises(RateLimitError):
         asyncio.run(ask())
+
+
+def test_final_of_a_closed_stream() -> None:
+    """A stream that was left before its end has no whole answer."""
+    gateway = FakeGateway()
+    with gateway.client().chat.completions.stream(messages="one two") as stream:
+        next(stream.text)
+    with pytest.raises(StreamInterruptedError):
+        stream.final()
+
+    async def leave() -> None:
+        async with gateway.async_client().chat.completions.stream(messages="one two") as stream:
+            await anext(stream.text)
+        await stream.final()
+
+    with pytest.raises(StreamInterruptedError):
+        asyncio.run(leave())
+
+
+def test_two_event_loops(server: RawServer) -> None:
+    """An async client that outlives its event loop works in the next one, over new connections."""
+    client = AsyncClient(base_url=server.url, api_key=KEY)
+    server.script = lambda _: answer(CHAT, connection="close")  # what is open when a loop ends, nobody can close
+    assert [asyncio.run(client.ask("hi")) for _ in range(3)] == ["hi"] * 3
+    asyncio.run(client.close())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on Windows")
+def test_fork(server: RawServer) -> None:
+    """A forked process does not read from the connections of its parent."""
+    script = """
+import os, sys
+from fwd_client import Client
+client = Client(base_url=sys.argv[1], api_key="k")
+client.ask("parent")
+child = os.fork()
+client.ask("child" if child == 0 else "parent")
+if child:
+    sys.exit(os.waitpid(child, 0)[1])
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", script, server.url], check=True, timeout=60)
+    assert (len(server.received), server.connections) == (3, 2)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_clients_are_not_copied(copied: Callable[[Any], Any]) -> None:
+    """A client holds connections and a key; that it cannot be copied is said in words."""
+    with pytest.raises(TypeError, match="Client cannot be copied or pickled"):
+        copied(Client(base_url="http://gw", api_key=KEY))
 
 
 def test_options_of_a_twin(server: RawServer) -> None:

@@ -34,6 +34,9 @@ T = TypeVar("T")
 class AsyncTransport(TransportBase[AsyncHttpClient]):
     """Sends requests through an `httpx.AsyncClient`."""
 
+    def _here(self) -> object:
+        return asyncio.get_running_loop()
+
     def _new(self, settings: Mapping[str, Any]) -> AsyncHttpClient:
         import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
@@ -55,8 +58,9 @@ class AsyncTransport(TransportBase[AsyncHttpClient]):
 
     async def close(self) -> None:
         """Close the HTTP client if it was made here."""
-        if self._is_ours and self._http is not None:
-            await self._http.aclose()
+        http = self.own()
+        if http is not None:
+            await http.aclose()
 
 
 async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
@@ -118,7 +122,7 @@ class AsyncStream(StreamFacts):
         """Read to the end and give the whole answer."""
         async for _ in self:
             pass
-        return self.snapshot
+        return self._whole()
 
     async def close(self) -> None:
         """End the call; the gateway ends the provider's."""

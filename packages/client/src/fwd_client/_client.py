@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import random
 import ssl
@@ -10,7 +9,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from fwd_client import logging
 from fwd_client._exchange import Send, World
@@ -63,19 +62,27 @@ class TransportBase(ABC, Generic[H]):
         self._http = http
         self._is_ours = http is None
         self._options = options
+        self._place: object = None
         self._lock = threading.Lock()
-        self._pid = os.getpid()
+
+    @abstractmethod
+    def _here(self) -> object:
+        """Where connections that are made now may be used: in this process, or in this event loop."""
 
     @abstractmethod
     def _new(self, settings: Mapping[str, Any]) -> H:
         """An HTTP client of our own."""
 
     def http(self) -> H:
-        """The HTTP client; a new one in a forked process, which must not read from its parent's connections."""
+        """The HTTP client; one of our own is left behind by a fork, and by the end of its event loop."""
         with self._lock:
-            if self._http is None or (self._is_ours and self._pid != os.getpid()):
-                self._http, self._pid = self._new(http_settings(self._options)), os.getpid()
+            if self._http is None or (self._is_ours and self._place != self._here()):
+                self._http, self._place = self._new(http_settings(self._options)), self._here()
             return self._http
+
+    def own(self) -> H | None:
+        """The HTTP client if it was made here and is to be closed here."""
+        return self._http if self._is_ours and self._place == self._here() else None
 
 
 class ClientBase(ABC, Generic[H]):
@@ -126,10 +133,15 @@ class ClientBase(ABC, Generic[H]):
         headers: Mapping[str, str] | None = None,
     ) -> C:
         """A client with other limits over the same connections; closing it leaves them to the first one."""
-        twin = copy.copy(self)
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self))
         twin._options = override(self._options, timeout=timeout, max_retries=max_retries, headers=headers)
         twin._is_twin = True
         return twin
+
+    def __reduce__(self) -> NoReturn:
+        name = type(self).__name__
+        raise TypeError(f"{name} cannot be copied or pickled: it holds connections. Make one where it is needed.")
 
     def __repr__(self) -> str:
         key = self._options.key

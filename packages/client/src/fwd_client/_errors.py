@@ -149,8 +149,8 @@ class APIConnectionError(APIError):
     default_hint = "Is the gateway running there? Start it with `fwd run-server`, or set FORWARDER_URL (or base_url=)."
 
 
-class APITimeoutError(APIConnectionError):
-    """No answer within `timeout`."""
+class APITimeoutError(APIConnectionError, TimeoutError):
+    """No answer within `timeout`; a `TimeoutError` of Python, as `DeadlineError` is."""
 
     default_hint = "Give the call more time with timeout=, or see where it went in the gateway's log."
 
@@ -245,8 +245,8 @@ class ProviderNotConfiguredError(OverloadedError):
     """The gateway has no key for that provider; the message names the variable to set there."""
 
 
-class DeadlineError(ServerError):
-    """No provider answered in time (504)."""
+class DeadlineError(ServerError, TimeoutError):
+    """No provider answered in time (504); a `TimeoutError` of Python, as `APITimeoutError` is."""
 
 
 BY_CODE: Final[dict[str, type[APIStatusError]]] = {

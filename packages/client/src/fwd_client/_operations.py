@@ -108,6 +108,8 @@ def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
 
 def talk(messages: Messages) -> list[Any]:
     """The messages as a list of their own; a text is one user message."""
+    if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
+        raise TypeError(f"messages must be a text or a list of messages, not {type(messages).__name__}")
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
 
 

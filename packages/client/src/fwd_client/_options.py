@@ -35,6 +35,12 @@ class Secret:
 KeySource = Callable[[], "str | Awaitable[str]"]
 
 
+def _above_zero(_: Any, field: Any, seconds: Any) -> None:
+    is_number = isinstance(seconds, (int, float))
+    if seconds is not None and not (is_number and seconds > 0):
+        raise ConfigurationError(f"timeout: {field.name} is {seconds!r}; it must be more than 0 seconds, or None.")
+
+
 @frozen
 class Timeout:
     """Limits of one call, in seconds.
@@ -43,9 +49,9 @@ class Timeout:
     `idle` the time a stream may be silent (the gateway sends a comment every 15 s). None: no limit.
     """
 
-    total: float | None = 600.0
-    connect: float | None = 5.0
-    idle: float | None = 60.0
+    total: float | None = field(default=600.0, validator=_above_zero)
+    connect: float | None = field(default=5.0, validator=_above_zero)
+    idle: float | None = field(default=60.0, validator=_above_zero)
 
 
 @frozen
@@ -128,8 +134,12 @@ def for_call(options: Options, params: Mapping[str, Any]) -> Options:
 
 def read_url(text: str, source: str) -> str:
     """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` if it is none."""
-    parts = urlsplit(text.strip())
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
+    try:
+        parts = urlsplit(text.strip())
+        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        is_address = False
+    if not is_address:
         raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError(f"{source} may not hold a user, a password, ? or #.", hint=_URL_HINT)
@@ -165,15 +175,13 @@ def read_timeout(timeout: float | Timeout, base: Timeout) -> Timeout:
     """A number is the total; a `Timeout` replaces all three."""
     if isinstance(timeout, Timeout):
         return timeout
-    if not timeout > 0:
-        raise ConfigurationError(f"timeout is {timeout!r}; it must be more than 0 seconds.")
-    return evolve(base, total=float(timeout))
+    return evolve(base, total=timeout)
 
 
-def read_retries(count: int) -> int:
+def read_retries(count: Any) -> int:
     """A count of retries, 0 or more."""
-    if count < 0:
-        raise ConfigurationError(f"max_retries is {count}; it must be 0 or more.")
+    if not isinstance(count, int) or count < 0:
+        raise ConfigurationError(f"max_retries is {count!r}; it must be a whole number, 0 or more.")
     return count
 
 

@@ -215,6 +215,11 @@ class StreamFacts(Receipted):
         """The answer as far as it has come."""
         return self._folder.chat(self.receipt)
 
+    def _whole(self) -> Chat:
+        """The answer, which must be complete: a stream that was closed before its end has none."""
+        self._reader.close()
+        return self.snapshot
+
     @property
     def usage(self) -> Usage | None:
         """The tokens, known at the end."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,9 @@ T = TypeVar("T")
 class Transport(TransportBase[HttpClient]):
     """Sends requests through an `httpx.Client`."""
 
+    def _here(self) -> object:
+        return os.getpid()
+
     def _new(self, settings: Mapping[str, Any]) -> HttpClient:
         import httpx  # half of the start-up time of a program; nothing before the first call needs it
 
@@ -53,8 +57,9 @@ class Transport(TransportBase[HttpClient]):
 
     def close(self) -> None:
         """Close the HTTP client if it was made here."""
-        if self._is_ours and self._http is not None:
-            self._http.close()
+        http = self.own()
+        if http is not None:
+            http.close()
 
     def __del__(self) -> None:
         self.close()
@@ -118,7 +123,7 @@ class Stream(StreamFacts):
         """Read to the end and give the whole answer."""
         for _ in self:
             pass
-        return self.snapshot
+        return self._whole()
 
     def close(self) -> None:
         """End the call; the gateway ends the provider's."""
