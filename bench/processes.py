@@ -42,6 +42,7 @@ class System:
     headers: Mapping[str, str] = Factory(dict)
     prefix: str = "openai:"
     ready_s: float = 0.0
+    log: Path = Path(os.devnull)
 
     def pids(self) -> list[int]:
         """The process and all below it."""
@@ -143,7 +144,7 @@ def gateway(place: Place, *, workers: int = 1, core: int | None = GATEWAY_CORE, 
     ):
         port = _port_said(log, process)
         _wait_until_answers(port)
-        yield System("fwd", port, process, ready_s=time.monotonic() - started)
+        yield System("fwd", port, process, ready_s=time.monotonic() - started, log=log)
 
 
 def _environment(place: Place, keys: Path) -> dict[str, str]:
