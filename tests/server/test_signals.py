@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pty
 import signal
@@ -86,6 +87,8 @@ def in_terminal() -> Callable[[Callable[[int, int], None]], str]:
             act(terminal, pid)
             said = file.readall()
         os.waitpid(pid, 0)
+        with contextlib.suppress(OSError):  # closed already
+            os.close(terminal)
         return said.decode()
 
     return start

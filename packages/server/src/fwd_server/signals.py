@@ -19,7 +19,7 @@ def handled(stop: Callable[[str], object], renew: Callable[[], object]) -> Itera
     SIGHUP also comes when a terminal is closed: what was started there then stops, unless the signal was being
     ignored (``nohup``), which stays as it is.
     """
-    if sys.platform == "win32":  # no loop signal handlers there; Ctrl-C arrives as KeyboardInterrupt
+    if sys.platform == "win32":  # pragma: no cover - no loop signal handlers there; Ctrl-C arrives as KeyboardInterrupt
         yield
         return
     loop = asyncio.get_running_loop()
