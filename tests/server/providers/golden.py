@@ -11,9 +11,10 @@ from attrs import field, frozen
 
 from fwd_server.chat import ChatRequest, Chunk, End, StreamEvent
 from fwd_server.dialects import openai_chat as dialect
+from fwd_server.dialects import openai_embeddings as embeddings_dialect
 from fwd_server.errors import GatewayError, UpstreamError
 from fwd_server.providers import PROVIDERS, compatible
-from fwd_server.providers.base import ChatCodec, Decoder, Exchange, NewId, Provider, UpstreamRequest
+from fwd_server.providers.base import ChatCodec, Decoder, EmbeddingsExchange, Exchange, NewId, Provider, UpstreamRequest
 from fwd_server.routing import Deployment, Endpoint
 from fwd_server.secret import Secret
 
@@ -129,10 +130,18 @@ def _is_upstream(case: Case) -> bool:
     return any(role.startswith("upstream") for role in case.files)
 
 
+def embeddings_exchange(case: Case) -> EmbeddingsExchange:
+    """The exchange for a case of embeddings."""
+    request = embeddings_dialect.parse_request(case.read("client_request"))
+    codec = provider(case.provider).embeddings
+    assert codec is not None
+    return codec.open(request, deployment(case.provider, (request.model or "").partition(":")[2]))
+
+
 # -- what goes up
 
 
-def shown_request(case: Case, exchange: Exchange) -> dict[str, Any]:
+def shown_request(case: Case, exchange: Exchange | EmbeddingsExchange) -> dict[str, Any]:
     """The upstream request as the fixtures write it."""
     request = exchange.request
     assert isinstance(request, UpstreamRequest)

@@ -41,23 +41,6 @@ def sent(provider: str, given: Any = "a", **body: Any) -> Any:
     return orjson.loads(request.body)
 
 
-@pytest.mark.parametrize("name", ["google", "ollama"])
-def test_the_wire_fixtures(name: str) -> None:
-    """What goes up and what comes back, as the fixtures have it."""
-    folder = golden.ROOT / "wire" / {"google": "gemini"}.get(name, name)
-    body, up, back, expected = (
-        orjson.loads((folder / f"embeddings.{part}.json").read_bytes())
-        for part in ("request", "upstream-request", "upstream", "expected")
-    )
-    model = body["model"].partition(":")[2]
-    request = EmbeddingsRequest(body, msgspec.convert(body, EmbeddingsBody))
-    exchange = CODECS[name].open(request, golden.deployment(name, model))
-    assert isinstance(exchange.request, UpstreamRequest)
-    assert orjson.loads(exchange.request.body) == up["body"]
-    assert up["path"].endswith(exchange.request.path)
-    assert exchange.answer(orjson.dumps(back)).data == expected
-
-
 def test_an_extra_field_reaches_an_openai_server_and_a_name_changes() -> None:
     assert sent("openai", [1, 2], user="u", own=1) == {"model": MODEL, "input": [1, 2], "user": "u", "own": 1}
     assert opened("openai", user="u").dropped == ()

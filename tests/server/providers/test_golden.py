@@ -10,12 +10,14 @@ from tests.server.providers import golden
 from tests.server.providers.golden import Case
 
 from fwd_server.dialects import openai_chat as dialect
+from fwd_server.dialects import openai_embeddings as embeddings_dialect
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.compatible import ROWS
 
 
-def each(*kinds: str) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in golden.cases(*kinds)])
+def each(*kinds: str, surface: str = "chat") -> pytest.MarkDecorator:
+    found = golden.cases(*kinds, surface=surface)
+    return pytest.mark.parametrize("case", [pytest.param(c, id=c.name) for c in found])
 
 
 def upstream_stream(case: Case) -> bytes:
@@ -95,3 +97,27 @@ def upstream_error(case: Case) -> Any:
     if "upstream_error" in case.files:
         return case.load("upstream_error")
     return {"status": 200, "headers": {}, "body": case.load("upstream_response")}
+
+
+@each("response", surface="embeddings")
+def test_embeddings_both_ways(case: Case) -> None:
+    """What goes up, and what the caller gets back."""
+    exchange, expected = golden.embeddings_exchange(case), case.load("upstream_request")
+    sent = golden.shown_request(case, exchange)
+    assert golden.lower(sent.pop("headers")).items() >= golden.lower(expected.pop("headers")).items()
+    assert sent == expected
+    answer = exchange.answer(case.read("upstream_response"))
+    assert orjson.loads(embeddings_dialect.render_response(answer)) == case.load("expected")
+
+
+def test_no_case_is_left_out() -> None:
+    """Every chat and embeddings case of the manifests is played here, but for the gateway's own errors."""
+    kinds = ("request", "response", "stream", "stream_error", "error")
+    played = {case.name for surface in ("chat", "embeddings") for case in golden.cases(*kinds, surface=surface)}
+    listed = {
+        entry["name"]
+        for root in ("wire", "providers")
+        for entry in orjson.loads((golden.ROOT / root / "manifest.json").read_bytes())["cases"]
+        if entry["surface"] in ("chat", "embeddings")
+    }
+    assert {name for name in listed - played if "error-gateway-" not in name} == set()

@@ -162,3 +162,35 @@ def test_a_tier_has_openais_name() -> None:
 def test_an_empty_fingerprint_says_nothing() -> None:
     """OpenRouter sends null."""
     assert "system_fingerprint" not in answer(body(system_fingerprint=None), "openrouter").data
+
+
+@pytest.mark.parametrize(
+    ("said", "finish"),
+    [
+        *((word, word) for word in ("stop", "length", "tool_calls", "content_filter", "function_call")),
+        *(("max_tokens", "length"), ("model_length", "length"), ("MAX_TOKENS", "length")),
+        *(("tool_use", "tool_calls"), ("tool_call", "tool_calls"), ("safety", "content_filter")),
+        *(("end_turn", "stop"), ("eos", "stop"), ("", "stop"), (None, "stop"), (5, "stop")),
+    ],
+)
+def test_finish_reasons_in_openais_words(said: Any, finish: str) -> None:
+    assert answer(body(finish=said)).data["choices"][0]["finish_reason"] == finish
+
+
+@pytest.mark.parametrize("word", ["error", "insufficient_system_resource"])
+def test_a_finish_reason_that_is_a_failure(word: str) -> None:
+    with pytest.raises(UpstreamError):
+        answer(body(finish=word))
+
+
+@pytest.mark.parametrize("created", [None, "x", 0, 1.5])
+def test_a_time_that_is_none_is_ours(created: Any) -> None:
+    assert answer({**body(), "created": created}).data["created"] == 1795305600
+    assert answer({**body(), "created": 7}).data["created"] == 7
+
+
+@pytest.mark.parametrize(
+    ("said", "tier"), [("on_demand", "default"), ("performance", "priority"), ("flex", "flex"), ("auto", "auto")]
+)
+def test_groqs_tiers_have_openais_names(said: str, tier: str) -> None:
+    assert answer(body(service_tier=said), "groq").data["service_tier"] == tier

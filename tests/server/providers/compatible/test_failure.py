@@ -224,3 +224,88 @@ def test_no_error_body_breaks_it(body: Any, status: int, name: str) -> None:
     assert isinstance(found.message, str)
     assert found.message
     orjson.dumps(found.body())
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("invalid_request_error", 400, None),
+        ("BadRequestError", 400, None),
+        ("invalid_api_key", 502, "provider_auth"),
+        ("authentication_error", 502, "provider_auth"),
+        ("insufficient_quota", 429, "insufficient_quota"),
+        ("permission_error", 502, "provider_auth"),
+        ("not_found_error", 404, "model_not_found"),
+        ("model_not_found", 404, "model_not_found"),
+        ("timeout", 504, "upstream_timeout"),
+        ("request_too_large", 413, "request_too_large"),
+        ("rate_limit_error", 429, "rate_limit_exceeded"),
+        ("rate_limit_exceeded", 429, "rate_limit_exceeded"),
+        ("overloaded_error", 503, "provider_overloaded"),
+        ("something_else", 502, "provider_error"),
+    ],
+)
+@pytest.mark.parametrize("field", ["type", "code"])
+def test_a_failure_inside_a_200_has_the_status_of_its_name(
+    field: str, name: str, status: int, code: str | None
+) -> None:
+    """Contract F21."""
+    found = inside({"error": {"message": "no", field: name}})
+    assert found.status == status
+    assert found.code in (code, name)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "code"),
+    [
+        ("invalid_request", 400, None),
+        ("invalid_prompt", 400, None),
+        ("authentication", 502, "provider_auth"),
+        ("permission_denied", 502, "provider_auth"),
+        ("timeout", 504, "upstream_timeout"),
+        ("payment_required", 429, "insufficient_quota"),
+        ("not_found", 404, "model_not_found"),
+        ("rate_limit_exceeded", 429, "rate_limit_exceeded"),
+        ("server", 502, "provider_error"),
+        ("provider_unavailable", 502, "provider_error"),
+        ("provider_overloaded", 503, "provider_overloaded"),
+    ],
+)
+def test_openrouters_stable_names_have_a_status(name: str, status: int, code: str | None) -> None:
+    found = inside({"error": {"message": "no", "metadata": {"error_type": name}}}, "openrouter")
+    assert (found.status, found.code) == (status, code)
+
+
+@pytest.mark.parametrize("code", ["insufficient_quota", "billing_hard_limit_reached", "insufficient_balance"])
+def test_the_end_of_the_money_is_no_limit_for_now(code: str) -> None:
+    found = error(429, {"error": {"message": "no", "code": code}})
+    assert (found.code, found.should_retry) == ("insufficient_quota", False)
+
+
+@pytest.mark.parametrize("code", ["content_policy_violation", "content_filter", "refusal"])
+def test_moderation_has_one_code(code: str) -> None:
+    assert error(400, {"error": {"message": "no", "code": code}}).code == "content_policy_violation"
+
+
+@pytest.mark.parametrize("code", ["model_not_found", "model_decommissioned"])
+def test_a_missing_model_has_one_code(code: str) -> None:
+    found = error(400, {"error": {"message": "no", "code": code}})
+    assert (found.status, found.code, found.param) == (404, "model_not_found", "model")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *(
+            {"code": c}
+            for c in ("context_length_exceeded", "max_tokens_exceeded", "token_limit_exceeded", "string_too_long")
+        ),
+        {"message": "This model's maximum context length is 8 tokens."},
+        {"message": "The context window is exceeded."},
+        {"message": "Context length exceeded"},
+    ],
+)
+def test_a_full_context_has_one_code(said: dict[str, str]) -> None:
+    """Contract F17."""
+    found = error(400, {"error": {"message": "no", **said}})
+    assert (found.kind, found.code) == (ErrorKind.CONTEXT_LENGTH, "context_length_exceeded")
