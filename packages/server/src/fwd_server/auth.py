@@ -6,6 +6,7 @@ minute from one address, further ones are 429; a good key is good from any addre
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections import OrderedDict
 from collections.abc import Collection
@@ -114,6 +115,7 @@ def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[N
     return remote if peer is None else str(peer)
 
 
+@functools.lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     """An address, with or without port and brackets; an IPv4 address inside IPv6 is itself."""
     bare = text.strip()

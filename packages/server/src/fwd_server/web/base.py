@@ -7,6 +7,8 @@ through ``initialize``, and is given the ``Visit`` that the application checked 
 from __future__ import annotations
 
 import asyncio
+import functools
+import time
 from types import TracebackType
 from typing import Any, ClassVar, Final
 
@@ -59,14 +61,28 @@ class BaseHandler(RequestHandler):
         self.application: Any = application
         super().__init__(application, request, **kwargs)
 
+    def clear(self) -> None:
+        """As Tornado's, without naming the server, and with a date that is written once a second.
+
+        It sets what Tornado keeps to itself, for the public way costs three times as much on every answer; a test
+        compares the two.
+        """
+        self._headers = httputil.HTTPHeaders()
+        self._headers["Content-Type"] = "text/html; charset=UTF-8"
+        self._headers["Date"] = _date(int(time.time()))
+        self.set_default_headers()
+        self._write_buffer: list[bytes] = []
+        self._status_code = 200
+        self._reason = "OK"
+
     def set_default_headers(self) -> None:
         """The headers of every answer; also after an error has cleared what was set."""
-        self.clear_header("Server")
-        self.set_header("x-request-id", self.visit.id)
+        headers = self._headers
+        headers["X-Request-Id"] = self.visit.id
         for name, value in SAFE_HEADERS:
-            self.set_header(name, value)
+            headers[name] = value
         if self.application.settings.get("draining") or self.application.running.memory is not Memory.AMPLE:
-            self.set_header("Connection", "close")
+            headers["Connection"] = "close"
 
     def compute_etag(self) -> None:
         """No answer is ever cached, so none has a tag."""
@@ -130,6 +146,11 @@ class BaseHandler(RequestHandler):
         """Only what is a bug of ours is worth more than the request's own line."""
         if not isinstance(value, (GatewayError, HTTPError, StreamClosedError, asyncio.CancelledError)):
             log.app.error("A bug: request %s failed.", self.visit.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+
+
+@functools.lru_cache(maxsize=2)
+def _date(now: int) -> str:
+    return httputil.format_timestamp(now)
 
 
 def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHandler) -> GatewayError:

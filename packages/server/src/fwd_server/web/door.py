@@ -7,6 +7,7 @@ one that serves.
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 from attrs import Factory, frozen
 from tornado import httputil
+from tornado.routing import URLSpec
 from tornado.web import Application, stream_request_body
 
 from fwd_server import ids
@@ -60,6 +62,7 @@ class HostGuard:
             )
 
 
+@functools.lru_cache(maxsize=4096)
 def is_loopback(host: str) -> bool:
     """Whether a host, as a name or an address, can only be this machine."""
     if host.lower() in _LOOPBACK_NAMES:
@@ -132,10 +135,19 @@ def too_large(limit: int) -> BadRequest:
 class GatewayApplication(Application):
     """Tornado's application behind our door. ``line`` writes the log line of a request that was no call."""
 
-    def __init__(self, handlers: Iterable[Any], door: Door, **settings: Any) -> None:
-        super().__init__(list(handlers), default_handler_class=NotFoundHandler, **settings)
+    def __init__(self, handlers: Iterable[URLSpec], door: Door, **settings: Any) -> None:
+        routes = list(handlers)
+        super().__init__(routes, default_handler_class=NotFoundHandler, **settings)
+        self._exact = {path: route for route in routes if (path := exact_path(route.regex.pattern)) is not None}
         self._door = door
         self.running = door.running
+
+    def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
+        """As Tornado's, which tries one pattern after the other; most paths are no patterns."""
+        route = self._exact.get(request.path)
+        if route is None:
+            return super().find_handler(request, **kwargs)
+        return self.get_handler_delegate(request, route.handler_class, route.kwargs)
 
     def get_handler_delegate(
         self,
@@ -174,6 +186,13 @@ class GatewayApplication(Application):
         """One line a request; a call has written its own from its outcome."""
         if not handler.reported:
             log.request_line(visit_fields(handler))
+
+
+def exact_path(pattern: str) -> str | None:
+    """The one path that a route's pattern stands for; None where it stands for more."""
+    bare = pattern.removesuffix("$")
+    path = re.sub(r"\\(\W)", r"\1", bare)
+    return path if re.escape(path) == bare else None
 
 
 def visit_fields(handler: BaseHandler) -> dict[str, Any]:
