@@ -53,6 +53,7 @@ class FakeGateway:
     )
     requests: list[dict[str, Any]] = field(factory=list)
     go_on: threading.Event = field(factory=threading.Event)
+    next_reply: Callable[[], dict[str, Any]] | None = None
 
 
 def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
@@ -64,7 +65,8 @@ def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
             if body.get("stream") and gateway.status == 200:
                 self._stream()
             else:
-                self._send(gateway.status, json.dumps(gateway.reply).encode())
+                reply = gateway.next_reply() if gateway.next_reply else gateway.reply
+                self._send(gateway.status, json.dumps(reply).encode())
 
         def do_GET(self) -> None:
             gateway.requests.append({"path": self.path, "key": self.headers["authorization"]})

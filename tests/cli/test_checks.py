@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from pathlib import Path
 
@@ -9,8 +10,8 @@ import pytest
 from tests.cli.conftest import KEY, FakeGateway
 
 from fwd_cli import checks
-from fwd_cli.checks import Finding
 from fwd_cli.child import gateway as running_gateway
+from fwd_cli.findings import Finding
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 
@@ -24,8 +25,9 @@ def test_everything_is_well_with_a_gateway_that_just_started() -> None:
     with running_gateway({}) as gateway:
         findings = list(checks.gateway(gateway.url, gateway.key))
     assert "bad" not in states(findings)
-    assert Finding("provider", "ok", "echo is on") in findings
-    assert Finding("provider", "note", "openai is off: OPENAI_API_KEY turns it on") in findings
+    assert Finding("its providers", "ok", "on: echo") in findings
+    (off,) = (finding.said for finding in findings if finding.said.startswith("off"))
+    assert "openai (OPENAI_API_KEY)" in off
     assert [finding.name for finding in findings[-2:]] == ["clock", "your key"]
 
 
@@ -52,7 +54,7 @@ def test_a_gateway_that_is_not_ready_tells_what_it_knows(gateway: FakeGateway) -
     first, second, third, *_ = checks.gateway(gateway.url, None)
     assert (first.state, first.said) == ("bad", f"{gateway.url} is unready")
     assert second == Finding("gateway", "note", "no keys")
-    assert third.said == "x is resting: ? turns it on"
+    assert third.said == "x is resting, for it failed: others are asked first"
 
 
 def test_nobody_there() -> None:
@@ -60,6 +62,24 @@ def test_nobody_there() -> None:
     (finding,) = checks.gateway("http://127.0.0.1:1", None)
     assert finding.state == "bad"
     assert finding.mend.startswith("fwd run-server")
+
+
+def test_another_program_on_the_port() -> None:
+    """A port that is taken by something else is told apart from one where nobody listens; elsewhere nobody can know."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = other.getsockname()[1]
+        (finding,) = checks.port(f"http://127.0.0.1:{taken}")
+    assert (finding.state, finding.said) == ("bad", f"another program listens on {taken}")
+    assert list(checks.port(f"http://127.0.0.1:{taken}")) == []
+    assert list(checks.port("http://gateway.example")) == []
+
+
+def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three packages of one version are well, others may not fit."""
+    assert states(list(checks.versions())) == ["ok"]
+    monkeypatch.setattr(checks, "version", lambda name: name)
+    (finding,) = checks.versions()
+    assert finding.mend == "pip install --upgrade fwd-cli"
 
 
 def test_clocks() -> None:

@@ -19,7 +19,7 @@ def test_what_is_bad_ends_with_what_mends_it(fwd: Run) -> None:
     lines = ended.out.splitlines()
     assert ended.code == 1
     assert lines[0].startswith("✓ python: 3.")
-    assert lines[3:5] == [
+    assert lines[4:6] == [
         "✗ keys file: there is no keys/forwarder_api_keys.txt: a server started here would refuse every call",
         "    try: fwd generate-key",
     ]

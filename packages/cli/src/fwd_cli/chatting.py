@@ -67,6 +67,7 @@ class Session:
         self.stopped = False
         if text:
             self.take(text)
+            click.echo(err=True)
 
     def take(self, text: str) -> None:
         """Do what was typed; what goes wrong is said, and the chat goes on."""
@@ -91,7 +92,7 @@ class Session:
             self.code = ExitCode.OK
         except KeyboardInterrupt:
             self.stopped = True
-            aside("\nStopped. Ctrl-C once more leaves.")
+            aside("Stopped. Ctrl-C once more leaves.")
         except FwdError as error:
             self._fail(failure_of(error, "/model"))
         else:

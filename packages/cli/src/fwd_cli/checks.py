@@ -3,49 +3,56 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 from urllib.parse import urlsplit
 
-from attrs import asdict, frozen
-
 from fwd_cli import names
+from fwd_cli.findings import Finding
+from fwd_cli.provider_checks import providers
 from fwd_client import Client, FwdError, Health
 from fwd_server.settings import SettingsError, load
 from fwd_server.store.files import KeyFileError, check_modes
 from fwd_server.store.keyset import parse
 
-State = Literal["ok", "note", "bad"]
 MOST_SKEW_S = 30.0
 OLDEST_PYTHON = (3, 10)
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
-@frozen
-class Finding:
-    """One thing that was looked at: how it is, and for what is not well the command that mends it."""
-
-    name: str
-    state: State
-    said: str
-    mend: str = ""
-
-    def as_dict(self) -> dict[str, str]:
-        """For ``--json``."""
-        return {name: str(value) for name, value in asdict(self).items() if value}
-
-
-def python(version: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
+def python(found: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
     """Whether this Python is one that fwd is made for."""
-    words = ".".join(map(str, version))
-    if version >= OLDEST_PYTHON:
+    words = ".".join(map(str, found))
+    if found >= OLDEST_PYTHON:
         yield Finding("python", "ok", words)
     else:
         yield Finding("python", "bad", f"{words} is too old", "install Python 3.10 or newer")
+
+
+def versions() -> Iterator[Finding]:
+    """Whether the three packages belong together."""
+    found = {name: version(name) for name in ("fwd-cli", "fwd-client", "fwd-server")}
+    words = ", ".join(f"{name} {number}" for name, number in found.items())
+    if len(set(found.values())) == 1:
+        yield Finding("versions", "ok", words)
+    else:
+        yield Finding("versions", "note", f"{words} were not made together", "pip install --upgrade fwd-cli")
+
+
+def port(url: str) -> Iterator[Finding]:
+    """Whether something that is no gateway of ours listens where one was expected; only asked when none answers."""
+    parts = urlsplit(url)
+    number = parts.port or 80
+    with socket.socket() as trial:
+        trial.settimeout(1)
+        if parts.hostname in LOOPBACK and trial.connect_ex(("127.0.0.1", number)) == 0:
+            mend = f"fwd run-server --port {number + 1}, and export FORWARDER_URL=http://127.0.0.1:{number + 1}"
+            yield Finding("port", "bad", f"another program listens on {number}", mend)
 
 
 def dotenv(path: Path) -> Iterator[Finding]:
@@ -56,8 +63,8 @@ def dotenv(path: Path) -> Iterator[Finding]:
         yield Finding("settings file", "note", f"there is no {path} here: only the environment counts")
 
 
-def settings(environment: Mapping[str, str], path: Path) -> Iterator[Finding]:
-    """Whether a server started here would take its settings."""
+def settings(environment: Mapping[str, str], path: Path, *, ask: bool = False) -> Iterator[Finding]:
+    """Whether a server started here would take its settings; with ``ask``, whether the providers take their keys."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     try:
         loaded = load({}, environment, text)
@@ -65,9 +72,11 @@ def settings(environment: Mapping[str, str], path: Path) -> Iterator[Finding]:
         for problem in error.problems:
             yield Finding("settings", "bad", str(problem), f"correct {problem.name}, then fwd run-server --check")
         return
-    yield Finding("settings", "ok", "fwd run-server --check shows them")
+    yield Finding("settings", "ok", "fwd config show --sources lists them")
     for warning in loaded.warnings:
         yield Finding("settings", "note", warning)
+    if ask:
+        yield from providers(loaded.settings)
 
 
 def keys_file(path: Path, *, needed: bool) -> Iterator[Finding]:
@@ -103,6 +112,7 @@ def gateway(url: str, key: str | None) -> Iterator[Finding]:
             yield from your_key(client, key)
     except FwdError as error:
         yield Finding("gateway", "bad", error.args[0], "fwd run-server, or export FORWARDER_URL=<its address>")
+        yield from port(url)
 
 
 def _health(url: str, health: Health) -> Iterator[Finding]:
@@ -112,16 +122,22 @@ def _health(url: str, health: Health) -> Iterator[Finding]:
         yield Finding("gateway", "bad", f"{url} is {health.status or 'not ready'}", "see the next lines, and its log")
     for notice in health.extra.get("degraded") or ():
         yield Finding("gateway", "note", str(notice))
-    for provider in health.extra.get("providers") or ():
-        yield _provider(provider)
+    yield from _states(health.extra.get("providers") or ())
     yield from clock(health.receipt.headers.get("date"), time.time())
 
 
-def _provider(provider: Mapping[str, str]) -> Finding:
-    name, state = provider.get("name", "?"), provider.get("state", "?")
-    if state == "on":
-        return Finding("provider", "ok", f"{name} is on")
-    return Finding("provider", "note", f"{name} is {state}: {provider.get('turned_on_by', '?')} turns it on")
+def _states(providers: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
+    """What the gateway says of its providers: those that are on, those that rest, and what turns on the others."""
+    on = [provider.get("name", "?") for provider in providers if provider.get("state") == "on"]
+    if on:
+        yield Finding("its providers", "ok", f"on: {', '.join(on)}")
+    for provider in providers:
+        if provider.get("state") not in ("on", "off"):
+            said = f"{provider.get('name', '?')} is {provider.get('state', '?')}, for it failed: others are asked first"
+            yield Finding("its providers", "note", said)
+    off = [f"{p.get('name', '?')} ({p.get('turned_on_by', '?')})" for p in providers if p.get("state") == "off"]
+    if off:
+        yield Finding("its providers", "ok", f"off, and what turns them on: {', '.join(off)}")
 
 
 def clock(date: str | None, now: float) -> Iterator[Finding]:
@@ -149,11 +165,12 @@ def your_key(client: Client, key: str | None) -> Iterator[Finding]:
     yield Finding("your key", "ok", f"it reaches {len(reached)} models")
 
 
-def all_of(url: str, key: str | None, keys: Path) -> Iterator[Finding]:
+def all_of(url: str, key: str | None, keys: Path, *, ask: bool) -> Iterator[Finding]:
     """Every check, in the order in which things depend on each other."""
     path = Path(".env")
     yield from python()
+    yield from versions()
     yield from dotenv(path)
-    yield from settings(os.environ, path)
+    yield from settings(os.environ, path, ask=ask)
     yield from keys_file(keys, needed=urlsplit(url).hostname in LOOPBACK)
     yield from gateway(url, key)

@@ -28,7 +28,7 @@ def _folder(variable: str, usual: str) -> Path:
 def read_json(path: Path) -> Any:
     """What the file holds; None when there is none, or none that can be read."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
     except (OSError, ValueError):
         return None
 

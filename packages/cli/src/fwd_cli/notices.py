@@ -1,6 +1,11 @@
-"""Words for people, on standard error."""
+"""Words for people, on standard error; on a terminal they are broken between words, not in the middle of one."""
 
 from __future__ import annotations
+
+import os
+import sys
+import textwrap
+from typing import TextIO
 
 import click
 
@@ -8,17 +13,34 @@ from fwd_cli import colour
 from fwd_cli.errors import Failure
 from fwd_cli.terminal import clean_line
 
+_LABELS = (("error:", "red"), ("  why:", "yellow"), ("  try:", "green"))
+
 
 def three_lines(failure: Failure) -> None:
     """What happened, why, and what to try."""
-    for label, text, tint in (
-        ("error:", failure.what, "red"),
-        ("  why:", failure.why, "yellow"),
-        ("  try:", failure.try_, "green"),
-    ):
-        click.echo(f"{click.style(label, fg=tint, bold=True)} {clean_line(text)}", err=True, color=colour.wanted())
+    for (label, tint), text in zip(_LABELS, (failure.what, failure.why, failure.try_), strict=True):
+        first, *more = lines_of(f"{label} {clean_line(text)}", " " * len(f"{label} "))
+        shown = [click.style(label, fg=tint, bold=True) + first.removeprefix(label), *more]
+        click.echo("\n".join(shown), err=True, color=colour.wanted())
 
 
 def aside(text: str) -> None:
-    """One line that is not the answer."""
-    click.secho(clean_line(text), dim=True, err=True, color=colour.wanted())
+    """Something that is not the answer."""
+    for line in lines_of(clean_line(text)):
+        click.secho(line, dim=True, err=True, color=colour.wanted())
+
+
+def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[str]:
+    """The text in lines that fit the terminal behind ``stream``, standard error as a rule; one line in a pipe."""
+    width = _width(stream or sys.stderr)
+    if not width or len(text) <= width:
+        return [text]
+    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
+def _width(stream: TextIO) -> int:
+    """Columns of a terminal; 0 where there is none."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

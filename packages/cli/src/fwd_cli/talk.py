@@ -29,9 +29,8 @@ class Talk:
 
     def say(self, text: str) -> None:
         """The user says something, with the files that were waiting for it. Raises ``click.UsageError`` for those."""
-        content = with_files(text, tuple(self.files))
-        self.files.clear()
-        self.messages.append({"role": "user", "content": content})
+        files, self.files = tuple(self.files), []
+        self.messages.append({"role": "user", "content": with_files(text, files)})
 
     def hear(self, text: str) -> None:
         """The model answered, even if in part only; a message without any answer is taken back."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from fwd_cli import colour
 from fwd_cli.attachments import answer_format, with_files
 from fwd_cli.errors import no_key, sdk_errors_explained
+from fwd_cli.notices import aside
 from fwd_cli.options import (
     examples,
     json_option,
@@ -125,5 +125,4 @@ def check_raw(count: int, out: TextIO) -> None:
 def _print_receipt(told: Told) -> None:
     from fwd_cli.render import receipt_line
 
-    line = receipt_line(told.receipt, told.total_s, told.first_s, told.finish)
-    click.secho(line, dim=True, err=True, color=colour.wanted())
+    aside(receipt_line(told.receipt, told.total_s, told.first_s, told.finish))

@@ -147,10 +147,15 @@ def agreed(path: Path, before: str, after: str, *, yes: bool) -> bool:
         click.echo(click.style(clean(line), fg=tint), color=colour.wanted())
     if yes:
         return True
-    if sys.stdin.isatty():
+    if is_terminal():
         return click.confirm("Write this?", default=False, err=True)
     aside("Nothing is written: --yes writes it.")
     return False
+
+
+def is_terminal() -> bool:
+    """Whether somebody is there who can be asked."""
+    return sys.stdin.isatty()
 
 
 def _text(path: Path) -> str:

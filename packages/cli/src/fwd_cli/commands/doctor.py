@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,12 @@ import click
 
 from fwd_cli import colour, render
 from fwd_cli.errors import ExitCode
+from fwd_cli.notices import lines_of
 from fwd_cli.options import examples, json_option, key_option, keys_file_option, server_option
 from fwd_cli.terminal import clean_line
 
 if TYPE_CHECKING:
-    from fwd_cli.checks import Finding
+    from fwd_cli.findings import Finding
 
 MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
 
@@ -29,25 +31,28 @@ MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
 @key_option
 @server_option
 @keys_file_option
+@click.option("--offline", is_flag=True, help="Do not ask the providers.")
 @json_option
-def command(key: str | None, server: str, keys_file: Path, as_json: bool) -> int:
+def command(key: str | None, server: str, keys_file: Path, offline: bool, as_json: bool) -> int:
     """Find out what is wrong and how to mend it.
 
-    Looks at Python, .env, the settings and keys of a server started here, and at the gateway in use: whether it
-    answers, what it says of itself and its providers, its clock, and whether it takes your key. Exit code 1 when
-    something must be mended. No provider is called.
+    Looks at Python, the installed packages, .env, the settings and keys of a server started here, whether each provider
+    can be reached and takes its key, and at the gateway in use: whether it answers, what it says of itself and its
+    providers, its clock, and whether it takes your key. Exit code 1 when something must be mended. Providers are asked
+    for their list of models, which costs nothing; --offline leaves that out.
     """
     from fwd_cli.checks import all_of
 
     worst = ExitCode.OK
-    for finding in all_of(server, key, keys_file):
+    for finding in all_of(server, key, keys_file, ask=not offline):
         click.echo(render.as_json(finding.as_dict()) if as_json else line(finding), nl=False, color=colour.wanted())
         worst = ExitCode.ERROR if finding.state == "bad" else worst
     return worst
 
 
 def line(finding: Finding) -> str:
-    """One finding for people."""
+    """One finding for people, broken between words where the terminal ends."""
     mark, tint = MARKS[finding.state]
-    mend = f"\n    try: {clean_line(finding.mend)}" if finding.mend else ""
-    return f"{click.style(mark, fg=tint)} {finding.name}: {clean_line(finding.said)}{mend}\n"
+    first, *more = lines_of(f"{mark} {finding.name}: {clean_line(finding.said)}", "  ", sys.stdout)
+    mend = lines_of(f"    try: {clean_line(finding.mend)}", " " * 9, sys.stdout) if finding.mend else []
+    return "\n".join([click.style(mark, fg=tint) + first[len(mark) :], *more, *mend]) + "\n"

@@ -11,6 +11,7 @@ import click
 
 from fwd_cli.envfile import with_values
 from fwd_cli.errors import Failure, file_errors_explained
+from fwd_cli.notices import lines_of
 from fwd_cli.options import DEFAULT_KEYS_FILE, Documented, dotenv, examples, keys_file_option, lookup
 from fwd_cli.prompts import usage_error
 
@@ -27,6 +28,11 @@ MODELS = {
 """Providers that can be chosen, each with the model that is proposed: a small one, so that trying costs little."""
 
 WITHOUT_KEY = ("ollama", NONE)
+NEXT = """
+Next:
+  fwd run-server    in this directory
+  fwd chat          the same, in a second terminal
+  fwd doctor        if something does not work"""
 
 
 @click.command(
@@ -98,7 +104,7 @@ def _now(name: str) -> str:
 
 
 def _ask_provider() -> str:
-    question = "1. Which provider do you have a key for?"
+    question = "1. Which provider do you have a key for?\n  "
     return str(click.prompt(question, type=click.Choice([*MODELS, NONE]), default=NONE, err=True))
 
 
@@ -162,15 +168,11 @@ def _say(names: list[str], first: str, keys_file: Path) -> None:
     """What was written, and what to do now."""
     written = ", ".join(names) or "nothing new"
     answers = "echo, which repeats what you say" if first == "echo" else first
-    click.echo(
-        f"""
-.env: {written}, and FORWARDER_KEY for your own calls. Only you can read it.
-{keys_file}: the key, for the gateway.
-Calls that name no model are answered by {answers}.
-
-Next:
-  fwd run-server     here
-  fwd chat           in a second terminal, in this directory
-  fwd doctor         when something does not work""",
-        err=True,
-    )
+    click.echo(err=True)
+    for text in (
+        f".env: {written}, and FORWARDER_KEY for your own calls. Only you can read it.",
+        f"{keys_file}: the key, for the gateway.",
+        f"Calls that name no model are answered by {answers}.",
+    ):
+        click.echo("\n".join(lines_of(text)), err=True)
+    click.echo(NEXT, err=True)

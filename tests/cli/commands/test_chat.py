@@ -1,0 +1,232 @@
+"""``fwd chat``, its messages and commands from a pipe."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import define, field
+from tests.cli.conftest import DONE, KEY, Ended, FakeGateway, Run, answer, chunk
+
+from fwd_cli import chatting, names
+from fwd_cli.chatting import COMMANDS, Session, summary
+from fwd_cli.talk import Talk
+from fwd_client import Client
+
+Say = Callable[..., Ended]
+
+
+@pytest.fixture
+def say(gateway: FakeGateway, fwd: Run) -> Say:
+    """Say these lines in a chat."""
+
+    def lines(*text: str, options: tuple[str, ...] = ()) -> Ended:
+        address = ("--server", gateway.url, "--key", KEY)
+        return fwd("chat", *address, *options, stdin="".join(f"{line}\n" for line in text))
+
+    return lines
+
+
+def sent(gateway: FakeGateway) -> list[list[object]]:
+    """The contents of the messages of every request."""
+    return [[message["content"] for message in request["messages"]] for request in gateway.requests]
+
+
+def test_every_line_is_a_message(say: Say, gateway: FakeGateway) -> None:
+    """With all that was said before; answers on stdout, words on stderr."""
+    ended = say("hi", "and?", options=("-s", "Be short.", "-m", "m", "-t", "0.5", "--max-tok", "9"))
+    assert (ended.code, ended.out) == (0, "Hello.\nHello.\n")
+    assert sent(gateway) == [["Be short.", "hi"], ["Be short.", "hi", "Hello.", "and?"]]
+    assert [gateway.requests[1][name] for name in ("model", "temperature", "max_tokens")] == ["m", 0.5, 9]
+    assert ended.err.count("echo: via echo") == 2
+    assert "via" not in say("hi", options=("-q",)).err
+
+
+def test_the_last_talk_goes_on(say: Say, gateway: FakeGateway) -> None:
+    """-c; a private one is not kept; without any there is nothing to go on with."""
+    assert say(options=("-c",)).code == 1
+    say("secret", options=("--private",))
+    assert say(options=("-c",)).code == 1
+    say("hi", options=("-m", "m"))
+    gateway.requests.clear()
+    say("and?", options=("-c",))
+    assert sent(gateway) == [["hi", "Hello.", "and?"]]
+    assert gateway.requests[0]["model"] == "m"
+
+
+def test_an_error_does_not_end_the_talk(say: Say, gateway: FakeGateway) -> None:
+    """Three lines, the message is taken back, /retry asks it again; a pipe gets the last error's code."""
+    gateway.status = 401
+    gateway.reply = {"error": {"message": "No.", "type": "x", "param": None, "code": "invalid_api_key"}}
+    ended = say("hi", "you", "/retry")
+    assert ended.code == 4
+    assert ended.err.count("error: the gateway refused the key") == 3
+    assert sent(gateway) == [["hi"], ["you"], ["you"]]
+
+
+def test_an_answer_that_breaks_off_is_kept(say: Say, gateway: FakeGateway) -> None:
+    """What came is part of the talk; /retry asks for a whole one."""
+    gateway.pieces = [chunk("Hel")]
+    say("hi", "so?", "/retry")
+    assert sent(gateway) == [["hi"], ["hi", "Hel", "so?"], ["hi", "Hel", "so?"]]
+
+
+def test_model_and_system(say: Say, gateway: FakeGateway) -> None:
+    """Changed from one message to the next; near names are told."""
+    names.remember(gateway.url, ["echo:", "echo:json"])
+    ended = say(
+        "/model", "/model echo:jsn", "hi", "/model echo:", "/system Be kind.", "hi", "/system -", "hi", "/system"
+    )
+    assert [request["model"] for request in gateway.requests] == ["echo:jsn", "echo:", "echo:"]
+    assert [len(contents) for contents in sent(gateway)] == [1, 4, 5]
+    assert "the first of the gateway that answers" in ended.err
+    assert "Near names: echo:json, echo:." in ended.err
+    assert ended.err.rstrip().endswith("System message: none")
+
+
+def test_files(say: Say, gateway: FakeGateway) -> None:
+    """They go with the next message; one that is not there is told at once."""
+    Path("note.txt").write_text("text")
+    Path("bytes").write_bytes(b"\xff\xfe\x00")
+    ended = say(
+        "/file note.txt", "read", "/file nowhere", "/file", "/file bytes", "see", "/file https://a/b.png", "look"
+    )
+    assert sent(gateway)[0] == ["note.txt:\ntext\n\nread"]
+    assert sent(gateway)[1][-1][1]["image_url"] == {"url": "https://a/b.png"}  # type: ignore[index]
+    for words in ("No such file or directory: nowhere", "/file needs the name", "neither UTF-8 text nor"):
+        assert words in ended.err
+
+
+def test_saving_and_loading(say: Say, gateway: FakeGateway) -> None:
+    """A talk in a file; what is none is refused."""
+    Path("other.json").write_text("{}")
+    ended = say("hi", "/save talk.json", "/clear", "new", "/load talk.json", "/load other.json", "/save", "/load", "go")
+    assert json.loads(Path("talk.json").read_text())["messages"][0]["content"] == "hi"
+    assert sent(gateway) == [["hi"], ["new"], ["hi", "Hello.", "go"]]
+    assert "1 messages so far; the last was: hi" in ended.err
+    assert "this is no conversation" in ended.err
+    assert "/save needs the name" in ended.err
+    assert "/load needs the name" in ended.err
+
+
+def test_copying(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last answer; without one, or without a clipboard, that is said."""
+    copied: list[str] = []
+    monkeypatch.setattr(chatting, "copy", lambda text, out: copied.append(text) or "xclip")
+    ended = say("/copy", "hi", "/copy")
+    assert copied == ["Hello."]
+    assert "there is no answer to copy" in ended.err
+    assert "Copied by xclip." in ended.err
+    monkeypatch.setattr(chatting, "copy", lambda text, out: None)
+    assert "There is no clipboard here" in say("hi", "/copy").err
+
+
+def test_an_editor(say: Say, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written there is the next message; nothing written, nothing sent; an editor that fails is told."""
+    Path("editor").write_text("#!/bin/sh\necho edited >> $1\n")
+    Path("editor").chmod(0o755)
+    monkeypatch.setenv("EDITOR", str(Path("editor").absolute()))
+    monkeypatch.delenv("VISUAL", raising=False)
+    say("/edit", "/edit begun ", "/quit", "never")
+    assert [contents[-1] for contents in sent(gateway)] == ["edited", "begun\nedited"]
+    monkeypatch.setenv("EDITOR", "false")
+    assert "false" in say("/edit").err
+
+
+def test_what_is_no_command(say: Say, gateway: FakeGateway) -> None:
+    """The nearest one; a message may begin with two slashes; nothing to retry is told."""
+    ended = say("/modle", "/zzz", "//etc/hosts", "", "/clear", "/retry")
+    assert "did you mean /model?" in ended.err
+    assert "a message that begins with / is typed with //" in ended.err
+    assert "there is nothing to ask again" in ended.err
+    assert sent(gateway) == [["/etc/hosts"]]
+
+
+def test_help_names_every_command(say: Say) -> None:
+    """And the keys."""
+    err = say("/help").err
+    assert all(f"{name} " in err for name in COMMANDS)
+    assert "Ctrl-C" in err
+
+
+def test_no_key(fwd: Run) -> None:
+    """Said before anything is typed."""
+    assert fwd("chat").code == 4
+
+
+@define
+class Pressing:
+    """A source with Ctrl-C in it."""
+
+    presses: list[str | type[BaseException]] = field(factory=list)
+
+    def read(self, draft: str) -> str:
+        pressed = self.presses.pop(0)
+        if isinstance(pressed, str):
+            return pressed
+        raise pressed
+
+
+@pytest.fixture
+def session(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> Session:
+    import sys
+
+    return Session(Client(base_url=gateway.url, api_key=KEY), Talk(), sys.stdout, kept=Path("no/such"))
+
+
+def test_ctrl_c_twice_leaves(session: Session) -> None:
+    """A message between them counts as a change of mind."""
+    source = Pressing([KeyboardInterrupt, "/help", KeyboardInterrupt, KeyboardInterrupt, "never"])
+    session.run(source)
+    assert source.presses == ["never"]
+
+
+def test_ctrl_c_stops_only_the_answer(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came is kept; once more leaves."""
+
+    def interrupted(client: object, params: object, manner: object, told: chatting.Told) -> None:
+        told.pieces.append("So far")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chatting, "ask", interrupted)
+    source = Pressing(["hi", KeyboardInterrupt, "never"])
+    session.run(source)
+    assert session.talk.last_said() == "So far"
+    assert source.presses == ["never"]
+
+
+def test_a_disk_that_is_full_does_not_end_a_talk(session: Session, gateway: FakeGateway) -> None:
+    """The talk goes on, it is only not kept."""
+    Path("no").touch()
+    session.take("hi")
+    assert session.talk.last_said() == "Hello."
+
+
+def test_tab(session: Session) -> None:
+    """Commands, models, files and directories."""
+    names.remember(session.client.base_url, ["echo:", "echo:json"])
+    Path("folder").mkdir()
+    Path("folder/note.txt").touch()
+    assert list(session.complete("/sa")) == ["/save"]
+    assert list(session.complete("/model echo:j")) == ["/model echo:json"]
+    assert list(session.complete("/file fo")) == ["/file folder/"]
+    assert list(session.complete("/load folder/")) == ["/load folder/note.txt"]
+    assert [list(session.complete(text)) for text in ("hi", "/file no/such/x", "/system x")] == [[], [], []]
+
+
+def test_where_a_talk_stands() -> None:
+    """In one line, whatever was said last."""
+    talk = Talk()
+    assert summary(talk) == "0 messages so far; the last was: none"
+    talk.messages.append({"role": "user", "content": [{"type": "text", "text": "what\n is " + "x" * 99}]})
+    assert summary(talk).endswith("the last was: what is " + "x" * 52 + "…")
+
+
+def test_nothing_heard_is_nothing_said(say: Say, gateway: FakeGateway) -> None:
+    """An empty answer leaves no trace in the talk."""
+    gateway.pieces = [chunk(finish="stop"), DONE]
+    gateway.reply = answer(None)
+    say("hi", "you")
+    assert sent(gateway) == [["hi"], ["you"]]
