@@ -67,7 +67,7 @@ def test_a_stream_that_broke_is_settled_as_an_estimate() -> None:
     assert (outcome.status, outcome.error) == (200, "provider_error")
 
 
-@pytest.mark.parametrize("choices", [[{"message": {"content": "abcde"}}], [{"message": {}}], [{}], []])
+@pytest.mark.parametrize("choices", [[{"message": {"content": "abcde"}}], [{"message": {"content": 5}}], [{}], []])
 def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
     trip = begin()
     trip.committed(OPENAI, (), 100.1)
@@ -75,4 +75,13 @@ def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
     usage = trip.outcome(101.0).usage
     assert usage is not None
     assert usage.estimated
-    assert usage.completion == (2 if choices and choices[0].get("message", {}).get("content") else 0)
+    assert usage.completion == (2 if "abcde" in str(choices) else 0)
+
+
+@pytest.mark.parametrize("content", [5, True, ["x"], {"a": 1}, None])
+def test_content_that_is_no_text_counts_as_nothing(content: Any) -> None:
+    """Some upstream may send it: what goes out is its business, the count is ours."""
+    trip = begin(stream=True)
+    trip.committed(OPENAI, (), 100.1)
+    trip.sent(chunk(content))
+    assert trip.sent_tokens == 0

@@ -189,3 +189,12 @@ def test_a_whole_answer_unfolds_into_a_stream() -> None:
     assert counted.data is not None
     assert (counted.commits, counted.data["choices"]) == (False, [])
     assert End().usage is None
+
+
+@pytest.mark.parametrize("odd", [7, {"a": 1}, [7], [[]]])
+def test_calls_that_are_none_are_left_out(odd: object) -> None:
+    """F24: whatever the provider said in its whole answer."""
+    whole = {"choices": [{"message": {"content": "x", "tool_calls": odd}}]}
+    (said,) = unfold(ChatResponse(whole))
+    assert said.data is not None
+    assert said.data["choices"][0]["delta"].get("tool_calls") in (None, [])

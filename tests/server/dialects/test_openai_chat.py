@@ -159,6 +159,15 @@ def test_a_call_comes_back_as_a_function_call() -> None:
     assert found["choices"][0]["finish_reason"] == "function_call"
 
 
+@pytest.mark.parametrize("odd", [7, {"a": 1}, [7], [{"function": 7}]])
+def test_calls_that_are_none_are_no_function_call(odd: object) -> None:
+    """OpenAI's answers go out as they came; what is rewritten for this caller is looked at first."""
+    choice = {"index": 0, "message": {"content": "x", "tool_calls": odd}, "finish_reason": "stop"}
+    sent = openai_chat.render_response(ChatResponse({"choices": [choice]}), parse(functions=[{"name": "f"}]))
+    said = orjson.loads(sent)["choices"][0]["message"]
+    assert said == ({"content": "x", "function_call": {}} if odd == [{"function": 7}] else {"content": "x"})
+
+
 def test_a_streamed_call_comes_back_as_a_function_call() -> None:
     request = parse(functions=[{"name": "f"}], stream=True)
     delta = {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}

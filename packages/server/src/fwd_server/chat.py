@@ -294,6 +294,12 @@ def choice_delta(delta: Json, index: int = 0, finish_reason: str | None = None, 
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
+def calls_in(said: Mapping[str, Any]) -> list[Json]:
+    """The tool calls in a provider's message or delta; what is none is left out."""
+    calls = said.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
 def unfold(response: ChatResponse) -> list[Chunk]:
     """A whole answer as the chunks of a stream: for a provider that answers a stream call with JSON (F24)."""
     data = response.data
@@ -306,8 +312,7 @@ def unfold(response: ChatResponse) -> list[Chunk]:
 
 def _whole_choice(head: Json, choice: Json) -> Chunk:
     message = dict(choice.get("message") or {})
-    calls = message.get("tool_calls")
-    if calls:
-        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls)]
+    if message.get("tool_calls"):
+        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls_in(message))]
     finish = choice.get("finish_reason") or "stop"
     return Chunk(True, chunk_object(head, [choice_delta(message, choice.get("index") or 0, finish)]))

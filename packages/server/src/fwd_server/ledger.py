@@ -72,9 +72,8 @@ class Trip:
         """Take the usage of a whole answer; where the provider gives none, its text is counted."""
         self.committed_usage = response.usage
         choices = response.data.get("choices") or ()
-        texts = ((choice.get("message") or {}).get("content") or "" for choice in choices)
         if response.usage is None:
-            self.sent_tokens = sum(usage.estimate_tokens(text) for text in texts)
+            self.sent_tokens = sum(_tokens(choice.get("message")) for choice in choices)
 
     def sent(self, chunk: Chunk) -> None:
         """Count what goes out, for a stream whose usage never comes: a relayed event is one token, as most are."""
@@ -106,5 +105,10 @@ class Trip:
 
 
 def _delta_tokens(data: Json) -> int:
-    deltas = (choice.get("delta") or {} for choice in data.get("choices") or ())
-    return sum(usage.estimate_tokens(delta.get("content") or "") for delta in deltas)
+    return sum(_tokens(choice.get("delta")) for choice in data.get("choices") or ())
+
+
+def _tokens(said: Json | None) -> int:
+    """Of a message or a delta; its content goes out as the provider wrote it, and may be no text at all."""
+    content = (said or {}).get("content")
+    return usage.estimate_tokens(content) if isinstance(content, str) else 0

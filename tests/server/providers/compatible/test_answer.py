@@ -109,7 +109,11 @@ def test_no_usage_is_none() -> None:
 
 
 @pytest.mark.parametrize(
-    "raw", [b"", b"{", b"[]", b"7", b"{}", b'{"choices":[]}', b'{"choices":[7]}', b'{"choices":[{"message":7}]}']
+    "raw",
+    [
+        *(b"", b"{", b"[]", b"7", b"{}", b'{"choices":[]}', b'{"choices":[7]}', b'{"choices":[{"message":7}]}'),
+        *(b'{"choices":[{"message":{}},7]}', b'{"choices":{"0":{"message":{}}}}'),
+    ],
 )
 @pytest.mark.parametrize("name", ["openai", "local"])
 def test_what_nobody_can_use(name: str, raw: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import orjson
 
 from fwd_server import jsontext
-from fwd_server.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message
+from fwd_server.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
 from fwd_server.dialects.view import take_extra_body, view
 from fwd_server.errors import BadRequest, GatewayError
 
@@ -174,8 +174,13 @@ def _with_function_delta(data: Json) -> Json:
 
 def _old_choice(choice: Json, side: str) -> Json:
     said = dict(choice.get(side) or {})
-    calls = said.pop("tool_calls", None)
+    calls = calls_in(said)
+    said.pop("tool_calls", None)
     if calls:
-        said["function_call"] = {k: v for k, v in calls[0].get("function", {}).items() if v is not None}
+        said["function_call"] = _present(calls[0].get("function"))
     finish = choice.get("finish_reason")
     return {**choice, side: said, "finish_reason": "function_call" if finish == "tool_calls" else finish}
+
+
+def _present(function: object) -> Json:
+    return {k: v for k, v in function.items() if v is not None} if isinstance(function, dict) else {}

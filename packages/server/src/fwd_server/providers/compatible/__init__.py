@@ -79,7 +79,8 @@ class CompatibleExchange:
         if is_failure(data):
             raise self._inside(data)
         choices = objects(data.get("choices"))
-        if not choices or not all(isinstance(choice.get("message"), dict) for choice in choices):
+        whole = choices == data.get("choices") and all(isinstance(choice.get("message"), dict) for choice in choices)
+        if not choices or not whole:
             raise broken("bad_payload", "The provider's answer has no choices.")
         failed = next(filter(is_broken, choices), None)
         if failed is not None:
