@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from kit.calls import make_call
 from kit.clock import FakeClock
+from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
 from fwd_server.fallback import Coordinator, Patience
@@ -16,6 +17,20 @@ from fwd_server.http1.values import Timeouts
 from fwd_server.ledger import Trip
 from fwd_server.providers import compatible
 from fwd_server.upstream import Upstream
+
+
+@pytest.fixture(scope="session")
+def listener() -> Iterator[Listener]:
+    """Hears all that the gateway logs and answers."""
+    with listening() as listener:
+        yield listener
+
+
+@pytest.fixture(autouse=True)
+def no_key_is_heard(listener: Listener) -> Iterator[None]:
+    """S12 to S14: no key of a provider is in any log line, answer or error's text of any test."""
+    yield
+    assert listener.take() == []
 
 
 @pytest.fixture

@@ -15,8 +15,11 @@ from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
 from attrs import define, field
+from kit.overheard import Listener, listening_to_clients
 
 KEY = "fwd_" + secrets.token_urlsafe(32)
 PROVIDER_KEY = "sk-canary-" + secrets.token_hex(16)
@@ -63,7 +66,22 @@ class Gateway:
 
 
 @pytest.fixture(scope="session")
-def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Gateway]]:
+def listener() -> Iterator[Listener]:
+    """Hears what the SDKs are answered, and, once they have stopped, what the gateways logged."""
+    with listening_to_clients(httpx, httpx2) as listener:
+        yield listener
+        assert listener.take() == []
+
+
+@pytest.fixture(autouse=True)
+def no_key_is_heard(listener: Listener) -> Iterator[None]:
+    """S12 to S14: no key of a provider is in any answer or error's text of any test."""
+    yield
+    assert listener.take() == []
+
+
+@pytest.fixture(scope="session")
+def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Callable[..., Gateway]]:
     """Starts a gateway with the given environment, on a port of its own choice; stopped at the end."""
     running: list[Gateway] = []
 
@@ -99,6 +117,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable
             gateway.stop()
         assert gateway.process.stderr is not None
         gateway.process.stderr.close()
+        listener.hear("log of a gateway", "".join(gateway.lines))
 
 
 @pytest.fixture(scope="session")
