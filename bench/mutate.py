@@ -34,6 +34,8 @@ ROOT = Path(__file__).parent.parent
 SOURCE = ROOT / "packages/server/src"
 PROVIDERS = "tests/server/providers"
 GOLDEN = f"{PROVIDERS}/test_golden.py"
+EMBEDDINGS = f"{PROVIDERS}/test_embeddings.py"
+PARAMETERS = f"{PROVIDERS}/test_parameters.py"
 TIMEOUT_S = 60.0
 
 
@@ -43,17 +45,25 @@ class Target:
 
     modules: str
     tests: tuple[str, ...]
-    only: str = "not every_cut"
+    only: str = "not every_cut and not test_laws"
 
 
 TARGETS = {
     "sse": Target("fwd_server/sse.py", ("tests/server/test_sse.py",)),
     "usage": Target("fwd_server/usage.py", ("tests/server/test_values.py", GOLDEN)),
     "native": Target("fwd_server/providers/native.py", (PROVIDERS,)),
-    "compatible": Target("fwd_server/providers/compatible/*.py", (f"{PROVIDERS}/compatible", GOLDEN)),
-    "anthropic": Target("fwd_server/providers/anthropic/*.py", (f"{PROVIDERS}/anthropic", GOLDEN)),
-    "google": Target("fwd_server/providers/google/*.py", (PROVIDERS,), "google or gemini and not every_cut"),
-    "ollama": Target("fwd_server/providers/ollama.py", (PROVIDERS,), "ollama and not every_cut"),
+    "compatible": Target(
+        "fwd_server/providers/compatible/*.py", (f"{PROVIDERS}/compatible", EMBEDDINGS, PARAMETERS, GOLDEN)
+    ),
+    "anthropic": Target("fwd_server/providers/anthropic/*.py", (f"{PROVIDERS}/anthropic", PARAMETERS, GOLDEN)),
+    "google": Target(
+        "fwd_server/providers/google/*.py",
+        (PROVIDERS,),
+        "(google or gemini or documented) and not every_cut and not test_laws",
+    ),
+    "ollama": Target(
+        "fwd_server/providers/ollama.py", (PROVIDERS,), "(ollama or documented) and not every_cut and not test_laws"
+    ),
 }
 
 

@@ -356,3 +356,45 @@ def test_a_failure_without_words_gets_ours(body: bytes) -> None:
 def test_a_key_never_leaves_in_a_message() -> None:
     """Contract T16."""
     assert "canary" not in failed(500, {"error": "used sk-canary-0123456789"}).message
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "code"),
+    [
+        (400, "model does not support tools", "unsupported_parameter"),
+        (400, "input exceeds the context length", "context_length_exceeded"),
+        (400, "no", None),
+        (404, "model not found; context length", "model_not_found"),
+        (500, "does not support context length", "provider_error"),
+    ],
+)
+def test_only_a_refusal_is_read_for_its_words(status: int, said: str, code: str | None) -> None:
+    assert failed(status, {"error": said}).code == code
+
+
+def test_what_is_asked_beside_the_options() -> None:
+    """Probabilities have places of their own; nothing of it is dropped."""
+    exchange = opened(logprobs=True, top_logprobs=2, ollama={"keep_alive": "5m"})
+    assert exchange.dropped == ()
+    assert exchange.body.items() >= {"logprobs": True, "top_logprobs": 2, "keep_alive": "5m"}.items()
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"n": 2}, "'n' must be 1 for this model."),
+        ({"ollama": {"model": "x"}}, "'ollama' must not have 'model'; give it at the top level."),
+        ({"ollama": {"stream": True}}, "'ollama' must not have 'stream'; give it at the top level."),
+        ({"ollama": {"messages": []}}, "'ollama' must not have 'messages'; give it at the top level."),
+        ({"messages": user(file("application/pdf", b"x"))}, "application/pdf"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(body: dict[str, Any], words: str) -> None:
+    assert words in refusal(**body).message
+
+
+def test_parts_are_lines_and_a_refusal_is_what_was_said() -> None:
+    said = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]}
+    turns = sent(messages=[{"role": "user", "content": said}, refused, {"role": "user", "content": ""}])["messages"]
+    assert [turn["content"] for turn in turns] == ["a\nb", "No.", ""]

@@ -50,6 +50,46 @@ def test_what_it_does_not_know_is_said_in_words(schema: Json, note: str) -> None
     assert rewrite({**schema, "description": "A."})["description"] == f"A. Note: {note}."
 
 
+@pytest.mark.parametrize("name", ["date-time", "date", "time", "int32", "int64", "float", "double"])
+def test_the_formats_of_the_subset(name: str) -> None:
+    assert rewrite({"format": name}) == {"format": name}
+
+
+@pytest.mark.parametrize("name", ["type", "title", "required", "minItems", "maxItems", "minimum", "maximum"])
+def test_the_plain_keywords_of_the_subset(name: str) -> None:
+    assert rewrite({name: 1}) == {name: 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("exclusiveMinimum", "exclusive minimum value"),
+        ("exclusiveMaximum", "exclusive maximum value"),
+        ("multipleOf", "multiple of"),
+        ("minLength", "minimum length"),
+        ("maxLength", "maximum length"),
+        ("minProperties", "minimum number of properties"),
+        ("maxProperties", "maximum number of properties"),
+        ("pattern", "pattern"),
+        ("contains", "an item that matches"),
+        ("minContains", "minimum number of such items"),
+        ("maxContains", "maximum number of such items"),
+        ("propertyNames", "property names match"),
+        ("dependentRequired", "dependent required properties"),
+        ("dependentSchemas", "dependent schemas"),
+        ("dependencies", "dependencies"),
+        ("if", "if"),
+        ("then", "then"),
+        ("else", "else"),
+        ("not", "must not match"),
+        ("unevaluatedItems", "other items"),
+        ("unevaluatedProperties", "other properties"),
+    ],
+)
+def test_every_other_keyword_has_its_words(name: str, words: str) -> None:
+    assert rewrite({"type": "x", name: 7}) == {"type": "x", "description": f"Note: {words}: 7."}
+
+
 @pytest.mark.parametrize(
     ("schema", "minimum", "maximum"),
     [
