@@ -87,11 +87,12 @@ def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
 def about(options: argparse.Namespace) -> dict[str, Any]:
     """When, what and on what."""
     dirty = processes.said("git", "status", "--porcelain", "packages/server/src")
+    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]  # nobody's paths
     commit = processes.said("git", "rev-parse", "--short", "HEAD")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": f"{commit} with changes" if dirty else commit,
-        "command": " ".join(["nox -s bench --", *sys.argv[1:]]) if sys.argv[1:] else "nox -s bench",
+        "command": " ".join(["nox -s bench", *(["--"] if words else []), *words]),
         "machine": processes.machine(),
         "load_average": os.getloadavg(),
         "python": processes.python_build(options.python),

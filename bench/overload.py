@@ -110,7 +110,7 @@ def main() -> int:
             ):
                 print(told(what, asyncio.run(offered(gateway, rate, seconds)), seconds), flush=True)
             log = gateway.log
-        print(*(line for line in log.read_text().splitlines() if "vent loop" in line), sep="\n")
+        print(*(line for line in log.read_text().splitlines() if "Event loop: late" in line), sep="\n")
     return 0
 
 
