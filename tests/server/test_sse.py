@@ -130,6 +130,14 @@ def test_a_line_of_exactly_the_limit_passes() -> None:
     assert events(data, longest=16) == events(data[:3], data[3:], longest=16) == [Event("", b"a" * 10)]
 
 
+def test_the_data_of_an_event_is_as_long_as_the_limit_at_most() -> None:
+    """Its lines with their ends, counted anew for every event."""
+    most = b"data: 1234567\ndata: 1234567\n\n"
+    assert len(events(most, most, longest=16)) == 2
+    with pytest.raises(LineTooLong):
+        events(b"data: 1234567\ndata: 12345678\n\n", longest=16)
+
+
 def lines(*pieces: bytes) -> list[bytes]:
     splitter = Lines(8)
     found = [line for piece in pieces for line in splitter.feed(piece)]
