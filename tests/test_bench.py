@@ -1,0 +1,81 @@
+"""The bench's own parts: what it sends, how it counts, what it writes."""
+
+from __future__ import annotations
+
+import asyncio
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+
+pytest.importorskip("resource", reason="the bench reads /proc")
+
+from bench import load, report, upstream
+from bench.measures import Figure
+
+RUN = {
+    "date": "2026-11-22T14:00:00+00:00",
+    "commit": "abc1234",
+    "command": "nox -s bench",
+    "machine": {"cpu": "a <CPU>", "cores": 2, "memory_gib": 24, "kernel": "6.1"},
+    "python": "CPython 3.12",
+    "tools": ["nginx/1.22", ""],
+}
+FIGURES = [
+    Figure("B1", "CPU per JSON request", "µs", [120, 100, 110], [20, 22, 21], aim="<= 8 x nginx", met=True),
+    Figure("B5", "gap added", "ms", [0.5], [0.1], compares=False, aim="<= 0.4 ms", met=False, note="a busy machine"),
+    Figure("B3", "two workers", "/s", ()),
+]
+
+
+async def serve(model: str, path: str, streams: int = 1) -> dict[str, object]:
+    """What the driver sees of the provider, directly."""
+    server = await asyncio.get_running_loop().create_server(upstream.Upstream, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    request = load.request_of(port, load.body_of(model, stream=True), path)
+    try:
+        return await load.run_streams(port, request, streams, 2, 0.01)
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1beta/x:streamGenerateContent?alt=sse"])
+def test_every_chunk_of_a_stream_is_counted(path: str) -> None:
+    """... however the pieces are cut on the way."""
+    seen = asyncio.run(serve("bench-50x0", path, streams=3))
+    assert (seen["streams"], seen["ended"], seen["failed"], seen["chunks"]) == (6, 6, 0, 300)
+
+
+def test_a_whole_answer_is_told_from_a_part_of_it() -> None:
+    answer = upstream.whole_answer(upstream.OPENAI)
+    assert load.whole(answer)
+    assert not any(load.whole(answer[:cut]) for cut in range(len(answer)))
+
+
+def test_a_share_of_the_values_lies_below_a_percentile() -> None:
+    assert [load.percentile(range(100), share) for share in (0, 0.5, 0.99, 1)] == [0, 50, 99, 99]
+    assert load.percentile([], 0.5) == 0
+
+
+def test_medians_are_compared() -> None:
+    assert (FIGURES[0].value, FIGURES[0].base) == (110, 21)
+    assert [figure.ratio for figure in FIGURES] == [110 / 21, None, None]
+
+
+def test_the_table_says_what_was_met_and_shows_every_run() -> None:
+    text = report.table(report.record(FIGURES, RUN))
+    assert "5.24 x" in text
+    assert "NO" in text
+    assert "CPU per JSON request, fwd: 120, 100, 110" in text
+    assert "a busy machine" in text
+
+
+def test_the_page_names_the_command_and_the_machine() -> None:
+    text = report.page(report.record(FIGURES, RUN))
+    assert "nox -s bench" in text
+    assert "| B1 | CPU per JSON request | 110 µs | 21 (nginx) | 5.24 x | <= 8 x nginx | yes |" in text
+
+
+def test_the_picture_is_a_picture() -> None:
+    root = ElementTree.fromstring(report.picture(report.record(FIGURES, RUN)))
+    assert root.tag.endswith("svg")
+    assert "CPU per JSON request" in "".join(root.itertext())
