@@ -189,8 +189,8 @@ class Current:
     def _again(self, use: Callable[[Loaded], T]) -> T | None:
         try:
             fresh = load(self.flags, os.environ, DOTENV)
-            tls_context(fresh.settings)
             self._check_fixed(fresh)
+            tls_context(fresh.settings)  # it may have been renewed
             found = use(fresh)
         except (SettingsError, KeyFileError, OSError) as error:
             log.app.error("The settings stay as they are. %s", error)

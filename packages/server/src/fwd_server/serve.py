@@ -59,7 +59,10 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
-    context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    try:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:  # it does not say which file
+        raise OSError(f"{settings.ssl_certfile} cannot be used: {error.strerror or error}") from error
     return context
 
 
