@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 import tornado
+from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 
 from fwd_server.http1.limits import Refusal, ServerLimits
 from fwd_server.http1.server import plain_refusal
@@ -443,6 +444,24 @@ def test_an_answer_nobody_reads_is_given_up(run: Run) -> None:
     served(run, test, unread_s=0.2)
 
 
+def test_a_reader_that_takes_a_little_now_and_then_is_kept(run: Run) -> None:
+    """R4: slow is not stalled, also when the handler is through and the connection is to end."""
+
+    async def test(served: Served) -> None:
+        body = b"x" * 6_000_000
+        client = await served.connect(limit=1)  # so that it reads only when it is asked to
+        asking = asyncio.ensure_future(client.send(post(b"/", body, b"Connection: close\r\n")))
+        await until(lambda: served.seen)
+        await asking
+        got = 0
+        while piece := await client.reader.read(400_000):
+            got += len(piece)
+            await asyncio.sleep(0.02)
+        assert got > len(body)
+
+    served(run, test, unread_s=0.1)
+
+
 def test_a_slow_reader_holds_the_handler_back(run: Run) -> None:
     """R4: what waits for it is bounded; when it reads on, all of it arrives."""
 
@@ -563,6 +582,35 @@ def test_a_bug_in_a_handlers_reading_costs_its_connection(run: Run) -> None:
     served(run, test)
 
 
+def test_a_bug_before_any_handler_costs_the_connection(run: Run) -> None:
+    """... and is logged once by the loop; nobody waits for an answer that will not come."""
+
+    class Broken(HTTPServerConnectionDelegate):
+        def start_request(self, server_conn: object, request_conn: HTTPConnection) -> HTTPMessageDelegate:
+            raise RuntimeError("as asked")
+
+    async def test(served: Served) -> None:
+        told: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+        served.server.application = Broken()
+        assert await (await served.say(GET)).rest() == b""
+        assert [str(error) for error in told] == ["as asked"]
+
+    served(run, test)
+
+
+def test_a_connection_that_closes_takes_no_more(run: Run) -> None:
+    async def test(served: Served) -> None:
+        client = await served.say(b"")
+        await until(lambda: served.server.open)
+        (connection,) = served.server._connections
+        connection.close()
+        connection.refuse(Refusal(503, "overloaded", "Too late."))
+        assert await client.rest() == b""
+
+    served(run, test)
+
+
 # -- the server itself
 
 
@@ -647,6 +695,23 @@ class Short(socket.socket):
         if self.tries == 1:
             raise OSError(24, "Too many open files")
         return super().accept()
+
+
+def test_closing_it_waits_for_no_handshake_and_no_reader(run: Run) -> None:
+    async def test() -> None:
+        async with Served(context=tls()[0]) as served:
+            await served.connect()
+            await until(lambda: served.server.open)
+            await served.server.aclose()
+        async with Served() as served:
+            client = await served.connect(limit=1)
+            small(client)
+            await client.send(post(b"/", b"x" * 9_000_000))
+            await until(lambda: served.seen)
+            await asyncio.sleep(0)
+            await served.server.aclose(flush_s=0.05)
+
+    run(test())
 
 
 def test_a_shortage_of_descriptors_is_waited_out(run: Run) -> None:

@@ -330,7 +330,7 @@ class Connection(asyncio.BufferedProtocol):
     def _leave(self) -> None:
         """The client is gone, and so is the work for it (contract T7)."""
         reply, self.reply = self.reply, None
-        if reply is not None and not reply.over:
+        if reply is not None:
             reply.leave()
         self._await_flush()
 

@@ -131,7 +131,7 @@ class Reply(HTTPConnection):
             self._fail(carrier, f"Tried to write {self._left or 'all its'} bytes less than Content-Length")
         if self._chunked:
             carrier.write(_LAST_CHUNK)
-        self._carrier = None
+        self._carrier = self._on_close = None
         carrier.answered(self)
 
     def detach(self) -> NoReturn:
