@@ -199,3 +199,79 @@ def test_the_demo_stays_until_ctrl_c(terminal: Open) -> None:
     assert '"content":"hello"' in answer.replace('": "', '":"')
     on.type("C-c")
     assert on.finished().endswith("Stopped.\n[exit 0]")
+
+
+def test_a_chat_with_ctrl_c_in_an_answer(gateway: FakeGateway, terminal: Open) -> None:
+    """The first Ctrl-C stops the answer and nothing else; what came is kept; the second leaves."""
+    gateway.reply = {"object": "list", "data": []}
+    gateway.go_on.clear()
+    gateway.pieces = [chunk("**So far.**\n\nAnd mo"), DONE]
+    on = terminal()
+    on.run("chat", "-m", "echo:")
+    on.wait_for(r"\n>$")
+    on.type("-l", "hi 日本")
+    on.type("Enter")
+    on.wait_for("And mo")
+    on.type("C-c")
+    on.wait_for(r"leaves\.\n\n>$")
+    on.type("C-c")
+    screen = re.sub(r"http://\S+", "URL", on.finished())
+    assert screen == (
+        "echo: at URL · /help · Ctrl-D\n> hi 日本\nSo far.\n\nAnd mo\nStopped. Ctrl-C once more leaves.\n\n>\n[exit 0]"
+    )
+
+
+def test_a_chat_over_forty_columns_and_a_resize(gateway: FakeGateway, terminal: Open) -> None:
+    """Several lines, a wrapped one, a smaller window; the line about the answer breaks between words."""
+    gateway.reply = {"object": "list", "data": []}
+    gateway.pieces = [chunk("ok"), USAGE, DONE]
+    on = terminal(columns=60)
+    on.run("chat", "-m", "m")
+    on.wait_for(r"\n>$")
+    on.tmux("resize-window", "-x", "40", "-y", "20")
+    on.type("-l", '"""')
+    for line in ("one", "two " * 12, '"""'):
+        on.type("Enter")
+        on.type("-l", line)
+    on.type("Enter")
+    screen = without_times(on.wait_for(r"req_1\n\n>$"))
+    assert gateway.requests[-1]["messages"][0]["content"] == "one\n" + "two " * 11 + "two "
+    assert screen.endswith('. """\nok\necho: via echo ·\nT (first token T) · 3→2 tok ·\nreq_1\n\n>')
+
+
+def test_arrow_up_and_tab_in_a_chat(gateway: FakeGateway, terminal: Open) -> None:
+    """What was typed comes again, also in the next chat; Tab completes commands and models."""
+    gateway.reply = {"object": "list", "data": [{"id": "echo:json"}]}
+    gateway.pieces = [chunk("ok"), DONE]
+    on = terminal()
+    for _ in range(2):
+        on.run("chat", "-q")
+        on.wait_for(r"\n>$")
+        on.type("-l", "/mo")
+        on.type("Tab")
+        on.wait_for("> /model$")
+        on.type("-l", " ec")
+        on.type("Tab")
+        on.wait_for("> /model echo:json$")
+        on.type("Enter")
+        on.wait_for(r"Model: echo:json\.\n\n>$")
+        on.type("Up")
+        on.wait_for("> /model echo:json$")
+        on.type("C-c", "C-d")
+        on.finished()
+
+
+def test_the_doctor_over_forty_columns(gateway: FakeGateway, terminal: Open) -> None:
+    """Words stay whole, marks stand in front, and nothing runs over the edge."""
+    gateway.reply = {"status": "ready", "object": "list", "data": [], "providers": []}
+    on = terminal(columns=40, rows=40)
+    on.run("doctor", "--offline")
+    screen = on.finished()
+    assert max(map(len, screen.splitlines())) <= 40
+    assert (
+        "✗ keys file: there is no\n"
+        "  keys/forwarder_api_keys.txt: a server\n"
+        "  started here would refuse every call\n"
+        "    try: fwd generate-key\n"
+    ) in screen
+    assert screen.endswith("✓ your key: it reaches 0 models\n[exit 1]")

@@ -13,6 +13,7 @@ from fwd_cli import colour
 from fwd_cli.errors import Failure
 from fwd_cli.terminal import clean_line
 
+_DOT, _KEPT = " · ", "\u00a0"
 _LABELS = (("error:", "red"), ("  why:", "yellow"), ("  try:", "green"))
 
 
@@ -31,11 +32,22 @@ def aside(text: str) -> None:
 
 
 def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[str]:
-    """The text in lines that fit the terminal behind ``stream``, standard error as a rule; one line in a pipe."""
+    """The text in lines that fit the terminal behind ``stream``, standard error as a rule; one line in a pipe.
+
+    Facts with dots between them are kept whole.
+    """
     width = _width(stream or sys.stderr)
     if not width or len(text) <= width:
         return [text]
-    return textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    whole = _DOT.join(fact.replace(" ", _KEPT) if len(fact) < width - 2 else fact for fact in text.split(_DOT))
+    lines = textwrap.wrap(
+        whole if _DOT in text else text,
+        width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [line.replace(_KEPT, " ") for line in lines]
 
 
 def _width(stream: TextIO) -> int:
