@@ -251,6 +251,29 @@ def test_a_worker_that_cannot_go_by_its_order_is_not_ready() -> None:
     assert run(act) == (False, 78)
 
 
+def test_a_worker_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "START_S", 0.05)
+
+    class Hanging:
+        pid = 0
+
+        def __init__(self) -> None:
+            self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def kill(self) -> None:
+            self.ended.set_result(-9)
+
+    async def act() -> tuple[bool, int]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            process = Hanging()
+            worker = workers.Worker(0, process, ours, process.ended)  # type: ignore[arg-type]
+            return await worker.ready(), await worker.ended
+
+    assert run(act) == (False, -9)
+
+
 # -- the worker's side
 
 

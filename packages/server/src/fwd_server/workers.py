@@ -148,11 +148,11 @@ class Worker:
         loop = asyncio.get_running_loop()
         try:
             ready = await asyncio.wait_for(loop.sock_recv(self.line, 1), START_S) == _READY
-        except OSError:  # it ended without reading its order
-            ready = False
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError:  # since Python 3.11 an OSError as well
             ready = False
             self.kill()
+        except OSError:  # it ended without reading its order
+            ready = False
         if not ready:
             await self.ended
         return ready
