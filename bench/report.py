@@ -106,6 +106,7 @@ def page(run: Mapping[str, Any]) -> str:
         cpu=machine["cpu"],
         kernel=machine["kernel"],
         python=run["python"],
+        load=f"{run['load_average'][0]:.1f}",
         tools=", ".join(tool for tool in run["tools"] if tool),
         table=body,
         runs="\n".join(f"- {text}" for text in _runs(run)),
@@ -124,7 +125,9 @@ stands beside a reference that was measured in the same run, in turns, and the r
 {command}
 ```
 
-{date}, commit {commit}; {cores} cores of {cpu}, Linux {kernel}; the gateway on {python}. {tools}.
+{date}, commit {commit}; {cores} cores of {cpu}, Linux {kernel}; the gateway on {python}. {tools}. Load
+average at the end of the run: {load} (the run itself keeps about 2 busy; more is other work on the same cores, which the
+figures of latency suffer from most).
 
 ![CPU time by request and chunk](benchmarks.svg)
 

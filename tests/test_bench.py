@@ -18,6 +18,7 @@ RUN = {
     "command": "nox -s bench",
     "machine": {"cpu": "a <CPU>", "cores": 2, "memory_gib": 24, "kernel": "6.1"},
     "python": "CPython 3.12",
+    "load_average": (2.0, 2.0, 2.0),
     "tools": ["nginx/1.22", ""],
 }
 FIGURES = [
