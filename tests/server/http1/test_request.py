@@ -27,7 +27,7 @@ GOOD = {
     "chunked, empty": (CHUNKED + b"0\r\n\r\n", b""),
     "line breaks as content": (CHUNKED + b"7\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n", b"\r\n0\r\n\r\n"),
     "1.0": (b"GET / HTTP/1.0\r\n\r\n", b""),
-    "latin-1": (POST + b"Content-Length: 0\r\nX: caf\xe9\r\n\r\n", b""),
+    "latin-1": (POST + b"Content-Length: 0\r\nX: \xe9t\xe9\r\n\r\n", b""),
     "ipv6": (b"GET / HTTP/1.1\r\nHost: [::1]:65535\r\n\r\n", b""),
 }
 Taken = tuple[str, str, bytes]
