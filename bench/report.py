@@ -126,8 +126,8 @@ stands beside a reference that was measured in the same run, in turns, and the r
 ```
 
 {date}, commit {commit}; {cores} cores of {cpu}, Linux {kernel}; the gateway on {python}. {tools}. Load
-average at the end of the run: {load} (the run itself keeps about 2 busy; more is other work on the same cores, which the
-figures of latency suffer from most).
+average at the end of the run: {load} (the run itself keeps about 2 busy; more is other work on the same cores, which
+the figures of latency suffer from most).
 
 ![CPU time by request and chunk](benchmarks.svg)
 
