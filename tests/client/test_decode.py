@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fwd_client import APIResponseError, Chat, FailedAttempt, Receipt, Usage
+from fwd_client import APIResponseError, Chat, Embeddings, FailedAttempt, Plan, Receipt, Usage
 from fwd_client._decode import amend, parse_json, read, receipt, retry_after, status_error
 
 HEAD = {
@@ -118,7 +118,7 @@ def test_redirect() -> None:
 )
 def test_wrong_shape(data: Any) -> None:
     """An answer of another shape is an error that names the class."""
-    with pytest.raises(APIResponseError, match="not a Chat"):
+    with pytest.raises(APIResponseError, match="not read as Chat"):
         read(Chat, data)
 
 
@@ -126,3 +126,29 @@ def test_not_json() -> None:
     """What is not JSON is shown by its start."""
     with pytest.raises(APIResponseError, match="found '<html>"):
         parse_json(b"<html>")
+
+
+def test_vectors() -> None:
+    """Vectors are floats, whether they came as numbers or as base64 of little-endian float32."""
+    data = [{"embedding": [1, 2.5], "new": 1}, {"embedding": "AACAPwAAAEA=", "index": 1}]
+    found = read(Embeddings, {"data": data, "model": "m"})
+    assert found.vectors == [(1.0, 2.5), (1.0, 2.0)]
+    assert (len(found), [one.index for one in found]) == (2, [0, 1])
+    assert found.data[0].to_dict() == {"index": 0, "object": "embedding", "embedding": [1.0, 2.5], "new": 1}
+
+
+@pytest.mark.parametrize("vector", ["A", "AAAA", [None], [[1]], ["x"], 3])
+def test_broken_vectors(vector: Any) -> None:
+    """What is no vector is an error of the answer."""
+    with pytest.raises(APIResponseError, match="not read as Embeddings"):
+        read(Embeddings, {"data": [{"embedding": vector}]})
+
+
+def test_plan() -> None:
+    """A plan has what each provider would get, or why it would not be asked."""
+    plan = read(
+        Plan, {"plan": [{"provider": "a", "dropped": ["x"], "request": {"url": "u"}}, {"error": {"code": "c"}}]}
+    )
+    assert (len(plan), [call.provider for call in plan]) == (2, ["a", ""])
+    first, second = plan
+    assert (first.dropped, first.request, second.error) == (("x",), {"url": "u"}, {"code": "c"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -161,6 +162,17 @@ def test_stream_limits() -> None:
     assert [sent.read_s for sent in script.sent] == [60 + GRACE_S, 600 + GRACE_S]
 
 
+def test_first_token() -> None:
+    """A stream's first word has a limit of its own, retries included; the gateway is told of the nearer one."""
+    options = evolve(OPTIONS, timeout=Timeout(total=100, first_token=5))
+    script = Script([failure(500), Reply(200, {}), OK], options, takes=2)
+    script.run(chat_stream("hi", {}))
+    script.run(chat("hi", {}))
+    assert [sent.headers["x-fwd-timeout"] for sent in script.sent] == ["5.000", "2.500", "100.000"]
+    with pytest.raises(APIError):
+        Script([failure(500)], options, takes=4.6).run(chat_stream("hi", {}))
+
+
 def test_a_stream_begins_with_200() -> None:
     """Any other status is no stream."""
     with pytest.raises(APIError, match="HTTP 204"):
@@ -172,7 +184,7 @@ def test_no_limits() -> None:
     script = Script([OK], evolve(OPTIONS, timeout=Timeout(None, None, None)))
     script.run(chat("hi", {}))
     (sent,) = script.sent
-    assert (sent.connect_s, sent.read_s, sent.deadline) == (None, None, None)
+    assert (sent.connect_s, sent.read_s, sent.deadline) == (None, None, math.inf)
     assert "x-fwd-timeout" not in sent.headers
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fwd_client import ChatParams, Message
-from fwd_client._operations import Reply, chat, chat_stream, encode, health, model, models, ready
+from fwd_client._operations import Reply, chat, chat_stream, embed, encode, explain, health, model, models, ready
 
 from .conftest import CHAT
 
@@ -73,6 +73,23 @@ def test_headers_of_a_call() -> None:
     }
     assert chat_stream("x", {}).headers == {"accept-encoding": "identity"}
     assert json.loads(chat_stream("x", {}).body or b"")["stream"] is True
+
+
+def test_embed() -> None:
+    """A text or a list of texts goes out as it is, with the fields of an embedding call and no others."""
+    one = embed("a", {"model": "m", "dimensions": 3, "strict": True, "user": None})
+    assert (one.path, one.body) == ("/v1/embeddings", b'{"input":"a","model":"m","dimensions":3}')
+    assert one.headers == {"x-fwd-strict": "true"}
+    assert json.loads(embed(iter(["a", "b"]), {}).body or b"") == {"input": ["a", "b"]}
+    with pytest.raises(TypeError, match="Did you mean 'dimensions'"):
+        embed("a", {"dimension": 3})  # type: ignore[typeddict-unknown-key]
+
+
+def test_explain() -> None:
+    """A dry run is the same request, marked as one."""
+    asked, meant = explain("hi", {"model": "m", "fallback": False}), chat("hi", {"model": "m"})
+    assert (asked.path, asked.body) == (meant.path, meant.body)
+    assert asked.headers == {"x-fwd-fallback": "none", "x-fwd-dry-run": "true"}
 
 
 def test_paths() -> None:

@@ -37,7 +37,9 @@ def test_address_with_a_path() -> None:
     assert resolve({}, base_url="https://h/llm/v1/").base_url == "https://h/llm"
 
 
-@pytest.mark.parametrize("url", ["h:1", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f"])
+@pytest.mark.parametrize(
+    "url", ["h:1", "ftp://h", "http://", "http://u:p@h", "http://h?x=1", "http://h#f", "http://h:x", "http://[::1"]
+)
 def test_bad_address(url: str) -> None:
     """An address that cannot be one is refused, naming where it came from."""
     with pytest.raises(ConfigurationError, match="FORWARDER_URL"):
@@ -105,7 +107,7 @@ def test_bad_limits(bad: dict[str, Any]) -> None:
         resolve({}, **bad)
 
 
-@pytest.mark.parametrize("name", ["total", "connect", "idle"])
+@pytest.mark.parametrize("name", ["total", "connect", "idle", "first_token"])
 def test_bad_timeout(name: str) -> None:
     """Each limit is more than 0 seconds, or None."""
     assert getattr(Timeout(**{name: None}), name) is None

@@ -62,7 +62,7 @@ def public(cls: type[Any]) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["Client", "ChatCalls", "Completions", "ModelCalls", "Stream"])
+@pytest.mark.parametrize("name", ["Client", "ChatCalls", "Completions", "EmbeddingCalls", "ModelCalls", "Stream"])
 def test_parity(name: str) -> None:
     """Both clients have the same methods with the same arguments and results."""
     from fwd_client import _async, _sync
@@ -119,6 +119,20 @@ def test_no_key_for_health(call: Any, server: RawServer) -> None:
     assert call("health").ok
     assert call("ready").ok
     assert "authorization" not in server.received[0].headers
+
+
+@SHELLS
+def test_embeddings_and_plans(shell: type[Blocking]) -> None:
+    """Vectors and dry runs, over the wire."""
+    gateway = FakeGateway()
+    with gateway.serve() as url:
+        call = shell(base_url=url, api_key=gateway.key)
+        found = call("embeddings.create", input=["a", "b"], model="m", dimensions=3)
+        plan = call("chat.completions.explain", messages="hi", model="m")
+    assert [len(vector) for vector in found.vectors] == [3, 3]
+    assert repr(found).startswith("Embeddings(count=2, size=3, model='m'")
+    assert found.receipt.usage == found.usage
+    assert [(step.provider, step.model) for step in plan] == [("fake", "m")]
 
 
 def test_models(call: Any, server: RawServer) -> None:

@@ -16,9 +16,11 @@ from fwd_client import (
     ChatParams,
     Chunk,
     Client,
+    Embeddings,
     Health,
     Models,
     Parsed,
+    Plan,
     RateLimitError,
     Receipt,
     Stream,
@@ -61,7 +63,7 @@ def clients() -> None:
 
     Client()
     Client(base_url="http://gw", api_key="k", timeout=3, max_retries=0, headers={"a": "b"})
-    Client(api_key=lambda: "k", timeout=Timeout(total=None, idle=5), http_client=httpx.Client())
+    Client(api_key=lambda: "k", timeout=Timeout(total=None, idle=5, first_token=3), http_client=httpx.Client())
     Client(http_client=httpx2.Client())
     AsyncClient(http_client=httpx.AsyncClient())
     AsyncClient(http_client=httpx2.AsyncClient())
@@ -89,6 +91,11 @@ def calls(client: Client, stream: bool) -> None:
     assert_type(client.ask("hi", model="echo:"), str)
     assert_type(client.models.list(), Models)
     assert_type(client.health(), Health)
+    assert_type(completions.explain(messages="hi"), Plan)
+    assert_type([call.request for call in completions.explain(messages="hi")], list[Mapping[str, Any] | None])
+    assert_type(client.embeddings.create(input=["a"], model="m", encoding_format="base64"), Embeddings)
+    assert_type(client.embeddings.create(input="a").vectors, list[tuple[float, ...]])
+    client.embeddings.create(input=[[1, 2]], stream=True)  # type: ignore[call-arg]
     params: ChatParams = {"model": "echo:", "temperature": 0.1}
     completions.create(messages="hi", **params)
 
@@ -131,6 +138,8 @@ async def awaiting(client: AsyncClient, stream: bool) -> None:
     assert_type((await completions.parse(messages="hi", into=City)).value, City)
     assert_type(await completions.run_tools(messages="hi", tools=[double, double_later]), ToolRun)
     assert_type(await client.ask("hi"), str)
+    assert_type(await completions.explain(messages="hi"), Plan)
+    assert_type(await client.embeddings.create(input="a"), Embeddings)
     async with completions.stream(messages="hi") as found:
         assert_type(found.text, AsyncIterator[str])
         async for chunk in found:

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
     )
     from fwd_client._official import anthropic, async_anthropic, async_openai, openai
     from fwd_client._options import Secret, Timeout
-    from fwd_client._params import CallOptions, ChatParams, TalkParams
+    from fwd_client._params import CallOptions, ChatParams, EmbeddingParams, TalkParams
     from fwd_client._parse import Parsed
     from fwd_client._sync import Client, Stream
     from fwd_client._tools import ToolRun
@@ -68,11 +68,15 @@ if TYPE_CHECKING:
         Choice,
         Chunk,
         Delta,
+        Embedding,
+        Embeddings,
         FunctionCall,
         Health,
         Message,
         Model,
         Models,
+        Plan,
+        PlannedCall,
         Receipt,
         ToolCall,
         Usage,
@@ -89,11 +93,12 @@ _HOMES = {
     "ToolCallStarted",
     "_official": "anthropic async_anthropic async_openai openai",
     "_options": "Secret Timeout",
-    "_params": "CallOptions ChatParams TalkParams",
+    "_params": "CallOptions ChatParams EmbeddingParams TalkParams",
     "_parse": "Parsed",
     "_sync": "Client Stream",
     "_tools": "ToolRun",
-    "_values": "Chat Choice Chunk Delta FunctionCall Health Message Model Models Receipt ToolCall Usage",
+    "_values": "Chat Choice Chunk Delta Embedding Embeddings FunctionCall Health Message Model Models Plan PlannedCall "
+    "Receipt ToolCall Usage",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 
@@ -118,6 +123,9 @@ __all__ = [
     "ContextLengthError",
     "DeadlineError",
     "Delta",
+    "Embedding",
+    "EmbeddingParams",
+    "Embeddings",
     "FailedAttempt",
     "Finished",
     "FunctionCall",
@@ -132,6 +140,8 @@ __all__ = [
     "ParseError",
     "Parsed",
     "PermissionDeniedError",
+    "Plan",
+    "PlannedCall",
     "ProviderAuthError",
     "ProviderNotConfiguredError",
     "QuotaExceededError",

@@ -14,13 +14,13 @@ from fwd_client._client import AsyncHttpClient, ClientBase, TransportBase, heade
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Messages, Operation, Reply
+from fwd_client._operations import Messages, Operation, Reply, Texts
 from fwd_client._options import Options, for_call
-from fwd_client._params import ChatParams, TalkParams
+from fwd_client._params import ChatParams, EmbeddingParams, TalkParams
 from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
 from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop
-from fwd_client._values import Chat, Chunk, Health, Model, Models
+from fwd_client._values import Chat, Chunk, Embeddings, Health, Model, Models, Plan
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -73,7 +73,7 @@ async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
         yield b""
         with transport_errors(send.url):
             async for data in response.aiter_bytes():
-                if send.deadline is not None and time.monotonic() > send.deadline:
+                if time.monotonic() > send.deadline:
                     raise too_late(send.url)
                 yield data
     finally:
@@ -170,6 +170,11 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
         """Calls under `/v1/models`."""
         return AsyncModelCalls(self)
 
+    @property
+    def embeddings(self) -> AsyncEmbeddingCalls:
+        """Calls under `/v1/embeddings`."""
+        return AsyncEmbeddingCalls(self)
+
     async def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
         """One question, its answer as text."""
         return (await self.chat.completions.create(messages=prompt, **params)).text
@@ -216,6 +221,17 @@ class AsyncChatCalls:
 
     def __init__(self, client: AsyncClient) -> None:
         self.completions = AsyncCompletions(client)
+
+
+class AsyncEmbeddingCalls:
+    """Calls under `/v1/embeddings`."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def create(self, *, input: Texts, **params: Unpack[EmbeddingParams]) -> Embeddings:
+        """A vector for each text of `input`, which is one text, or a list of texts or of token ids."""
+        return await self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
 
 
 class AsyncModelCalls:
@@ -267,6 +283,10 @@ class AsyncCompletions:
         params.setdefault("stream_options", {"include_usage": True})
         async with await self.create(messages=messages, stream=True, **params) as stream:
             yield stream
+
+    async def explain(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Plan:
+        """What the gateway would send to whom for this call, and what it would drop; nobody is asked."""
+        return await self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
 
     async def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.

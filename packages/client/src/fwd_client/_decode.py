@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from attrs import evolve, fields
 from cattrs import Converter
-from cattrs.errors import BaseValidationError, ForbiddenExtraKeysError
 from cattrs.gen import make_dict_structure_fn
 
 from fwd_client._errors import APIResponseError, APIStatusError, FailedAttempt, class_for
@@ -44,12 +45,23 @@ def _only_text(value: Any, _: type[str]) -> str:
     return value
 
 
+def _vector(value: Any, _: Any) -> tuple[float, ...]:
+    """Numbers, or the base64 of little-endian float32 that stands for them."""
+    if not isinstance(value, str):
+        return tuple(map(float, value))
+    packed = base64.b64decode(value, validate=True)
+    return struct.unpack(f"<{len(packed) // 4}f", packed)
+
+
+_converter.register_structure_hook_func(lambda kind: kind == tuple[float, ...], _vector)
+
+
 def read(cls: type[V], data: Any, **more: Any) -> V:
     """An instance of `cls` from parsed JSON; `APIResponseError` when it does not fit."""
     try:
         value = _converter.structure(data, cls)
-    except (BaseValidationError, ForbiddenExtraKeysError, TypeError, ValueError, AttributeError) as error:
-        raise APIResponseError(f"The answer is not a {cls.__name__}: {error}.") from error
+    except (AttributeError, TypeError, ValueError, struct.error) as error:
+        raise APIResponseError(f"The answer does not read as {cls.__name__}: {error}.") from error
     return evolve(value, **more) if more else value
 
 

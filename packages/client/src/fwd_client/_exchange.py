@@ -6,6 +6,7 @@ error that took its place). The shells drive it, one with `await` and one withou
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from typing import Final, TypeVar
@@ -24,13 +25,14 @@ RETRIED_STATUSES: Final = frozenset({408, 409, 429})
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 8.0
 LONGEST_TOLD_DELAY_S: Final = 120.0
+SHORTEST_S: Final = 0.001
 GRACE_S: Final = 0.5
 """How much longer than the gateway this side waits: its 504 says more than our own timeout can."""
 
 
 @frozen
 class Send:
-    """Send this request; the driver adds the key. Times are in seconds, `deadline` is a moment of the clock."""
+    """Send this request; the driver adds the key. Times are in seconds, `deadline` is a moment of the clock or inf."""
 
     method: str
     url: str
@@ -40,7 +42,7 @@ class Send:
     attempt: int
     connect_s: float | None
     read_s: float | None
-    deadline: float | None
+    deadline: float
 
 
 @frozen
@@ -67,39 +69,43 @@ def exchange(operation: Operation[T], options: Options, world: World) -> Generat
     """Send the operation, again after failures worth it, until it is answered or given up."""
     if operation.needs_key and options.key is None:
         raise missing_key()
-    total = options.timeout.total
-    deadline = None if total is None else world.clock() + total
+    start, limits = world.clock(), options.timeout
+    end = start + _seconds(limits.total)
+    begin = min(end, start + _seconds(limits.first_token)) if operation.stream else end
     attempt = 0
     while True:
-        outcome = yield _request(operation, options, attempt, deadline, world.clock())
+        outcome = yield _request(operation, options, attempt, world.clock(), begin, end)
         if isinstance(outcome, Reply) and operation.is_answer(outcome.status):
             return _read(operation, evolve(outcome, retries=attempt))
         error = _failure(outcome)
         delay = retry_delay(error, attempt, options.max_retries, world.chance())
-        if delay is None or (deadline is not None and world.clock() + delay >= deadline):
+        if delay is None or world.clock() + delay >= begin:
             raise error
         yield Sleep(delay, error)
         attempt += 1
 
 
-def _request(operation: Operation[T], options: Options, attempt: int, deadline: float | None, now: float) -> Send:
-    left = None if deadline is None else max(deadline - now, 0.001)
-    idle = options.timeout.idle if operation.stream else None
-    limits = [limit for limit in (left, idle) if limit is not None]
+def _seconds(limit: float | None) -> float:
+    return math.inf if limit is None else limit
+
+
+def _request(operation: Operation[T], options: Options, attempt: int, now: float, begin: float, end: float) -> Send:
+    """The next try: the answer has to begin and to end by these moments."""
+    silence = min(end - now, _seconds(options.timeout.idle if operation.stream else None))
     return Send(
         method=operation.method,
         url=options.base_url + operation.path,
-        headers=_headers(operation, options, attempt, left),
+        headers=_headers(operation, options, attempt, begin - now),
         body=operation.body,
         stream=operation.stream,
         attempt=attempt,
         connect_s=options.timeout.connect,
-        read_s=min(limits) + GRACE_S if limits else None,
-        deadline=None if deadline is None else deadline + GRACE_S,
+        read_s=max(silence, SHORTEST_S) + GRACE_S if silence < math.inf else None,
+        deadline=end + GRACE_S,
     )
 
 
-def _headers(operation: Operation[T], options: Options, attempt: int, left: float | None) -> dict[str, str]:
+def _headers(operation: Operation[T], options: Options, attempt: int, left: float) -> dict[str, str]:
     headers = {
         "accept": "text/event-stream" if operation.stream else "application/json",
         "user-agent": f"fwd-client/{__version__}",
@@ -107,7 +113,7 @@ def _headers(operation: Operation[T], options: Options, attempt: int, left: floa
     }
     if operation.body is not None:
         headers |= {"content-type": "application/json", "x-fwd-retry-count": str(attempt)}
-        headers |= {"x-fwd-timeout": f"{left:.3f}"} if left is not None else {}
+        headers |= {"x-fwd-timeout": f"{max(left, SHORTEST_S):.3f}"} if left < math.inf else {}
     return headers | {name.lower(): value for name, value in options.headers.items()}
 
 

@@ -6,19 +6,19 @@ import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
 from attrs import evolve, field, frozen
 
 from fwd_client import _decode
-from fwd_client._params import CallOptions, ChatParams
-from fwd_client._values import Answer, Chat, Health, Model, Models, Value
+from fwd_client._params import CallOptions, ChatParams, EmbeddingParams
+from fwd_client._values import Answer, Chat, Embeddings, Health, Model, Models, Plan, Value
 
 T = TypeVar("T")
-FIELDS: Final = ChatParams.__optional_keys__ - CallOptions.__optional_keys__
 A = TypeVar("A", bound=Answer)
 Messages = str | Iterable[Any]
+Texts = str | Iterable[str] | Iterable[int] | Iterable[Iterable[int]]
 
 
 @frozen
@@ -53,7 +53,31 @@ def chat(messages: Messages, params: ChatParams) -> Operation[Chat]:
         path="/v1/chat/completions",
         read=partial(_read_answer, Chat),
         body=encode(chat_body(messages, params)),
-        headers=_chat_headers(params),
+        headers=_headers(params),
+    )
+
+
+def explain(messages: Messages, params: ChatParams) -> Operation[Plan]:
+    """POST /v1/chat/completions as a dry run: the gateway tells its plan and sends nothing on."""
+    asked = chat(messages, params)
+    return Operation(
+        method=asked.method,
+        path=asked.path,
+        read=partial(_read_answer, Plan),
+        body=asked.body,
+        headers={**asked.headers, "x-fwd-dry-run": "true"},
+    )
+
+
+def embed(texts: Texts, params: EmbeddingParams) -> Operation[Embeddings]:
+    """POST /v1/embeddings."""
+    given = texts if isinstance(texts, str) else list(texts)
+    return Operation(
+        method="POST",
+        path="/v1/embeddings",
+        read=partial(_read_answer, Embeddings),
+        body=encode({"input": given, **_fields(params, EmbeddingParams)}),
+        headers=_headers(params),
     )
 
 
@@ -64,7 +88,7 @@ def chat_stream(messages: Messages, params: ChatParams) -> Operation[Reply]:
         path="/v1/chat/completions",
         read=read_stream_head,
         body=encode({**chat_body(messages, params), "stream": True}),
-        headers={**_chat_headers(params), "accept-encoding": "identity"},
+        headers={**_headers(params), "accept-encoding": "identity"},
         stream=True,
         is_answer=lambda status: status == 200,
     )
@@ -99,11 +123,7 @@ def ready() -> Operation[Health]:
 
 def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
     """The request as a plain object: None counts as not given, a text is one user message."""
-    unknown = params.keys() - ChatParams.__optional_keys__
-    if unknown:
-        raise TypeError(_unknown_argument(min(unknown)))
-    given = {name: value for name, value in params.items() if name in FIELDS and value is not None}
-    return {"messages": talk(messages), **given}
+    return {"messages": talk(messages), **_fields(params, ChatParams)}
 
 
 def talk(messages: Messages) -> list[Any]:
@@ -113,13 +133,22 @@ def talk(messages: Messages) -> list[Any]:
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
 
 
-def _unknown_argument(name: str) -> str:
-    near = difflib.get_close_matches(name, sorted(ChatParams.__optional_keys__), n=1)
+def _fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+    """Those of the arguments that belong into the body; `TypeError` for one that the kind of call does not have."""
+    unknown = params.keys() - kind.__optional_keys__
+    if unknown:
+        raise TypeError(_unknown_argument(min(unknown), kind))
+    ours = CallOptions.__optional_keys__
+    return {name: value for name, value in params.items() if name not in ours and value is not None}
+
+
+def _unknown_argument(name: str, kind: Any) -> str:
+    near = difflib.get_close_matches(name, sorted(kind.__optional_keys__), n=1)
     advice = f" Did you mean {near[0]!r}?" if near else " Provider fields of your own go into extra_body={...}."
     return f"got an unexpected keyword argument {name!r}.{advice}"
 
 
-def _chat_headers(params: ChatParams) -> dict[str, str]:
+def _headers(params: CallOptions) -> dict[str, str]:
     headers = {"x-fwd-strict": "true"} if params.get("strict") else {}
     return headers if params.get("fallback", True) else {**headers, "x-fwd-fallback": "none"}
 

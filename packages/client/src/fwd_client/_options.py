@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from attrs import Factory, evolve, field, frozen
 
@@ -45,13 +45,15 @@ def _above_zero(_: Any, field: Any, seconds: Any) -> None:
 class Timeout:
     """Limits of one call, in seconds.
 
-    `total` bounds the whole call with its retries, and is told to the gateway; `connect` one connection;
-    `idle` the time a stream may be silent (the gateway sends a comment every 15 s). None: no limit.
+    `total` bounds the whole call with its retries; `first_token` the time until a stream says its first word, retries
+    included (the gateway is told of both, and keeps to the nearer one); `connect` one connection; `idle` the time a
+    stream may be silent (the gateway sends a comment every 15 s). None: no limit.
     """
 
     total: float | None = field(default=600.0, validator=_above_zero)
     connect: float | None = field(default=5.0, validator=_above_zero)
     idle: float | None = field(default=60.0, validator=_above_zero)
+    first_token: float | None = field(default=None, validator=_above_zero)
 
 
 @frozen
@@ -134,17 +136,22 @@ def for_call(options: Options, params: Mapping[str, Any]) -> Options:
 
 def read_url(text: str, source: str) -> str:
     """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` if it is none."""
-    try:
-        parts = urlsplit(text.strip())
-        is_address = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
-        is_address = False
-    if not is_address:
+    parts = _address(text)
+    if parts is None:
         raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError(f"{source} may not hold a user, a password, ? or #.", hint=_URL_HINT)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+def _address(text: str) -> SplitResult | None:
+    try:
+        parts = urlsplit(text.strip())
+        is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an IPv6 address that is none
+        return None
+    return parts if is_usable else None
 
 
 _URL_HINT = f"Give the gateway's address, such as {DEFAULT_URL}; /v1 may be left out."
@@ -172,7 +179,7 @@ def checked_headers(headers: Mapping[str, Any]) -> Mapping[str, str]:
 
 
 def read_timeout(timeout: float | Timeout, base: Timeout) -> Timeout:
-    """A number is the total; a `Timeout` replaces all three."""
+    """A number is the total; a `Timeout` replaces all of them."""
     if isinstance(timeout, Timeout):
         return timeout
     return evolve(base, total=timeout)

@@ -68,6 +68,20 @@ class TalkParams(CallOptions, total=False):
     extra_body: Mapping[str, Any] | None
 
 
+class EmbeddingParams(CallOptions, total=False):
+    """Fields of an OpenAI embedding call, without `input`; all but `model` may be left out.
+
+    `encoding_format="base64"` makes the answer smaller on its way; the vectors are floats in any case.
+    https://platform.openai.com/docs/api-reference/embeddings/create
+    """
+
+    model: str | None
+    dimensions: int | None
+    encoding_format: Literal["float", "base64"] | None
+    user: str | None
+    extra_body: Mapping[str, Any] | None
+
+
 class ChatParams(TalkParams, total=False):
     """`TalkParams` and `tools`, as JSON schemas in OpenAI's form."""
 

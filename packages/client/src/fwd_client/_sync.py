@@ -13,13 +13,13 @@ from fwd_client._client import ClientBase, HttpClient, TransportBase, headers_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import StreamEvent
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Messages, Operation, Reply
+from fwd_client._operations import Messages, Operation, Reply, Texts
 from fwd_client._options import Options, for_call
-from fwd_client._params import ChatParams, TalkParams
+from fwd_client._params import ChatParams, EmbeddingParams, TalkParams
 from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
 from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop
-from fwd_client._values import Chat, Chunk, Health, Model, Models
+from fwd_client._values import Chat, Chunk, Embeddings, Health, Model, Models, Plan
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -75,7 +75,7 @@ def _body(response: Any, send: Send) -> Generator[bytes, None, None]:
         yield b""
         with transport_errors(send.url):
             for data in response.iter_bytes():
-                if send.deadline is not None and time.monotonic() > send.deadline:
+                if time.monotonic() > send.deadline:
                     raise too_late(send.url)
                 yield data
     finally:
@@ -171,6 +171,11 @@ class Client(ClientBase[HttpClient]):
         """Calls under `/v1/models`."""
         return ModelCalls(self)
 
+    @property
+    def embeddings(self) -> EmbeddingCalls:
+        """Calls under `/v1/embeddings`."""
+        return EmbeddingCalls(self)
+
     def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
         """One question, its answer as text."""
         return self.chat.completions.create(messages=prompt, **params).text
@@ -221,6 +226,17 @@ class ChatCalls:
         self.completions = Completions(client)
 
 
+class EmbeddingCalls:
+    """Calls under `/v1/embeddings`."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def create(self, *, input: Texts, **params: Unpack[EmbeddingParams]) -> Embeddings:
+        """A vector for each text of `input`, which is one text, or a list of texts or of token ids."""
+        return self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
+
+
 class ModelCalls:
     """Calls under `/v1/models`."""
 
@@ -264,6 +280,10 @@ class Completions:
         params.setdefault("stream_options", {"include_usage": True})
         with self.create(messages=messages, stream=True, **params) as stream:
             yield stream
+
+    def explain(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Plan:
+        """What the gateway would send to whom for this call, and what it would drop; nobody is asked."""
+        return self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
 
     def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.

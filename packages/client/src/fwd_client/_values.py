@@ -312,6 +312,68 @@ class Models(Answer):
         return _short(self, count=len(self.data), first=[model.id for model in self.data[:3]])
 
 
+@frozen
+class Embedding(Value):
+    """The vector of one text; `index` is the text's place in the input."""
+
+    index: int = 0
+    object: str = "embedding"
+    embedding: tuple[float, ...] = field(default=(), repr=False)
+
+
+@frozen(repr=False)
+class Embeddings(Answer):
+    """The vectors of all texts, in their order; iterate over it, or take `vectors`."""
+
+    object: str = "list"
+    data: tuple[Embedding, ...] = ()
+    model: str = ""
+    usage: Usage | None = None
+
+    @property
+    def vectors(self) -> list[tuple[float, ...]]:
+        """The vectors alone."""
+        return [one.embedding for one in self.data]
+
+    def __iter__(self) -> Iterator[Embedding]:
+        return iter(self.data)
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def __repr__(self) -> str:
+        size = len(self.data[0].embedding) if self.data else None
+        return _short(self, count=len(self.data), size=size, model=self.model, request_id=self.request_id)
+
+
+@frozen
+class PlannedCall(Value):
+    """One provider of a plan: what it would be sent, keys as `$NAME`, or the `error` that keeps it from being asked.
+
+    `dropped` names the fields it cannot take; `request` has method, url, headers and body, and is None for `echo:`.
+    """
+
+    provider: str = ""
+    model: str = ""
+    dropped: tuple[str, ...] = ()
+    request: Mapping[str, Any] | None = field(default=None, repr=False)
+    error: Mapping[str, Any] | None = None
+
+
+@frozen
+class Plan(Answer):
+    """What the gateway would do with a call, first choice first; nothing was sent to anybody."""
+
+    object: str = "fwd.dry_run"
+    plan: tuple[PlannedCall, ...] = ()
+
+    def __iter__(self) -> Iterator[PlannedCall]:
+        return iter(self.plan)
+
+    def __len__(self) -> int:
+        return len(self.plan)
+
+
 @frozen(repr=False)
 class Health(Answer):
     """What `/health` or `/ready` says; `ok` is whether its status was 200."""

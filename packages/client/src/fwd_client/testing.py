@@ -14,6 +14,7 @@ client from FORWARDER_URL, and for the official SDKs.
 from __future__ import annotations
 
 import json
+import random
 import re
 import threading
 from collections import deque
@@ -153,6 +154,8 @@ class FakeGateway:
             return _error(401, "invalid_api_key", "The key is not one of this gateway's.")
         if path == "/v1/chat/completions" and request.method == "POST":
             return self._chat(request)
+        if path == "/v1/embeddings" and request.method == "POST":
+            return _json(_embeddings(request.json))
         if path == "/v1/models":
             return _json({"object": "list", "data": [_model(name) for name in self.models]})
         return self._model(path)
@@ -169,6 +172,8 @@ class FakeGateway:
         asked = request.json
         if not asked.get("messages"):
             return _error(400, None, "messages: expected a list of at least one message.")
+        if request.headers.get("x-fwd-dry-run") == "true":
+            return _json(_dry_run(asked))
         plan = self._plans.popleft() if self._plans else _Plan()
         if plan.is_refused:
             raise ConnectError("connection refused")
@@ -201,6 +206,30 @@ def _completion(asked: Mapping[str, Any], plan: _Plan, number: int) -> dict[str,
             "total_tokens": prompt + completion,
         },
     }
+
+
+def _embeddings(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """A vector for each text: the same every time, and another one for another text."""
+    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
+    size = asked.get("dimensions") or 8
+    vectors = [random.Random(json.dumps(text)) for text in texts]  # noqa: S311 - numbers for tests
+    data = [
+        {"object": "embedding", "index": index, "embedding": [one.uniform(-1, 1) for _ in range(size)]}
+        for index, one in enumerate(vectors)
+    ]
+    tokens = sum(len(_WORD.findall(text)) if isinstance(text, str) else len(text) for text in texts)
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return {"object": "list", "data": data, "model": asked.get("model") or "fake:small", "usage": usage}
+
+
+def _dry_run(asked: Mapping[str, Any]) -> dict[str, Any]:
+    call: dict[str, Any] = {
+        "provider": "fake",
+        "model": asked.get("model") or "fake:small",
+        "dropped": [],
+        "request": None,
+    }
+    return {"object": "fwd.dry_run", "plan": [call]}
 
 
 def _last_words(messages: list[Any]) -> str:
