@@ -33,7 +33,7 @@ class Usage:
 
 def count(value: object) -> int:
     """A token count from outside: whole, not negative, not absurd; anything else is 0."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if type(value) is not int and (isinstance(value, bool) or not isinstance(value, (int, float))):
         return 0
     if not 0 <= value <= MOST_TOKENS:  # also refuses NaN, which no comparison holds for
         return 0

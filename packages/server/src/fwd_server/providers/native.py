@@ -337,11 +337,16 @@ def logprob(token: str, value: object, top: list[Json] | None = None) -> Json:
     return told if top is None else {**told, "top_logprobs": top}
 
 
+def _frame_of(head: Json) -> Json:
+    """What all chunks of a stream have in common."""
+    return chunk_object(head, [])
+
+
 @define
 class ChunkWriter:
     """Writes the chunks of one stream: every choice begins with its role, and one kind of delta fills a chunk."""
 
-    head: Json
+    _frame: Json = field(alias="head", converter=_frame_of)
     _open: set[int] = field(factory=set, init=False)
 
     def deltas(self, index: int, deltas: Iterable[Json], logprobs: Json | None = None) -> list[StreamEvent]:
@@ -363,14 +368,14 @@ class ChunkWriter:
         """The usage chunk, where usage is known, and the true end."""
         if usage is None:
             return [End()]
-        return [Chunk(False, chunk_object(self.head, [], usage=usage_object(usage, **prompt_details))), End(usage)]
+        return [Chunk(False, {**self._frame, "usage": usage_object(usage, **prompt_details)}), End(usage)]
 
     def _opening(self, index: int) -> Chunk:
         self._open.add(index)
         return self._chunk(choice_delta({"role": "assistant", "content": ""}, index), commits=False)
 
     def _chunk(self, choice: Json, commits: bool = True) -> Chunk:
-        return Chunk(commits, chunk_object(self.head, [choice]))
+        return Chunk(commits, {**self._frame, "choices": [choice]})
 
 
 # -- streams of JSON objects

@@ -193,13 +193,13 @@ class _Choice:
         return self.reason in _FILTER or self.reason.startswith("IMAGE_")
 
     def _part(self, part: Json) -> list[Json]:
+        said = native.text(part.get("text"))
         if part.get("thought") is True:
-            thought = native.text(part.get("text"))
-            return [{"reasoning_content": thought}] if thought else []
+            return [{"reasoning_content": said}] if said else []
         signed = _signed(part)
-        if native.obj(part.get("functionCall")).get("name"):
+        if "functionCall" in part and native.obj(part["functionCall"]).get("name"):
             return [self._call(part["functionCall"], signed)]
-        said = native.text(part.get("text")) or _image(native.obj(part.get("inlineData")))
+        said = said or _image(native.obj(part.get("inlineData")))
         if said:
             self.texts.append(said)
         return [*([{"content": said}] if said else []), *([signed] if signed else [])]
@@ -214,7 +214,9 @@ class _Choice:
 
 def _signed(part: Json) -> Json:
     """The signature of a part, in the place Google's own OpenAI endpoint gives it."""
-    signature = native.text(part.get("thoughtSignature"))
+    if "thoughtSignature" not in part:
+        return {}
+    signature = native.text(part["thoughtSignature"])
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
