@@ -56,15 +56,15 @@ class LogListener(logging.Handler):
 def listening() -> Iterator[Listener]:
     """Hear what the gateway logs at any level, and what it answers, in this process."""
     listener = Listener()
-    handler, logger = LogListener(listener), logging.getLogger("fwd")
-    level = logger.level
+    handler, logger, root = LogListener(listener), logging.getLogger("fwd"), logging.getLogger()
+    level = root.level
     logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
+    root.setLevel(logging.DEBUG)  # and not the logger's own, which would outdo what a test configures
     with pytest.MonkeyPatch.context() as spy:
         for name in ("write", "set_header", "add_header"):
             spy.setattr(BaseHandler, name, _heard(listener, name, getattr(BaseHandler, name)))
         yield listener
-    logger.setLevel(level)
+    root.setLevel(level)
     logger.removeHandler(handler)
 
 

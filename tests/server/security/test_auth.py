@@ -44,16 +44,24 @@ def failing_at(line: int, error: Callable[[], Exception]) -> Iterator[list[int]]
         sys.settrace(before)
 
 
-async def answer_failing_at(gateway: Gateway, line: int, data: bytes, error: Callable[[], Exception]) -> Answer:
-    with failing_at(line, error):
-        return await gateway.talk(data)
+async def answer_failing_at(
+    gateway: Gateway, line: int, data: bytes, error: Callable[[], Exception]
+) -> tuple[bool, Answer]:
+    """Whether that line was reached, and the answer."""
+    with failing_at(line, error) as ran:
+        answer = await gateway.talk(data)
+    return ran[0] >= line, answer
 
 
-async def lines_of(gateway: Gateway, data: bytes) -> int:
-    """How many lines of auth a request runs."""
-    with failing_at(0, AssertionError) as ran:
-        await gateway.talk(data)
-    return ran[0]
+async def statuses(gateway: Gateway, data: bytes, error: Callable[[], Exception]) -> list[int]:
+    """The status of each answer, with a failure at the first line, the second, and so on to the last that runs."""
+    await gateway.talk(data)  # what is done only once is done
+    found: list[int] = []
+    reached, answer = await answer_failing_at(gateway, 1, data, error)
+    while reached:
+        found.append(answer.status)
+        reached, answer = await answer_failing_at(gateway, len(found) + 1, data, error)
+    return found
 
 
 def test_a_failure_at_any_line_lets_nobody_in(start: Start) -> None:
@@ -61,11 +69,9 @@ def test_a_failure_at_any_line_lets_nobody_in(start: Start) -> None:
 
     async def main() -> None:
         async with start() as gateway:
-            lines = await lines_of(gateway, GOOD)
-            assert lines > 10
-            for line in range(1, lines + 1):
-                answer = await answer_failing_at(gateway, line, GOOD, RuntimeError)
-                assert answer.status in (401, 503), line
+            found = await statuses(gateway, GOOD, RuntimeError)
+            assert len(found) > 10
+            assert set(found) <= {401, 503}
             assert (await gateway.talk(GOOD)).status == 200
 
     run(main())
@@ -77,9 +83,9 @@ def test_no_failure_makes_a_wrong_key_good(start: Start, error: type[Exception])
 
     async def main() -> None:
         async with start() as gateway:
-            for line in range(1, await lines_of(gateway, WRONG) + 1):
-                answer = await answer_failing_at(gateway, line, WRONG, error)
-                assert answer.status in (401, 429, 503), (line, error)
+            found = await statuses(gateway, WRONG, error)
+            assert len(found) > 10
+            assert set(found) <= {401, 429, 503}
 
     run(main())
 
@@ -89,7 +95,7 @@ def test_the_log_of_a_failure_does_not_quote_the_key(start: Start, caplog: pytes
 
     async def main() -> None:
         async with start() as gateway:
-            answer = await answer_failing_at(gateway, 3, GOOD, lambda: KeyError(KEY))
+            _, answer = await answer_failing_at(gateway, 3, GOOD, lambda: KeyError(KEY))
             assert (answer.status, answer.error["code"]) == (503, "internal")
             assert KEY not in str(answer)
 

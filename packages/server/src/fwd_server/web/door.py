@@ -83,31 +83,33 @@ class Door:
     max_body: int
     running: Running = Factory(Running)
 
-    def check(self, request: httputil.HTTPServerRequest, handler: type[Any], visit_id: str) -> Visit:
+    def address(self, request: httputil.HTTPServerRequest) -> str:
+        """Where a request comes from. Raises GatewayError."""
+        try:
+            return self.peer(request)
+        except Exception as error:
+            raise _nobody_gets_in(error) from error
+
+    def check(self, request: httputil.HTTPServerRequest, handler: type[Any], visit_id: str, peer: str) -> Visit:
         """Who is there. Raises GatewayError: the first thing that is wrong, the key before the body.
 
         Whoever needs a key is turned away even before that when there is no room (R3): that costs least.
         """
         self.hosts.check(",".join(request.headers.get_list("Host")) or None)
-        needs_key = getattr(handler, "needs_key", True)
-        if needs_key:
+        caller = None
+        if getattr(handler, "needs_key", True):
             self.running.check_room()
-        peer, caller = self._who(request, needs_key=needs_key)
+            caller = self._caller(request, peer)
         self._check_body(request, handler)
         return Visit(visit_id, peer, caller, is_loopback(request.remote_ip or ""))
 
-    def _who(self, request: httputil.HTTPServerRequest, *, needs_key: bool) -> tuple[str, Caller | None]:
-        """Where a request comes from, and whose it is: whatever goes wrong in finding out, nobody gets in (S5)."""
+    def _caller(self, request: httputil.HTTPServerRequest, peer: str) -> Caller:
         try:
-            peer = self.peer(request)
-            return peer, self.authenticate(request.headers, peer) if needs_key else None
+            return self.authenticate(request.headers, peer)
         except GatewayError:
             raise
         except Exception as error:
-            # Only the kind of the failure and its place: its text may quote the key.
-            bug = RuntimeError(type(error).__name__)
-            log.app.error("A bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
-            raise GatewayError("The key cannot be checked now.", 503, code="internal") from error
+            raise _nobody_gets_in(error) from error
 
     def _check_body(self, request: httputil.HTTPServerRequest, handler: type[Any]) -> None:
         headers = request.headers
@@ -123,6 +125,13 @@ class Door:
                 )
         if int(headers.get("Content-Length") or 0) > self.max_body:
             raise too_large(self.max_body)
+
+
+def _nobody_gets_in(error: Exception) -> GatewayError:
+    """A bug on the way to who is calling: said in the log by kind and place, for its text may quote the key (S5)."""
+    bug = RuntimeError(type(error).__name__)
+    log.app.error("A bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
+    return GatewayError("The key cannot be checked now.", 503, code="internal")
 
 
 def too_large(limit: int) -> BadRequest:
@@ -159,10 +168,12 @@ class GatewayApplication(Application):
     ) -> Any:
         """The delegate that serves a request, or the one that refuses it: called once the head is in."""
         visit_id = ids.request_id(request.headers.get("x-request-id"))
+        peer = request.remote_ip or ""
         try:
-            visit = self._door.check(request, target_class, visit_id)
+            peer = self._door.address(request)
+            visit = self._door.check(request, target_class, visit_id, peer)
         except GatewayError as error:
-            return self._refusal(request, error, Visit(visit_id, self._door.peer(request)))
+            return self._refusal(request, error, Visit(visit_id, peer))
         connection: Any = request.connection
         if visit.caller is not None and hasattr(connection, "trust"):
             connection.trust()
