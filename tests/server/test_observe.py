@@ -114,3 +114,13 @@ def test_a_bug_has_its_traceback() -> None:
             log.app.exception("It broke")
         assert "ZeroDivisionError: why" in out.getvalue()
         assert "It broke" in out.getvalue()
+
+
+@pytest.mark.parametrize(("code", "loud"), [("provider_auth", True), ("tls_failed", True), ("provider_error", False)])
+def test_what_does_not_pass_by_itself_is_an_alarm(code: str, loud: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """F4, F18: a line of fwd.upstream that says whose key or certificate it is, with another answering or not."""
+    with caplog.at_level(logging.INFO):
+        log.report(Outcome("req_1", "web", None, 200, False, attempts=(Attempt("openai", "m", 1.0, 401, code),)))
+    alarms = [record for record in caplog.records if record.name == "fwd.upstream"]
+    assert [record.levelname for record in alarms] == ["ERROR"] * loud
+    assert all("openai" in log.Words().format(record) for record in alarms)

@@ -123,7 +123,7 @@ async def _post(stage: Stage, model: str, stream: bool, headers: dict[str, str])
 def _line(log: leaks.LogKeeper, raw: Answer) -> dict[str, Any]:
     """The log line of a call."""
     wanted = f'"id":"{raw.headers["x-request-id"]}"'
-    found = next(line for line in reversed(log.lines) if wanted in line and line.startswith("{"))
+    found = next(line for line in reversed(log.lines) if wanted in line and '"fwd.access"' in line)
     line: dict[str, Any] = json.loads(found)
     return line
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import re
 import time
 from collections.abc import Callable, Iterable
 from email.utils import formatdate
@@ -248,8 +249,8 @@ def pings(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
 def huge(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
     """More than is taken, fast."""
     if stream:
-        many = piece(dialect.content[-1] * (65536 // len(dialect.content[-1])))
-        return [begun(dialect), *pieces(dialect.opening), *[many] * (BODY_LIMIT // 65536 + 2), CLOSE]
+        long = re.sub(rb'"(content|text)":"[^"]*"', rb'"\1":"%b"' % (b"x" * 65536), dialect.content[-1])
+        return [begun(dialect), *pieces(dialect.opening), *[piece(long)] * (BODY_LIMIT // 65536 + 2), CLOSE]
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
     return [head, *[piece(b" " * 65536)] * (BODY_LIMIT // 65536 + 1), CLOSE]
 

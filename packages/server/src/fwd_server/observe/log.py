@@ -25,6 +25,11 @@ upstream: Final = logging.getLogger("fwd.upstream")
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _FIELDS: Final = "fwd_fields"
+# Failures that do not pass by themselves (contract F4, F18).
+_ALARMS: Final = {
+    "provider_auth": "the provider refused the gateway's API key; check its variable",
+    "tls_failed": "no trusted TLS connection could be made, and nothing was sent",
+}
 
 
 def configure(level: str, form: str, out: TextIO | None = None) -> None:
@@ -51,9 +56,13 @@ def request_line(fields: Mapping[str, Any]) -> None:
 
 
 def report(outcome: Outcome) -> None:
-    """The observer that writes the line of a call."""
+    """The observer that writes the line of a call, and an alarm for each attempt that somebody must see to."""
     if access.isEnabledFor(logging.INFO):
         request_line(outcome_fields(outcome))
+    for attempt in outcome.attempts:
+        if attempt.code in _ALARMS:
+            fields = {"id": outcome.id, **attempt.shown()}
+            upstream.error("%s: %s", attempt.provider, _ALARMS[attempt.code], extra={_FIELDS: fields})
 
 
 def outcome_fields(outcome: Outcome) -> dict[str, Any]:
@@ -124,7 +133,7 @@ class Words(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and a traceback below it where there is one."""
-        fields = getattr(record, _FIELDS, None)
+        fields = getattr(record, _FIELDS, None) if record.name == access.name else None
         text = _sentence(fields) if fields else record.getMessage()
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         mark = "" if record.levelno < logging.WARNING or fields else f"{record.levelname.lower()}: "
