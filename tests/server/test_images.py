@@ -206,6 +206,17 @@ def test_a_cancelled_fetch_leaves_nothing_behind(serving: Serving, trust: ssl.SS
     asyncio.run(main())
 
 
+def test_an_address_that_is_not_public_is_not_connected_to(serving: Serving, trust: ssl.SSLContext) -> None:
+    """T20: what the name leads to is checked, and nobody is asked."""
+
+    async def main() -> None:
+        async with serving() as site:
+            assert "not public" in await reason(trust, site.link(), allowed=is_public)
+            assert site.requests == []
+
+    asyncio.run(main())
+
+
 def test_the_systems_own_lookup(serving: Serving, trust: ssl.SSLContext) -> None:
     """Names are looked up in threads of our own; an address is its own name, and its TLS name does not fit here."""
 
