@@ -130,6 +130,7 @@ def application(served: Served) -> Application:
             ("/upload", Upload, with_served),
             ("/early", Early, with_served),
             ("/large/([0-9]+)", Large, with_served),
+            ("/all", All, with_served),
             ("/wrong/([a-z]+)", Wrong, with_served),
             ("/last", Last, with_served),
             ("/late", Late, with_served),
@@ -234,6 +235,13 @@ class Large(Base):
             self.write(piece)
             await self.flush()
             self.served.events.append("flushed")
+
+
+class All(Base):
+    """Answers with a mebibyte, all of it at once."""
+
+    def get(self) -> None:
+        self.write(b"x" * (1 << 20))
 
 
 class Wrong(Base):

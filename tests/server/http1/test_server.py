@@ -214,7 +214,7 @@ def test_malformed_requests_reach_no_handler(run: Run, kind: str, caplog: pytest
 
     with caplog.at_level(logging.DEBUG):
         served(run, test)
-    assert [record for record in caplog.records if record.name != "asyncio"] == []
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 async def refused(served: Served, data: bytes, name: object) -> None:
@@ -444,6 +444,25 @@ def test_an_answer_nobody_reads_is_given_up(run: Run) -> None:
     served(run, test, unread_s=0.2)
 
 
+def test_answers_nobody_reads_hold_back_the_next_request(run: Run) -> None:
+    """R4: many requests in one packet cannot fill the memory with their answers."""
+
+    async def test(served: Served) -> None:
+        client = await served.connect()
+        small(client)
+        await client.send(get(b"/all") * 50)
+        await until(lambda: served.seen)
+        await asyncio.sleep(0.2)
+        count = len(served.seen)
+        assert count < 20
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        for _ in range(50):
+            assert len((await client.answer())[2]) == 1 << 20
+        await until(lambda: served.server.idle == 1)
+
+    served(run, test, header_s=0.5, idle_s=0.5)
+
+
 def test_a_reader_that_takes_a_little_now_and_then_is_kept(run: Run) -> None:
     """R4: slow is not stalled, also when the handler is through and the connection is to end."""
 
@@ -525,7 +544,7 @@ def test_an_end_at_any_time_leaves_nothing(run: Run, data: bytes, caplog: pytest
         assert served.refused == []
 
     served(run, test)
-    assert caplog.records == []
+    assert [record for record in caplog.records if record.levelno > logging.DEBUG] == []
 
 
 def test_an_upload_that_breaks_off_tells_its_handler(run: Run) -> None:

@@ -146,10 +146,11 @@ class Connection(asyncio.BufferedProtocol):
     def resume_writing(self) -> None:
         """Called by the transport when it takes bytes again."""
         self.stalls = math.inf
-        if self._waiter is not None:
-            waiter, self._waiter = self._waiter, None
-            if not waiter.done():  # a handler may have cancelled it
-                waiter.set_result(None)
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # a handler may have cancelled it
+            waiter.set_result(None)
+        if self.reply is None and not self.closing:
+            self._await_next()
 
     # -- the reply's side
 
@@ -181,11 +182,21 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- the server's side
 
-    def overdue(self, now: float) -> None:
-        """Called when ``expires`` or ``stalls`` is over: say what for, if there is anybody to tell."""
-        if self.stalls <= now:
-            self._check_progress(now)
-        elif self.closing:
+    def check_progress(self, now: float) -> None:
+        """Called while something waits to be read: close the connection of a client that takes nothing of it.
+
+        One that takes little may go on for as long as it likes (contract R4).
+        """
+        unsent, before = self.transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if unsent < before:
+            self.stalls = now + self._limits.unread_s
+        elif self.stalls <= now:
+            self.abort()
+
+    def overdue(self) -> None:
+        """Called when ``expires`` is over: say what for, if there is anybody to tell."""
+        if self.closing:
             self.abort()
         elif self.reply is not None:
             self.refuse(Refusal(408, "request_timeout", "The body of the request did not come in time."))
@@ -208,7 +219,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _advance(self) -> None:
         """Do what can be done with the bytes that are there."""
-        if self.transport.is_closing():
+        if self.transport.is_closing() or (self.reply is None and self._waiter is not None):
             return
         try:
             reply = self.reply or self._open_next()
@@ -298,9 +309,7 @@ class Connection(asyncio.BufferedProtocol):
         if not reply.delivered:
             reply.forsake()
         if reply.keeps_alive:
-            self._head_begun = False
-            self.expires = self._loop.time() + self._limits.idle_s
-            self._advance()
+            self._await_next()
         elif reply.body.ended and not self._requests.buffer:
             self.close()
         else:
@@ -312,6 +321,13 @@ class Connection(asyncio.BufferedProtocol):
         if wanted != self._reading and not self.transport.is_closing():
             self._reading = wanted
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+
+    def _await_next(self) -> None:
+        """Go on to the next request, though not before the client has taken enough of the answers it has."""
+        self._head_begun = False
+        if self._waiter is None:
+            self.expires = self._loop.time() + self._limits.idle_s
+            self._advance()
 
     def _linger(self) -> None:
         """End our side, and give the client time to read the answer while it still sends (contract T4).
@@ -339,15 +355,6 @@ class Connection(asyncio.BufferedProtocol):
         if self.transport.get_write_buffer_size() and self.stalls == math.inf:
             self._unsent = self.transport.get_write_buffer_size()
             self.stalls = self._loop.time() + self._limits.unread_s
-
-    def _check_progress(self, now: float) -> None:
-        """Close the connection of a client that takes nothing; one that takes little may go on (contract R4)."""
-        unsent = self.transport.get_write_buffer_size()
-        if unsent and unsent >= self._unsent:
-            self.abort()
-        else:
-            self._unsent = unsent
-            self.stalls = now + self._limits.unread_s
 
 
 def _too_large(reply: Reply) -> Refusal:

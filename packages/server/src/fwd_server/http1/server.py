@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http
+import math
 import socket
 import ssl
 import time
@@ -211,8 +212,10 @@ class HTTPServer:
         """Look at every connection once in a while: cheaper than a timer for each request."""
         now = self._loop.time()
         for connection in tuple(self._connections):
-            if connection.expires <= now or connection.stalls <= now:
-                connection.overdue(now)
+            if connection.stalls < math.inf:
+                connection.check_progress(now)
+            if connection.expires <= now:
+                connection.overdue()
         self._refuse_strangers(now)
         limits = self.limits
         shortest = min(limits.header_s, limits.body_s, limits.idle_s, limits.unread_s, limits.linger_s)
