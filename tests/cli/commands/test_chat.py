@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -230,3 +231,22 @@ def test_nothing_heard_is_nothing_said(say: Say, gateway: FakeGateway) -> None:
     gateway.reply = answer(None)
     say("hi", "you")
     assert sent(gateway) == [["hi"], ["you"]]
+
+
+def test_a_person_is_greeted(fwd: Run, gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the model and where it is, and where the last talk ended; what Tab may complete is learned."""
+
+    class Typing(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    opened: list[object] = []
+    monkeypatch.setattr(
+        "fwd_cli.typed.Keyboard", lambda words, history, complete: opened.append(history) or Pressing(["hi", EOFError])
+    )
+    gateway.reply = {"object": "list", "data": [{"id": "echo:x"}]}
+    address = ("--server", gateway.url, "--key", KEY)
+    assert f"No model named: the gateway chooses at {gateway.url}" in fwd("chat", *address, stdin=Typing()).err
+    assert "1 messages so far; the last was: hi" in fwd("chat", *address, "-c", "--private", stdin=Typing()).err
+    assert [bool(history) for history in opened] == [True, False]
+    assert names.models_of(gateway.url) == ["echo:x"]

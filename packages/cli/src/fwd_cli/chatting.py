@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -67,7 +68,7 @@ class Session:
         self.stopped = False
         if text:
             self.take(text)
-            click.echo(err=True)
+            click.echo(err=True, nl=sys.stderr.isatty())
 
     def take(self, text: str) -> None:
         """Do what was typed; what goes wrong is said, and the chat goes on."""

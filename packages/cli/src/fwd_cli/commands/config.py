@@ -40,10 +40,10 @@ def command() -> None:
 @click.option("--sources", is_flag=True, help="Say where each value comes from: environment, .env or default.")
 @json_option
 def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
-    """Show the settings that a gateway started here would have, and those of this command.
+    """Show every setting in force.
 
-    Secrets are masked. With NAMEs only those. In a pipe the columns are separated by tabs; --json prints one object a
-    line, always with the source.
+    Those that a gateway started here would have, and those of this command. Secrets are masked. With NAMEs only those.
+    In a pipe the columns are separated by tabs; --json prints one object a line, always with the source.
     """
     loaded = loaded_here(Path(".env"))
     every = _rows(loaded)
