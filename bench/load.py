@@ -97,6 +97,7 @@ class Stream(asyncio.Protocol):
         self._rest = b""
         self._last = 0.0
         self._ended = False
+        self._broken = False
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -117,8 +118,9 @@ class Stream(asyncio.Protocol):
             self._seen.chunks += len(stamps)
         cut = data.rfind(b'"', -_STAMP_BYTES)  # a stamp may end in the next piece
         self._rest = data[cut:] if cut >= 0 and not _STAMP.match(data, cut) else b""
+        self._broken |= b'{"error":' in data  # a stream that ends well in HTTP may still have failed
         if data.endswith(b"0\r\n\r\n"):
-            self._ended = True
+            self._ended = not self._broken
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
