@@ -94,6 +94,40 @@ def test_other_lines_leave_an_event_alone(line: bytes) -> None:
     assert events(b"data: a\n" + line + b"\ndata: b\n" + line + b"\n\n") == [Event("", b"a\nb")]
 
 
+@pytest.mark.parametrize(
+    ("first", "event"),
+    [
+        (b"event: e\n", Event("e", b"a")),
+        (b"event:e\n", Event("e", b"a")),
+        (b"data: b\n", Event("", b"b\na")),
+        (b"data:b\n", Event("", b"b\na")),
+        (b": no\r", Event("", b"a")),
+        (b"", Event("", b"a")),
+    ],
+)
+def test_an_event_goes_on_in_the_next_piece(first: bytes, event: Event) -> None:
+    """What looks like a whole event is none while another one is open."""
+    assert events(b"data: x\n\n", first, b"data: a\n\n") == [Event("", b"x"), event]
+
+
+def test_a_line_goes_on_in_the_next_piece() -> None:
+    assert events(b"data: x\n\n", b"no", b"data: a\n\n", b"data: b\n\n") == [Event("", b"x"), Event("", b"b")]
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_a_byte_order_mark_is_no_part_of_the_first_line(at: int) -> None:
+    stream = b"\xef\xbb\xbfdata: a\n\n"
+    assert events(stream[:at], stream[at:]) == [Event("", b"a")]
+    assert events(stream[1:]) == []
+
+
+def test_a_line_may_have_a_mebibyte() -> None:
+    """Contract T9."""
+    assert Lines().feed(b"a" * (1 << 20) + b"\n") == [b"a" * (1 << 20)]
+    with pytest.raises(LineTooLong):
+        Lines().feed(b"a" * ((1 << 20) + 1))
+
+
 def test_a_field_without_colon_is_empty() -> None:
     """A data line more, and a name taken back."""
     assert events(b"event: x\nevent\ndata: a\ndata\n\n") == [Event("", b"a\n")]
@@ -148,6 +182,7 @@ def test_lines_of_json() -> None:
     """The last line needs no end."""
     data = b'{"a":1}\r\n\n"\xe2\x80\xa8"\rx'
     assert lines(data) == lines(*one_by_one(data)) == [b'{"a":1}', b"", b'"\xe2\x80\xa8"', b"x"]
+    assert lines(b"\n1") == [b"", b"1"]
 
 
 def test_a_long_line_of_json_is_refused_after_the_ones_before_it() -> None:

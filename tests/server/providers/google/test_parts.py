@@ -16,6 +16,8 @@ from tests.server.providers.google.helpers import (
     user,
 )
 
+from fwd_server.providers.google.parts import needs_bytes
+
 
 @pytest.mark.parametrize(
     ("detail", "model", "level"),
@@ -57,3 +59,18 @@ def test_a_part_that_cannot_be_sent_is_refused_by_name(
     error = refusal(messages=[user(part)])
     assert error.code == code
     assert error.param == "messages[0].content[0]" + (f".{param}" if param else "")
+
+
+@pytest.mark.parametrize(
+    ("url", "needed"),
+    [
+        ("https://example.com/a.png", True),
+        ("http://example.com/a.png", True),
+        ("https://generativelanguage.googleapis.com/v1beta/files/a", False),
+        ("gs://bucket/a.png", False),
+        (PICTURE, False),
+    ],
+)
+def test_which_images_have_to_be_fetched(url: str, needed: bool) -> None:
+    """Links, but not those to Google's own files."""
+    assert needs_bytes(url) is needed
