@@ -15,7 +15,7 @@ from fwd_server.errors import GatewayError
 
 HEADER: Final = "x-fwd-via"
 MOST: Final = 8
-_ID: Final = re.compile(r"[A-Za-z0-9]{1,64}")
+_ID: Final = re.compile(r"[A-Za-z0-9]{29}")  # as ids.py makes them; a caller's own text goes no further
 
 
 @frozen
