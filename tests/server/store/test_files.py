@@ -377,6 +377,17 @@ def test_a_link_out_of_the_directory_is_refused_and_one_inside_is_fine(tmp_path:
             check_modes(home / name)
 
 
+@posix
+def test_a_directory_in_its_place_keeps_its_mode(path: Path) -> None:
+    """Nobody is told to chmod /tmp: what is wrong is said by whoever reads it, and all are refused."""
+    path.mkdir(parents=True)
+    path.chmod(0o777)
+    assert check_modes(path) == ()
+    file = KeyFile(path)
+    assert file.poll(0.0)
+    assert not allows(file, KEY)
+
+
 def test_a_file_that_is_not_there_is_not_warned_about(path: Path) -> None:
     """Whoever reads it says so."""
     assert check_modes(path) == ()

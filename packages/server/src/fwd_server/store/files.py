@@ -215,9 +215,12 @@ def check_modes(path: Path) -> tuple[str, ...]:
     if not real.is_relative_to(home):
         raise KeyFileError(f"{path} is a link to {real}, outside of its directory: put the file itself there")
     try:
-        mode = stat.S_IMODE(real.stat().st_mode)
+        found = real.stat().st_mode
     except OSError:  # whoever reads the file says why it cannot be read
         return ()
+    if not stat.S_ISREG(found):  # nor is what it is: nobody should change the mode of /tmp
+        return ()
+    mode = stat.S_IMODE(found)
     remedy = f"chmod 600 {shlex.quote(str(path))}"
     if mode & stat.S_IWOTH:
         raise KeyFileError(f"{path} can be written by everybody on this machine (mode {mode:03o}): {remedy}")
