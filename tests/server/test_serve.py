@@ -46,6 +46,21 @@ def served(settings: Settings, act: Callable[[int], Any], **more: Any) -> None:
     asyncio.run(both())
 
 
+def test_a_unix_socket_is_not_taken_from_a_gateway_that_listens(tmp_path: Path) -> None:
+    """As little as a port is; what a killed one left behind is taken."""
+    settings = settings_of(tmp_path, FWD_UDS=str(tmp_path / "s"))
+    with listen(settings)[0], pytest.raises(OSError, match="in use"):
+        listen(settings)
+    listen(settings)[0].close()
+
+
+def test_a_file_is_not_taken_for_a_unix_socket(tmp_path: Path) -> None:
+    (tmp_path / "s").write_text("precious")
+    with pytest.raises(OSError, match="no socket"):
+        listen(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
+    assert (tmp_path / "s").read_text() == "precious"
+
+
 def test_it_ends_when_its_parent_asks(tmp_path: Path) -> None:
     asked = asyncio.Event()
 

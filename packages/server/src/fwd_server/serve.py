@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import os
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field
@@ -48,8 +51,21 @@ def new_loop() -> asyncio.AbstractEventLoop:
 def listen(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
     """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
     if settings.uds is not None:
+        _check_free(settings.uds)
         return [bind_unix_socket(str(settings.uds), mode=0o600, backlog=BACKLOG)]
     return bind_sockets(settings.port, settings.host or None, backlog=BACKLOG, reuse_port=reuse_port)
+
+
+def _check_free(path: Path) -> None:
+    """Raises OSError where binding would take the place of a file, or of a gateway that listens.
+
+    A socket that nobody listens on is what a gateway that was killed left behind.
+    """
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
