@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import httpx
 import httpx2
 import pytest
+from kit import certificates
 
 from fwd_client import (
     APIConnectionError,
@@ -32,6 +33,8 @@ from fwd_client import (
     Timeout,
     ToolError,
 )
+from fwd_client._client import http_settings
+from fwd_client._options import resolve
 from fwd_client.testing import FakeGateway
 
 from .conftest import (
@@ -524,6 +527,17 @@ def test_environment(monkeypatch: pytest.MonkeyPatch, server: RawServer) -> None
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     with Client() as client:
         assert client.ask("hi") == "hi"
+
+
+def test_certificates_of_a_gateway_on_this_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A gateway that serves https here has a certificate of one's own making: SSL_CERT_FILE says whose."""
+    made = certificates.folder(tmp_path_factory.getbasetemp())
+    monkeypatch.setenv("SSL_CERT_FILE", str(made / "ca.crt"))
+    settings = http_settings(resolve({}, base_url="https://localhost:8000"))
+    assert [found["subject"] for found in settings["verify"].get_ca_certs()] == [((("commonName", "ca"),),)]
+    assert settings["trust_env"] is False
 
 
 def double(x: int) -> int:

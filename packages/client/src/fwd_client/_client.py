@@ -153,12 +153,14 @@ def http_settings(options: Options) -> dict[str, Any]:
     """How an HTTP client of our own is made.
 
     A gateway on this machine is asked directly, whatever proxies the environment names. Where it speaks plain HTTP
-    no certificates are loaded, which takes longer than a call: the context trusts nobody.
+    no certificates are loaded, which takes longer than a call: the context trusts nobody. Where it speaks https, what
+    the system trusts and SSL_CERT_FILE count, since its certificate is most likely of one's own making.
     """
-    settings: dict[str, Any] = {"trust_env": not options.is_loopback}
-    if options.is_loopback and options.base_url.startswith("http:"):
-        settings["verify"] = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    return settings
+    if not options.is_loopback:
+        return {"trust_env": True}
+    plain = options.base_url.startswith("http:")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if plain else ssl.create_default_context()
+    return {"trust_env": False, "verify": context}
 
 
 def request_of(http: Builder, send: Send, key: str | None) -> Any:
