@@ -88,8 +88,9 @@ def test_models(client: openai.OpenAI) -> None:
     names = [model.id for model in client.models.list()]
     assert "echo:" in names
     assert client.models.retrieve("echo:tools").id == "echo:tools"
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("nonsense")
+    for name in ("nonsense", "echo:nonsense", "echo:/../x"):
+        with pytest.raises(openai.NotFoundError):
+            client.models.retrieve(name)
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from attrs import frozen
 from fwd_server.chat import Json
 from fwd_server.errors import ModelNotFound
 from fwd_server.models import Catalog, Model
+from fwd_server.providers import echo
 from fwd_server.roster import Roster
 from fwd_server.routing import Endpoint, Routes, cut_prefix, resolve
 from fwd_server.web.base import BaseHandler
@@ -43,6 +44,8 @@ class Shelf:
         endpoint, model = resolve(self.routes, name)
         if not endpoint.on:
             raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.turned_on_by} on the gateway.")
+        if endpoint.provider == "echo" and model.partition("?")[0] not in echo.OPTIONS:
+            raise ModelNotFound(f"echo has no {model!r}; it has {', '.join('echo:' + one for one in echo.OPTIONS)}.")
         return self._entry(endpoint, model)
 
     def _names(self, endpoint: Endpoint) -> Iterator[str]:
