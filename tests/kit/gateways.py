@@ -8,13 +8,15 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 from attrs import frozen
-from tornado.httpserver import HTTPServer
 from tornado.testing import bind_unused_port
 
 from fwd_server.app import App, build_app
 from fwd_server.clock import Clock
 from fwd_server.http1.client import Pool
+from fwd_server.http1.server import HTTPServer
+from fwd_server.serve import limits
 from fwd_server.settings import load
+from fwd_server.web.refusal import render_refusal
 
 
 @frozen
@@ -36,13 +38,13 @@ async def gateway(
         keys.write_text(f"sha256:{hashlib.sha256(key.encode()).hexdigest()} name=test\n")
         keys.chmod(0o600)
     pool = pool or Pool()
-    app = build_app(load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings, clock=clock, pool=pool)
-    server = HTTPServer(app.application)
+    settings = load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings
+    app = build_app(settings, clock=clock, pool=pool)
+    server = HTTPServer(app.application, limits=limits(settings), render=render_refusal)
     sock, port = bind_unused_port()
-    server.add_socket(sock)
+    server.add_sockets([sock])
     try:
         yield Listening(f"http://127.0.0.1:{port}", app, pool)
     finally:
-        server.stop()
-        await server.close_all_connections()
+        await server.aclose()
         await app.aclose()

@@ -14,8 +14,10 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-# Bytes between two sockets of one process are there at once, but the kernel may take a moment when it is busy.
+# Bytes between two sockets of one process are there at once, but the kernel may take a moment when it is busy: the
+# more there is to lose, the longer it is given.
 _KERNELS_MOMENT_S: Final = 0.005
+_SHORT_S: Final = 1.0
 
 
 class _Selector(selectors.DefaultSelector):
@@ -26,7 +28,8 @@ class _Selector(selectors.DefaultSelector):
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        events = super().select(min(timeout, _KERNELS_MOMENT_S))
+        moment = _KERNELS_MOMENT_S if timeout > _SHORT_S else _KERNELS_MOMENT_S / 5
+        events = super().select(min(timeout, moment))
         if not events:
             self.skipped += timeout
         return events

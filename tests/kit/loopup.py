@@ -37,7 +37,7 @@ class Upstream:
     script: Script
     early: bool = False
     seen: list[Seen] = field(factory=list)
-    closed_after_s: list[float] = field(factory=list)
+    closed_at: list[float] = field(factory=list)  # the loop's time, for each WAIT_FOR_CLOSE
     late_bytes: list[int] = field(factory=list)
     connections: int = 0
     open: int = 0
@@ -107,11 +107,11 @@ class Upstream:
         if step is RESET:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         elif step in (WAIT_FOR_CLOSE, READ_ALL):
-            loop, began, late = asyncio.get_running_loop(), asyncio.get_running_loop().time(), 0
+            loop, late = asyncio.get_running_loop(), 0
             with contextlib.suppress(ConnectionError):
                 while data := await loop.sock_recv(sock, 1 << 16):
                     late += len(data)
-            self.closed_after_s.append(loop.time() - began)
+            self.closed_at.append(loop.time())
             self.late_bytes.append(late)
         else:
             assert step is CLOSE, step
@@ -143,6 +143,11 @@ def _seen(head: bytes, nth: int) -> Seen:
     method, target, _ = first.split(" ", 2)
     pairs = (line.partition(":") for line in lines)
     return Seen(method, target, {name.lower(): value.strip() for name, _, value in pairs}, b"", nth)
+
+
+async def loopback(host: str, port: int) -> list[tuple[socket.AddressFamily, Any]]:
+    """Looks up addresses of this machine, without a thread."""
+    return [(socket.AF_INET, (host, port))]
 
 
 @contextlib.contextmanager

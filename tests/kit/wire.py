@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 PATIENCE_S = 3600.0  # of a loop that need not wait
 
@@ -66,20 +66,43 @@ def request(url: str, body: bytes, headers: dict[str, str]) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
+@define
+class Line:
+    """A connection to one place, for one request after the other."""
+
+    url: str
+    _reader: asyncio.StreamReader
+    _writer: asyncio.StreamWriter
+
+    @classmethod
+    async def to(cls, url: str) -> Line:
+        """Connect."""
+        parts = urlsplit(url)
+        return cls(
+            f"{url}/v1/chat/completions", *await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 24)
+        )
+
+    async def post(self, body: bytes, headers: dict[str, str]) -> Answer:
+        """Send a call and read its answer to the end."""
+        return await asyncio.wait_for(self._post(request(self.url, body, headers)), PATIENCE_S)
+
+    async def _post(self, data: bytes) -> Answer:
+        self._writer.write(data)
+        await self._writer.drain()
+        return await _read(self._reader)
+
+    def close(self) -> None:
+        """Leave at once."""
+        self._writer.transport.abort()
+
+
 async def post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
-    """Send a request and read its answer to the end."""
-    return await asyncio.wait_for(_post(url, request(url, body, headers)), PATIENCE_S)
-
-
-async def _post(url: str, data: bytes) -> Answer:
-    parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 24)
+    """One call on a connection of its own; ``url`` is the gateway's."""
+    line = await Line.to(url)
     try:
-        writer.write(data)
-        await writer.drain()
-        return await _read(reader)
+        return await line.post(body, headers)
     finally:
-        writer.transport.abort()
+        line.close()
 
 
 async def _read(reader: asyncio.StreamReader) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from attrs import define, field
 from kit import leaks, loop
 
 from .judging import Case, Result, formatters, perform, settle
-from .stage import Stage, stage
+from .stage import stage
 
 
 @define
@@ -22,7 +21,7 @@ class Run:
     results: dict[str, Result | BaseException] = field(factory=dict)
     lines: list[str] = field(factory=list)
     late: list[int] = field(factory=list)
-    left: dict[str, Any] = field(factory=dict)
+    left: dict[str, tuple[int, int]] = field(factory=dict)
     tasks: set[str] = field(factory=set)
 
 
@@ -35,30 +34,23 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 
 async def _play(wanted: list[Case], folder: Path) -> Run:
+    """Stage by stage, the cases of each at once."""
     asyncio.get_running_loop().set_exception_handler(_refused_handshakes_are_meant)
     run, before = Run(), leaks.tasks()
-    log = leaks.LogKeeper(formatters(), ("fwd", "tornado", "asyncio"))
-    with log:
-        async with contextlib.AsyncExitStack() as stack:
-            stages = await _stages(wanted, folder, stack)
-            outcomes = await asyncio.gather(
-                *(perform(case, stages[case.fault.stage], log) for case in wanted), return_exceptions=True
-            )
-            run.left = await settle(stages)
-            run.late = [late for one in stages.values() for late in one.late]
-    run.results = {case.id: outcome for case, outcome in zip(wanted, outcomes, strict=True)}
+    with leaks.LogKeeper(formatters(), ("fwd", "tornado", "asyncio")) as log:
+        for name in dict.fromkeys(case.fault.stage for case in wanted):
+            await _play_at(name, [case for case in wanted if case.fault.stage == name], folder, run, log)
     run.lines, run.tasks = log.lines, leaks.tasks() - before
     return run
 
 
-async def _stages(wanted: list[Case], folder: Path, stack: contextlib.AsyncExitStack) -> dict[str, Stage]:
-    found: dict[str, Stage] = {}
-    for case in wanted:
-        name = case.fault.stage
-        if name not in found:
-            early = case.fault if name.startswith("early") else None
-            found[name] = await stack.enter_async_context(stage(name, folder, early))
-    return found
+async def _play_at(name: str, cases: list[Case], folder: Path, run: Run, log: leaks.LogKeeper) -> None:
+    early = cases[0].fault if name.startswith("early") else None
+    async with stage(name, folder, early) as here:
+        outcomes = await asyncio.gather(*(perform(case, here, log) for case in cases), return_exceptions=True)
+        run.left[name] = await settle(here)
+        run.late += here.late
+    run.results |= {case.id: outcome for case, outcome in zip(cases, outcomes, strict=True)}
 
 
 def _refused_handshakes_are_meant(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

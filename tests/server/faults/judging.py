@@ -17,7 +17,7 @@ from fwd_server.observe.log import JsonLines, Words
 from .rows import ALL, Answers, Breaks, Fails, Fault, Outcome
 from .stage import CALLERS_KEY, DIALECTS, KEYS, LONG, PROMPT, SPARE, Stage
 
-ON_TIME_S = 1.0
+ON_TIME_S = 4.0  # the kernel's moments add up
 CELLS = ("json", "json-fallback", "stream", "stream-fallback")
 
 
@@ -116,8 +116,7 @@ def _model(case: Case, stage: Stage, judge: str) -> str:
 async def _post(stage: Stage, model: str, stream: bool, headers: dict[str, str]) -> Answer:
     body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": stage.question}]}
     own = {"Authorization": f"Bearer {CALLERS_KEY}", "Content-Type": "application/json"}
-    url = f"{stage.at.url}/v1/chat/completions"
-    return await wire.post(url, json.dumps(body).encode(), {**own, **headers})
+    return await wire.post(stage.at.url, json.dumps(body).encode(), {**own, **headers})
 
 
 def _line(log: leaks.LogKeeper, raw: Answer) -> dict[str, Any]:
@@ -282,12 +281,11 @@ def shown(result: Result) -> str:
 __all__ = ["ALL", "KEYS", "LONG", "PROMPT", "Case", "Result", "cases", "differences", "perform", "shown"]
 
 
-async def settle(stages: dict[str, Stage]) -> dict[str, Any]:
-    """What is still open a moment after the last answer."""
+async def settle(stage: Stage) -> tuple[int, int]:
+    """The connections and handlers that are still busy a moment after the last answer."""
     for _ in range(300):
-        left = {name: busy for name, stage in stages.items() if (busy := stage.at.pool.open - stage.at.pool.idle)}
-        running = sum(len(stage.at.app.application.running) for stage in stages.values())
-        if not left and not running:
+        left = (stage.at.pool.open - stage.at.pool.idle, len(stage.at.app.application.running))
+        if not any(left):
             break
         await asyncio.sleep(0.01)
-    return {"connections": left, "running": running}
+    return left

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import ssl
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -19,7 +18,7 @@ from kit.dialects import PROVIDERS, Dialect, dialect, model_of
 from kit.fakeup import Seen, closed_port, completion, error_answer, json_answer, stream
 from kit.gateways import Listening, gateway
 from kit.loop import LoopClock
-from kit.loopup import Step, Upstream, black_hole
+from kit.loopup import Step, Upstream, black_hole, loopback
 
 from fwd_server.http1.client import Limits, Pool, Resolver, tls_context
 from fwd_server.http1.dial import Address
@@ -96,11 +95,6 @@ def _check_key(seen: Seen) -> None:
     told = json.dumps(seen.headers) + seen.target + seen.body.decode("utf-8", "replace")
     assert sum(told.count(key) for key in KEYS.values()) == 1
     assert any(own in value for value in seen.headers.values())
-
-
-async def loopback(host: str, port: int) -> Sequence[Address]:
-    """Looks up addresses of this machine, without a thread."""
-    return [(socket.AF_INET, (host, port))]
 
 
 @contextlib.asynccontextmanager
