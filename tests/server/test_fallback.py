@@ -247,6 +247,14 @@ async def test_before_the_commit_a_stream_moves_on(coordinate: Coordinate, trip:
     assert begun.provider == "groq"
 
 
+async def test_a_stream_that_only_prepares_is_too_large(coordinate: Coordinate, trip: Begin) -> None:
+    """F26, T9: what is held back until the first content has the limit of a whole answer."""
+    with Fakeup(lambda seen: [STREAM_HEAD, *[ROLE] * 100, STREAM_END]) as up:
+        with pytest.raises(UpstreamError) as caught:
+            await coordinate(answer_bytes=2000).stream(trip(stream=True), (make_deployment(up.url),))
+    assert caught.value.code == "too_large"
+
+
 @pytest.mark.parametrize(
     ("steps", "code"),
     [

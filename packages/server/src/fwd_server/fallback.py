@@ -327,18 +327,28 @@ class Coordinator:
         if media_type(response) not in _STREAMS:
             raise broken("bad_content_type")
         decoder = exchange.decoder()
-        head: list[StreamEvent] = []
-        while not _has_content(head):
-            data = await response.read()
-            head += decoder.feed(data) if data else (decoder.close() or [broken("upstream_truncated")])
-        stream = Stream(response, decoder, head)
+        stream = Stream(response, decoder, await self._head(response, decoder))
         stream.expire_in(self._patience.stream_s)
         return stream
 
+    async def _head(self, response: UpstreamResponse, decoder: Decoder) -> list[StreamEvent]:
+        """The events up to the first content; until then they are all held, so they are bounded (F26)."""
+        head: list[StreamEvent] = []
+        left = self._patience.answer_bytes
+        while True:
+            data = await response.read()
+            left -= len(data)
+            if left < 0:
+                raise broken("too_large")
+            found = decoder.feed(data) if data else (decoder.close() or [broken("upstream_truncated")])
+            head += found
+            if _has_content(found):
+                return head
 
-def _has_content(head: list[StreamEvent]) -> bool:
-    """Whether the answer has begun; raises the failure that came before it (F8, F9, F21, F22)."""
-    for event in head:
+
+def _has_content(found: list[StreamEvent]) -> bool:
+    """Whether the answer has begun with these events; raises the failure that came before it (F8, F9, F21, F22)."""
+    for event in found:
         if isinstance(event, UpstreamError):
             raise event
         if isinstance(event, End):
