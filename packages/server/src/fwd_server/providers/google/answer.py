@@ -85,7 +85,9 @@ class Reader:
         events: list[StreamEvent] = []
         for candidate in native.objects(said.get("candidates")):
             choice, deltas = self._candidate(candidate)
-            events += writer.deltas(choice.index, deltas, choice.take_logprobs() if deltas else None)
+            events += writer.deltas(
+                choice.index, deltas, choice.take_logprobs() if deltas and choice.logprobs else None
+            )
         if "promptFeedback" in said:
             self._blocked(said)
         return events
