@@ -110,6 +110,13 @@ def test_an_event_goes_on_in_the_next_piece(first: bytes, event: Event) -> None:
     assert events(b"data: x\n\n", first, b"data: a\n\n") == [Event("", b"x"), event]
 
 
+def test_one_piece_may_have_more_than_one_line() -> None:
+    """Whatever ends its lines; and a name that is no text is still a name."""
+    piece = b"data: a\rdata: b\n\n"
+    assert events(piece, piece) == [Event("", b"a\nb")] * 2
+    assert events(b"event: \xff\ndata: a\n\n") == [Event("\ufffd", b"a")]
+
+
 def test_a_line_goes_on_in_the_next_piece() -> None:
     assert events(b"data: x\n\n", b"no", b"data: a\n\n", b"data: b\n\n") == [Event("", b"x"), Event("", b"b")]
 
