@@ -289,6 +289,22 @@ async def test_a_dry_run_shows_the_request_and_sends_nothing(ask: Ask, up: Fakeu
     assert up.connections == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), [("x-fwd-dry-run", "on"), ("x-fwd-strict", "maybe"), ("x-fwd-fallback", "false")]
+)
+async def test_a_word_that_means_nothing_is_refused(ask: Ask, up: Fakeup, name: str, value: str) -> None:
+    """Nothing is lost silently: a misspelled dry run is no call that costs money."""
+    response = await ask(headers={name: value})
+    assert (response.code, json.loads(response.body)["error"]["param"]) == (400, name)
+    assert up.connections == 0
+
+
+@pytest.mark.parametrize("value", ["", "false", "No"])
+async def test_a_call_may_say_that_it_is_no_dry_run(ask: Ask, up: Fakeup, value: str) -> None:
+    assert (await ask(headers={"x-fwd-dry-run": value})).code == 200
+    assert up.connections == 1
+
+
 async def test_a_dry_run_says_who_would_refuse(ask: Ask) -> None:
     """G11: a provider that cannot take the call says why."""
     response = await ask(headers={"x-fwd-dry-run": "true"}, model="echo:nonsense")

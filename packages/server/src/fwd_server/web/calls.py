@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from typing import Final
 
 import orjson
@@ -21,7 +22,8 @@ from fwd_server.ledger import Trip
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.receipt import fact_headers
 
-_TRUE: Final = frozenset({"true", "1", "yes"})
+_FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
+_FALLBACK: Final = {"": True, "none": False}
 
 
 @frozen
@@ -67,7 +69,7 @@ class CallHandler(BaseHandler):
     def begin(self, request: ChatRequest | EmbeddingsRequest) -> Trip | None:
         """The trip of a call; None when only the plan was wanted, which is then the answer."""
         call = self.call(request)
-        if self.request.headers.get("x-fwd-dry-run", "").lower() in _TRUE:
+        if self._word("x-fwd-dry-run", _FLAG, "true or false"):
             self.write_json(orjson.dumps(self.gateway.rehearse(call)))
             return None
         self.trip = self.gateway.begin(call)
@@ -82,13 +84,20 @@ class CallHandler(BaseHandler):
             caller=self.visit.caller or Caller(),
             request=request,
             deadline_s=self._deadline(headers.get("x-fwd-timeout")),
-            strict=headers.get("x-fwd-strict", "").lower() in _TRUE,
-            fallback=headers.get("x-fwd-fallback", "").lower() != "none",
+            strict=self._word("x-fwd-strict", _FLAG, "true or false"),
+            fallback=self._word("x-fwd-fallback", _FALLBACK, "none"),
             retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
             peer=self.visit.peer,
             queued_ms=self.request.request_time() * 1000,
             via=self.hops.arrived(headers.get(HEADER)),
         )
+
+    def _word(self, name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
+        """What a header means. Raises BadRequest: a misspelled dry run must not become a call that costs money."""
+        given = self.request.headers.get(name, "").lower()
+        if given not in meanings:
+            raise BadRequest(f"Invalid value for '{name}': {given[:40]!r}; {allowed} is allowed.", param=name)
+        return meanings[given]
 
     def _deadline(self, given: str | None) -> float:
         if given is None:
