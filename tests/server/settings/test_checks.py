@@ -32,6 +32,7 @@ def test_a_key_of_a_gateway_is_no_key_of_a_provider(name: str) -> None:
         ("127.0.0.1", "http://127.0.0.1:8000/v1"),
         ("127.0.0.1", "http://localhost:8000"),
         ("127.0.0.1", "http://LOCALHOST:8000/"),
+        ("127.0.0.1", "http://localhost.:8000/"),
         ("::1", "http://127.0.0.1:8000"),
         ("0.0.0.0", "http://[::1]:8000/v1"),
         ("127.0.0.1", "http://0.0.0.0:8000"),

@@ -52,7 +52,7 @@ class Checks:
     def _is_self(self, base_url: str) -> bool:
         """Whether an address leads back to the gateway."""
         parts = urlsplit(base_url)
-        host, own = parts.hostname or "", self.settings.host
+        host, own = (parts.hostname or "").rstrip("."), self.settings.host
         return port_of(parts) == self.settings.port and (host == own.lower() or (_is_here(host) and _is_here(own)))
 
     def _model(self, provider: ProviderSettings) -> Iterator[Problem]:
