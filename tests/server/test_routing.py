@@ -109,7 +109,8 @@ def test_no_model_and_no_list_says_what_to_set() -> None:
         ("antropic:c", "'anthropic:c'"),
         ("gtp-6-luna", "'openai:gpt-6-luna'"),
         ("ehco:", "'echo:'"),
-        ("grok", "'groq:'"),
+        ("grok", "'groq:MODEL'"),
+        ("openai:", "'openai:MODEL'"),
     ],
 )
 def test_near_names_are_suggested(model: str, near: str) -> None:

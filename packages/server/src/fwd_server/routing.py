@@ -180,6 +180,6 @@ def _nearest(routes: Routes, model: str) -> list[str]:
     prefix, colon, rest = model.partition(":")
     near = difflib.get_close_matches(prefix, routes.endpoints, n=1, cutoff=0.6)
     if near and (colon or not rest):
-        return [f"'{near[0]}:{rest}'"]
+        return [f"'{near[0]}:{rest or ('' if near[0] == 'echo' else 'MODEL')}'"]
     known = {name.partition(":")[2]: name for name in (*routes.known, *(d.name for d in routes.listed()))}
     return [f"'{known[name]}'" for name in difflib.get_close_matches(model, known, n=2, cutoff=0.6)]
