@@ -75,6 +75,7 @@ class Upstream:
         while True:
             sock, _ = await asyncio.get_running_loop().sock_accept(self._listener)
             sock.setblocking(False)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # no small step waits for the kernel's timer
             self.connections += 1
             task = asyncio.create_task(self._serve(sock))
             self._tasks.add(task)
