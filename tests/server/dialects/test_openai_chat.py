@@ -146,6 +146,11 @@ def test_functions_must_be_a_list() -> None:
     assert refusal(functions="f").param == "functions"
 
 
+def test_functions_beside_tools_are_refused() -> None:
+    """Nothing is lost silently: one of them would have to go."""
+    assert refusal(functions=[{"name": "f"}], tools=[]).param == "functions"
+
+
 def test_a_call_comes_back_as_a_function_call() -> None:
     request = parse(functions=[{"name": "f"}])
     message = {"role": "assistant", "content": None, "tool_calls": calls("a")["tool_calls"]}

@@ -96,10 +96,16 @@ class Routes:
     priority: tuple[str, ...] = ()
     known: tuple[str, ...] = field(default=(), repr=False)
 
-    def listed(self) -> tuple[Deployment, ...]:
-        """The priority list as deployments, each with its default model."""
+    _listed: tuple[Deployment, ...] = field(init=False, repr=False)
+
+    @_listed.default
+    def _list(self) -> tuple[Deployment, ...]:
         found = (self.endpoints[name] for name in self.priority)
         return tuple(Deployment(e, cut_prefix(e.default_model or "", e.provider)) for e in found if _usable(e))
+
+    def listed(self) -> tuple[Deployment, ...]:
+        """The priority list as deployments, each with its default model: made once, asked for by every call."""
+        return self._listed
 
 
 def plan(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:

@@ -136,6 +136,8 @@ def _modernise(body: Json) -> bool:
     old_turns = isinstance(messages, list) and any(_is_old_turn(m) for m in messages)
     if old_turns and isinstance(messages, list):
         body["messages"] = list(_modern_turns(messages))
+    if functions is not None and body.get("tools") is not None:
+        raise BadRequest("Give 'tools' or the deprecated 'functions', not both.", param="functions")
     if isinstance(functions, list):
         body["tools"] = [{"type": "function", "function": function} for function in functions]
     elif functions is not None:
