@@ -108,7 +108,15 @@ def cover(session: nox.Session) -> None:
 def others(session: nox.Session) -> None:
     """The unit tests on every other Python that is there; one that is missing is left out, never downloaded."""
     install(session, "tests")
-    session.run("pytest", "-q", "-x", *UNIT_TESTS, *session.posargs)
+    # The table of faults asks what callers see, not what an interpreter does: it is played once.
+    session.run("pytest", "-q", "--ignore=tests/server/faults", *UNIT_TESTS, *session.posargs)
+
+
+@nox.session(default=False)
+def long(session: nox.Session) -> None:
+    """The long forms: 10,000 hostile requests, 1,000 callers that leave in each phase, ten minutes of cross-talk."""
+    install(session, "tests")
+    session.run("pytest", "-q", "tests/long", *session.posargs, env={"FWD_LONG_TESTS": "1"})
 
 
 @nox.session
