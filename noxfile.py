@@ -109,14 +109,14 @@ def others(session: nox.Session) -> None:
     """The unit tests on every other Python that is there; one that is missing is left out, never downloaded."""
     install(session, "tests")
     # The table of faults asks what callers see, not what an interpreter does: it is played once.
-    session.run("pytest", "-q", "--ignore=tests/server/faults", *UNIT_TESTS, *session.posargs)
+    session.run("python", "-m", "pytest", "-q", "--ignore=tests/server/faults", *UNIT_TESTS, *session.posargs)
 
 
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
     """The long forms: 10,000 hostile requests, 1,000 callers that leave in each phase, ten minutes of cross-talk."""
     install(session, "tests")
-    session.run("pytest", "-q", "tests/long", *session.posargs, env={"FWD_LONG_TESTS": "1"})
+    session.run("python", "-m", "pytest", "-q", "tests/long", *session.posargs, env={"FWD_LONG_TESTS": "1"})
 
 
 @nox.session

@@ -124,6 +124,7 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> None:
         """Called by the loop at the client's end of file; the transport then closes itself."""
         self._leave()
+        self._await_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the socket is closed."""
@@ -348,7 +349,6 @@ class Connection(asyncio.BufferedProtocol):
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.leave()
-        self._await_flush()
 
     def _await_flush(self) -> None:
         """Give a closing connection the time of a slow reader to take what is left."""
