@@ -121,7 +121,7 @@ def long(session: nox.Session) -> None:
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """Build the three packages, and run `fwd` from the wheels in an empty environment."""
+    """Build the three packages, install them with the README's line in an empty environment, and run `fwd` there."""
     install(session, "lint")
     dist = Path(session.create_tmp()) / "dist"
     shutil.rmtree(dist, ignore_errors=True)
@@ -129,7 +129,7 @@ def build(session: nox.Session) -> None:
         session.run("python", "-m", "build", "--outdir", str(dist), f"packages/{name}", silent=True)
     session.run("python", "-m", "virtualenv", "--quiet", "--clear", str(dist / "empty"))
     python = dist / "empty" / ("Scripts" if os.name == "nt" else "bin") / "python"
-    session.run(str(python), "-m", "pip", "install", "-q", *map(str, dist.glob("*.whl")), external=True)
+    session.run(str(python), "-m", "pip", "install", "-q", *(f"./packages/{name}" for name in PACKAGES), external=True)
     session.run(str(python), "-m", "fwd_cli", "--version", external=True)
     session.run(str(python), "-m", "fwd_cli", "demo", external=True, silent=True)
 

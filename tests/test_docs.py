@@ -77,3 +77,11 @@ def test_nothing_refers_outside_of_the_repository() -> None:
         if re.search(r"\.\./shared|`design\.md`|`engine\.md`", path.read_text(encoding="utf-8"))
     ]
     assert found == []
+
+
+def test_the_line_that_installs_is_the_one_that_is_tested() -> None:
+    """`nox -s build` runs it in an empty environment."""
+    packages = re.search(r"^PACKAGES = \((.*)\)$", (ROOT / "noxfile.py").read_text(), re.MULTILINE)
+    assert packages is not None
+    line = " ".join(f"./packages/{name}" for name in re.findall(r'"(\w+)"', packages[1]))
+    assert f"pip install {line}\n" in (ROOT / "README.md").read_text(encoding="utf-8")
