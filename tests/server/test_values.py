@@ -69,6 +69,26 @@ def test_usage_is_read() -> None:
     assert Usage(10, 5).total == 15
 
 
+def test_a_count_is_exact_at_its_borders() -> None:
+    """T30: what is no count is 0, what is too much is 0, the largest is itself."""
+    most = 1 << 40
+    assert [usage.count(value) for value in (0, 1, most, most + 1, -1, "5", True, math.nan, None)] == [0, 1, most] + [
+        0
+    ] * 6
+    assert Usage() == Usage(0, 0, 0, 0, 0, None, False)
+    assert [usage.read({"cost": value}) for value in (0, 1e9, 999.5)] == [
+        Usage(cost_usd=0.0),
+        Usage(cost_usd=None),
+        Usage(cost_usd=999.5),
+    ]
+
+
+def test_parts_of_a_prompt_are_no_more_than_the_prompt() -> None:
+    """T30: cached first, then written; together they are at most all of it."""
+    details = {"cached_tokens": 4, "cache_write_tokens": 9}
+    assert usage.read({"prompt_tokens": 10, "prompt_tokens_details": details}) == Usage(10, 0, 4, 6)
+
+
 def test_the_estimate_is_four_bytes_a_token() -> None:
     assert [usage.estimate_tokens(text) for text in ("", "a", "abcd", "abcde", "👋")] == [0, 1, 1, 2, 1]
 
