@@ -6,13 +6,13 @@ import asyncio
 import threading
 import time
 
-from fwd_server.observe.looplag import LoopLag, where
+from fwd_server.observe.looplag import LoopLag, most_seen, where
 
 
 def stand_still(lag: LoopLag) -> None:
     """Until that was seen more often than anything else, and for longer than the limit."""
     until = time.monotonic() + 0.05
-    while time.monotonic() < until or "stand_still (" not in str(lag.seen.most_common(1)):
+    while time.monotonic() < until or "stand_still (" not in most_seen(lag.seen):
         pass
 
 

@@ -30,7 +30,7 @@ class LoopLag:
         self.lags: deque[float] = deque(maxlen=_KEPT)
         self._limit_s = limit_s
         self._say = say
-        self.seen: Counter[str] = Counter()  # where it stood while it was overdue, and how often
+        self.seen: list[str] = []  # where it stood, each time the watcher looked while it was overdue
         self._over = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="fwd-loop-lag", daemon=True)
 
@@ -63,16 +63,21 @@ class LoopLag:
         lag = max(0.0, now - self._due)
         self.lags.append(lag)
         if lag > self._limit_s:
-            ((place, _),) = self.seen.most_common(1) or [("nobody saw where", 0)]
-            self._say(f"The event loop stood still for {lag * 1000:.0f} ms: {place}")
-        self.seen.clear()
+            self._say(f"The event loop stood still for {lag * 1000:.0f} ms: {most_seen(self.seen)}")
+        self.seen = []
         self._due = now + EVERY_S
         self._timer = self._loop.call_later(EVERY_S, self._tick)
 
     def _watch(self) -> None:
         while not self._over.wait(self._limit_s / 2):
             if time.monotonic() - self._due > self._limit_s / 2:
-                self.seen[where(self._thread)] += 1
+                self.seen.append(where(self._thread))
+
+
+def most_seen(places: list[str]) -> str:
+    """The place named most often. Takes a copy first: the watcher may still be adding to the list."""
+    counted = Counter(places.copy()).most_common(1)
+    return counted[0][0] if counted else "nobody saw where"
 
 
 def where(thread: int) -> str:
