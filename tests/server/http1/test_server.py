@@ -229,6 +229,19 @@ async def refused(served: Served, data: bytes, name: object) -> None:
     assert served.seen == [], name
 
 
+@pytest.mark.parametrize("data", [b"HEAD / HTTP/1.1\r\nno colon\r\n\r\n", b"HEAD /?%b HTTP/1.1\r\n" % (b"a&" * 2000)])
+def test_a_head_that_is_refused_has_no_body_either(run: Run, data: bytes) -> None:
+    """RFC 9110, 9.3.2: its client would take one for the next answer."""
+
+    async def test(served: Served) -> None:
+        rest = await (await served.say(data + HOST + b"\r\n")).rest()
+        assert rest.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"\r\nContent-Length: " in rest
+        assert rest.partition(b"\r\n\r\n")[2] == b""
+
+    served(run, test)
+
+
 def test_mutations_reach_no_handler(run: Run) -> None:
     """T1: 10,000 of them with FWD_LONG_TESTS set, else a few; each answered once at most."""
 

@@ -50,8 +50,8 @@ class Host(Protocol):
     def lost(self, connection: Connection) -> None:
         """Its socket is closed."""
 
-    def render_refusal(self, refusal: Refusal, remote_ip: str) -> bytes:
-        """The whole answer to a request that is not handed on."""
+    def render_refusal(self, refusal: Refusal, remote_ip: str, *, bodiless: bool) -> bytes:
+        """The whole answer to a request that is not handed on, or all but its body."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -174,7 +174,8 @@ class Connection(asyncio.BufferedProtocol):
         if reply is not None and reply.begun:
             self.abort()
         else:
-            self.write(self._host.render_refusal(refusal, self.context.remote_ip))
+            head = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.start.method == "HEAD"
+            self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=head))
             self._linger()
 
     def trust(self) -> None:

@@ -135,14 +135,15 @@ class HTTPServer:
         del self._connections[connection]
         self._note_room()
 
-    def render_refusal(self, refusal: Refusal, remote_ip: str) -> bytes:
-        """The whole answer to a request that is not handed on."""
+    def render_refusal(self, refusal: Refusal, remote_ip: str, *, bodiless: bool) -> bytes:
+        """The whole answer to a request that is not handed on, or all but its body (RFC 9110, 9.3.2)."""
         more, body = self._render(refusal, remote_ip)
         headers = HTTPHeaders({"Date": formatdate(time.time(), usegmt=True), **dict(more)})
         headers["Content-Length"] = str(len(body))
         headers["Connection"] = "close"
         reason = http.HTTPStatus(refusal.status).phrase
-        return encode_head(ResponseStartLine("HTTP/1.1", refusal.status, reason), headers) + body
+        head = encode_head(ResponseStartLine("HTTP/1.1", refusal.status, reason), headers)
+        return head if bodiless else head + body
 
     # -- accepting
 
