@@ -467,11 +467,11 @@ def test_no_tls_at_all(run: Run, upstream: Any, said: bytes) -> None:
 
 
 def test_a_handshake_that_hangs(run: Run, upstream: Any) -> None:
-    """A handshake is given `tls_s`."""
+    """A handshake is given `connect_s` of its own."""
 
     async def main() -> None:
         async with upstream(silence) as up:
-            error = await failure(Pool(), Origin("https", "localhost", up.origin.port), tls_s=0.05)
+            error = await failure(Pool(), Origin("https", "localhost", up.origin.port), connect_s=0.05)
             assert error.code == "connect_timeout"
             await asyncio.gather(*up.tasks)
 

@@ -102,7 +102,7 @@ def build_app(
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
         clock,
-        Timeouts(connect_s=settings.connect_timeout, tls_s=settings.connect_timeout, idle_s=settings.idle_timeout),
+        Timeouts(connect_s=settings.connect_timeout, idle_s=settings.idle_timeout),
         hops,
     )
     health = Health()

@@ -145,7 +145,7 @@ class Dialer:
             with _closed_unless_done(sock):
                 await self._tunnel(sock, origin, timeouts.connect_s)
         if origin.scheme == "https":
-            await self._start_tls(sock, origin, timeouts.tls_s, protocol)
+            await self._start_tls(sock, origin, timeouts.connect_s, protocol)
         else:
             await _hand_over(sock, protocol)
 

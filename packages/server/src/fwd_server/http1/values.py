@@ -7,6 +7,10 @@ from urllib.parse import SplitResult, urlsplit
 
 from attrs import frozen
 
+from fwd_server.timeouts import Timeouts
+
+__all__ = ["DEFAULT_PORTS", "Code", "Limits", "Origin", "Timeouts", "TransportError"]
+
 Code = Literal[
     "connect_failed",
     "connect_timeout",
@@ -75,22 +79,6 @@ class Origin:
         """The value of the Host header: without the port where it is the scheme's own."""
         suffix = f":{self.port}"
         return self.authority.removesuffix(suffix) if self.port == DEFAULT_PORTS[self.scheme] else self.authority
-
-
-@frozen
-class Timeouts:
-    """Seconds to wait for an upstream; None waits for ever (the caller then holds a deadline).
-
-    `connect_s` bounds the name lookup, the connection and a proxy's answer, each on its own, and the wait for
-    a free connection. `first_byte_s` runs from the last progress of the upload to the end of the answer's
-    head, `idle_s` between two pieces of the body, or of an error's from its head on; neither runs while the reader
-    holds the upstream back. Until the first piece of a good answer there is no limit but the caller's deadline.
-    """
-
-    connect_s: float = 5.0
-    tls_s: float = 5.0
-    first_byte_s: float | None = None
-    idle_s: float | None = 60.0
 
 
 @frozen
