@@ -113,6 +113,14 @@ def others(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def plain(session: nox.Session) -> None:
+    """All tests on asyncio's own event loop: uvloop is taken away, which not every platform has."""
+    install(session, "tests")
+    session.run("uv", "pip", "uninstall", "--quiet", "--python", f"{session.bin}/python", "uvloop", external=True)
+    session.run("python", "-m", "pytest", "-q", *UNIT_TESTS, "tests/together", *session.posargs)
+
+
+@nox.session(default=False)
 def long(session: nox.Session) -> None:
     """The long forms: 10,000 hostile requests, 1,000 callers that leave in each phase, ten minutes of cross-talk."""
     install(session, "tests")

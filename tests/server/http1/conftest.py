@@ -10,11 +10,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import pytest
-import uvloop
 
 from fwd_server.http1.client import Origin
 
-RUNNERS = {"asyncio": asyncio.run, "uvloop": uvloop.run}
+RUNNERS: dict[str, Callable[..., Any]] = {"asyncio": asyncio.run}
+with contextlib.suppress(ImportError):  # the server does without it as well, and `nox -s plain` takes it away
+    import uvloop
+
+    RUNNERS["uvloop"] = uvloop.run
 
 
 class Line:
@@ -101,8 +104,8 @@ class Upstream:
 
 @pytest.fixture(params=sorted(RUNNERS))
 def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[Any, Any, Any]], Any]:
-    """Runs a coroutine on plain asyncio and on uvloop, but never for more than 20 seconds."""
-    runner: Any = RUNNERS[request.param]
+    """Runs a coroutine on plain asyncio and, where it is there, on uvloop, but never for more than 20 seconds."""
+    runner = RUNNERS[request.param]
 
     def bounded(work: Coroutine[Any, Any, Any]) -> Any:
         return runner(_bounded(work))
