@@ -101,6 +101,21 @@ def test_how_long_to_wait_is_read_from_the_body(delay: object, seconds: float | 
     assert failed(429, {"details": [{"@type": "x"}, {"retryDelay": delay}]}).retry_after_s == seconds
 
 
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ("Your prepayment credits are depleted. Please go to AI Studio to manage your billing.", "insufficient_quota"),
+        ("You exceeded your current quota, please check your plan and billing details.", "rate_limit_exceeded"),
+        ("Resource has been exhausted (e.g. check quota).", "rate_limit_exceeded"),
+    ],
+)
+def test_an_account_without_money_is_told_from_a_limit(said: str, code: str) -> None:
+    """Contract F12: no retry helps; the daily and minute limits name billing too, and pass."""
+    error = failed(429, {"code": 429, "message": said, "status": "RESOURCE_EXHAUSTED"})
+    assert (error.status, error.code, error.upstream_status) == (429, code, 429)
+    assert error.should_retry is (False if code == "insufficient_quota" else None)
+
+
 def test_a_call_the_provider_gave_up_is_its_failure() -> None:
     """Its 499 means that the caller left; here the caller is still waiting."""
     assert failed(499, {"message": "cancelled", "status": "CANCELLED"}).status == 502

@@ -346,6 +346,16 @@ def test_how_long_to_wait_is_passed_on() -> None:
     assert failed(429, {"error": "slow down"}).retry_after_s == 7
 
 
+USED_UP = "you (jo) have reached your weekly usage limit, upgrade for higher limits: https://ollama.com/upgrade"
+
+
+def test_a_limit_of_hours_or_days_is_no_rate_limit() -> None:
+    """Contract F12, F21: whoever waits for it waits too long; inside a 200 the words say so as well."""
+    found = [failed(429, {"error": USED_UP}), *played({"error": USED_UP})]
+    assert [(error.kind, error.status, error.should_retry) for error in found] == [(ErrorKind.QUOTA, 429, False)] * 2
+    assert [error.retry_after_s for error in found] == [None, None]
+
+
 @pytest.mark.parametrize("body", [b"<html>", b'{"error": {"a": 1}}', b"[]", b""])
 def test_a_failure_without_words_gets_ours(body: bytes) -> None:
     error = opened().error(500, {}, body)

@@ -169,6 +169,28 @@ def test_a_reason_on_every_frame_ends_the_stream_once() -> None:
     assert events[-1] == End(None)
 
 
+def test_what_comes_after_the_end_is_ignored() -> None:
+    """Contract F30: a piece without a reason shows that the reason before it was the end; usage still counts."""
+    late = {"candidates": [{"content": {"parts": [{"text": "late"}]}}], "usageMetadata": {"candidatesTokenCount": 9}}
+    events = played(said(HI), late, said({"text": "later"}, finishReason="MAX_TOKENS"))
+    assert [(delta, finish) for _, delta, finish in deltas(events)] == [
+        ({"role": "assistant", "content": ""}, None),
+        ({"content": "Hi"}, None),
+        ({}, "stop"),
+    ]
+    assert events[-1] == End(Usage(0, 9))
+
+
+def test_sources_may_come_after_the_reason() -> None:
+    """They are no content of their own: nothing ends with them."""
+    chunks = {"groundingChunks": [{"web": {"uri": "https://a.b"}}]}
+    grounding = {**chunks, "groundingSupports": [{"segment": {"endIndex": 2}, "groundingChunkIndices": [0]}]}
+    late = {"candidates": [{"groundingMetadata": grounding}]}
+    found = deltas(played(said(HI), late, said({"text": "!"})))
+    assert [delta.get("content") for _, delta, _ in found] == ["", "Hi", "!", None, None]
+    assert "annotations" in found[-2][1]
+
+
 def test_choices_are_kept_apart() -> None:
     """Pitfall 12: each has its own role chunk, its own call numbers and its own end."""
     other = {"index": 1, "content": {"parts": [CALL]}, "finishReason": "STOP"}

@@ -20,7 +20,7 @@ from fwd_server import embeddings, usage
 from fwd_server.backoff import parse_retry_after
 from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
 from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import Refused, UpstreamError, broken, from_status
+from fwd_server.errors import Refused, UpstreamError, as_kind, broken, from_status
 from fwd_server.providers import native
 from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
 from fwd_server.redact import clean
@@ -121,6 +121,9 @@ def _request(path: str, deployment: Deployment, body: Json, *, stream: bool = Fa
 
 # -- failures
 
+# What the account has for hours or for a week (contract F12); inside an answer the words are all there is.
+_USED_UP: Final = re.compile(r"reached your [a-z]{1,20} usage limit", re.IGNORECASE)
+
 
 def _read_failure(endpoint: Endpoint, status: int, said: object, retry_after_s: float | None = None) -> UpstreamError:
     error = from_status(
@@ -130,7 +133,9 @@ def _read_failure(endpoint: Endpoint, status: int, said: object, retry_after_s: 
         key_name=endpoint.key_name,
         retry_after_s=retry_after_s,
     )
-    if status == 400 and "does not support" in error.message:
+    if _USED_UP.search(error.message):
+        as_kind(error, 402)
+    elif status == 400 and "does not support" in error.message:
         error.code = "unsupported_parameter"
     elif status == 400 and "context length" in error.message:
         native.too_long(error)

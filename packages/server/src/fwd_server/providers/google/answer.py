@@ -140,6 +140,7 @@ class _Choice:
     index: int
     context: Context
     reason: str = ""
+    over: bool = False
     calls: int = 0
     refusal: str = ""
     texts: list[str] = field(factory=list)
@@ -147,13 +148,22 @@ class _Choice:
     logprobs: list[Json] = field(factory=list)
 
     def read(self, candidate: Json) -> list[Json]:
-        """The deltas of one piece of the choice."""
-        self.reason = native.text(candidate.get("finishReason")) or self.reason
+        """The deltas of one piece of the choice; what comes after its end is none (contract F30)."""
         self.grounding = native.obj(candidate.get("groundingMetadata")) or self.grounding
+        parts = native.objects(native.obj(candidate.get("content")).get("parts"))
+        if self._ended_before(parts, native.text(candidate.get("finishReason"))):
+            return []
         if "logprobsResult" in candidate:
             self.logprobs += _logprobs(native.obj(candidate["logprobsResult"]))
-        parts = native.objects(native.obj(candidate.get("content")).get("parts"))
         return [delta for part in parts for delta in self._part(part)]
+
+    def _ended_before(self, parts: list[Json], reason: str) -> bool:
+        """Whether the choice was over before this piece. Older models give a reason with every piece of an answer:
+        only a piece without one, after one with it, shows that the reason was the end."""
+        self.over = self.over or bool(self.reason and parts and not reason)
+        if not self.over:
+            self.reason = reason or self.reason
+        return self.over
 
     def whole(self, deltas: list[Json]) -> Json:
         """The choice of a whole answer. Raises UpstreamError."""

@@ -13,12 +13,14 @@ import orjson
 
 from fwd_server.backoff import parse_retry_after
 from fwd_server.chat import Json
-from fwd_server.errors import UpstreamError, from_status
+from fwd_server.errors import UpstreamError, as_kind, from_status
 from fwd_server.providers import native
 from fwd_server.providers.google.traits import PROVIDER
 from fwd_server.redact import clean
 from fwd_server.routing import Deployment
 
+# What was paid for is used up (contract F12). "Quota" and "billing" stand in the text of every common limit, too.
+_NO_MONEY: Final = re.compile(r"credits are depleted", re.IGNORECASE)
 _TOO_LONG: Final = re.compile(r"input token count.{0,40} exceeds", re.IGNORECASE)
 
 # Errors inside an answer that give no number. https://cloud.google.com/apis/design/errors#handling_errors
@@ -56,6 +58,8 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
         retry_after_s=next(_delays(details), parse_retry_after(headers or {})),
     )
     failure.upstream_status = _status(error)
+    if failure.status == 429 and _NO_MONEY.search(failure.message):
+        as_kind(failure, 402)
     if failure.status == 400 and _TOO_LONG.search(failure.message):
         native.too_long(failure)
     return failure
