@@ -8,31 +8,71 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import socket
 import time
 from collections.abc import Coroutine
 from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-# Bytes between two sockets of one process are there at once, but the kernel may take a moment when it is busy: the
-# more there is to lose, the longer it is given.
-_KERNELS_MOMENT_S: Final = 0.005
-_SHORT_S: Final = 1.0
+# Bytes between two sockets of one process are there at once, but the kernel may take a moment when it is busy: it is
+# given one before every leap, however small the steps of the leap are.
+_KERNELS_MOMENT_S: Final = 0.002
+_LEAP_S: Final = 5.0
+
+
+class _Probe:
+    """A connection to ourselves. The kernel delivers in order, so what comes through it is behind all that was sent."""
+
+    def __init__(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            self._near = socket.create_connection(listener.getsockname())
+            self._far, _ = listener.accept()
+        self._near.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def wait(self) -> None:
+        """Return once the kernel has delivered what was under way."""
+        self._near.send(b".")
+        self._far.recv(1)
+
+    def close(self) -> None:
+        self._near.close()
+        self._far.close()
 
 
 class _Selector(selectors.DefaultSelector):
     """Notes how long nothing would have happened."""
 
     skipped = 0.0
+    _rested = 0.0  # where the last moment was given, or something happened
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._probe = _Probe()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        moment = _KERNELS_MOMENT_S if timeout > _SHORT_S else _KERNELS_MOMENT_S / 5
-        events = super().select(min(timeout, moment))
+        self._probe.wait()
+        events = super().select(self._moment(timeout))
         if not events:
+            self._probe.wait()  # again: we may have woken up on another processor
+            events = super().select(0)
+        if events:
+            self._rested = self.skipped
+        else:
             self.skipped += timeout
         return events
+
+    def _moment(self, timeout: float) -> float:
+        if self.skipped + timeout - self._rested < _LEAP_S:
+            return 0
+        self._rested = self.skipped + timeout
+        return min(timeout, _KERNELS_MOMENT_S)
+
+    def close(self) -> None:
+        self._probe.close()
+        super().close()
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
