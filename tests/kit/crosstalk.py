@@ -18,7 +18,7 @@ from fwd_server.http1.client import Pool, Resolver
 from kit import wire
 from kit.fakeup import CLOSE, DONE, RESET, STREAM_END, STREAM_HEAD, Seen, completion, error_answer, event, json_answer
 from kit.fakeup import piece as chunk
-from kit.gateways import Listening, gateway
+from kit.gateways import gateway
 from kit.loopup import Step, Upstream, loopback
 
 KEY: Final = "fwd_" + secrets.token_urlsafe(32)
@@ -46,12 +46,23 @@ async def crosstalk(
     folder: Path, *, callers: int, enough: Callable[[int], bool], seed: int, clock: Clock | None = None
 ) -> Tally:
     """Let ``callers`` ask, one call after the other, until ``enough`` says so of the number of a call."""
-    chance, tally = random.Random(seed), Tally()
-    async with Upstream(lambda seen: _play(seen, chance)) as up:
+    chance = random.Random(seed)
+    async with repeater(chance) as up:
         pool = Pool(resolver=Resolver(loopback))
         env = {"OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": up.url, "FWD_KEEPALIVE": "0"}
         async with gateway(folder, KEY, pool, clock, **env) as at:
-            await asyncio.gather(*(_caller(number, at, enough, chance, tally) for number in range(callers)))
+            return await talk(at.url, KEY, callers=callers, enough=enough, chance=chance)
+
+
+def repeater(chance: random.Random) -> Upstream:
+    """A provider that says every caller's word back, unless it breaks."""
+    return Upstream(lambda seen: _play(seen, chance), keeps=False)
+
+
+async def talk(url: str, key: str, *, callers: int, enough: Callable[[int], bool], chance: random.Random) -> Tally:
+    """The callers alone, of a gateway in front of a ``repeater``."""
+    tally = Tally()
+    await asyncio.gather(*(_caller(number, url, key, enough, chance, tally) for number in range(callers)))
     return tally
 
 
@@ -78,25 +89,25 @@ def _whole(word: str, chance: random.Random) -> list[Step]:
 
 
 async def _caller(
-    number: int, at: Listening, enough: Callable[[int], bool], chance: random.Random, tally: Tally
+    number: int, url: str, key: str, enough: Callable[[int], bool], chance: random.Random, tally: Tally
 ) -> None:
     """One caller, on a connection that is kept as long as it lives."""
     line: wire.Line | None = None
     calls = 0
     while not enough(calls):
         word = f"word-{number}-{calls}-{chance.getrandbits(64):016x}"
-        line = line or await wire.Line.to(at.url)
-        line = await _call(line, word, chance, tally)
+        line = line or await wire.Line.to(url)
+        line = await _call(line, key, word, chance, tally)
         calls += 1
     if line is not None:
         line.close()
 
 
-async def _call(line: wire.Line, word: str, chance: random.Random, tally: Tally) -> wire.Line | None:
+async def _call(line: wire.Line, key: str, word: str, chance: random.Random, tally: Tally) -> wire.Line | None:
     """One call; the connection, if it may be used again."""
     stream, leaves = chance.random() < 0.5, chance.random() < _FAULTS
     body = {"model": "openai:m", "stream": stream, "messages": [{"role": "user", "content": word}]}
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "x-fwd-fallback": "none"}
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json", "x-fwd-fallback": "none"}
     reading = asyncio.ensure_future(line.post(json.dumps(body).encode(), headers))
     if leaves:
         await asyncio.wait({reading}, timeout=chance.random() / 40)

@@ -31,11 +31,13 @@ Script = Callable[[Seen], Iterable[Step]]
 class Upstream:
     """Plays for every request the steps that ``script`` returns; endless ones end when the other side leaves.
 
-    With ``early`` the script is asked when the head of a request is in, and its body is never read.
+    With ``early`` the script is asked when the head of a request is in, and its body is never read. Without ``keeps``
+    what was seen is forgotten, for runs that have no end.
     """
 
     script: Script
     early: bool = False
+    keeps: bool = True
     seen: list[Seen] = field(factory=list)
     closed_at: list[float] = field(factory=list)  # the loop's time, for each WAIT_FOR_CLOSE
     late_bytes: list[int] = field(factory=list)
@@ -85,7 +87,8 @@ class Upstream:
         self.open += 1
         with sock, contextlib.suppress(OSError):
             async for seen in requests(sock, early=self.early):
-                self.seen.append(seen)
+                if self.keeps:
+                    self.seen.append(seen)
                 if not await self._play(sock, seen):
                     break
         self.open -= 1
