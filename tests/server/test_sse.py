@@ -165,6 +165,14 @@ def test_too_much_data_after_an_event_is_refused_later() -> None:
         decoder.close()
 
 
+def test_nothing_is_taken_after_a_long_line() -> None:
+    """Contract F26: not even a whole event, in a piece of its own, after a line that was given in one with others."""
+    decoder = Decoder(16)
+    assert decoder.feed(b"data: a\n\n" + b"b" * 20 + b"\n\n") == [Event("", b"a")]
+    with pytest.raises(LineTooLong):
+        decoder.feed(b"data: c\n\n")
+
+
 def test_a_line_of_exactly_the_limit_passes() -> None:
     """The limit is inclusive, whole or in pieces."""
     data = b"data: " + b"a" * 10 + b"\n\n"

@@ -68,8 +68,8 @@ class Lines:
         return [rest] if rest else []
 
     def __bool__(self) -> bool:
-        """Whether something is held back: an unfinished line, or a CR that an LF may follow."""
-        return bool(self._rest) or self._after_cr
+        """Whether the next bytes are not the first of a line: one is unfinished, ended in CR, or was too long."""
+        return bool(self._rest) or self._after_cr or self._broken
 
     def _within(self, lines: list[bytes]) -> list[bytes]:
         bad = next((i for i, line in enumerate(lines) if len(line) > self._longest), None)
