@@ -8,7 +8,7 @@ from pathlib import Path
 import parameters
 
 from fwd_cli.reference import reference
-from fwd_server.settings import Variable, documented
+from fwd_server.settings import ABOUT, Variable, documented
 
 HERE = Path(__file__).parent
 SECTION = "<!-- {name}: this table is made from the code by `nox -s docs` -->\n{text}\n<!-- end of {name} -->"
@@ -45,7 +45,8 @@ def settings_table() -> str:
     for variable in documented():
         if variable.group != group:
             group = variable.group
-            lines += ["", f"**{group}**", "", "| name | default | meaning |", "|---|---|---|"]
+            about = ["", ABOUT[group]] if group in ABOUT else []
+            lines += ["", f"**{group}**", *about, "", "| name | default | meaning |", "|---|---|---|"]
         lines.append(_row(variable))
     return "\n".join([*lines, ""])
 

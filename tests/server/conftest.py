@@ -13,7 +13,6 @@ from tornado.ioloop import IOLoop
 
 from fwd_server.fallback import Coordinator, Patience
 from fwd_server.http1.client import Pool
-from fwd_server.http1.values import Timeouts
 from fwd_server.ledger import Trip
 from fwd_server.providers import compatible
 from fwd_server.upstream import Upstream
@@ -48,12 +47,12 @@ def pool(io_loop: IOLoop) -> Iterator[Pool]:
 
 @pytest.fixture
 def coordinate(pool: Pool, clock: FakeClock) -> Callable[..., Coordinator]:
-    """Makes a coordinator for OpenAI-compatible providers; its parameters are those of Patience and Timeouts."""
+    """Makes a coordinator for OpenAI-compatible providers; its parameters are those of Patience."""
 
-    def make(idle_s: float = 5.0, **patience: Any) -> Coordinator:
+    def make(**patience: Any) -> Coordinator:
         names = ("openai", "groq", "openrouter", "local")
         providers = {name: compatible.provider(name) for name in names}
-        upstream = Upstream(pool, clock, Timeouts(connect_s=0.5, idle_s=idle_s))
+        upstream = Upstream(pool, clock)
         return Coordinator(providers, upstream, clock, lambda prefix: prefix + "1", Patience(**patience), lambda: 0.5)
 
     return make

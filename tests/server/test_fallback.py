@@ -32,7 +32,6 @@ from fwd_server.chat import Chunk, End, StreamEvent
 from fwd_server.errors import ErrorKind, Refused, UpstreamError
 from fwd_server.fallback import Coordinator, Patience, Stream
 from fwd_server.http1.client import Pool
-from fwd_server.http1.values import Timeouts
 from fwd_server.ledger import Trip
 from fwd_server.providers import PROVIDERS
 from fwd_server.upstream import Upstream
@@ -241,8 +240,8 @@ async def test_before_the_commit_a_stream_moves_on(coordinate: Coordinate, trip:
     """G2: whatever fails before the first content is somebody else's chance; a role chunk is not content."""
     with Fakeup(lambda seen: steps) as bad, Fakeup(lambda seen: stream("ok")) as good:
         begun = trip(stream=True)
-        plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
-        events = await rest(await coordinate(first_event_s={"": 0.2}).stream(begun, plan))
+        plan = (make_deployment(bad.url, first_event_s=0.2), make_deployment(good.url, "groq"))
+        events = await rest(await coordinate().stream(begun, plan))
     assert isinstance(events[-1], End)
     assert begun.provider == "groq"
 
@@ -270,8 +269,8 @@ async def test_after_the_commit_nothing_moves(coordinate: Coordinate, trip: Begi
     """G5, S20: the failure is the stream's last event, and nobody else is asked."""
     begin = [STREAM_HEAD, ROLE, event({"content": "Hel"})]
     with Fakeup(lambda seen: [*begin, *steps]) as bad, Fakeup(lambda seen: stream("x")) as other:
-        plan = (make_deployment(bad.url), make_deployment(other.url, "groq"))
-        events = await rest(await coordinate(idle_s=0.2).stream(trip(stream=True), plan))
+        plan = (make_deployment(bad.url, idle_s=0.2), make_deployment(other.url, "groq"))
+        events = await rest(await coordinate().stream(trip(stream=True), plan))
     assert isinstance(events[-1], UpstreamError)
     assert events[-1].code == code
     assert other.connections == 0
@@ -351,7 +350,7 @@ async def test_streams_that_break_are_faults(coordinate: Coordinate, trip: Begin
 @pytest.fixture
 def anthropic(clock: FakeClock, pool: Pool) -> Coordinator:
     """A coordinator for Anthropic, whose codec folds streams, amends requests and renames limits."""
-    return Coordinator(PROVIDERS, Upstream(pool, clock, Timeouts()), clock, lambda prefix: prefix + "1")
+    return Coordinator(PROVIDERS, Upstream(pool, clock), clock, lambda prefix: prefix + "1")
 
 
 def anthropic_stream() -> bytes:
@@ -406,7 +405,7 @@ async def test_an_amended_request_is_one_more_attempt(
     """Pitfall 28: thinking of another model is taken out and the call tried once more, within the budget (S22)."""
     steps = [json_answer(REFUSED, 400), anthropic_stream()]
     with Fakeup(lambda seen: [steps.pop(0)]) as up:
-        upstream = Upstream(pool, clock, Timeouts())
+        upstream = Upstream(pool, clock)
         coordinator = Coordinator(PROVIDERS, upstream, clock, lambda p: p, Patience(attempts))
         plan = (make_deployment(up.url, "anthropic", "claude-opus-4-8"),)
         begun = trip(max_tokens=20_000, **THINKING)

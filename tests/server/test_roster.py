@@ -11,7 +11,6 @@ from kit.fakeup import WAIT_FOR_CLOSE, Fakeup, Seen, Step, closed_port, error_an
 from tornado.ioloop import IOLoop
 
 from fwd_server.http1.client import Pool
-from fwd_server.http1.values import Timeouts
 from fwd_server.providers import PROVIDERS
 from fwd_server.roster import Roster
 from fwd_server.routing import Endpoint
@@ -28,7 +27,7 @@ def make(pool: Pool, clock: FakeClock, io_loop: IOLoop) -> Iterator[Make]:
     made: list[Roster] = []
 
     def roster(wait_s: float = 30.0) -> Roster:
-        upstream = Upstream(pool, clock, Timeouts(connect_s=5.0, idle_s=30.0))
+        upstream = Upstream(pool, clock)
         made.append(Roster(PROVIDERS, upstream, clock, wait_s))
         return made[-1]
 

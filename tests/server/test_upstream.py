@@ -11,7 +11,6 @@ from kit.fakeup import CLOSE, Fakeup, answer, closed_port, json_answer
 
 from fwd_server.errors import UpstreamError
 from fwd_server.http1.client import Pool
-from fwd_server.http1.values import Timeouts
 from fwd_server.providers.base import Script, UpstreamRequest
 from fwd_server.routing import Endpoint
 from fwd_server.secret import Secret
@@ -22,7 +21,7 @@ pytestmark = pytest.mark.gen_test
 
 @pytest.fixture
 def upstream(pool: Pool, clock: FakeClock) -> Upstream:
-    return Upstream(pool, clock, Timeouts(connect_s=0.5, idle_s=0.2))
+    return Upstream(pool, clock)
 
 
 def request(path: str = "/chat") -> UpstreamRequest:

@@ -130,6 +130,15 @@ def test_a_default_model_has_its_own_prefix_or_none(name: str, model: str, fine:
     assert (problems({name: model}) == []) is fine
 
 
+def test_an_attempt_has_no_more_time_than_the_call() -> None:
+    """One deadline over the whole chain (G1): a provider's own total is within it."""
+    (line,) = problems({"FWD_TOTAL_TIMEOUT": "5m", "FWD_OLLAMA_TOTAL_TIMEOUT": "30m"})
+    allowed = "allowed: at most FWD_TOTAL_TIMEOUT, which is 5m"
+    assert line == f"FWD_OLLAMA_TOTAL_TIMEOUT (environment): found 30m; {allowed}"
+    assert problems({"FWD_TOTAL_TIMEOUT": "1h", "FWD_OLLAMA_TOTAL_TIMEOUT": "30m"}) == []
+    assert len(problems({"FWD_TOTAL_TIMEOUT": "soon", "FWD_OLLAMA_TOTAL_TIMEOUT": "30m"})) == 1
+
+
 @pytest.mark.parametrize(
     ("url", "key", "warned"),
     [

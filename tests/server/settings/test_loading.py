@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from fwd_server.settings import Row, Settings, SettingsError, describe, load, needs_key
+from fwd_server.timeouts import Timeouts
 
 
 def problems(env: Mapping[str, str], flags: Mapping[str, str] | None = None, dotenv: str = "") -> list[str]:
@@ -184,6 +185,65 @@ def test_a_compat_name_is_lower_case_ascii(names: str) -> None:
     """It becomes a prefix and a part of variable names."""
     (line,) = problems({"FWD_COMPAT": names})
     assert line.startswith("FWD_COMPAT (environment): found ")
+
+
+@pytest.mark.parametrize(
+    "provider", ["openai", "anthropic", "google", "groq", "openrouter", "ollama", "echo", "my-box"]
+)
+def test_every_time_can_be_set_for_one_provider(provider: str) -> None:
+    """By its name, those of FWD_COMPAT too; the other providers keep the times of all."""
+    env = {f"FWD_{what}_TIMEOUT": "50" for what in ("CONNECT", "FIRST_BYTE", "FIRST_EVENT", "IDLE", "TOTAL")}
+    env |= {"FWD_COMPAT": "my-box,other", "MY_BOX_BASE_URL": "http://x", "OTHER_BASE_URL": "http://y"}
+    stem = provider.upper().replace("-", "_")
+    own = zip(("CONNECT", "FIRST_BYTE", "FIRST_EVENT", "IDLE", "TOTAL"), range(1, 6), strict=True)
+    loaded = load({}, {**env, **{f"FWD_{stem}_{what}_TIMEOUT": str(seconds) for what, seconds in own}})
+    assert loaded.settings.providers[provider].timeouts == Timeouts(1, 2, 3, 4, 5)
+    assert loaded.settings.providers["other"].timeouts == Timeouts(50, 50, 50, 50, 50)
+    assert loaded.warnings == ()
+
+
+def test_ollama_may_load_a_model_whatever_the_others_may() -> None:
+    """Its default is its own; a setting of its own changes it."""
+    assert load({}, {"FWD_FIRST_EVENT_TIMEOUT": "9"}).settings.providers["ollama"].timeouts.first_event_s == 300
+    set_for_it = load({}, {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT": "90"}).settings
+    assert set_for_it.providers["ollama"].timeouts.first_event_s == 90
+
+
+def test_the_first_byte_may_take_as_long_as_the_rest() -> None:
+    """0 is no limit: by default, and for one provider where there is one for the others."""
+    assert load({}, {}).settings.providers["groq"].timeouts.first_byte_s is None
+    settings = load({}, {"FWD_FIRST_BYTE_TIMEOUT": "20", "FWD_OLLAMA_FIRST_BYTE_TIMEOUT": "0"}).settings
+    assert [settings.providers[name].timeouts.first_byte_s for name in ("groq", "ollama")] == [20, None]
+
+
+def test_times_of_one_provider_are_described_when_they_are_its_own() -> None:
+    """--check stays readable: what follows the times of all is said there."""
+    loaded = load({}, {"FWD_GROQ_IDLE_TIMEOUT": "9"})
+    times = [row for row in describe(loaded) if row.name.startswith(("FWD_GROQ", "FWD_OPENAI_", "FWD_OLLAMA"))]
+    assert times == [
+        Row("FWD_GROQ_IDLE_TIMEOUT", "9s", "environment"),
+        Row("FWD_OLLAMA_FIRST_EVENT_TIMEOUT", "5m", "default"),
+    ]
+    assert Row("FWD_OPENAI_IDLE_TIMEOUT", "", "default") in describe(loaded, every=True)
+
+
+def test_a_misspelled_time_of_a_provider_is_reported() -> None:
+    """The nearest name is one of the family."""
+    (warning,) = load({}, {"FWD_GROK_IDLE_TIMEOUT": "9"}).warnings
+    assert warning.endswith("did you mean FWD_GROQ_IDLE_TIMEOUT?")
+
+
+def test_a_time_of_a_provider_that_cannot_be_used_is_a_problem() -> None:
+    """As every setting's: found, allowed, and where from."""
+    (line,) = problems({"FWD_GROQ_IDLE_TIMEOUT": "0"})
+    allowed = "allowed: a duration such as 30, 30s, 500ms or 5m, from 1ms to 24h"
+    assert line == f"FWD_GROQ_IDLE_TIMEOUT (environment): found '0'; {allowed}"
+
+
+def test_a_compat_name_whose_times_are_other_settings_is_refused() -> None:
+    """FWD_CLIENT_IDLE_TIMEOUT is the time of callers' connections."""
+    (line,) = problems({"FWD_COMPAT": "client", "CLIENT_BASE_URL": "http://x"})
+    assert line.startswith("FWD_COMPAT (environment): found 'client'; ")
 
 
 def test_ollama_is_mentioned_by_any_variable_of_its_name() -> None:

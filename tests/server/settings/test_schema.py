@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
+from attrs import fields
+
 from fwd_server.providers import PROVIDERS
-from fwd_server.settings import KNOWN, documented
-from fwd_server.settings.schema import own_variables
+from fwd_server.settings import KNOWN, Settings, documented, timeout_variables
+from fwd_server.settings.schema import TIMES, own_variables
+from fwd_server.timeouts import Timeouts
 
 
 def test_every_name_of_the_design_is_documented() -> None:
@@ -50,3 +53,17 @@ def test_a_field_of_settings_is_called_as_its_variable() -> None:
     for variable in own_variables():
         name = variable.name.lower()
         assert name.removeprefix("fwd_").removeprefix("forwarder_").removeprefix("providers_") == variable.field
+
+
+def test_the_times_of_providers_are_those_of_an_attempt() -> None:
+    """Five of them, by the same names, with the same defaults."""
+    assert [f"{what}_s" for what in TIMES] == [field.name for field in fields(Timeouts)]
+    assert Settings().timeouts == Timeouts()
+
+
+def test_every_provider_has_the_times_of_all_under_its_own_name() -> None:
+    """One family, documented once: only what differs stands in the documents as well."""
+    names = [variable.name for variable in timeout_variables("my-box")]
+    assert names == [f"FWD_MY_BOX_{what.upper()}_TIMEOUT" for what in TIMES]
+    of_one = {variable.name for name in KNOWN for variable in timeout_variables(name)}
+    assert of_one & {variable.name for variable in documented()} == {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT"}

@@ -10,9 +10,9 @@ from attrs import frozen
 from fwd_cli.child import Gateway, gateway
 from fwd_cli.standins import standing_in
 from fwd_client import APIError, Client, FwdError
-from fwd_server.settings import Loaded, ProviderSettings, documented, stem_of
+from fwd_server.settings import Loaded, ProviderSettings, documented, stem_of, timeout_variables
 
-GROUPS = ("Routing", "Timeouts")
+GROUPS = ("Routing", "Timeouts", "Timeouts of providers")
 ANY_MODEL = "any-model"
 STAND_IN_KEY = "stand-in"
 _HELLO = [{"role": "user", "content": "hello"}]
@@ -77,7 +77,8 @@ def _plan(running: Gateway, model: str) -> tuple[str, ...]:
 
 def stand_in_settings(loaded: Loaded, texts: Mapping[str, str], url: str) -> dict[str, str]:
     """The settings that decide who is asked, with a stand-in for every provider's address and key."""
-    deciding = {variable.name for variable in documented() if variable.group in GROUPS}
+    times = (variable for name in loaded.settings.providers for variable in timeout_variables(name))
+    deciding = {variable.name for variable in (*documented(), *times) if variable.group in GROUPS}
     settings = {name: text for name, text in texts.items() if name in deciding and text}
     for provider in loaded.settings.providers.values():
         settings |= _of_provider(provider, url)

@@ -21,7 +21,6 @@ from fwd_server.gateway import Gateway
 from fwd_server.health import Health
 from fwd_server.hops import Hops
 from fwd_server.http1.client import Limits, Pool, Proxies
-from fwd_server.http1.values import Timeouts
 from fwd_server.images import Images
 from fwd_server.machine import connection_cap
 from fwd_server.models import Model
@@ -102,7 +101,6 @@ def build_app(
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
         clock,
-        Timeouts(connect_s=settings.connect_timeout, idle_s=settings.idle_timeout),
         hops,
     )
     health = Health()
@@ -135,9 +133,8 @@ def _chat(provider: str) -> list[Model]:
 
 
 def patience(settings: Settings) -> Patience:
-    """How long and how often, as the settings say."""
-    first = {"": settings.first_event_timeout, "ollama": settings.ollama_first_event_timeout}
-    return Patience(settings.attempts, first, settings.stream_timeout, _ANSWER_BYTES)
+    """How often, how long and how much, as the settings say."""
+    return Patience(settings.attempts, settings.stream_timeout, _ANSWER_BYTES)
 
 
 def _application(

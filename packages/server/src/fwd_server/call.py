@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import field, frozen
 
 from fwd_server.chat import ChatRequest
 from fwd_server.embeddings import EmbeddingsRequest
@@ -24,7 +26,8 @@ class Call:
 
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
     field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
-    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by.
+    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``hurry`` are the
+    seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
     """
 
     id: str
@@ -37,6 +40,7 @@ class Call:
     peer: str = ""
     queued_ms: float = 0.0
     via: tuple[str, ...] = ()
+    hurry: Mapping[str, float] = field(factory=dict)
 
 
 @frozen

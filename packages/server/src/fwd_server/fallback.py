@@ -14,7 +14,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar, cast
 
-from attrs import define, field, frozen
+from attrs import define, frozen
 
 from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, StreamEvent, unfold
 from fwd_server.clock import Clock
@@ -34,6 +34,7 @@ from fwd_server.providers.base import (
     UpstreamRequest,
 )
 from fwd_server.routing import Deployment
+from fwd_server.timeouts import Timeouts
 from fwd_server.upstream import Upstream, UpstreamResponse, read_all
 
 T = TypeVar("T")
@@ -44,25 +45,27 @@ _LONGEST_ERROR: Final = 1 << 20
 _JSON: Final = frozenset({"application/json", ""})
 _STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson", ""})
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")
+# Which of an attempt's times may have been over.
+_ENDED: Final[Mapping[str | None, tuple[str, ...]]] = {
+    "connect_timeout": ("connect_s",),
+    "dns_failed": ("connect_s",),
+    "upstream_timeout": ("first_byte_s", "first_event_s"),
+    "upstream_stalled": ("idle_s",),
+}
 _NO_IMAGES: Final[Mapping[str, str]] = {}
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 
 
 @frozen
 class Patience:
-    """How long and how often: attempts of one call in all (G1), and times in seconds.
+    """How often, how long and how much, whoever is asked: attempts of one call in all (G1), bytes of an answer.
 
-    ``first_event_s`` is by provider with ``""`` as the default; ``stream_s`` runs from the commit.
+    ``stream_s`` are seconds from the commit; those before it are by provider (``Endpoint.timeouts``).
     """
 
     attempts: int = 3
-    first_event_s: Mapping[str, float] = field(factory=lambda: {"": 60.0})
     stream_s: float = 1800.0
     answer_bytes: int = 64 << 20
-
-    def first_event(self, provider: str) -> float:
-        """Seconds a provider may take until the first content of a stream."""
-        return self.first_event_s.get(provider, self.first_event_s[""])
 
 
 @define
@@ -172,7 +175,12 @@ class Coordinator:
         if error is None:
             self._health.answered(trip.deployment)
         else:
-            self._health.failed(trip.deployment, error, self._clock.monotonic())
+            self._failed(trip, trip.deployment, error)
+
+    def _failed(self, trip: Trip, deployment: Deployment, error: UpstreamError) -> None:
+        """Tell the deployment's health, unless the caller was in a greater hurry than the operator."""
+        if not _is_hurry(error, trip, deployment):
+            self._health.failed(deployment, error, self._clock.monotonic())
 
     async def _walk(self, trip: Trip, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
         most = self._patience.attempts
@@ -277,7 +285,7 @@ class Coordinator:
                 result = await self._exchange(exchange, deployment, trip, read)
         except UpstreamError as error:
             trip.tried(deployment, began, self._clock.monotonic(), error)
-            self._health.failed(deployment, error, self._clock.monotonic())
+            self._failed(trip, deployment, error)
             return error
         finally:
             self._health.released(deployment)
@@ -289,11 +297,13 @@ class Coordinator:
     def _limit(self, trip: Trip, deployment: Deployment, now: float) -> tuple[float, str]:
         """Seconds for an attempt, and what it is called when they are over."""
         left = trip.started + trip.call.deadline_s - now
-        first = self._patience.first_event(deployment.provider)
-        return (first, "upstream_timeout") if trip.call.request.stream and first < left else (left, "deadline")
+        times = _timeouts(trip, deployment)
+        own = min(times.first_event_s, times.total_s) if trip.call.request.stream else times.total_s
+        return (own, "upstream_timeout") if own < left else (left, "deadline")
 
     async def _exchange(self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
-        response = await self._upstream.send(deployment.endpoint, exchange.request, trip.call.via)
+        times = _timeouts(trip, deployment)
+        response = await self._upstream.send(deployment.endpoint, exchange.request, trip.call.via, times)
         try:
             trip.upstream_request_id = _upstream_request_id(response.headers)
             if 200 <= response.status < 300:
@@ -363,6 +373,18 @@ def _is_final(error: UpstreamError, trip: Trip) -> bool:
     if error.code == "deadline" or error.kind in CALLERS_FAULT:
         return True
     return error.kind in MODELS_FAULT and trip.call.request.model is not None
+
+
+def _timeouts(trip: Trip, deployment: Deployment) -> Timeouts:
+    """The deployment's times, or what the caller asked for where that is shorter."""
+    return deployment.endpoint.timeouts.within(trip.call.hurry)
+
+
+def _is_hurry(error: UpstreamError, trip: Trip, deployment: Deployment) -> bool:
+    """Whether a time was over that the caller had made shorter: that says nothing about the provider."""
+    own, asked = deployment.endpoint.timeouts, _timeouts(trip, deployment)
+    ended = () if error.upstream_status else _ENDED.get(error.code, ())
+    return any(getattr(asked, name) != getattr(own, name) for name in ended)
 
 
 def _loses_more(amend: Amend, exchange: AnyExchange, trip: Trip) -> bool:

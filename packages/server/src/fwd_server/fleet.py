@@ -31,6 +31,7 @@ def _endpoint(provider: ProviderSettings, settings: Settings, spoken: Collection
         available=provider.name in spoken or provider.name not in KNOWN,
         headers=_attribution(settings) if provider.name == "openrouter" else (),
         always_tried=provider.name == "ollama",
+        timeouts=provider.timeouts,
     )
 
 

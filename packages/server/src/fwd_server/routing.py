@@ -21,6 +21,7 @@ from fwd_server.errors import (
     ProviderNotConfigured,
 )
 from fwd_server.secret import Secret
+from fwd_server.timeouts import Timeouts
 
 # Families that need no prefix. https://platform.openai.com/docs/models, https://docs.anthropic.com/en/docs/about-claude/models
 FAMILIES: Final = (
@@ -55,6 +56,7 @@ class Endpoint:
     available: bool = True
     headers: tuple[tuple[str, str], ...] = ()
     always_tried: bool = False
+    timeouts: Timeouts = field(factory=Timeouts)
 
     @property
     def key_name(self) -> str:

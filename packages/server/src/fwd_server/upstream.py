@@ -15,10 +15,11 @@ from fwd_server.clock import Clock
 from fwd_server.errors import UpstreamError, broken
 from fwd_server.hops import HEADER, Hops
 from fwd_server.http1.client import Pool, Response
-from fwd_server.http1.values import Origin, Timeouts, TransportError
+from fwd_server.http1.values import Origin, TransportError
 from fwd_server.providers.base import Header, Script, UpstreamRequest
 from fwd_server.routing import Endpoint
 from fwd_server.secret import Secret
+from fwd_server.timeouts import Timeouts
 
 
 class UpstreamResponse(Protocol):
@@ -46,19 +47,23 @@ class UpstreamResponse(Protocol):
 class Upstream:
     """Sends requests to endpoints and plays scripts. Raises UpstreamError for every way this can fail."""
 
-    def __init__(self, pool: Pool, clock: Clock, timeouts: Timeouts, hops: Hops | None = None) -> None:
+    def __init__(self, pool: Pool, clock: Clock, hops: Hops | None = None) -> None:
         self._pool = pool
         self._hops = hops
         self._clock = clock
-        self._timeouts = timeouts
         self._places: dict[str, tuple[Origin, str]] = {}
 
     async def send(
-        self, endpoint: Endpoint, request: UpstreamRequest | Script, via: tuple[str, ...] = ()
+        self,
+        endpoint: Endpoint,
+        request: UpstreamRequest | Script,
+        via: tuple[str, ...] = (),
+        timeouts: Timeouts | None = None,
     ) -> UpstreamResponse:
         """Send ``request`` to ``endpoint`` and return the answer once its head is in.
 
-        ``via`` are the gateways the call came by; this one is added for those after it.
+        ``via`` are the gateways the call came by; this one is added for those after it. ``timeouts`` take the place
+        of the endpoint's own.
         """
         if isinstance(request, Script):
             return Played(request, self._clock)
@@ -68,7 +73,7 @@ class Upstream:
             headers.append((HEADER.encode(), self._hops.onward(via).encode()))
         try:
             response = await self._pool.send(
-                origin, request.method, path + request.path, headers, request.body, self._timeouts
+                origin, request.method, path + request.path, headers, request.body, timeouts or endpoint.timeouts
             )
         except TransportError as error:
             raise broken(error.code) from error

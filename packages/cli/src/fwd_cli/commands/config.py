@@ -46,7 +46,7 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
     In a pipe the columns are separated by tabs; --json prints one object a line, always with the source.
     """
     loaded = loaded_here(Path(".env"))
-    every = _rows(loaded)
+    every = _rows(loaded, every=bool(names))
     _check_names(names, [row.name for row in every])
     rows = [row for row in every if not names or row.name in names]
     if as_json:
@@ -76,11 +76,11 @@ def loaded_here(path: Path) -> Loaded:
         raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
 
 
-def _rows(loaded: Loaded) -> list[Row]:
-    """Every setting: those of this command first, for they say which gateway is asked."""
+def _rows(loaded: Loaded, *, every: bool) -> list[Row]:
+    """The settings: those of this command first, for they say which gateway is asked."""
     from fwd_server.settings import describe
 
-    return [*map(_own, OURS), *describe(loaded)]
+    return [*map(_own, OURS), *describe(loaded, every=every)]
 
 
 def _own(name: str) -> Row:

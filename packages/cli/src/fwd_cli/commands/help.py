@@ -34,13 +34,16 @@ def own_environment() -> str:
 
 def _of_the_server() -> dict[str, list[tuple[str, str]]]:
     """The server's settings by group, as it documents them itself."""
-    from fwd_server.settings import documented
+    from fwd_server.settings import ABOUT, documented
 
     sections: dict[str, list[tuple[str, str]]] = {}
     for variable in documented():
         default = variable.shown(variable.default) or variable.note
         text = f"{variable.help} Default: {default}." if default else variable.help
-        sections.setdefault(f"Server: {variable.group}", []).append((variable.name, text))
+        rows = sections.setdefault(f"Server: {variable.group}", [])
+        if not rows and variable.group in ABOUT:
+            rows.append(("FWD_<PROVIDER>_..._TIMEOUT", ABOUT[variable.group]))
+        rows.append((variable.name, text))
     return sections
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from fwd_server.settings.loading import Loaded, Row, describe, load
 from fwd_server.settings.problems import Problem, SettingsError
 from fwd_server.settings.schema import (
+    ABOUT,
     KNOWN,
     ProviderSettings,
     Settings,
@@ -17,9 +18,11 @@ from fwd_server.settings.schema import (
     example,
     needs_key,
     stem_of,
+    timeout_variables,
 )
 
 __all__ = [
+    "ABOUT",
     "KNOWN",
     "Loaded",
     "Problem",
@@ -34,4 +37,5 @@ __all__ = [
     "load",
     "needs_key",
     "stem_of",
+    "timeout_variables",
 ]

@@ -10,7 +10,7 @@ from attrs import frozen
 from fwd_server.routing import cut_prefix
 from fwd_server.settings.problems import HIDDEN, Problem
 from fwd_server.settings.schema import ProviderSettings, Settings, needs_key, stem_of
-from fwd_server.settings.units import is_everywhere, is_loopback, port_of
+from fwd_server.settings.units import is_everywhere, is_loopback, port_of, write_duration
 
 
 @frozen
@@ -27,6 +27,7 @@ class Checks:
             yield from self._key(provider)
             yield from self._base_url(provider)
             yield from self._model(provider)
+            yield from self._total(provider)
         for name in dict.fromkeys(self.settings.priority):
             yield from self._listed(name)
         if self.settings.ssl_keyfile and not self.settings.ssl_certfile:
@@ -65,6 +66,13 @@ class Checks:
         if foreign or (not model and provider.name != "echo"):
             allowed = f"a model of {provider.name}, with or without the prefix {provider.name}:"
             yield self._problem(f"{stem_of(provider.name)}_MODEL", repr(provider.model), allowed)
+
+    def _total(self, provider: ProviderSettings) -> Iterator[Problem]:
+        """An attempt may be given less time than a whole call, not more."""
+        own, whole = provider.timeouts.total_s, self.settings.total_timeout
+        if own > whole and "FWD_TOTAL_TIMEOUT" not in self.broken:
+            allowed = f"at most FWD_TOTAL_TIMEOUT, which is {write_duration(whole)}"
+            yield self._problem(f"FWD_{stem_of(provider.name)}_TOTAL_TIMEOUT", write_duration(own), allowed)
 
     def _listed(self, name: str) -> Iterator[Problem]:
         """An entry of the priority list must be known, stand there once, and have a key and a model."""

@@ -13,15 +13,18 @@ from fwd_server.settings.envfile import read_dotenv
 from fwd_server.settings.problems import HIDDEN, Problem, SettingsError
 from fwd_server.settings.schema import (
     KNOWN,
+    TIMES,
     ProviderSettings,
     Settings,
     Variable,
     own_variables,
     provider_variables,
     stem_of,
+    timeout_variables,
 )
 from fwd_server.settings.units import BaseUrl, Name
 
+DEFAULT: Final = ("default", "")  # where nothing is set and nothing is the default
 # Variables of the SDK and the CLI: known here so that nobody is told to correct them.
 ELSEWHERE: Final = ("FORWARDER_KEY", "FORWARDER_URL", "FWD_LOG")
 
@@ -44,9 +47,14 @@ class Row:
     source: str
 
 
-def describe(loaded: Loaded) -> tuple[Row, ...]:
-    """The settings in force for ``--check``: secrets masked, the source of each."""
-    return tuple(Row(name, shown, source) for name, (source, shown) in loaded.sources.items())
+def describe(loaded: Loaded, *, every: bool = False) -> tuple[Row, ...]:
+    """The settings in force for ``--check``: secrets masked, the source of each.
+
+    A provider's times stand there if they are its own; with ``every`` those it shares with all, too, and empty.
+    """
+    times = (v for name in loaded.settings.providers for v in timeout_variables(name) if v.default is None)
+    shared = set() if every else {v.name for v in times if loaded.sources[v.name] == DEFAULT}
+    return tuple(Row(name, shown, source) for name, (source, shown) in loaded.sources.items() if name not in shared)
 
 
 def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = None) -> Loaded:
@@ -59,7 +67,7 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = 
     names = reading.compat_names()
     providers = {name: reading.provider(name) for name in (*KNOWN, *names)}
     own = {variable.field: reading.value(variable) for variable in own_variables()}
-    settings = reading.with_attempts(Settings(providers=providers, **own))
+    settings = reading.with_attempts(reading.with_timeouts(Settings(providers=providers, **own)))
     checks = Checks(settings, reading.sources, reading.problems.keys())
     problems = [*reading.problems.values(), *checks.problems()]
     if problems:
@@ -96,7 +104,7 @@ class _Reading:
             ("environment", self.env.get(name, "")),
             (f".env line {line}", written),
         )
-        return next(((source, text.strip()) for source, text in places if text.strip()), ("default", ""))
+        return next(((source, text.strip()) for source, text in places if text.strip()), DEFAULT)
 
     def provider(self, name: str) -> ProviderSettings:
         """The settings of one provider."""
@@ -116,8 +124,9 @@ class _Reading:
         variable = next(v for v in own_variables() if v.field == "compat")
         names: tuple[Name, ...] = self.value(variable)
         taken = {stem_of(name) for name in KNOWN}
+        own = {variable.name for variable in own_variables()}
         for name in names:
-            if stem_of(name) in taken:
+            if stem_of(name) in taken or not own.isdisjoint(v.name for v in timeout_variables(name)):
                 allowed = f"names that differ from each other and from {', '.join(KNOWN)}"
                 source, _ = self.sources[variable.name]
                 self.problems[variable.name] = Problem(variable.name, source, repr(name), allowed)
@@ -131,6 +140,19 @@ class _Reading:
             return settings
         self.sources["FWD_ATTEMPTS"] = (source, str(len(settings.priority)))
         return evolve(settings, attempts=len(settings.priority))
+
+    def with_timeouts(self, settings: Settings) -> Settings:
+        """The times of every provider: those of all, with its own in their places."""
+        providers = {
+            name: evolve(provider, timeouts=evolve(settings.timeouts, **self._times(name)))
+            for name, provider in settings.providers.items()
+        }
+        return evolve(settings, providers=providers)
+
+    def _times(self, provider: str) -> dict[str, Any]:
+        """The times that are a provider's own, by their names in ``Timeouts``; 0 is no limit."""
+        read = zip(TIMES, map(self.value, timeout_variables(provider)), strict=True)
+        return {f"{what}_s": value or None for what, value in read if value is not None}
 
     def unknown(self) -> Iterator[str]:
         """A warning for each ``FWD_*`` name that nobody reads, with the nearest one that somebody does."""

@@ -29,6 +29,7 @@ from fwd_server.settings.units import (
     allowed,
     converter,
 )
+from fwd_server.timeouts import Timeouts
 
 # Providers that are known by name, with the address each is reached at.
 BASE_URLS: Final[Mapping[str, str]] = {
@@ -40,6 +41,15 @@ BASE_URLS: Final[Mapping[str, str]] = {
     "ollama": "http://localhost:11434",
 }
 KNOWN: Final = (*BASE_URLS, "echo")
+# How long a provider is waited for: FWD_<WHAT>_TIMEOUT for all of them, FWD_<PROVIDER>_<WHAT>_TIMEOUT for one.
+TIMES: Final = ("connect", "first_byte", "first_event", "idle", "total")
+OF_PROVIDERS: Final = "Timeouts of providers"
+# What is said of a group as a whole.
+ABOUT: Final[Mapping[str, str]] = {
+    OF_PROVIDERS: "Each can be set for one provider too, by its name: FWD_GROQ_IDLE_TIMEOUT is for Groq what "
+    "FWD_IDLE_TIMEOUT is for the others. A caller may ask for less, with the header x-fwd-idle-timeout."
+}
+OLLAMA_LOADS: Final = Seconds(300)  # a model, before the first event
 _MOMENT: Final = (0.001, 86_400)
 _CONVERTER: Final = converter()
 
@@ -92,18 +102,20 @@ def setting(name: str, default: Any, group: str, help: str, **more: Any) -> Any:
 
 @frozen
 class ProviderSettings:
-    """How one provider is reached. ``mentioned``: any variable of its name is set."""
+    """How one provider is reached, and how long it may take. ``mentioned``: any variable of its name is set."""
 
     name: str
     base_url: str = ""
     api_key: Secret | None = None
     model: str | None = None
     mentioned: bool = False
+    timeouts: Timeouts = field(factory=Timeouts)
 
 
 def _known_providers() -> Mapping[str, ProviderSettings]:
     known = {name: ProviderSettings(name, url) for name, url in BASE_URLS.items()}
-    return {**known, "echo": ProviderSettings("echo", model="echo:")}
+    ollama = evolve(known["ollama"], timeouts=Timeouts(first_event_s=OLLAMA_LOADS))
+    return {**known, "ollama": ollama, "echo": ProviderSettings("echo", model="echo:")}
 
 
 @resolve_types
@@ -252,6 +264,13 @@ class Settings:
         "How to log: json, text, or auto (text on a terminal, json elsewhere).",
         option="--log-format",
     )
+    stall: Seconds = setting(
+        "FWD_STALL",
+        Seconds(0),
+        "Log",
+        "Log where the event loop stood still for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
+        between=(0, 60),
+    )
 
     header_timeout: Seconds = setting(
         "FWD_HEADER_TIMEOUT", Seconds(10), "Timeouts", "For the head of a request.", between=_MOMENT
@@ -284,37 +303,6 @@ class Settings:
         "For a caller's connection between two requests.",
         between=_MOMENT,
     )
-    stall: Seconds = setting(
-        "FWD_STALL",
-        Seconds(0),
-        "Log",
-        "Log where the event loop stood still for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
-        between=(0, 60),
-    )
-
-    connect_timeout: Seconds = setting(
-        "FWD_CONNECT_TIMEOUT", Seconds(5), "Timeouts", "For a connection to a provider.", between=_MOMENT
-    )
-    first_event_timeout: Seconds = setting(
-        "FWD_FIRST_EVENT_TIMEOUT", Seconds(60), "Timeouts", "For the first event of a stream.", between=_MOMENT
-    )
-    ollama_first_event_timeout: Seconds = setting(
-        "FWD_OLLAMA_FIRST_EVENT_TIMEOUT",
-        Seconds(300),
-        "Timeouts",
-        "The same for Ollama, which may have to load the model first.",
-        between=_MOMENT,
-    )
-    idle_timeout: Seconds = setting(
-        "FWD_IDLE_TIMEOUT", Seconds(60), "Timeouts", "For silence in the middle of a stream.", between=_MOMENT
-    )
-    total_timeout: Seconds = setting(
-        "FWD_TOTAL_TIMEOUT",
-        Seconds(600),
-        "Timeouts",
-        "For a whole call with all its attempts, until the answer (or its first content) is there.",
-        between=_MOMENT,
-    )
     stream_timeout: Seconds = setting(
         "FWD_STREAM_TIMEOUT", Seconds(1800), "Timeouts", "For a stream from its first content on.", between=_MOMENT
     )
@@ -332,6 +320,43 @@ class Settings:
         "For running calls to finish when the gateway is told to stop.",
         between=(0, 86_400),
     )
+
+    connect_timeout: Seconds = setting(
+        "FWD_CONNECT_TIMEOUT", Seconds(5), OF_PROVIDERS, "For a connection to a provider.", between=_MOMENT
+    )
+    first_byte_timeout: Seconds = setting(
+        "FWD_FIRST_BYTE_TIMEOUT",
+        Seconds(0),
+        OF_PROVIDERS,
+        "For the head of an answer, once the request is sent; where nothing is streamed it comes when the answer is "
+        "ready. 0: as long as the other times allow.",
+        between=(0, 86_400),
+    )
+    first_event_timeout: Seconds = setting(
+        "FWD_FIRST_EVENT_TIMEOUT", Seconds(60), OF_PROVIDERS, "For the first event of a stream.", between=_MOMENT
+    )
+    idle_timeout: Seconds = setting(
+        "FWD_IDLE_TIMEOUT", Seconds(60), OF_PROVIDERS, "For silence in the middle of an answer.", between=_MOMENT
+    )
+    total_timeout: Seconds = setting(
+        "FWD_TOTAL_TIMEOUT",
+        Seconds(600),
+        OF_PROVIDERS,
+        "For a whole call with all its attempts, until the answer (or its first content) is there; for one provider, "
+        "for an attempt at it.",
+        between=_MOMENT,
+    )
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The times of a provider that has none of its own."""
+        return Timeouts(
+            self.connect_timeout,
+            self.first_byte_timeout or None,
+            self.first_event_timeout,
+            self.idle_timeout,
+            self.total_timeout,
+        )
 
 
 def own_variables() -> tuple[Variable, ...]:
@@ -353,6 +378,20 @@ def provider_variables(name: str) -> tuple[Variable, ...]:
     return (key, Variable(f"{stem}_BASE_URL", "base_url", url, f"Address of {title}.", title, BaseUrl), model)
 
 
+def timeout_variables(name: str) -> tuple[Variable, ...]:
+    """The times of one provider, each made from that of all; without a default of its own it follows that one."""
+    shared = {variable.field: variable for variable in own_variables()}
+    return tuple(_for_one(name, shared[f"{what}_timeout"], what) for what in TIMES)
+
+
+def _for_one(name: str, shared: Variable, what: str) -> Variable:
+    variable = f"FWD_{stem_of(name)}_{what.upper()}_TIMEOUT"
+    if (name, what) == ("ollama", "first_event"):
+        return evolve(shared, name=variable, default=OLLAMA_LOADS, help=_OLLAMA_HELP)
+    return evolve(shared, name=variable, default=None)
+
+
+_OLLAMA_HELP: Final = "For the first event of Ollama's, which may have to load the model first."
 _TITLES: Final = {"openai": "OpenAI", "openrouter": "OpenRouter", "echo": "echo"}
 
 
@@ -380,8 +419,12 @@ def stem_of(name: str) -> str:
 
 
 def documented() -> tuple[Variable, ...]:
-    """Every variable with its option, default and help, in the order of the documents."""
-    return (*(v for name in KNOWN for v in provider_variables(name)), *own_variables())
+    """Every variable with its option, default and help, in the order of the documents.
+
+    Times of one provider are there if their default is not that of all; ``ABOUT`` says how the others are called.
+    """
+    times = (v for name in KNOWN for v in timeout_variables(name) if v.default is not None)
+    return (*(v for name in KNOWN for v in provider_variables(name)), *own_variables(), *times)
 
 
 def example() -> str:
@@ -391,12 +434,15 @@ def example() -> str:
     for variable in documented():
         if variable.group != group:
             group = variable.group
-            lines += ["", "", f"# ---- {group}"]
+            lines += ["", "", f"# ---- {group}", *_comment(ABOUT.get(group, ""))]
         default = variable.shown(variable.default)
         note = f" Default: {variable.note}." if variable.note else ""
-        comment = textwrap.wrap(variable.help + note, 116, initial_indent="# ", subsequent_indent="# ")
-        lines += ["", *comment, f"#{variable.name}={default}"]
+        lines += ["", *_comment(variable.help + note), f"#{variable.name}={default}"]
     return "\n".join(lines) + "\n"
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 116, initial_indent="# ", subsequent_indent="# ")
 
 
 _EXAMPLE_HEAD: Final = (
