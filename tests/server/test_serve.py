@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tornado.netutil import bind_unix_socket
 
 from fwd_server.app import App, build_app
-from fwd_server.serve import listen, monitor, serve
+from fwd_server.serve import left_clean, listen, listen_at, monitor, serve
 from fwd_server.settings import Settings, load
+from fwd_server.settings.units import Address
 
+KEY = "fwd_" + "k" * 43
+CALL = (
+    f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {KEY}\r\n"
+    "Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"
+).encode()
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
 
 
@@ -59,6 +68,62 @@ def test_a_file_is_not_taken_for_a_unix_socket(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no socket"):
         listen(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
     assert (tmp_path / "s").read_text() == "precious"
+
+
+def test_a_gateway_without_room_for_one_more_has_its_socket_all_the_same(tmp_path: Path) -> None:
+    """Nobody accepts what waits there, and the next start does not wait for it either."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(bind_unix_socket(str(tmp_path / "s"), backlog=0))
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                waiting = stack.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(tmp_path / "s"))
+        with pytest.raises(OSError, match="a process listens"):
+            listen(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
+
+
+def test_a_unix_socket_leaves_no_file_behind(tmp_path: Path) -> None:
+    address = Address(path=tmp_path / "s")
+    with left_clean(Address("127.0.0.1", 1)), listen_at(address)[0], left_clean(address):
+        assert (tmp_path / "s").is_socket()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_socket_of_another_gateway_stays(tmp_path: Path) -> None:
+    """Who came later took the place of what seemed dead."""
+    address = Address(path=tmp_path / "s")
+    with listen_at(address)[0], left_clean(address):
+        (tmp_path / "s").rename(tmp_path / "old")
+        (tmp_path / "s").touch()
+    assert (tmp_path / "s").exists()
+    (tmp_path / "s").unlink()
+    with listen_at(address)[0], left_clean(address):
+        (tmp_path / "s").unlink()
+
+
+def test_probes_are_answered_when_nothing_else_is(tmp_path: Path) -> None:
+    """R3, R2: the one connection there may be is taken, and then the gateway stops; probes learn how it is."""
+    (tmp_path / "keys").touch(mode=0o600)
+    (tmp_path / "keys").write_text(f"{KEY}\n")
+    settings = settings_of(tmp_path, FWD_MAX_CONNECTIONS="1")
+    (sock,) = listen_at(Address("127.0.0.1"))
+    told: list[str] = []
+
+    async def act(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(CALL)
+        assert await reader.readline() == b"HTTP/1.1 100 Continue\r\n"
+        probes = sock.getsockname()[1]
+        assert [await get(probes, path) for path in ("/health", "/ready", "/")] == [200, 200, 404]
+        os.kill(os.getpid(), signal.SIGTERM)
+        while await get(probes) == 200:
+            pass
+        assert await get(probes, "/health") == 200
+        writer.close()
+
+    served(settings, act, health=[sock], tell=told.append)
+    assert told[0] == "ready"
 
 
 def test_it_ends_when_its_parent_asks(tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ class Pretended:
         self.order = order
         self.stopped = 0
         self.killed = False
+        self.word = "unready"
+        self.quiet = False
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._starts = starts
         self._stubborn = stubborn
@@ -38,6 +40,7 @@ class Pretended:
             self.end(78)
 
     async def ready(self) -> bool:
+        self.word = "ready"
         return self._starts
 
     def stop(self) -> None:
@@ -190,6 +193,60 @@ def test_all_are_replaced_one_by_one() -> None:
     assert house.clock.slept == []  # nobody took them for dead
 
 
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("ready", "ready"), "ready"),
+        (("ready", "degraded"), "degraded"),
+        (("ready", "quiet"), "degraded"),
+        (("degraded", "missing"), "degraded"),
+        (("unready", "quiet"), "unready"),
+        (("missing", "missing"), "unready"),
+    ],
+)
+def test_the_parent_says_how_its_workers_are(words: tuple[str, str], word: str) -> None:
+    """One that hangs, or is being replaced, is a reason to look; that none serves is one to send nobody."""
+
+    async def act() -> Any:
+        house = House()
+        for slot, said in enumerate(words):
+            worker = await house.start(slot, [], ORDER)
+            worker.word, worker.quiet = said, said == "quiet"
+            if said == "missing":
+                worker.end(1)
+            house.parent.workers[slot] = worker  # type: ignore[assignment]
+        return house.parent.ready(details=True), house.parent.ready(details=False)
+
+    workers = [{"worker": 1, "status": words[0]}, {"worker": 2, "status": words[1]}]
+    assert run(act) == ({"status": word, "workers": workers}, {"status": word})
+
+
+def test_the_parent_lives_as_long_as_one_worker_moves() -> None:
+    """A loop that hangs answers no probe; with several it is the parent that notices."""
+
+    async def act() -> list[bool]:
+        async with House() as house:
+            await house.have(2)
+            found: list[bool] = []
+            for worker in house.started:
+                found.append(house.parent.alive())
+                worker.quiet = True
+            return [*found, house.parent.alive()]
+
+    assert run(act) == [True, True, False]
+
+
+def test_a_parent_that_stops_is_unready() -> None:
+    """R2: readiness goes first."""
+
+    async def act() -> str:
+        async with House() as house:
+            await house.have(2)
+        return house.parent.word()
+
+    assert run(act) == "unready"
+
+
 def test_settings_that_cannot_be_used_replace_nobody() -> None:
     """D9."""
     asked: list[None] = []
@@ -274,6 +331,26 @@ def test_a_worker_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch
     assert run(act) == (False, -9)
 
 
+def test_a_worker_is_heard_by_its_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again and again, for one that hangs says nothing."""
+
+    class Living:
+        pid = 0
+
+    async def act() -> list[Any]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        worker = workers.Worker(0, Living(), ours, ended)  # type: ignore[arg-type]
+        with theirs:
+            theirs.sendall(b"ud")
+            found = [await worker.ready(), worker.word, worker.quiet]
+            monkeypatch.setattr(workers, "QUIET_S", -1.0)
+            return [*found, worker.quiet]
+
+    assert run(act) == [True, "degraded", False, True]
+
+
 # -- the worker's side
 
 
@@ -284,12 +361,12 @@ def test_the_line_brings_the_order_and_then_the_wish_to_stop() -> None:
             ours.sendall(json.dumps({"flags": {"A": "b"}, "dotenv": "C=d", "announces": False}).encode() + b"\nss")
             line = Line(theirs)
             found: list[Any] = [line.order()]
-            line.ready()
+            line.tell("degraded")
             found += [ours.recv(1), await line.asked(), await line.asked()]
             ours.close()
             return [*found, await line.asked()]
 
-    assert run(act) == [Order({"A": "b"}, "C=d"), b"r", True, True, False]
+    assert run(act) == [Order({"A": "b"}, "C=d"), b"d", True, True, False]
 
 
 def test_a_parent_that_is_gone_has_no_order() -> None:

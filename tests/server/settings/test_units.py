@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_network
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -11,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwd_server.settings import units
-from fwd_server.settings.units import KINDS, BaseUrl, HeaderText, Host, HostNames, Model, Names, Networks, allowed
+from fwd_server.settings.units import (
+    KINDS,
+    Address,
+    BaseUrl,
+    HeaderText,
+    Host,
+    HostNames,
+    Model,
+    Names,
+    Networks,
+    allowed,
+)
 
 
 def refuses(read: Callable[[str], object], text: str) -> bool:
@@ -157,6 +169,9 @@ def test_the_address_that_stands_for_all_is_known(host: str, all_: bool) -> None
     [
         (Host, "[::1]", "::1"),
         (Host, "0.0.0.0", "0.0.0.0"),
+        (Address, "0.0.0.0:9000", Address("0.0.0.0", 9000)),
+        (Address, "[::1]:0", Address("::1", 0)),
+        (Address, "/run/fwd/health", Address(path=Path("/run/fwd/health"))),
         (Model, "meta/llama-3:free", "meta/llama-3:free"),
         (Model, "echo:fail?status=429&retry_after=2", "echo:fail?status=429&retry_after=2"),
         (Names, " openai, ,my-box ", ("openai", "my-box")),
@@ -181,6 +196,10 @@ def test_the_converter_reads_by_type(type_: object, text: str, value: object) ->
     [
         (Host, "http://x"),
         (Host, "x:80"),
+        (Address, "9000"),
+        (Address, "::1:9000"),
+        (Address, "localhost:65536"),
+        (Address, "localhost:"),
         (Model, "a b"),
         (Model, "m" * 129),
         (Names, "OpenAI"),

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
 from kit.calls import make_deployment
 from kit.clock import FakeClock
 
+from fwd_server.chat import Json
 from fwd_server.errors import from_status
 from fwd_server.health import Health
 from fwd_server.routing import Endpoint, Routes
+from fwd_server.serve import listen_at, probed
+from fwd_server.settings.units import Address
 from fwd_server.web.health import State
 
 OPENAI = Endpoint("openai", "http://up.test", on=True, turned_on_by="OPENAI_API_KEY")
@@ -52,3 +63,78 @@ def test_a_gateway_that_stops_is_unready() -> None:
     stopping = state()
     stopping.draining = True
     assert stopping.word() == "unready"
+
+
+# -- a port of their own
+
+
+@frozen
+class Fixed:
+    """A gateway that is as it is."""
+
+    lives: bool = True
+
+    def alive(self) -> bool:
+        return self.lives
+
+    def word(self) -> str:
+        return "degraded"
+
+    def ready(self, *, details: bool) -> Json:
+        return {"status": "degraded", "details": details}
+
+
+async def answer(sock: socket.socket, path: str, more: str = "", *, host: str) -> tuple[int, Any]:
+    """Status and JSON of what is answered to a probe."""
+    address = sock.getsockname()
+    opened = asyncio.open_unix_connection(address) if isinstance(address, str) else asyncio.open_connection(*address)
+    reader, writer = await opened
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n".encode())
+    head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    return int(head.split()[1]), json.loads(body)
+
+
+def probing(address: Address, readiness: Fixed, *asked: str, host: str = "localhost") -> list[tuple[int, Any]]:
+    """What probes are answered; each is a path, and perhaps a header."""
+
+    async def ask() -> list[tuple[int, Any]]:
+        (sock,) = listen_at(address)
+        async with probed([sock], readiness):
+            return [await answer(sock, *one.split(" ", 1), host=host) for one in asked]
+
+    return asyncio.run(ask())
+
+
+LOOPBACK = Address("127.0.0.1")
+
+
+def test_only_probes_are_answered_on_their_port() -> None:
+    """Not even who shows a key gets further."""
+    health, ready, models = probing(LOOPBACK, Fixed(), "/health", "/ready", "/v1/models Authorization: Bearer x\r\n")
+    assert health == (200, {"status": "ok"})
+    assert ready == (200, {"status": "degraded", "details": True})
+    assert (models[0], models[1]["error"]["code"]) == (404, "not_found")
+
+
+def test_what_is_stuck_does_not_live() -> None:
+    """With several workers the parent answers, though none of them might."""
+    assert probing(LOOPBACK, Fixed(lives=False), "/health") == [(503, {"status": "stuck"})]
+
+
+@pytest.mark.parametrize(("more", "details"), [("", True), (" X-Forwarded-For: 192.0.2.1\r\n", False)])
+def test_a_unix_socket_is_this_machine(tmp_path: Path, more: str, details: bool) -> None:
+    """S14: only our own user can open it; behind a proxy anybody may ask."""
+    ((_, ready),) = probing(Address(path=tmp_path / "s"), Fixed(), f"/ready{more}")
+    assert ready["details"] is details
+
+
+@pytest.mark.parametrize(("host", "status"), [("localhost", 200), ("evil.test", 421)])
+def test_a_port_of_this_machine_alone_is_called_by_its_names(host: str, status: int) -> None:
+    """T23: a page rebound to it sends its own name."""
+    assert probing(LOOPBACK, Fixed(), "/ready", host=host)[0][0] == status
+
+
+def test_a_port_for_everybody_is_called_by_any_name() -> None:
+    """Probes of an orchestrator know an address and no name."""
+    assert probing(Address("0.0.0.0"), Fixed(), "/ready", host="10.1.2.3")[0][0] == 200

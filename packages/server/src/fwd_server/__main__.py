@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import socket
 import sys
@@ -24,15 +25,16 @@ from fwd_server._version import __version__
 from fwd_server.app import App, build_app
 from fwd_server.machine import raise_file_limit
 from fwd_server.observe import log
-from fwd_server.serve import listen, new_loop, serve, tls_context
+from fwd_server.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
 from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
+from fwd_server.settings.units import Address
 from fwd_server.store.files import KeyFileError, check_modes, secure_process
 
 OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
 DOTENV: Final = Path(".env")
-FIXED: Final = ("FWD_HOST", "FWD_PORT", "FWD_UDS", "FWD_WORKERS", "FWD_SSL_CERTFILE", "FWD_SSL_KEYFILE")
+FIXED: Final = ("FWD_HOST", "FWD_PORT", "FWD_UDS", "FWD_HEALTH", "FWD_WORKERS", "FWD_SSL_CERTFILE", "FWD_SSL_KEYFILE")
 T = TypeVar("T")
 
 
@@ -71,9 +73,8 @@ def work(line: workers.Line, sockets: list[socket.socket]) -> int:
         def started(port: int) -> None:
             if order.announces:
                 announce(app, settings, port)
-            line.ready()
 
-        await serve(app, sockets, settings, started, until=line.asked)
+        await serve(app, sockets, settings, started, until=line.asked, tell=line.tell)
 
     return _until_complete(serve_slot())
 
@@ -123,19 +124,36 @@ def _run(flags: dict[str, str], *, reload: bool) -> int:
     _prepare(settings)
     for warning in current.loaded.warnings:
         log.app.warning("%s", warning)
-    try:
-        tls_context(settings)  # before anything is bound: a bad certificate is found out here
-        count = 1 if reload or sys.platform == "win32" else settings.workers
-        slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
-    except OSError as error:
-        log.app.error("Cannot listen on %s: %s", address(settings, settings.port), error.strerror or error)
-        return GAVE_UP
-    if count > 1:
-        code = asyncio.run(workers.Parent(slots, current.order(), current.reordered, settings.drain_timeout).run())
-    else:
-        code = _until_complete(_serve(current, slots[0], reload=reload))
+    count = 1 if reload or sys.platform == "win32" else settings.workers
+    with contextlib.ExitStack() as stack:
+        where = address(settings, settings.port)
+        try:
+            tls_context(settings)  # before anything is bound: a bad certificate is found out here
+            slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
+            stack.enter_context(left_clean(main_address(settings)))
+            where = str(settings.health)
+            health = _listen_for_probes(settings.health, stack)
+        except OSError as error:
+            log.app.error("Cannot listen on %s: %s", where, error.strerror or error)
+            return GAVE_UP
+        if count > 1:
+            reread, drain_s = current.reordered, settings.drain_timeout
+            code = asyncio.run(workers.Parent(slots, current.order(), reread, drain_s, health=health).run())
+        else:
+            code = _until_complete(_serve(current, slots[0], health, reload=reload))
     log.app.info("Stopped.")
     return code
+
+
+def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """The sockets of FWD_HEALTH, if it is set. Raises OSError."""
+    if wanted is None:
+        return []
+    sockets = listen_at(wanted)
+    stack.enter_context(left_clean(wanted))
+    port = 0 if wanted.path else sockets[0].getsockname()[1]
+    log.app.info("Probes are answered at %s: /health and /ready.", evolve(wanted, port=port))
+    return sockets
 
 
 def _prepare(settings: Settings) -> None:
@@ -155,13 +173,17 @@ def _until_complete(work: Coroutine[Any, Any, None]) -> int:
     return OK
 
 
-async def _serve(current: Current, sockets: list[socket.socket], *, reload: bool) -> None:
+async def _serve(current: Current, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool) -> None:
     settings = current.loaded.settings
     app = build_app(settings, environment=os.environ)
     if reload:
         autoreload.watch(str(DOTENV))
         autoreload.start()
-    await serve(app, sockets, settings, lambda port: announce(app, settings, port), renew=current.rebuilt)
+
+    def started(port: int) -> None:
+        announce(app, settings, port)
+
+    await serve(app, sockets, settings, started, health=health, renew=current.rebuilt)
 
 
 @define

@@ -9,10 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,14 +20,17 @@ from tornado.netutil import bind_sockets, bind_unix_socket
 
 from fwd_server import signals
 from fwd_server.app import App
+from fwd_server.chat import Json
 from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
 from fwd_server.machine import connection_cap, memory_used
 from fwd_server.observe import log
 from fwd_server.observe.looplag import LIMIT_S, LoopLag
 from fwd_server.settings import Settings
+from fwd_server.settings.units import Address
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.door import UNLIMITED
+from fwd_server.web.door import UNLIMITED, is_loopback
+from fwd_server.web.health import Readiness, probes
 from fwd_server.web.refusal import render_refusal
 
 BACKLOG: Final = 1024
@@ -36,6 +38,8 @@ POLL_S: Final = 0.5
 LINGER_S: Final = 1.0
 _LINGER_STEP_S: Final = 0.02
 _LAST_WORDS_S: Final = 1.0
+# For probes, which are few, small and quick; nobody else has business there.
+PROBE_LIMITS: Final = ServerLimits(header_s=2.0, body_s=2.0, idle_s=5.0, unread_s=5.0, connections=32)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
@@ -50,10 +54,20 @@ def new_loop() -> asyncio.AbstractEventLoop:
 
 def listen(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
     """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
-    if settings.uds is not None:
-        _check_free(settings.uds)
-        return [bind_unix_socket(str(settings.uds), mode=0o600, backlog=BACKLOG)]
-    return bind_sockets(settings.port, settings.host or None, backlog=BACKLOG, reuse_port=reuse_port)
+    return listen_at(main_address(settings), reuse_port=reuse_port)
+
+
+def main_address(settings: Settings) -> Address:
+    """Where calls are taken."""
+    return Address(settings.host, settings.port, settings.uds)
+
+
+def listen_at(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Sockets bound to an address. Raises OSError."""
+    if address.path is None:
+        return bind_sockets(address.port, address.host or None, backlog=BACKLOG, reuse_port=reuse_port)
+    _check_free(address.path)
+    return [bind_unix_socket(str(address.path), mode=0o600, backlog=BACKLOG)]
 
 
 def _check_free(path: Path) -> None:
@@ -64,8 +78,47 @@ def _check_free(path: Path) -> None:
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
-        probe.connect(str(path))
-        raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        probe.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # somebody listens, and has no room
+            probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "in use: a process listens on this socket")
+
+
+@contextlib.contextmanager
+def left_clean(address: Address) -> Iterator[None]:
+    """Remove what a Unix socket leaves in the file system at the end of the block, unless it is another's by then."""
+    ours = address.path and _identity(address.path)
+    try:
+        yield
+    finally:
+        if address.path is not None and ours and _identity(address.path) == ours:
+            address.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another one that was later made at its place; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+    return None
+
+
+@contextlib.asynccontextmanager
+async def probed(sockets: Sequence[socket.socket], readiness: Readiness) -> AsyncIterator[None]:
+    """Answer ``/health`` and ``/ready`` on sockets of their own, if there are any, for as long as the block runs.
+
+    Nothing that limits calls holds here: neither their number, nor that of connections, nor memory (contract R3, D13).
+    """
+    if not sockets:
+        yield
+        return
+    to_loopback = sockets[0].family != socket.AF_UNIX and is_loopback(sockets[0].getsockname()[0])
+    server = HTTPServer(probes(readiness, to_loopback=to_loopback), limits=PROBE_LIMITS, render=render_refusal)
+    server.add_sockets(sockets)
+    try:
+        yield
+    finally:
+        await server.aclose()
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
@@ -111,6 +164,20 @@ class Serving:
     def app(self) -> App:
         """What serves now."""
         return self.apps[-1]
+
+    # -- how it is: what serves now knows
+
+    def alive(self) -> bool:
+        """That it can answer says so."""
+        return self.app.state.alive()
+
+    def word(self) -> str:
+        """``ready``, ``degraded`` or ``unready``."""
+        return self.app.state.word()
+
+    def ready(self, *, details: bool) -> Json:
+        """For ``/ready``."""
+        return self.app.state.ready(details=details)
 
     def replace(self, app: App, settings: Settings) -> None:
         """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
@@ -165,13 +232,16 @@ async def serve(
     settings: Settings,
     started: Callable[[int], object],
     *,
+    health: Sequence[socket.socket] = (),
     renew: Callable[[], tuple[App, Settings] | None] = lambda: None,
     until: Callable[[], Awaitable[bool]] | None = None,
+    tell: Callable[[str], object] = lambda word: None,
 ) -> None:
     """Serve until a signal asks to stop, or ``until`` returns: true if it may ask once more.
 
-    ``started`` is told the port, or 0, once connections are taken. ``renew`` gives what is to serve from now on when
-    SIGHUP asks for it, or None where everything stays as it is.
+    ``started`` is told the port, or 0, once connections are taken. ``health`` are sockets for probes, which are
+    answered to the very end. ``renew`` gives what is to serve from now on when SIGHUP asks for it, or None where
+    everything stays as it is. ``tell`` is told now and then how it is, in a word.
     """
     server = HTTPServer(
         app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
@@ -186,12 +256,13 @@ async def serve(
         if found is not None:
             serving.replace(*found)
 
-    watch, listen_to = _background(_watch(serving)), _background(_ask(asked, until))
-    with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
-        started(port)
-        await asked.get()
-        await _drain(serving, settings.drain_timeout, asked)
-    await serving.aclose()
+    watch, listen_to = _background(_watch(serving, tell)), _background(_ask(asked, until))
+    async with probed(health, serving):
+        with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
+            started(port)
+            await asked.get()
+            await _drain(serving, settings.drain_timeout, asked)
+        await serving.aclose()
 
 
 def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
@@ -200,9 +271,10 @@ def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
     return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
-async def _watch(serving: Serving) -> None:
+async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
     """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
+        tell(serving.word())
         await asyncio.sleep(POLL_S)
         serving.app.poll_keys()
         serving.app.take_memory(memory_used())

@@ -5,8 +5,8 @@ to whichever worker has the slot. So the kernel spreads connections evenly, and 
 is replaced waits for the next one instead of being lost. Where the system does not balance, all slots share one socket.
 
 Parent and worker share a line, a pair of sockets: over it the worker is told its settings (nothing secret stands in its
-environment or arguments that was not there before), says that it is ready, is asked to stop, and learns that its
-parent is gone.
+environment or arguments that was not there before), says in a word how it is, again and again from the moment it takes
+connections, is asked to stop, and learns that its parent is gone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,18 @@ import json
 import os
 import socket
 import sys
+import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from attrs import asdict, define, evolve, field, frozen
 
 from fwd_server import signals
+from fwd_server.chat import Json
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.observe import log
-from fwd_server.serve import listen
+from fwd_server.serve import listen, probed
 from fwd_server.settings import Settings
 
 HANDED: Final = "_FWD_WORKER"  # in a worker's environment: the line's descriptor, then those of the listeners
@@ -34,10 +36,11 @@ GAVE_UP: Final = 70  # EX_SOFTWARE
 MOST_CRASHES: Final = 5  # contract D12: more of them within the time end it all
 CRASHES_S: Final = 60.0
 BACKOFF_S: Final = 0.1
-_READY: Final = b"r"
+_WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
 _STOP: Final = b"s"
 START_S: Final = 60.0
 GRACE_S: Final = 5.0
+QUIET_S: Final = 10.0  # a worker that says nothing for so long hangs
 
 
 @frozen
@@ -64,13 +67,13 @@ class Line:
             text = file.readline()
         if not text:
             raise ConnectionError("the parent is gone")
+        self.end.setblocking(False)
         return Order(**json.loads(text))
 
-    def ready(self) -> None:
-        """Tell the parent that connections are taken now."""
-        self.end.setblocking(False)
+    def tell(self, word: str) -> None:
+        """Tell the parent how it is; the first time says that connections are taken now."""
         with contextlib.suppress(OSError):  # it is gone: asked() will say so
-            self.end.send(_READY)
+            self.end.send(word[:1].encode())
 
     async def asked(self) -> bool:
         """Return when the parent asks to stop, or is gone; whether it may ask once more."""
@@ -119,6 +122,14 @@ class Worker:
     process: asyncio.subprocess.Process
     line: socket.socket
     ended: asyncio.Future[int]
+    word: str = "unready"  # what it said last
+    heard: float = field(factory=time.monotonic)  # and when
+    _spoken: asyncio.Event = field(factory=asyncio.Event)
+    _listening: asyncio.Future[None] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Listen to it from the beginning."""
+        self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
     async def start(cls, slot: int, listeners: Sequence[socket.socket], order: Order) -> Worker:
@@ -137,25 +148,34 @@ class Worker:
                 start_new_session=True,  # or Ctrl-C would reach it twice: from the terminal, and through us
             )
         ours.setblocking(False)
-        worker = cls(slot, process, ours, asyncio.ensure_future(process.wait()))
-        worker.ended.add_done_callback(lambda _: ours.close())
         with contextlib.suppress(OSError):  # it ended already, which is seen elsewhere
             await loop.sock_sendall(ours, json.dumps(asdict(order)).encode() + b"\n")
-        return worker
+        return cls(slot, process, ours, asyncio.ensure_future(process.wait()))
+
+    async def _listen(self) -> None:
+        """Hear how it is, until its end of the line is closed."""
+        loop = asyncio.get_running_loop()
+        with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
+            while said := await loop.sock_recv(self.line, 64):
+                self.word, self.heard = _WORDS[said[-1:]], time.monotonic()
+                self._spoken.set()
 
     async def ready(self) -> bool:
         """Whether it takes connections; False if it ended instead, or had to be ended."""
-        loop = asyncio.get_running_loop()
-        try:
-            ready = await asyncio.wait_for(loop.sock_recv(self.line, 1), START_S) == _READY
-        except asyncio.TimeoutError:  # since Python 3.11 an OSError as well
-            ready = False
+        spoken: asyncio.Future[Any] = asyncio.ensure_future(self._spoken.wait())
+        await asyncio.wait({spoken, self._listening}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        spoken.cancel()
+        if self._spoken.is_set():
+            return True
+        if not self._listening.done():
             self.kill()
-        except OSError:  # it ended without reading its order
-            ready = False
-        if not ready:
-            await self.ended
-        return ready
+        await self.ended
+        return False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was heard of it for too long."""
+        return time.monotonic() - self.heard > QUIET_S
 
     def stop(self) -> None:
         """Ask it to stop: to finish what runs the first time, at once the second time (contract D14).
@@ -192,7 +212,9 @@ class Parent:
     drain_s: float
     clock: Clock = field(factory=SystemClock)
     start: Callable[[int, Sequence[socket.socket], Order], Awaitable[Worker]] = Worker.start
+    health: Sequence[socket.socket] = ()  # for probes
     workers: dict[int, Worker] = field(factory=dict)  # by slot
+    _stopping: bool = False
     _alive: set[Worker] = field(factory=set)
     _crashes: deque[float] = field(factory=deque)
     _asked: asyncio.Queue[str] = field(factory=asyncio.Queue)
@@ -202,13 +224,44 @@ class Parent:
     async def run(self) -> int:
         """Keep them running until a signal asks to stop. Returns the exit code."""
         with signals.handled(self._asked.put_nowait, self._renewals.set):
-            try:
-                await self._first()
-                code = await self._until_asked()
-            except GivesUp as error:
-                code = error.code
-            await self._stop()
+            async with probed(self.health, self):
+                try:
+                    await self._first()
+                    code = await self._until_asked()
+                except GivesUp as error:
+                    code = error.code
+                self._stopping = True
+                await self._stop()
         return code
+
+    # -- how it is, for probes
+
+    def alive(self) -> bool:
+        """Whether a worker moves; where there is none just now, one is being started."""
+        return not self._alive or not all(worker.quiet for worker in self._alive)
+
+    def word(self) -> str:
+        """``ready`` if all workers are, ``degraded`` if others serve, ``unready`` if none does, or we stop."""
+        said = {found["status"] for found in self._said()}
+        if self._stopping or said.isdisjoint(("ready", "degraded")):
+            return "unready"
+        return "ready" if said == {"ready"} else "degraded"
+
+    def ready(self, *, details: bool) -> Json:
+        """For ``/ready``."""
+        return {"status": self.word(), **({"workers": self._said()} if details else {})}
+
+    def _said(self) -> list[Json]:
+        """How the worker of each slot is by its own word, or that it is ``quiet`` or ``missing``."""
+        return [{"worker": slot + 1, "status": self._said_in(slot)} for slot in range(len(self.slots))]
+
+    def _said_in(self, slot: int) -> str:
+        worker = self.workers.get(slot)
+        if worker is None or worker.ended.done():
+            return "missing"
+        return "quiet" if worker.quiet else worker.word
+
+    # -- keeping
 
     async def _first(self) -> None:
         """Start one for each slot; what keeps the first ones from starting will keep all."""

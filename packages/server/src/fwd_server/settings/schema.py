@@ -16,6 +16,7 @@ from attrs import evolve, field, fields, frozen, resolve_types
 
 from fwd_server.secret import Secret
 from fwd_server.settings.units import (
+    Address,
     BaseUrl,
     HeaderText,
     Host,
@@ -174,6 +175,13 @@ class Settings:
     )
     uds: Path | None = setting(
         "FWD_UDS", None, "Listening", "Unix socket to listen on, instead of address and port.", option="--uds"
+    )
+    health: Address | None = setting(
+        "FWD_HEALTH",
+        None,
+        "Listening",
+        "Where /health and /ready answer besides, and nothing else does: HOST:PORT, or a Unix socket.",
+        option="--health",
     )
     ssl_certfile: Path | None = setting(
         "FWD_SSL_CERTFILE",

@@ -33,6 +33,19 @@ Names = tuple[Name, ...]
 HostNames = tuple[HostName, ...]
 Networks = tuple[Network, ...]
 
+
+@frozen
+class Address:
+    """Where to listen: at a host and port, or at the path of a Unix socket."""
+
+    host: str = ""
+    port: int = 0
+    path: Path | None = None
+
+    def __str__(self) -> str:
+        return str(self.path or f"{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}")
+
+
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,20})?) ?(ms|s|m|h)?")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
@@ -116,6 +129,17 @@ def read_host(text: str) -> Host:
     return Host(str(_address(text) or _match(_HOST, text)[0]))
 
 
+def read_address(text: str) -> Address:
+    """``HOST:PORT`` (IPv6 in brackets), or the path of a Unix socket, which has a slash in it."""
+    if "/" in text:
+        return Address(path=Path(text))
+    host, _, port = text.rpartition(":")
+    number = read_whole(port)
+    if number > 65_535 or (":" in host and not host.startswith("[")):
+        raise ValueError(text)
+    return Address(read_host(host), number)
+
+
 def read_host_name(text: str) -> HostName:
     """A name or an address as it stands in a Host header, without port."""
     return HostName(read_host(text).lower())
@@ -192,6 +216,7 @@ KINDS: Final[Mapping[Any, Kind]] = {
     int: Kind(read_whole, same, "a whole number"),
     bool: Kind(read_flag, write_flag, "true or false"),
     Host: Kind(read_host, same, "a host name or an IP address, without scheme and port"),
+    Address: Kind(read_address, same, "HOST:PORT (0.0.0.0:9000, [::1]:9000), or a path with a / in it"),
     BaseUrl: Kind(read_base_url, same, "an http:// or https:// address without user, password, ? and #"),
     Model: Kind(_text(_MODEL), same, "a model's name: 1 to 128 letters, digits and . _ : / @ -"),
     HeaderText: Kind(_text(_HEADER), same, "1 to 256 printable ASCII characters"),
@@ -207,7 +232,7 @@ def converter() -> cattrs.Converter:
     """A converter that reads every kind from text and writes it back."""
     made = cattrs.Converter(detailed_validation=False)
     for type_, kind in KINDS.items():
-        if type_ in (int, bool, Path, Secret):  # cattrs asks for a class before it asks a function
+        if type_ in (int, bool, Path, Secret, Address):  # cattrs asks for a class before it asks a function
             made.register_structure_hook(type_, _hook(kind.read))
             made.register_unstructure_hook(type_, kind.write)
         else:

@@ -1,19 +1,27 @@
-"""``/health`` (the process lives) and ``/ready`` (it can serve, and what is not as it should be)."""
+"""``/health`` (the process lives) and ``/ready`` (it can serve, and what is not as it should be).
+
+They answer beside the API, and, where that is set, on a port of their own: an application that knows no calls, so
+that no limit for calls ever hides how the gateway is.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 from attrs import define, field
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.routing import URLSpec
 
+from fwd_server.call import Caller
 from fwd_server.chat import Json
 from fwd_server.clock import Clock
+from fwd_server.errors import GatewayError
 from fwd_server.health import Health, Rest
 from fwd_server.routing import Endpoint, Routes
 from fwd_server.web.base import BaseHandler
+from fwd_server.web.door import Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.pages import ProviderView, StatusView
 
 
@@ -27,6 +35,10 @@ class State:
     notices: Callable[[], tuple[str, ...]]
     health: Health = field(factory=Health)
     draining: bool = False
+
+    def alive(self) -> bool:
+        """That it can answer says so."""
+        return True
 
     def word(self) -> str:
         """``ready``, ``degraded`` (serves, but something needs attention) or ``unready``."""
@@ -85,14 +97,55 @@ def _note(endpoint: Endpoint, resting: tuple[Rest, ...]) -> str:
     return f"{own[0].model or 'its own model'} rests for {own[0].seconds:.0f} s{more}" if own else ""
 
 
+class Readiness(Protocol):
+    """Whoever knows how the gateway is: one process, or the parent of several."""
+
+    def alive(self) -> bool:
+        """Whether it does what it is there for, or could again without being started anew."""
+
+    def word(self) -> str:
+        """``ready``, ``degraded`` or ``unready``."""
+
+    def ready(self, *, details: bool) -> Json:
+        """For ``/ready``."""
+
+
+def probes(readiness: Readiness, *, to_loopback: bool) -> GatewayApplication:
+    """What answers on the port for probes; ``to_loopback`` says whether it is open to this machine alone.
+
+    There are no keys here: details are for this machine itself, not through a proxy on it.
+    """
+    routes = [
+        URLSpec(r"/health", HealthHandler, {"alive": readiness.alive}),
+        URLSpec(r"/ready", ReadyHandler, {"state": readiness, "details": _is_local}),
+    ]
+    door = Door(HostGuard(to_loopback), _no_keys, lambda request: request.remote_ip or "", max_body=0)
+    return GatewayApplication(routes, door)
+
+
+def _is_local(request: HTTPServerRequest) -> bool:
+    address = request.remote_ip or ""  # none on the Unix socket, which only our own user may open
+    return (not address or is_loopback(address)) and "X-Forwarded-For" not in request.headers
+
+
+def _no_keys(headers: HTTPHeaders, peer: str) -> Caller:
+    raise GatewayError("Nothing here takes a key.", 404)  # pragma: no cover - for nothing here asks
+
+
 class HealthHandler(BaseHandler):
-    """The process lives."""
+    """The process lives; 503 when nothing of it moves any more."""
 
     needs_key = False
 
+    def initialize(self, alive: Callable[[], bool] = lambda: True) -> None:
+        """``alive`` is asked where more than this process has to live."""
+        self.alive = alive
+
     def get(self) -> Any:
         """Say so."""
-        self.write_json(b'{"status":"ok"}')
+        alive = self.alive()
+        self.set_status(200 if alive else 503)
+        self.write_json(b'{"status":"ok"}' if alive else b'{"status":"stuck"}')
 
 
 class ReadyHandler(BaseHandler):
@@ -100,7 +153,7 @@ class ReadyHandler(BaseHandler):
 
     needs_key = False
 
-    def initialize(self, state: State, details: Callable[[HTTPServerRequest], bool]) -> None:
+    def initialize(self, state: Readiness, details: Callable[[HTTPServerRequest], bool]) -> None:
         """``details`` says who may see more than one word."""
         self.state = state
         self.details = details
