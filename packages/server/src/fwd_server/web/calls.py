@@ -24,6 +24,14 @@ from fwd_server.web.receipt import fact_headers
 
 _FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
 _FALLBACK: Final = {"": True, "none": False}
+# The headers that ask for less time, written as Tornado keeps them, and what each is called in ``Timeouts``.
+_TIMES: Final = {
+    "X-Fwd-Connect-Timeout": "connect_s",
+    "X-Fwd-First-Byte-Timeout": "first_byte_s",
+    "X-Fwd-First-Event-Timeout": "first_event_s",
+    "X-Fwd-Idle-Timeout": "idle_s",
+    "X-Fwd-Timeout": "total_s",
+}
 
 
 @frozen
@@ -79,17 +87,19 @@ class CallHandler(BaseHandler):
     def call(self, request: ChatRequest | EmbeddingsRequest) -> Call:
         """The call that a request and its head make together. Raises BadRequest."""
         headers = self.request.headers
+        hurry = self._hurry()
         return Call(
             id=self.visit.id,
             caller=self.visit.caller or Caller(),
             request=request,
-            deadline_s=self._deadline(headers.get("x-fwd-timeout")),
+            deadline_s=min(hurry.pop("total_s", math.inf), self.times.total_s),
             strict=self._word("x-fwd-strict", _FLAG, "true or false"),
             fallback=self._word("x-fwd-fallback", _FALLBACK, "none"),
             retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
             peer=self.visit.peer,
             queued_ms=self.request.request_time() * 1000,
             via=self.hops.arrived(headers.get(HEADER)),
+            hurry=hurry,
         )
 
     def _word(self, name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
@@ -99,19 +109,12 @@ class CallHandler(BaseHandler):
             raise BadRequest(f"Invalid value for '{name}': {given[:40]!r}; {allowed} is allowed.", param=name)
         return meanings[given]
 
-    def _deadline(self, given: str | None) -> float:
-        if given is None:
-            return self.times.total_s
-        try:
-            seconds = float(given)
-        except ValueError:
-            seconds = math.nan
-        if not 0 < seconds < math.inf:
-            raise BadRequest(
-                f"Invalid value for 'x-fwd-timeout': {given[:40]!r}; a number of seconds above 0 is allowed.",
-                param="x-fwd-timeout",
-            )
-        return min(seconds, self.times.total_s)
+    def _hurry(self) -> dict[str, float]:
+        """The times the caller asks for, in seconds; few do, so the headers are looked through once."""
+        headers = self.request.headers
+        if _TIMES.keys().isdisjoint(headers):
+            return {}
+        return {time: _seconds(name, headers[name]) for name, time in _TIMES.items() if name in headers}
 
     # -- the ends
 
@@ -144,6 +147,18 @@ class CallHandler(BaseHandler):
         """Put the receipt into the headers."""
         for name, value in fact_headers(trip, self.clock.monotonic()):
             self.set_header(name, value)
+
+
+def _seconds(name: str, given: str) -> float:
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        name = name.lower()
+        allowed = "a number of seconds above 0 is allowed"
+        raise BadRequest(f"Invalid value for {name!r}: {given[:40]!r}; {allowed}.", param=name)
+    return seconds
 
 
 def _whole(value: str | None) -> int | None:

@@ -46,11 +46,16 @@ the facts of the headers, then `data: [DONE]`. Lines that begin with `:` are com
 one `data: {"error": ...}` frame and **no** `[DONE]`.
 """
 
+_SECONDS: Final[Json] = {"type": "number", "exclusiveMinimum": 0}
 # name -> schema, what it says
 _HEADERS_IN: Final[dict[str, tuple[Json, str]]] = {
     "x-fwd-fallback": ({"type": "string", "enum": ["none"]}, "Keep to the given model: no other provider is tried."),
     "x-fwd-strict": ({"type": "boolean"}, "Refuse with 400 what would otherwise be dropped."),
-    "x-fwd-timeout": ({"type": "number", "exclusiveMinimum": 0}, "Seconds for the whole call."),
+    "x-fwd-timeout": (_SECONDS, "Seconds for the whole call; at most what the gateway is set to, as all of these."),
+    "x-fwd-connect-timeout": (_SECONDS, "Seconds for a connection to a provider."),
+    "x-fwd-first-byte-timeout": (_SECONDS, "Seconds for the head of a provider's answer, once the request is sent."),
+    "x-fwd-first-event-timeout": (_SECONDS, "Seconds for a provider's first event, of a stream."),
+    "x-fwd-idle-timeout": (_SECONDS, "Seconds of silence in the middle of a provider's answer."),
     "x-fwd-dry-run": (
         {"type": "boolean"},
         "Answer with the exact upstream request (keys as `$NAME`), the plan and what would be dropped; send nothing.",
