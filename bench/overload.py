@@ -4,89 +4,140 @@
 
 The gateway takes ``--most`` calls at once, each of which streams for a second: that is its capacity. Goodput is
 compared with a run at that capacity. Every call has a connection of its own, and is sent at its time whether or not
-others were answered.
+others were answered; its time begins before it connects. The gateway has a core of its own. The calls come from one
+process and the signs of life from another, on the other core, so that a figure is about the gateway.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
+import socket
+import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from pathlib import Path
+from typing import Any, Final
 
-from attrs import Factory, define
+from attrs import Factory, asdict, define
 
 from bench import processes
 from bench.load import body_of, percentile, request_of
-from bench.processes import Place, System
+from bench.processes import LOAD_CORE, ROOT, Place, System, pinned
+
+_ALIVE_EVERY_S: Final = 0.02
 
 
 @define
 class Tally:
-    """What became of the calls; seconds that refusals and signs of life took."""
+    """What became of the calls; seconds that refusals took."""
 
     calls: Counter[str] = Factory(Counter)
     refused: list[float] = Factory(list)
-    alive: list[float] = Factory(list)
     bare: int = 0  # refusals without Retry-After
+    late: list[float] = Factory(list)  # by how much the driver missed the time of a call
 
 
-async def call(port: int, request: bytes, tally: Tally) -> None:
+class Call(asyncio.Protocol):
     """One call over a connection of its own."""
-    loop = asyncio.get_running_loop()
-    started = loop.time()
+
+    def __init__(self, request: bytes, tally: Tally) -> None:
+        self._request = request
+        self._tally = tally
+        self._started = time.monotonic()
+        self._status = ""
+        self._tail = b""
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        transport.write(self._request)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._status:
+            self._status = data[9:12].decode()
+            if self._status == "503":
+                self._tally.refused.append(time.monotonic() - self._started)
+                self._tally.bare += b"\nretry-after: " not in data.lower()
+        self._tail = (self._tail + data)[-40:]
+        if self._status == "503" or self._tail.endswith(b"0\r\n\r\n"):
+            self._transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        cut = self._status == "200" and b"data: [DONE]" not in self._tail
+        self.end("cut" if cut else self._status or repr(exc or "no answer"))
+
+    def end(self, how: str) -> None:
+        """Count it."""
+        self._tally.calls[how] += 1
+        self.ended.set_result(None)
+
+
+async def send(port: int, request: bytes, tally: Tally) -> None:
+    """Make one call, to its end."""
+    call = Call(request, tally)
     try:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(request)
-        head = (await reader.readuntil(b"\r\n\r\n")).lower()
-        status = head.split()[1].decode()
-        if status == "503":
-            tally.refused.append(loop.time() - started)
-            tally.bare += b"retry-after: " not in head
-        else:
-            status = status if b"data: [DONE]" in await reader.readuntil(b"0\r\n\r\n") else "cut"
-        tally.calls[status] += 1
-        writer.close()
-    except (OSError, EOFError) as error:
-        tally.calls[repr(error)] += 1
+        await asyncio.get_running_loop().create_connection(lambda: call, "127.0.0.1", port)
+    except OSError as error:
+        call.end(repr(error))
+    await call.ended
 
 
-async def live(port: int, tally: Tally) -> None:
-    """Ask whether it lives, again and again."""
-    loop, request = asyncio.get_running_loop(), f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while True:
-        started = loop.time()
-        writer.write(request)
-        await reader.readuntil(b"}")
-        tally.alive.append(loop.time() - started)
-        await asyncio.sleep(0.02)
-
-
-async def offered(gateway: System, rate: float, seconds: float) -> Tally:
+async def offer(port: int, rate: float, seconds: float) -> dict[str, Any]:
     """So many calls a second, for so long."""
-    loop, tally = asyncio.get_running_loop(), Tally()
-    request = request_of(gateway.port, body_of("openai:bench-20x50", stream=True))
-    watcher = asyncio.ensure_future(live(gateway.port, tally))
-    started, tasks = loop.time(), []
+    tally, tasks = Tally(), []
+    request = request_of(port, body_of("openai:bench-20x50", stream=True))
+    started = time.monotonic()
     for number in range(int(rate * seconds)):
-        await asyncio.sleep(max(0.0, started + number / rate - loop.time()))
-        tasks.append(asyncio.ensure_future(call(gateway.port, request, tally)))
+        due = started + number / rate
+        await asyncio.sleep(max(0.0, due - time.monotonic()))
+        tally.late.append(time.monotonic() - due)
+        tasks.append(asyncio.ensure_future(send(port, request, tally)))
     await asyncio.gather(*tasks)
-    watcher.cancel()
-    await asyncio.gather(watcher, return_exceptions=True)
-    return tally
+    return asdict(tally)
 
 
-def told(name: str, tally: Tally, seconds: float) -> str:
+def watch(port: int) -> list[float]:
+    """Ask whether it lives, again and again, until standard input ends; how long each answer took."""
+    request, took = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode(), []
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setblocking(True)
+        while _standard_input_is_open():
+            started = time.monotonic()
+            connection.sendall(request)
+            while not connection.recv(65536).endswith(b"}"):
+                pass
+            took.append(time.monotonic() - started)
+    return took
+
+
+def _standard_input_is_open() -> bool:
+    import select
+
+    return not select.select([sys.stdin], [], [], _ALIVE_EVERY_S)[0]
+
+
+def offered(gateway: System, rate: float, seconds: float) -> tuple[dict[str, Any], list[float]]:
+    """What became of calls from a process of their own, and of signs of life from another."""
+    module = [sys.executable, "-m", "bench.overload", "--port", str(gateway.port)]
+    calls = [*module, "--rate", str(rate), "--seconds", str(seconds)]
+    watching = pinned(LOAD_CORE, [*module, "--watch"])
+    with subprocess.Popen(watching, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watcher:
+        done = subprocess.run(pinned(LOAD_CORE, calls), cwd=ROOT, capture_output=True, check=True)
+        alive, _ = watcher.communicate()
+    return json.loads(done.stdout), json.loads(alive)
+
+
+def told(name: str, tally: dict[str, Any], alive: list[float], seconds: float) -> str:
     """A run in words."""
-    refused, alive = (percentile(times, 0.99) * 1000 for times in (tally.refused, tally.alive))
-    good = tally.calls["200"] / seconds
+    refused, lives, late = (percentile(times, 0.99) * 1000 for times in (tally["refused"], alive, tally["late"]))
+    good = tally["calls"].get("200", 0) / seconds
     return (
-        f"{name}: {dict(tally.calls)}, {good:.1f} served a second; refusals p99 {refused:.1f} ms, "
-        f"{tally.bare} without Retry-After; /health p99 {alive:.1f} ms"
+        f"{name}: {tally['calls']}, {good:.1f} served a second; refusals p99 {refused:.1f} ms, "
+        f"{tally['bare']} without Retry-After; /health p99 {lives:.1f} ms; driver late p99 {late:.1f} ms"
     )
 
 
@@ -96,22 +147,44 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--most", type=int, default=50)
     parser.add_argument("--rate", type=float, default=500)
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)  # we are the driver
+    parser.add_argument("--watch", action="store_true", help=argparse.SUPPRESS)  # we are the watcher
     options = parser.parse_args()
     processes.raise_fd_limit()
-    calm_s = min(10.0, options.seconds)
+    if options.port:
+        found = watch(options.port) if options.watch else _run(offer(options.port, options.rate, options.seconds))
+        print(json.dumps(found))
+        return 0
+    measure(options.rate, options.seconds, options.most)
+    return 0
+
+
+def measure(rate: float, seconds: float, most: int) -> None:
+    """Say what became of the calls in each part."""
+    calm_s = min(10.0, seconds)
     with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
         place = Place(sys.executable, Path(name), upstream.port)
-        most = str(options.most)
-        with processes.gateway(place, FWD_MAX_REQUESTS=most, FWD_STALL="50ms", FWD_MAX_STRANGERS="10000") as gateway:
-            for what, rate, seconds in (
-                ("at capacity", options.rate / 10, calm_s),
-                ("ten times that", options.rate, options.seconds),
-                ("at capacity again", options.rate / 10, calm_s),
+        with processes.gateway(
+            place, FWD_MAX_REQUESTS=str(most), FWD_STALL="50ms", FWD_MAX_STRANGERS="10000"
+        ) as gateway:
+            for what, wanted, lasts in (
+                ("at capacity", most, calm_s),
+                (f"{rate / most:g} times that", rate, seconds),
+                ("at capacity again", most, calm_s),
             ):
-                print(told(what, asyncio.run(offered(gateway, rate, seconds)), seconds), flush=True)
+                before = gateway.cpu_s()
+                print(told(what, *offered(gateway, wanted, lasts), lasts), end="; ", flush=True)
+                print(f"gateway's CPU {(gateway.cpu_s() - before) / lasts:.0%}", flush=True)
             log = gateway.log
-        print(*(line for line in log.read_text().splitlines() if "Event loop: late" in line), sep="\n")
-    return 0
+        print(*(line for line in log.read_text().splitlines() if "vent loop" in line), sep="\n")
+
+
+def _run(work: Any) -> Any:
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(work)
+    return uvloop.run(work)
 
 
 if __name__ == "__main__":
