@@ -127,9 +127,13 @@ async def silent(folder: Path, provider: str, silence: Silence, **env: str) -> A
         yield await stack.enter_async_context(gateway(folder, KEY, pool, LoopClock(), **settings))
 
 
-async def call(at: Listening, provider: str, silence: Silence, **headers: str) -> tuple[Answer, float]:
+async def call(at: Listening, provider: str, silence: Silence, model: str = "", **headers: str) -> tuple[Answer, float]:
     """A call of a model of the provider: the answer, and after how many seconds it came."""
-    body = {"model": f"{provider}:m", "stream": silence.stream, "messages": [{"role": "user", "content": "Hi"}]}
+    body = {
+        "model": model or f"{provider}:m",
+        "stream": silence.stream,
+        "messages": [{"role": "user", "content": "Hi"}],
+    }
     fixed = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
     began = asyncio.get_running_loop().time()
     answered = await post(at.url, json.dumps(body).encode(), {**fixed, **headers})
@@ -209,6 +213,19 @@ def test_a_callers_hurry_rests_no_provider(tmp_path: Path, silence: Silence, who
                 await call(at, "openai", silence, **headers)
             resting = [rest.provider for rest in at.app.state.health.resting(asyncio.get_running_loop().time())]
         assert resting == (["openai"] if whose == "operator" else [])
+
+    run(main())
+
+
+@pytest.mark.parametrize("time", ["first_event", "total"])
+def test_the_built_in_provider_keeps_what_it_can(tmp_path: Path, time: str) -> None:
+    """It is not connected to, but a stream of it has a first event, and its time."""
+
+    async def main() -> None:
+        env = {**ALL, f"FWD_ECHO_{time.upper()}_TIMEOUT": str(OWN_S)}
+        async with gateway(tmp_path, KEY, Pool(), LoopClock(), **env) as at:
+            answered, seconds = await call(at, "echo", Silence(time, True, nothing, ""), model="echo:slow?ttft=40s")
+        assert (answered.error["code"], round(seconds, 1)) == ("upstream_timeout", OWN_S)
 
     run(main())
 
