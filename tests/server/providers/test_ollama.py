@@ -354,6 +354,7 @@ def test_a_limit_of_hours_or_days_is_no_rate_limit() -> None:
     found = [failed(429, {"error": USED_UP}), *played({"error": USED_UP})]
     assert [(error.kind, error.status, error.should_retry) for error in found] == [(ErrorKind.QUOTA, 429, False)] * 2
     assert [error.retry_after_s for error in found] == [None, None]
+    assert [error.upstream_status for error in found] == [429, 402]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b'{"error": {"a": 1}}', b"[]", b""])

@@ -20,7 +20,7 @@ from fwd_server import embeddings, usage
 from fwd_server.backoff import parse_retry_after
 from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
 from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import Refused, UpstreamError, as_kind, broken, from_status
+from fwd_server.errors import Refused, UpstreamError, broken, from_status
 from fwd_server.providers import native
 from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
 from fwd_server.redact import clean
@@ -87,7 +87,7 @@ class OllamaExchange:
         """Read a whole answer. Raises UpstreamError."""
         said = native.obj(native.load(body))
         if "error" in said:
-            raise self._failure(500, said["error"])
+            raise self._failure(said["error"])
         if not isinstance(said.get("message"), dict):
             raise broken("bad_payload")
         return _Reading(self._failure, self._now, self._new_id).whole(said)
@@ -109,8 +109,8 @@ class OllamaExchange:
         said = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
         return evolve(self, body=body, dropped=(*self.dropped, said))
 
-    def _failure(self, status: int, said: object) -> UpstreamError:
-        return _read_failure(self._deployment.endpoint, status, said)
+    def _failure(self, said: object) -> UpstreamError:
+        return _read_failure(self._deployment.endpoint, None, said)
 
 
 def _request(path: str, deployment: Deployment, body: Json, *, stream: bool = False) -> UpstreamRequest:
@@ -125,17 +125,21 @@ def _request(path: str, deployment: Deployment, body: Json, *, stream: bool = Fa
 _USED_UP: Final = re.compile(r"reached your [a-z]{1,20} usage limit", re.IGNORECASE)
 
 
-def _read_failure(endpoint: Endpoint, status: int, said: object, retry_after_s: float | None = None) -> UpstreamError:
+def _read_failure(
+    endpoint: Endpoint, status: int | None, said: object, retry_after_s: float | None = None
+) -> UpstreamError:
+    """Read an error's text; inside an answer there is no ``status`` with it."""
+    words = native.text(said)
+    meant = 402 if _USED_UP.search(words) else status or 500
     error = from_status(
-        status,
-        clean(native.text(said), endpoint.key),
+        meant,
+        clean(words, endpoint.key),
         provider=_PROVIDER,
         key_name=endpoint.key_name,
         retry_after_s=retry_after_s,
     )
-    if _USED_UP.search(error.message):
-        as_kind(error, 402)
-    elif status == 400 and "does not support" in error.message:
+    error.upstream_status = status or meant
+    if status == 400 and "does not support" in error.message:
         error.code = "unsupported_parameter"
     elif status == 400 and "context length" in error.message:
         native.too_long(error)
@@ -315,7 +319,7 @@ _PARTS: Final[Mapping[str, Callable[[Json, str], _Read]]] = {
 class _Reading:
     """Reads one answer, whole or in lines; the id and the time are those of its first line."""
 
-    def __init__(self, failure: Callable[[int, object], UpstreamError], now: int, new_id: NewId) -> None:
+    def __init__(self, failure: Callable[[object], UpstreamError], now: int, new_id: NewId) -> None:
         self.usage: usage.Usage | None = None
         self._failure = failure
         self._now = now
@@ -334,7 +338,7 @@ class _Reading:
     def read(self, said: Json) -> list[StreamEvent]:
         """One line of a stream."""
         if "error" in said:
-            return [self._failure(500, said["error"])]
+            return [self._failure(said["error"])]
         writer = self._writer = self._writer or native.ChunkWriter(self._head(said))
         events = writer.deltas(0, self._deltas(said), _logprobs(said))
         if said.get("done") is not True:
@@ -442,7 +446,7 @@ class OllamaEmbeddingsExchange:
         """Read an answer. Raises UpstreamError."""
         said = native.obj(native.load(body))
         if "error" in said:
-            raise _read_failure(self._deployment.endpoint, 500, said["error"])
+            raise _read_failure(self._deployment.endpoint, None, said["error"])
         vectors = said.get("embeddings")
         model = native.text(said.get("model")) or self._deployment.model
         return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, _usage(said))
