@@ -296,7 +296,7 @@ class Coordinator:
 
     def _limit(self, trip: Trip, deployment: Deployment, now: float) -> tuple[float, str]:
         """Seconds for an attempt, and what it is called when they are over."""
-        left = trip.started + trip.call.deadline_s - now
+        left = trip.call.deadline_s - (now - trip.started)  # exact where no time has passed
         times = _timeouts(trip, deployment)
         own = min(times.first_event_s, times.total_s) if trip.call.request.stream else times.total_s
         return (own, "upstream_timeout") if own < left else (left, "deadline")
