@@ -32,6 +32,14 @@ def test_some_values(fwd: Run) -> None:
     assert facts == {"name": "FWD_PORT", "value": "8000", "source": "default"}
 
 
+def test_a_time_of_one_provider(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shown when it is set; when it is asked for, too, and empty: the time of all counts."""
+    assert "FWD_GROQ_IDLE_TIMEOUT" not in fwd("config", "show").out
+    assert fwd("config", "show", "FWD_GROQ_IDLE_TIMEOUT").out == "FWD_GROQ_IDLE_TIMEOUT\t\n"
+    monkeypatch.setenv("FWD_GROQ_IDLE_TIMEOUT", "9")
+    assert "FWD_GROQ_IDLE_TIMEOUT\t9s\n" in fwd("config", "show").out
+
+
 def test_a_name_that_is_none(fwd: Run) -> None:
     """With the nearest that is one."""
     assert "did you mean FWD_PORT?" in fwd("config", "show", "fwd_prt").err

@@ -12,6 +12,7 @@ from tests.cli.conftest import Run
         ([], "Usage: fwd [OPTIONS] COMMAND"),
         (["call"], "Usage: fwd call [OPTIONS] [PROMPT]"),
         (["env"], "FORWARDER_KEYS_FILE"),
+        (["env"], "FWD_<PROVIDER>_..._TIMEOUT"),
         (["exit-codes"], "130  interrupted"),
     ],
 )
