@@ -128,14 +128,21 @@ class Place:
 
 
 @contextmanager
-def gateway(place: Place, *, workers: int = 1, core: int | None = GATEWAY_CORE, **env: str) -> Iterator[System]:
+def gateway(
+    place: Place,
+    *,
+    workers: int = 1,
+    core: int | None = GATEWAY_CORE,
+    program: Sequence[str] = ("fwd_server",),
+    **env: str,
+) -> Iterator[System]:
     """fwd as people run it: keys, validation, routing, receipts, usage and a JSON log line for each request."""
     folder = place.folder / f"gateway-{time.monotonic_ns()}"
     folder.mkdir(mode=0o700)
     keys = folder / "keys"
     keys.touch(mode=0o600)
     keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=bench\n")
-    command = pinned(core, [place.python, "-m", "fwd_server", "--port", "0", "--workers", str(workers)])
+    command = pinned(core, [place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
     log = folder / "log"
     started = time.monotonic()
     with (

@@ -1,4 +1,4 @@
-"""T27 in its short form: nobody reads what another asked. The long one is in tests/long."""
+"""T27 in its short form: nobody reads what another asked. `nox -s soak` has the long one."""
 
 from __future__ import annotations
 

@@ -1,0 +1,236 @@
+"""Calls with faults in their way, how each must end (contract 3c), and those who make them: for ``bench.soak``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from attrs import Factory, asdict, define, frozen
+from kit import wire
+from kit.fakeup import CLOSE, DONE, RESET, STREAM_END, STREAM_HEAD, Seen, completion, error_answer, event, json_answer
+from kit.fakeup import piece as chunk
+from kit.loopup import Step
+
+from bench.load import KEY
+
+RATE: Final = 100.0  # calls a second
+FAULTS: Final = 0.05  # of the calls
+LEAVING: Final = 0.01
+GOOD: Final = "good"
+_STUCK_S: Final = 60.0
+_KEPT_S: Final = 20.0
+_SHORT: Final = 8  # pieces of a stream that is no long one
+_SHOWN: Final = 20
+_HEADERS: Final = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
+
+
+@frozen
+class Fault:
+    """What a provider plays, and how the call then ends: whole or streamed, and where another provider may answer.
+
+    ``everywhere``: the other provider plays it too, for it has to do with the call and not with who answers it.
+    """
+
+    play: Callable[[Asked], list[Step]]
+    whole: str
+    stream: str
+    everywhere: bool = False
+
+    def ends(self, asked: Asked) -> str:
+        """How a call with this fault ends."""
+        if asked.spare and not self.everywhere:
+            return GOOD
+        return self.stream if asked.stream else self.whole
+
+
+@frozen
+class Asked:
+    """What a call says of itself in its prompt, so that providers need not remember anything."""
+
+    word: str
+    fault: str = ""
+    stream: bool = False
+    spare: bool = False  # whether another provider may answer
+    pieces: int = 2
+    gap_s: float = 0.0
+
+    @classmethod
+    def of(cls, seen: Seen) -> Asked:
+        """Read it where the provider reads it."""
+        return cls(**json.loads(seen.json["messages"][0]["content"]))
+
+    def body(self) -> bytes:
+        """The call."""
+        content = json.dumps(asdict(self))
+        message = {"role": "user", "content": content}
+        return json.dumps({"model": "openai:m", "stream": self.stream, "messages": [message]}).encode()
+
+
+def _good(asked: Asked) -> list[Step]:
+    """The word, in pieces."""
+    if not asked.stream:
+        return [asked.gap_s, json_answer(completion(f"{asked.word} {asked.word}"))]
+    said: list[Step] = [STREAM_HEAD, event({"role": "assistant", "content": ""})]
+    for _ in range(asked.pieces):
+        said += [event({"content": f"{asked.word} "}), asked.gap_s]
+    return [*said, event({}, "stop"), chunk(DONE), STREAM_END]
+
+
+def _cut(asked: Asked) -> list[Step]:
+    """Half of it, then the end of the connection."""
+    if asked.stream:
+        return [STREAM_HEAD, event({"role": "assistant", "content": ""}), event({"content": asked.word}), CLOSE]
+    return [json_answer(completion(asked.word))[:-20], CLOSE]
+
+
+def _status(number: int) -> Callable[[Asked], list[Step]]:
+    return lambda asked: [error_answer(number)]
+
+
+PLAYS: Final[Mapping[str, Fault]] = {
+    "": Fault(_good, GOOD, GOOD),
+    "reset": Fault(lambda asked: [RESET], "502 upstream_reset", "502 upstream_reset"),
+    "500": Fault(_status(500), "502 provider_error", "502 provider_error"),
+    "503": Fault(_status(503), "503 provider_overloaded", "503 provider_overloaded"),
+    "429": Fault(_status(429), "429 rate_limit_exceeded", "429 rate_limit_exceeded"),
+    "400": Fault(_status(400), "400", "400", everywhere=True),
+    "cut": Fault(_cut, "502 upstream_truncated", "EV upstream_truncated", everywhere=True),
+}
+
+
+def play(seen: Seen) -> list[Step]:
+    """What the provider that is asked does. A fault is the first provider's, unless it is everywhere."""
+    asked = Asked.of(seen)
+    fault = PLAYS[asked.fault]
+    return fault.play(asked) if fault.everywhere or seen.target.startswith("/openai") else _good(asked)
+
+
+def ended(asked: Asked, answer: wire.Answer) -> str:
+    """How a call ended, in the words of the table of faults."""
+    if answer.streamed and answer.closed:
+        return f"EV {answer.error['code']}"
+    if answer.status != 200:
+        code = answer.error["code"]
+        return f"{answer.status} {code}" if code else str(answer.status)
+    whole = not answer.streamed or answer.events[-1] == "[DONE]"
+    times = asked.pieces if asked.stream else 2
+    return GOOD if whole and answer.text.split() == [asked.word] * times else "200 with something else"
+
+
+# -- callers
+
+
+@define
+class Tally:
+    """What became of the calls; of the unexpected ones the first few in words."""
+
+    outcomes: Counter[str] = Factory(Counter)
+    unexpected: int = 0
+    left: int = 0
+    shown: list[str] = Factory(list)
+
+    def judge(self, asked: Asked, found: str) -> None:
+        """Count a call that ended so."""
+        self.count(found, f" for {asked}", as_expected=found == PLAYS[asked.fault].ends(asked))
+
+    def count(self, found: str, more: str = "", *, as_expected: bool) -> None:
+        """Count an end, and keep it in words if it was not expected."""
+        self.outcomes[found] += 1
+        if not as_expected:
+            self.unexpected += 1
+            self.shown = [*self.shown, found + more][:_SHOWN]
+
+
+@define
+class Callers:
+    """Everybody who calls, over connections that are kept while they may be."""
+
+    url: str
+    chance: random.Random
+    tally: Tally = Factory(Tally)
+    _idle: deque[tuple[float, wire.Line]] = Factory(deque)  # and since when, the longest first
+    _calls: set[asyncio.Task[None]] = Factory(set)
+
+    async def call_at_a_rate(self, seconds: float) -> None:
+        """Send each call at its time, whether or not others were answered."""
+        started = time.monotonic()
+        for number in range(int(seconds * RATE)):
+            await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
+            task = asyncio.ensure_future(self._call(self._short()))
+            self._calls.add(task)
+            task.add_done_callback(self._over)
+        while self._calls:
+            await asyncio.wait(self._calls)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """Forget a call; one that broke in our own hands is no good answer either."""
+        self._calls.discard(task)
+        if error := task.exception():
+            self.tally.count(repr(error), as_expected=False)
+
+    async def stream_until(self, end: float) -> None:
+        """One long stream after the other; none begins that would go on for longer."""
+        while time.monotonic() < end:
+            seconds = min(self.chance.uniform(5, 40), end - time.monotonic())
+            pieces = max(1, int(seconds / 0.2))
+            await self._call(Asked(_word(), "", stream=True, spare=True, pieces=pieces, gap_s=0.2))
+
+    async def _line(self) -> wire.Line:
+        """The connection that was used last; none that the gateway may be about to close."""
+        now = time.monotonic()
+        while self._idle and self._idle[0][0] < now - _KEPT_S:
+            self._idle.popleft()[1].close()
+        return self._idle.pop()[1] if self._idle else await wire.Line.to(self.url)
+
+    def close(self) -> None:
+        """Leave."""
+        for _, line in self._idle:
+            line.close()
+
+    def _short(self) -> Asked:
+        """A call as most are, now and then with a fault in its way."""
+        dice = self.chance
+        faults = [name for name in PLAYS if name]
+        fault = dice.choice(faults) if dice.random() < FAULTS else ""
+        stream, spare = dice.random() < 0.5, dice.random() < 0.5
+        return Asked(_word(), fault, stream, spare, pieces=dice.randint(1, _SHORT), gap_s=dice.random() / 20)
+
+    async def _call(self, asked: Asked) -> None:
+        """A call; one in a hundred leaves early."""
+        may_leave = not asked.fault and asked.pieces <= _SHORT
+        leaves = may_leave and self.chance.random() < LEAVING
+        stuck_s = _STUCK_S + asked.pieces * asked.gap_s
+        await self.call(asked, self.chance.random() / 20 if leaves else stuck_s, leaves=leaves)
+
+    async def call(self, asked: Asked, patience_s: float, *, leaves: bool = False) -> None:
+        """Make a call, wait so long for its end, and judge it; ``leaves`` if it is not meant to wait for it."""
+        line, keeps = await self._line(), False
+        headers = _HEADERS if asked.spare else {**_HEADERS, "x-fwd-fallback": "none"}
+        try:
+            answer = await asyncio.wait_for(line.post(asked.body(), headers), patience_s)
+            self.tally.judge(asked, ended(asked, answer))
+            keeps = not answer.closed and answer.headers.get("connection") != "close"
+        except asyncio.TimeoutError:
+            self._gave_up(asked, leaves)
+        except (OSError, EOFError, ValueError, LookupError) as error:
+            self.tally.judge(asked, repr(error))
+        if keeps:
+            self._idle.append((time.monotonic(), line))
+        else:
+            line.close()
+
+    def _gave_up(self, asked: Asked, leaves: bool) -> None:
+        if leaves:
+            self.tally.left += 1
+        else:
+            self.tally.judge(asked, "no end")
+
+
+def _word() -> str:
+    return f"word-{secrets.token_hex(8)}"
