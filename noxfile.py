@@ -21,7 +21,7 @@ nox.options.download_python = "never"
 HERE = Path(__file__).parent
 PACKAGES = ("client", "server", "cli")
 SOURCES = [f"packages/{name}/src" for name in PACKAGES]
-CODE = [*SOURCES, "tests", "bench", "docs", "noxfile.py"]
+CODE = [*SOURCES, "tests", "bench", "fuzz", "docs", "noxfile.py"]
 OTHER_PYTHONS = [v for v in ("3.10", "3.11", "3.12", "3.13") if v != f"{sys.version_info[0]}.{sys.version_info[1]}"]
 UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
 
@@ -122,9 +122,31 @@ def plain(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
-    """The long forms: 10,000 hostile requests, 1,000 callers that leave in each phase, ten minutes of cross-talk."""
+    """The long forms of tests: 10,000 hostile requests, 1,000 callers that leave in each phase."""
     install(session, "tests")
     session.run("python", "-m", "pytest", "-q", "tests/long", *session.posargs, env={"FWD_LONG_TESTS": "1"})
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """What a call costs, beside nginx where it is installed (`-- --only B1,B2`, `-- --peers`, `-- --publish`)."""
+    install(session, "tests")
+    session.run("python", "-m", "bench", *session.posargs)
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Ten minutes of cross-talk, half an hour of calls with faults beside streams (`-- --minutes 1` to try it)."""
+    install(session, "tests")
+    session.run("python", "-m", "bench.soak", *session.posargs, env={"PYTHONPATH": str(HERE / "tests")})
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Atheris against whatever reads foreign bytes (`-- TARGET --seconds 600`); Linux on x86-64 only."""
+    install(session, "tests")
+    install(session, "fuzz")
+    session.run("python", "-m", "fuzz", *session.posargs)
 
 
 @nox.session
