@@ -48,6 +48,7 @@ class Figure:
     met: bool | None = None
     note: str = ""
     compares: bool = True  # whether a ratio means anything: not where both are differences
+    peer: bool = False  # whether the reference is no floor, but another gateway
 
     @property
     def value(self) -> float | None:
@@ -347,15 +348,27 @@ def other_languages(bench: Bench) -> Iterator[Figure]:
 
 
 def the_peers(bench: Bench) -> Iterator[Figure]:
-    """B1 and B2 of others, where they are installed."""
-    with processes.peers(bench.place) as systems:
-        for system in systems:
-            processes.calls(system, bench.folder, seconds=_WARM_S)
-            found = [call_cost(bench, system) for _ in range(3)]
-            yield Figure("B1", f"{system.name}: CPU per JSON request", "µs", [run[0] for run in found])
-            yield Figure("B3", f"{system.name}: JSON requests a second", "/s", [run[1] for run in found])
-            yield Figure("B2", f"{system.name}: CPU per streamed chunk", "µs", [streams_cost(bench, system)[0]])
-            yield Figure("B7", f"{system.name}: memory after load", "MiB", [system.rss() / 2**20])
+    """B1, B2, B3, B7 and B8 beside others, where they are installed."""
+    with processes.gateway(bench.place) as fwd, processes.peers(bench.place) as systems:
+        for peer in systems:
+            yield from beside_peer(bench, fwd, peer)
+
+
+def beside_peer(bench: Bench, fwd: System, peer: System) -> Iterator[Figure]:
+    """What is measured of both, in turns."""
+    found = interleaved(bench, [fwd, peer])
+    costs, rates = ([[run[at] for run in found[one.name]] for one in (fwd, peer)] for at in (0, 1))
+    chunks = [[streams_cost(bench, one)[0]] for one in (fwd, peer)]
+    memory = [[one.rss() / 2**20] for one in (fwd, peer)]
+    ready = [[one.ready_s * 1000] for one in (fwd, peer)]
+    for name, what, unit, (ours, theirs) in (
+        ("B1", "CPU per JSON request", "µs", costs),
+        ("B2", "CPU per streamed chunk, 100 streams", "µs", chunks),
+        ("B3", "JSON requests a second, one core", "/s", rates),
+        ("B7", "memory after load", "MiB", memory),
+        ("B8", "start to first answer", "ms", ready),
+    ):
+        yield Figure(name, f"{what}, beside {peer.name}", unit, ours, theirs, peer.name, peer=True)
 
 
 def judged(figure: Figure, limit: float | None, times: float) -> Figure:

@@ -235,7 +235,7 @@ def nginx(place: Place) -> Iterator[System | None]:
 def peers(place: Place) -> Iterator[list[System]]:
     """LiteLLM and Portkey, where they are installed, with their own defaults."""
     with ExitStack() as stack:
-        yield [stack.enter_context(start(place)) for name, start in _PEERS.items() if shutil.which(name)]
+        yield [stack.enter_context(start(place)) for name, start in PEERS.items() if shutil.which(name)]
 
 
 @contextmanager
@@ -244,17 +244,17 @@ def litellm(place: Place) -> Iterator[System]:
     config = place.folder / "litellm.yaml"
     model = {"model": "openai/*", "api_base": f"http://127.0.0.1:{place.upstream_port}/v1", "api_key": "sk-bench"}
     config.write_text(json.dumps({"model_list": [{"model_name": "*", "litellm_params": model}]}))
-    port = free_port()
+    port, started = free_port(), time.monotonic()
     command = ["litellm", "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
     with running(pinned(GATEWAY_CORE, command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait_until_answers(port, "/health/liveliness")
-        yield System("LiteLLM", port, process, prefix="")
+        yield System("LiteLLM", port, process, prefix="", ready_s=time.monotonic() - started)
 
 
 @contextmanager
 def portkey(place: Place) -> Iterator[System]:
     """Portkey's gateway (npm's @portkey-ai/gateway)."""
-    port = free_port()
+    port, started = free_port(), time.monotonic()
     headers = {
         "x-portkey-provider": "openai",
         "x-portkey-custom-host": f"http://127.0.0.1:{place.upstream_port}/v1",
@@ -263,10 +263,11 @@ def portkey(place: Place) -> Iterator[System]:
     env = os.environ | {"PORT": str(port), "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}
     with running(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait_until_answers(port, "/")
-        yield System("Portkey", port, process, headers=headers, prefix="")
+        ready_s = time.monotonic() - started
+        yield System("Portkey", port, process, headers=headers, prefix="", ready_s=ready_s)
 
 
-_PEERS: Final = {"litellm": litellm, "gateway": portkey}
+PEERS: Final = {"litellm": litellm, "gateway": portkey}  # by their commands
 
 
 def load(system: System, what: str, **options: Any) -> dict[str, Any]:

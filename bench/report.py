@@ -28,8 +28,8 @@ def record(figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any
 
 
 def _kept(figure: Figure) -> dict[str, Any]:
-    more = {"value": figure.value, "base": figure.base, "ratio": figure.ratio}
-    rounded = {name: None if value is None else round(value, 3) for name, value in more.items()}
+    more = {"value": (figure.value, 3), "base": (figure.base, 3), "ratio": (figure.ratio, 5)}
+    rounded = {name: None if value is None else round(value, digits) for name, (value, digits) in more.items()}
     kept = asdict(figure) | rounded
     return kept | {name: [round(run, 3) for run in kept[name]] for name in ("runs", "reference")}
 
@@ -57,7 +57,7 @@ def rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
 def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
     verdict = {True: "yes", False: "NO", None: ""}[figure["met"]]
     beside = f"{number(figure['base'])} ({figure['beside']})" if figure["reference"] else ""
-    ratio = "" if figure["ratio"] is None else f"{figure['ratio']:.2f} x"
+    ratio = "" if figure["ratio"] is None else times(figure["ratio"])
     value = f"{number(figure['value'])} {figure['unit']}".strip()
     return (figure["id"], figure["what"], value, beside, ratio, figure["aim"], verdict)
 
@@ -67,6 +67,11 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """How many times the reference; with as many digits as a small share needs."""
+    return f"{ratio:.2f} x" if ratio >= 0.1 else f"{ratio:.2g} x"
 
 
 def line(figure: Figure) -> str:
@@ -152,7 +157,8 @@ _LEFT: Final = 330
 
 def picture(run: Mapping[str, Any]) -> str:
     """The figures in microseconds as bars, nginx or the reference as a mark on each."""
-    found = [figure for figure in run["figures"] if figure["unit"] == "µs" and figure["id"] in ("B1", "B2", "B10")]
+    own = [figure for figure in run["figures"] if not figure["peer"]]  # others are off any scale that fits ours
+    found = [figure for figure in own if figure["unit"] == "µs" and figure["id"] in ("B1", "B2", "B10")]
     most = max((max(figure["value"], figure["base"] or 0) for figure in found), default=1.0)
     scale = (_WIDE - _LEFT - 90) / most
     bars = "\n".join(_bar(figure, place, scale) for place, figure in enumerate(found))

@@ -25,6 +25,7 @@ FIGURES = [
     Figure("B1", "CPU per JSON request", "µs", [120, 100, 110], [20, 22, 21], aim="<= 8 x nginx", met=True),
     Figure("B5", "gap added", "ms", [0.5], [0.1], compares=False, aim="<= 0.4 ms", met=False, note="a busy machine"),
     Figure("B3", "two workers", "/s", ()),
+    Figure("B1", "CPU per JSON request, beside Other", "µs", [100], [25_000], beside="Other", peer=True),
 ]
 
 
@@ -59,7 +60,7 @@ def test_a_share_of_the_values_lies_below_a_percentile() -> None:
 
 def test_medians_are_compared() -> None:
     assert (FIGURES[0].value, FIGURES[0].base) == (110, 21)
-    assert [figure.ratio for figure in FIGURES] == [110 / 21, None, None]
+    assert [figure.ratio for figure in FIGURES] == [110 / 21, None, None, 0.004]
 
 
 def test_the_table_says_what_was_met_and_shows_every_run() -> None:
@@ -68,6 +69,7 @@ def test_the_table_says_what_was_met_and_shows_every_run() -> None:
     assert "NO" in text
     assert "CPU per JSON request, fwd: 120, 100, 110" in text
     assert "a busy machine" in text
+    assert "25,000 (Other)  0.004 x" in text
 
 
 def test_the_page_names_the_command_and_the_machine() -> None:
@@ -79,4 +81,6 @@ def test_the_page_names_the_command_and_the_machine() -> None:
 def test_the_picture_is_a_picture() -> None:
     root = ElementTree.fromstring(report.picture(report.record(FIGURES, RUN)))
     assert root.tag.endswith("svg")
-    assert "CPU per JSON request" in "".join(root.itertext())
+    text = "".join(root.itertext())
+    assert "CPU per JSON request" in text
+    assert "beside Other" not in text  # off the scale
