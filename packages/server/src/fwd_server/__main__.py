@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -73,6 +74,7 @@ def work(line: workers.Line, sockets: list[socket.socket]) -> int:
         def started(port: int) -> None:
             if order.announces:
                 announce(app, settings, port)
+            _settle()
 
         await serve(app, sockets, settings, started, until=line.asked, tell=line.tell)
 
@@ -163,6 +165,12 @@ def _prepare(settings: Settings) -> None:
     log.configure(settings.log_level, settings.log_format)
 
 
+def _settle() -> None:
+    """Spare the collector what stays for ever: going through it stops everything for 15 ms each time (contract R5)."""
+    gc.collect()
+    gc.freeze()
+
+
 def _until_complete(work: Coroutine[Any, Any, None]) -> int:
     loop = new_loop()
     try:
@@ -182,6 +190,7 @@ async def _serve(current: Current, sockets: list[socket.socket], health: list[so
 
     def started(port: int) -> None:
         announce(app, settings, port)
+        _settle()
 
     await serve(app, sockets, settings, started, health=health, renew=current.rebuilt)
 

@@ -33,7 +33,7 @@ from fwd_server.web.door import UNLIMITED, is_loopback
 from fwd_server.web.health import Readiness, probes
 from fwd_server.web.refusal import render_refusal
 
-BACKLOG: Final = 1024
+BACKLOG: Final = 4096  # what does not fit is answered by the kernel, seconds later or with a reset
 POLL_S: Final = 0.5
 LINGER_S: Final = 1.0
 _LINGER_STEP_S: Final = 0.02
