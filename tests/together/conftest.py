@@ -82,10 +82,13 @@ def no_key_is_heard(listener: Listener) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Callable[..., Gateway]]:
-    """Starts a gateway with the given environment, on a port of its own choice; stopped at the end."""
+    """Starts a gateway with the given environment, on a port of its own choice; stopped at the end.
+
+    ``files`` is how many it may open.
+    """
     running: list[Gateway] = []
 
-    def start(*flags: str, keys: str | None = None, dotenv: str = "", **env: str) -> Gateway:
+    def start(*flags: str, keys: str | None = None, dotenv: str = "", files: int = 0, **env: str) -> Gateway:
         cwd = tmp_path_factory.mktemp("gateway")
         if dotenv:
             (cwd / ".env").touch(mode=0o600)
@@ -97,8 +100,9 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) 
             (cwd / "keys" / "forwarder_api_keys.txt").touch(mode=0o600)
             (cwd / "keys" / "forwarder_api_keys.txt").write_text(keys)
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("FWD_", "FORWARDER_"))}
+        limited = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
         process = subprocess.Popen(
-            [sys.executable, "-m", "fwd_server", "--port", "0", *flags],
+            [*limited, sys.executable, "-m", "fwd_server", "--port", "0", *flags],
             cwd=cwd,
             env={**clean, "FWD_LOG_FORMAT": "json", **env},
             stderr=subprocess.PIPE,
