@@ -158,24 +158,21 @@ class Coordinator:
 
     async def _answer(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
         answer = await self._walk(trip, plan, self._whole)
-        if trip.deployment is not None:
-            self._health.answered(trip.deployment)
+        self._health.answered(_committed(trip))
         return answer
 
     async def stream(self, trip: Trip, plan: tuple[Deployment, ...]) -> Stream:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
         stream = await self._walk(trip, plan, self._first_content)
-        stream.ended = functools.partial(self._judge, trip)
+        stream.ended = functools.partial(self._judge, trip, _committed(trip))
         return stream
 
-    def _judge(self, trip: Trip, error: UpstreamError | None) -> None:
+    def _judge(self, trip: Trip, deployment: Deployment, error: UpstreamError | None) -> None:
         """A committed stream has ended: its deployment's health knows only now (G8)."""
-        if trip.deployment is None:
-            return
         if error is None:
-            self._health.answered(trip.deployment)
+            self._health.answered(deployment)
         else:
-            self._failed(trip, trip.deployment, error)
+            self._failed(trip, deployment, error)
 
     def _failed(self, trip: Trip, deployment: Deployment, error: UpstreamError) -> None:
         """Tell the deployment's health, unless the caller was in a greater hurry than the operator."""
@@ -354,6 +351,11 @@ class Coordinator:
             head += found
             if _has_content(found):
                 return head
+
+
+def _committed(trip: Trip) -> Deployment:
+    """Who answers a call that has committed."""
+    return cast("Deployment", trip.deployment)
 
 
 def _has_content(found: list[StreamEvent]) -> bool:
