@@ -33,7 +33,8 @@ class Dialect:
 
     A stream is ``opening`` (no content yet), ``content`` (which says ``partial``), ``ending``: frames as they go
     over the wire. ``inside`` are errors that come with a 200, by their name; ``tools`` is a stream that is cut
-    inside a call, ``tools_end`` the frames that end it as too long.
+    inside a call; ``too_long`` is one that ends after a call because it is too long, ``too_long_whole`` the same as
+    a whole answer. ``no_context`` is what a prompt longer than the model's context is answered with.
     """
 
     name: str
@@ -49,8 +50,10 @@ class Dialect:
     inside: Mapping[str, Failure]
     inside_committed: str
     tools: tuple[bytes, ...]
-    tools_end: tuple[bytes, ...] = ()
-    out_of_money: tuple[int, Any] | None = None
+    too_long: tuple[bytes, ...]
+    too_long_whole: bytes
+    no_context: Any
+    out_of_money: tuple[int, Any]
     limited: tuple[dict[str, str], Any] = field(default=({}, None))
     media: str = "text/event-stream"
     end_marker: str = ""  # what a stream may lack at its end and still be whole
@@ -166,6 +169,17 @@ def _openai_inside(key: str) -> dict[str, Failure]:
 _LENGTH: Final = {"index": 0, "delta": {}, "logprobs": None, "finish_reason": "length"}
 _HEAD: Final = {"id": "chatcmpl-o1", "object": "chat.completion.chunk", "created": 1_795_305_600, "model": "m"}
 _TOO_LONG: Final = (b"data: %b\n\n" % json.dumps({**_HEAD, "choices": [_LENGTH]}).encode(), b"data: [DONE]\n\n")
+_SHORTEN: Final = {"message": "Please reduce the length of the messages or completion.", "param": "messages"}
+
+
+def _half_a_call() -> bytes:
+    """A whole answer of OpenAI whose call was cut by the limit of its tokens."""
+    answer = completion()
+    function = {"name": "get_weather", "arguments": '{"city":"Os'}
+    calls = [{"id": "call_a", "type": "function", "function": function}]
+    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
+    answer["choices"] = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}]
+    return json.dumps(answer).encode()
 
 
 def _openai(key: str) -> Dialect:
@@ -185,7 +199,9 @@ def _openai(key: str) -> Dialect:
         inside=_openai_inside(key),
         inside_committed="provider_error",
         tools=(tools[0], tools[1], half),
-        tools_end=_TOO_LONG,
+        too_long=(tools[0], tools[1], half, *_TOO_LONG),
+        too_long_whole=_half_a_call(),
+        no_context={"error": {**_SHORTEN, "type": "invalid_request_error", "code": "context_length_exceeded"}},
         out_of_money=(429, _failed("openai/error-429-quota")[1]),
         limited=_failed("openai/error-429-ms"),
         end_marker="[DONE]",
@@ -211,7 +227,9 @@ def _groq(key: str) -> Dialect:
         inside={**_openai_inside(key), "failed": _inside(502, "provider_error", failed, 2)},
         inside_committed="provider_error",
         tools=(tools[0], half),
-        tools_end=_TOO_LONG,
+        too_long=(tools[0], half, *_TOO_LONG),
+        too_long_whole=_half_a_call(),
+        no_context={"error": {**_SHORTEN, "type": "invalid_request_error", "code": "context_length_exceeded"}},
         out_of_money=(429, _failed("openai/error-429-quota")[1]),
         limited=_failed("groq/error-429"),
         end_marker="[DONE]",
@@ -239,11 +257,16 @@ def _openrouter(key: str) -> Dialect:
         },
         inside_committed="provider_error",
         tools=(tools[0], half),
-        tools_end=_TOO_LONG,
+        too_long=(tools[0], half, *_TOO_LONG),
+        too_long_whole=_half_a_call(),
+        no_context=_openrouter_error(400, "This endpoint's maximum context length is 131072 tokens."),
         out_of_money=(402, _failed("openrouter/error-402")[1]),
         limited=({"retry-after": "7"}, _openrouter_error(429, message)),
         end_marker="[DONE]",
     )
+
+
+_MAX_TOKENS: Final = b'"stop_reason": "max_tokens"'
 
 
 def _anthropic(key: str) -> Dialect:
@@ -267,10 +290,15 @@ def _anthropic(key: str) -> Dialect:
         },
         inside_committed="provider_overloaded",
         tools=tuple(tools[:7]),
-        tools_end=(tools[8], b"event: message_delta\ndata: " + end.encode() + b"\n\n", tools[-1]),
+        too_long=(*tools[:7], tools[8], b"event: message_delta\ndata: " + end.encode() + b"\n\n", tools[-1]),
+        too_long_whole=_body("anthropic/resp-tool-single").replace(b'"stop_reason": "tool_use"', _MAX_TOKENS),
+        no_context=_failed("anthropic/error-400-context")[1],
         out_of_money=(400, _anthropic_error(402, message)),
         limited=_failed("anthropic/error-429"),
     )
+
+
+_CUT_BY_GEMINI: Final = (b'"finishReason":"STOP"', b'"finishReason":"MAX_TOKENS"')
 
 
 def _google(key: str) -> Dialect:
@@ -293,8 +321,16 @@ def _google(key: str) -> Dialect:
         },
         inside_committed="provider_overloaded",
         tools=(tools[0], tools[1][:60]),
+        too_long=(*tools[:-1], tools[-1].replace(*_CUT_BY_GEMINI)),
+        too_long_whole=_body("gemini/resp-tool-single").replace(b'"STOP"', b'"MAX_TOKENS"'),
+        no_context=_google_error(400, "The input token count (1200000) exceeds the maximum number of tokens allowed."),
+        out_of_money=(429, _google_error(429, "Your prepayment credits are depleted.")),
         limited=_failed("gemini/error-429-retryinfo"),
     )
+
+
+_CUT_BY_OLLAMA: Final = (b'"done_reason":"stop"', b'"done_reason":"length"')
+_USED_UP: Final = "you (x) have reached your session usage limit, upgrade for higher limits"  # it gives no number
 
 
 def _ollama(key: str) -> Dialect:
@@ -311,9 +347,16 @@ def _ollama(key: str) -> Dialect:
         partial="Hello ü",
         text="Hello ü",
         error=_ollama_error,
-        inside={"failed": _inside(502, "provider_error", _ollama_error(500, message), 2)},
+        inside={
+            "failed": _inside(502, "provider_error", _ollama_error(500, message), 2),
+            "limited": _inside(429, "insufficient_quota", _ollama_error(429, _USED_UP)),
+        },
         inside_committed="provider_error",
         tools=(tools[0], tools[1][:60]),
+        too_long=(*tools[:-1], tools[-1].replace(*_CUT_BY_OLLAMA)),
+        too_long_whole=_body("ollama/resp-tools-parallel").replace(b'"stop"', b'"length"'),
+        no_context=_ollama_error(400, "the input length exceeds the context length"),
+        out_of_money=(429, _ollama_error(429, _USED_UP)),
         limited=({"retry-after": "7"}, _ollama_error(429, message)),
         media="application/x-ndjson",
     )

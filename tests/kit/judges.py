@@ -1,4 +1,4 @@
-"""What an official SDK makes of an answer: the exception it raises, or what it read."""
+"""What an SDK makes of an answer, an official one or our own: the exception it raises, or what it read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 import openai
 from attrs import frozen
+
+import fwd_client
 
 QUESTION: Any = [{"role": "user", "content": "Hi"}]
 
@@ -38,6 +40,24 @@ async def openai_sdk(client: openai.AsyncOpenAI, *, stream: bool, **call: Any) -
     return Verdict(text="".join(texts), finish=finish[-1] if finish else None)
 
 
+async def own_sdk(client: fwd_client.AsyncClient, *, stream: bool, **call: Any) -> Verdict:
+    """The verdict of fwd's SDK on one call."""
+    texts: list[str] = []
+    finish: list[str] = []
+    call = {"messages": QUESTION, **call}
+    try:
+        if stream:
+            async with await client.chat.completions.create(stream=True, **call) as chunks:
+                async for chunk in chunks:
+                    _note(chunk.choices, texts, finish, "delta")
+        else:
+            _note((await client.chat.completions.create(**call)).choices, texts, finish, "message")
+    except fwd_client.APIError as error:
+        shown = f"{error!s} {error!r} {error.body!r}"
+        return Verdict(type(error).__name__, error.status, error.code, "".join(texts), shown=shown)
+    return Verdict(text="".join(texts), finish=finish[-1] if finish else None)
+
+
 def _note(choices: Any, texts: list[str], finish: list[str], side: str) -> None:
     for choice in choices:
         texts.append(getattr(choice, side).content or "")
@@ -64,3 +84,23 @@ CLASSES = {
 def class_for(status: int) -> str:
     """The class that OpenAI's SDK documents for a status."""
     return CLASSES.get(status) or ("InternalServerError" if status >= 500 else "APIStatusError")
+
+
+OWN_CLASSES = {
+    "connect_timeout": "DeadlineError",
+    "context_length_exceeded": "ContextLengthError",
+    "deadline": "DeadlineError",
+    "insufficient_quota": "QuotaExceededError",
+    "model_not_found": "ModelNotFoundError",
+    "provider_auth": "ProviderAuthError",
+    "provider_overloaded": "OverloadedError",
+    "rate_limit_exceeded": "RateLimitError",
+    "request_too_large": "RequestTooLargeError",
+    "upstream_stalled": "DeadlineError",
+    "upstream_timeout": "DeadlineError",
+}
+
+
+def own_class_for(code: str | None) -> str:
+    """The class that fwd's SDK documents for a code, as a status and in a stream; without one the caller erred."""
+    return OWN_CLASSES.get(code, "UpstreamError") if code else "BadRequestError"

@@ -11,7 +11,7 @@ from attrs import define, field
 from kit import leaks, loop
 
 from .judging import Case, Result, formatters, perform, settle
-from .stage import stage
+from .stage import BYTES, stage
 
 
 @define
@@ -21,6 +21,7 @@ class Run:
     results: dict[str, Result | BaseException] = field(factory=dict)
     lines: list[str] = field(factory=list)
     late: list[int] = field(factory=list)
+    told: dict[str, int] = field(factory=dict)  # bytes that reached somebody nobody should trust
     left: dict[str, tuple[int, int]] = field(factory=dict)
     tasks: set[str] = field(factory=set)
 
@@ -38,18 +39,19 @@ async def _play(wanted: list[Case], folder: Path) -> Run:
     asyncio.get_running_loop().set_exception_handler(_refused_handshakes_are_meant)
     run, before = Run(), leaks.tasks()
     with leaks.LogKeeper(formatters(), ("fwd", "tornado", "asyncio")) as log:
-        for name in dict.fromkeys(case.fault.stage for case in wanted):
-            await _play_at(name, [case for case in wanted if case.fault.stage == name], folder, run, log)
+        for name in dict.fromkeys(case.stage for case in wanted):
+            await _play_at(name, [case for case in wanted if case.stage == name], folder, run, log)
     run.lines, run.tasks = log.lines, leaks.tasks() - before
     return run
 
 
 async def _play_at(name: str, cases: list[Case], folder: Path, run: Run, log: leaks.LogKeeper) -> None:
-    early = cases[0].fault if name.startswith("early") else None
+    early = cases[0].fault if "early" in name else None
     async with stage(name, folder, early) as here:
         outcomes = await asyncio.gather(*(perform(case, here, log) for case in cases), return_exceptions=True)
         run.left[name] = await settle(here)
         run.late += here.late
+        run.told[name] = here.asked[BYTES]
     run.results |= {case.id: outcome for case, outcome in zip(cases, outcomes, strict=True)}
 
 

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from attrs import define, field, frozen
 from kit import judges, leaks, wire
 from kit.dialects import PROVIDERS
+from kit.fakeup import Seen
 from kit.judges import Verdict
+from kit.loopup import Step
 from kit.wire import Answer
 
 from fwd_server.observe.log import JsonLines, Words
 
-from .rows import ALL, Answers, Breaks, Fails, Fault, Outcome
-from .stage import CALLERS_KEY, DIALECTS, KEYS, LONG, PROMPT, SPARE, Stage
+from .rows import ALL, WAITED, Answers, Breaks, Fails, Fault, Outcome
+from .stage import CALLERS_KEY, DIALECTS, KEYS, LONG, PROMPT, SPARE, UNNAMED, Stage
 
-ON_TIME_S = 4.0  # the kernel's moments add up
+ON_TIME_S = 4.0  # less than any limit; a busy kernel may cost more of the longer ones
 CELLS = ("json", "json-fallback", "stream", "stream-fallback")
 
 
@@ -32,6 +37,10 @@ class Case:
     @property
     def id(self) -> str:
         return f"{self.fault.id}-{CELLS[self.cell]}-{self.provider}"
+
+    @property
+    def stage(self) -> str:
+        return f"{self.fault.stage}-{self.provider}" if self.fault.stage == UNNAMED else self.fault.stage
 
     @property
     def stream(self) -> bool:
@@ -63,58 +72,92 @@ def cases() -> list[Case]:
     return [case for case in found if case.expected is not None]
 
 
+@functools.cache
+def twice_judged() -> frozenset[str]:
+    """The cases that fwd's own SDK judges too: every cell of every fault, at one provider after the other."""
+    cells = itertools.groupby(sorted(cases(), key=_cell_of), key=_cell_of)
+    found = (list(group) for _, group in cells)
+    return frozenset(group[index % len(group)].id for index, group in enumerate(found))
+
+
+def _cell_of(case: Case) -> tuple[str, int]:
+    return case.fault.id, case.cell
+
+
 @define
 class Result:
-    """What a case came to: the raw answer and its time, the SDK's verdict, the provider's requests for each."""
+    """What a case came to: the raw answer and its time, the SDKs' verdicts, the provider's requests for each."""
 
     raw: Answer
     seconds: float
     verdict: Verdict
-    asked: tuple[int, int]
+    own: Verdict | None
+    asked: list[int]
     line: dict[str, Any]
 
 
 async def perform(case: Case, stage: Stage, log: leaks.LogKeeper) -> Result:
-    """Play a case twice: for a raw socket and for the SDK."""
+    """Play a case for a raw socket, for OpenAI's SDK, and where it is its turn for fwd's."""
     async with stage.turn:
         began = asyncio.get_running_loop().time()
         raw = await _raw(case, stage)
         seconds = asyncio.get_running_loop().time() - began
         line = _line(log, raw)
         verdict = await _official(case, stage)
-    asked = (stage.asked[f"{case.id}.raw"], stage.asked[f"{case.id}.sdk"])
-    return Result(raw, seconds, verdict, asked, line)
+        own = await _own(case, stage) if case.id in twice_judged() else None
+    judges = ("raw", "sdk", "own") if own else ("raw", "sdk")
+    return Result(raw, seconds, verdict, own, [stage.asked[f"{case.id}.{judge}"] for judge in judges], line)
 
 
 async def _raw(case: Case, stage: Stage) -> Answer:
     await _prepare(case, stage, "raw")
-    return await _post(stage, _model(case, stage, "raw"), case.stream, case.headers)
+    return await _post(stage, _model(case, "raw"), case.stream, case.headers)
 
 
 async def _official(case: Case, stage: Stage) -> Verdict:
     await _prepare(case, stage, "sdk")
-    messages = [{"role": "user", "content": stage.question}]
-    model = _model(case, stage, "sdk")
     return await judges.openai_sdk(
-        stage.sdk, stream=case.stream, model=model, messages=messages, extra_headers=case.headers
+        stage.sdk,
+        stream=case.stream,
+        model=_model(case, "sdk"),
+        messages=_messages(stage),
+        extra_headers=case.headers,
     )
 
 
+async def _own(case: Case, stage: Stage) -> Verdict:
+    await _prepare(case, stage, "own")
+    model = _model(case, "own")
+    named = {} if model is None else {"model": model}
+    return await judges.own_sdk(
+        stage.own, stream=case.stream, messages=_messages(stage), extra_headers=case.headers, **named
+    )
+
+
+def _messages(stage: Stage) -> list[dict[str, str]]:
+    return [{"role": "user", "content": stage.question}]
+
+
 async def _prepare(case: Case, stage: Stage, judge: str) -> None:
-    dialect = DIALECTS[case.provider]
-    stage.plays[f"{case.id}.{judge}"] = lambda seen: case.fault.play(dialect, case.stream, seen)
-    if stage.name == "kept":  # F6 begins with a connection that is kept
+    dialect, asked = DIALECTS[case.provider], stage.asked
+
+    def play(seen: Seen) -> Iterable[Step]:
+        asked[f"{case.id}.{judge}"] += 1
+        return case.fault.play(dialect, case.stream, seen)
+
+    stage.plays[UNNAMED if case.fault.stage == UNNAMED else f"{case.id}.{judge}"] = play
+    if stage.name.endswith("kept"):  # F6 begins with a connection that is kept
         primed = await _post(stage, f"{case.provider}:prime", False, {"x-fwd-fallback": "none"})
         assert primed.status == 200, primed.body
         assert stage.at.pool.idle
 
 
-def _model(case: Case, stage: Stage, judge: str) -> str:
-    return f"{case.provider}:{case.id}.{judge}"
+def _model(case: Case, judge: str) -> str | None:
+    return None if case.fault.stage == UNNAMED else f"{case.provider}:{case.id}.{judge}"
 
 
-async def _post(stage: Stage, model: str, stream: bool, headers: dict[str, str]) -> Answer:
-    body = {"model": model, "stream": stream, "messages": [{"role": "user", "content": stage.question}]}
+async def _post(stage: Stage, model: str | None, stream: bool, headers: dict[str, str]) -> Answer:
+    body = {"model": model, "stream": stream, "messages": _messages(stage)}
     own = {"Authorization": f"Bearer {CALLERS_KEY}", "Content-Type": "application/json"}
     return await wire.post(stage.at.url, json.dumps(body).encode(), {**own, **headers})
 
@@ -145,8 +188,7 @@ def differences(case: Case, result: Result) -> list[str]:
         found += _of_break(case, expected, result)
     elif isinstance(expected, Answers):
         found += _of_answer(case, expected, result)
-    found += _of_every_answer(case, result)
-    return found
+    return found + _of_own(case, result) + _of_every_answer(case, result)
 
 
 def _differ(**pairs: tuple[Any, Any]) -> list[str]:
@@ -163,7 +205,6 @@ def _of_failure(case: Case, expected: Fails, result: Result) -> list[str]:
         status=(raw.status, expected.status),
         code=(error["code"], expected.code),
         keys=(set(error) - {"attempts"}, {"message", "type", "param", "code"}),
-        attempts=(len(error.get("attempts", [])), expected.tries if expected.tries > 1 else 0),
         tries=(raw.headers.get("x-fwd-attempts"), str(expected.tries)),
         should_retry=(raw.headers.get("x-should-retry"), None if should is None else str(should).lower()),
         sdk=(verdict.raised, judges.class_for(expected.status)),
@@ -172,7 +213,46 @@ def _of_failure(case: Case, expected: Fails, result: Result) -> list[str]:
         logged=(result.line.get("error"), expected.code or error["type"]),
         logged_tries=(len(result.line.get("attempts", [])), expected.tries),
     )
-    return found + _of_retry_after(expected, raw)
+    return found + _of_retry_after(expected, raw) + _of_attempts(case, expected, result)
+
+
+def _of_attempts(case: Case, expected: Fails | Breaks, result: Result) -> list[str]:
+    """F33: who was tried, in order, with what came of it and how long it took; nothing else of them."""
+    if expected.tries == 1:
+        return _differ(attempts=(result.raw.error.get("attempts"), None))
+    told = result.raw.error.get("attempts", [])
+    own = expected.attempts or ((case.provider, None, expected.code),) * expected.tries
+    spent = sum(attempt["ms"] for attempt in told)
+    return _differ(
+        attempts=(
+            [(attempt["provider"], attempt["code"]) for attempt in told],
+            [(name, code) for name, _, code in own],
+        ),
+        statuses=([attempt["status"] for attempt in told], [status for _, status, _ in expected.attempts or ()])
+        if expected.attempts
+        else (0, 0),
+        attempt_keys=({frozenset(attempt) for attempt in told}, {ATTEMPT}),
+        attempt_times=(all(attempt["ms"] >= 0 for attempt in told) and spent <= result.seconds * 1000 + 1, True),
+        logged_attempts=(result.line["attempts"], told),
+    )
+
+
+ATTEMPT = frozenset({"provider", "model", "status", "code", "ms"})
+
+
+def _of_own(case: Case, result: Result) -> list[str]:
+    """The verdict of fwd's SDK, where it was asked for one: its own class, and the same words as OpenAI's."""
+    own, official, expected = result.own, result.verdict, case.expected
+    if own is None:
+        return []
+    failed = isinstance(expected, (Fails, Breaks))
+    return _differ(
+        own=(own.raised, judges.own_class_for(expected.code) if isinstance(expected, (Fails, Breaks)) else ""),
+        own_status=(own.status, expected.status if isinstance(expected, Fails) else None),
+        own_code=(own.code or "", (official.code or "") if failed else ""),
+        own_text=(own.text, official.text if case.fault.name not in ENDLESS else own.text),
+        own_finish=(own.finish, official.finish),
+    )
 
 
 def _of_retry_after(expected: Fails, raw: Answer) -> list[str]:
@@ -204,7 +284,7 @@ def _of_break(case: Case, expected: Breaks, result: Result) -> list[str]:
         sdk_code=(verdict.code or "", expected.code),
         sdk_text=(verdict.text, text if case.fault.name not in ENDLESS else verdict.text),
         logged=(result.line.get("error"), expected.code or said["error"]["type"]),
-    )
+    ) + _of_attempts(case, expected, result)
 
 
 ENDLESS = ("endless", "endless-waited", "body", "body-waited")
@@ -234,6 +314,7 @@ def _of_answer(case: Case, expected: Answers, result: Result) -> list[str]:
         text=(raw.text, text),
         sdk_text=(verdict.text, text),
         finish=(verdict.finish, expected.finish),
+        calls=(b'"tool_calls"' in raw.body, expected.text == "tools"),
         done=(raw.events.count("[DONE]") if case.stream else 1, 1),
         logged=(result.line.get("error"), None),
         logged_tries=(len(result.line["attempts"]), expected.tries),
@@ -255,15 +336,21 @@ def _of_every_answer(case: Case, result: Result) -> list[str]:
         request_id=(raw.headers.get("x-request-id", "")[:4], "req_"),
         no_store=("no-store" in raw.headers.get("cache-control", ""), True),
     )
+    if case.fault.name.endswith(WAITED):
+        found += _differ(comments=(b": keep-alive" in raw.body, case.stream))
     if case.fault.seconds is not None:
         wanted_s = case.fault.seconds(DIALECTS[case.provider])[case.cell]
         late = result.seconds - wanted_s
-        found += [] if -0.01 <= late <= ON_TIME_S else [f"after {result.seconds:.2f} s instead of {wanted_s:g} s"]
-    if case.fault.stage.startswith(("early", "tls")):
-        return found
+        found += (
+            []
+            if -0.01 <= late <= max(ON_TIME_S, wanted_s / 2)
+            else [f"after {result.seconds:.2f} s instead of {wanted_s:g} s"]
+        )
+    if "early" in case.fault.stage or case.fault.row in ("F2", "F3", "F4"):
+        return found  # their providers cannot count: they answer before they know who asks, or are not reached
     once = case.fault.requests
     wanted = (1 if case.fallback else expected.tries) + case.fault.silent if once is None else once
-    return found + _differ(requests=(result.asked, (wanted, wanted)))
+    return found + _differ(requests=(result.asked, [wanted] * len(result.asked)))
 
 
 def shown(result: Result) -> str:
@@ -273,7 +360,8 @@ def shown(result: Result) -> str:
         code = raw.error["code"]
         return f"{raw.status} `{code}`" if code else str(raw.status)
     if raw.streamed and "[DONE]" not in raw.events:
-        return f"EV `{raw.error['code']}`"
+        code = raw.error["code"]
+        return f"EV `{code}`" if code else "EV"
     told = raw.headers.get("x-fwd-provider") or _from_comment(raw)
     return "B" if told == "spare" else "own"
 

@@ -11,13 +11,14 @@ import itertools
 import json
 import re
 import time
-from collections.abc import Callable, Iterable
+import zlib
+from collections.abc import Callable, Iterable, Mapping
 from email.utils import formatdate
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from kit.dialects import PROVIDERS, Dialect
-from kit.fakeup import CLOSE, RESET, WAIT_FOR_CLOSE, Seen, completion, piece
+from kit.fakeup import CLOSE, RESET, WAIT_FOR_CLOSE, Seen, piece
 from kit.loopup import HALF_CLOSE, READ_ALL, Step
 
 BODY_LIMIT: Final = 4 << 20  # of an answer, in these tests: the gateway's own is 64 MiB
@@ -37,6 +38,7 @@ class Fails:
     tries: int = 1
     retry_after: tuple[int, int] | None = None
     should_retry: bool | None = None
+    attempts: tuple[tuple[str, int | None, str], ...] | None = None  # provider, status and code, where they differ
 
     def __str__(self) -> str:
         return f"{self.status} `{self.code}`" if self.code else str(self.status)
@@ -49,6 +51,7 @@ class Breaks:
     code: str
     text: str = "partial"
     tries: int = 1
+    attempts: tuple[tuple[str, int | None, str], ...] | None = None
 
     def __str__(self) -> str:
         return f"EV(`{self.code}`)"
@@ -104,7 +107,10 @@ def only_json(cells: Cells) -> Cells:
 
 @frozen
 class Fault:
-    """One way to fail. ``stage`` is where it plays; ``seconds`` is how long each cell takes, where that is said."""
+    """One way to fail. ``stage`` is where it plays; ``seconds`` is how long each cell takes, where that is said.
+
+    ``why`` says to whoever reads the table why the providers that are left out are.
+    """
 
     row: str
     name: str
@@ -115,6 +121,7 @@ class Fault:
     providers: tuple[str, ...] = PROVIDERS
     requests: int | None = None  # that the provider sees; as many as it is tried where it is not said
     silent: int = 0  # retries nobody is told of (F6)
+    why: str = ""
 
     @property
     def id(self) -> str:
@@ -215,8 +222,12 @@ def inside(name: str, *, committed: bool = False) -> Play:
 
 
 def out_of_money(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
-    status, said = dialect.out_of_money or (402, None)
+    status, said = dialect.out_of_money
     return [whole(json.dumps(said).encode(), status)]
+
+
+def no_context(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    return [whole(json.dumps(dialect.no_context).encode(), 400)]
 
 
 def limited(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
@@ -234,10 +245,10 @@ def limited_until(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
 def endless(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
     """More and more, slowly."""
     if stream:
-        more: Iterable[Step] = [*pieces(dialect.content[-1:]), 10.0]
+        more: Iterable[Step] = [*pieces(dialect.content[-1:]), 30.0]
         return itertools.chain([begun(dialect), *pieces(dialect.opening)], itertools.cycle(more))
     head = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-    return itertools.chain([head], itertools.cycle([piece(b" "), 10.0]))
+    return itertools.chain([head], itertools.cycle([piece(b" "), 30.0]))
 
 
 def pings(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
@@ -261,14 +272,31 @@ def too_much(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
     return [f"HTTP/1.1 200 OK\r\ncontent-type: {media}\r\ncontent-length: {BODY_LIMIT + 1}\r\n\r\n".encode(), CLOSE]
 
 
-def zipped(cut: int | None = None, junk: bytes = b"") -> Play:
-    """An encoding nobody asked for."""
+def brotli(data: bytes) -> bytes:
+    """A Brotli stream that stores ``data`` as it is. https://www.rfc-editor.org/rfc/rfc7932#section-9.2"""
+    stored = (len(data) - 1) << 4 | 1 << 20  # no last block, 16 bits of length, uncompressed
+    return stored.to_bytes(3, "little") + data + b"\x03"
+
+
+_ENCODE: Final[Mapping[str, Callable[[bytes], bytes]]] = {"gzip": gzip.compress, "deflate": zlib.compress, "br": brotli}
+
+
+def encoded(encoding: str, cut: int | None = None, junk: bytes = b"") -> Play:
+    """A good answer in an encoding nobody asked for."""
 
     def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
-        data = gzip.compress(b"".join(dialect.stream) if stream else dialect.answer)[:cut] + junk
-        return [whole(data, media=dialect.media if stream else "application/json", content_encoding="gzip")]
+        data = _ENCODE[encoding](b"".join(dialect.stream) if stream else dialect.answer)[:cut] + junk
+        return [whole(data, media=dialect.media if stream else "application/json", content_encoding=encoding)]
 
     return play
+
+
+def bomb(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    """A few kilobytes that are much more than is taken once they are unpacked."""
+    return [whole(_BOMB, media=dialect.media if stream else "application/json", content_encoding="gzip")]
+
+
+_BOMB: Final = gzip.compress(bytes(4 * BODY_LIMIT))
 
 
 def ends_early(take: Callable[[Dialect], tuple[bytes, ...]]) -> Play:
@@ -285,25 +313,9 @@ def as_json(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
     return [whole(dialect.answer)]
 
 
-def calling(*, ends: bool) -> Play:
-    """A tool call that breaks off in its arguments."""
-
-    def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
-        if not stream:
-            return [whole(json.dumps(half_a_call()).encode())]
-        return [begun(dialect), *pieces(dialect.tools), *(pieces(dialect.tools_end) if ends else []), END]
-
-    return play
-
-
-def half_a_call() -> dict[str, Any]:
-    """A whole answer whose tool call was cut by the limit of its tokens."""
-    answer = completion()
-    function = {"name": "get_weather", "arguments": '{"city":"Os'}
-    calls = [{"id": "call_a", "type": "function", "function": function}]
-    message = {"role": "assistant", "content": None, "refusal": None, "tool_calls": calls}
-    answer["choices"] = [{"index": 0, "message": message, "logprobs": None, "finish_reason": "length"}]
-    return answer
+def too_long(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
+    """An answer that ends in a tool call because it is too long."""
+    return [begun(dialect), *pieces(dialect.too_long), END] if stream else [whole(dialect.too_long_whole)]
 
 
 def stale(again: Play) -> Play:
@@ -338,7 +350,8 @@ def _inside_cells(name: str) -> Callable[[Dialect], Cells]:
     def cells(dialect: Dialect) -> Cells:
         failure = dialect.inside[name]
         after = (5, 5) if failure.status == 503 else None
-        return before(failure.status, failure.code, tries=failure.tries, retry_after=after)
+        again = False if failure.code == "insufficient_quota" else None
+        return before(failure.status, failure.code, tries=failure.tries, retry_after=after, should_retry=again)
 
     return cells
 
@@ -374,6 +387,17 @@ def _first_event(dialect: Dialect) -> Seconds:
     return (TOTAL_S, TOTAL_S, first, first)
 
 
+def _ruined(dialect: Dialect) -> Cells:
+    """Every provider fails in its own way; the caller is told of each."""
+    attempts = (
+        (dialect.name, 429, "rate_limit_exceeded"),
+        ("spare", 503, "provider_overloaded"),
+        ("last", 500, "provider_error"),
+    )
+    fails = Fails(502, "provider_error", tries=3, attempts=attempts)
+    return (None, fails, None, fails)
+
+
 OPENAI_LIKE: Final = ("openai", "groq", "openrouter")
 _TRUNCATED: Final = before(502, "upstream_truncated")
 _AUTH: Final = before(502, "provider_auth", should_retry=False)
@@ -388,7 +412,7 @@ def _deadline(stream: Cells) -> Cells:
 
 
 FAULTS: Final[tuple[Fault, ...]] = (
-    Fault("F1", "refused", same(before(502, "connect_failed")), stage="refused", requests=0),
+    Fault("F1", "refused", same(before(502, "connect_failed")), stage="refused", seconds=at(0.0), requests=0),
     Fault(
         "F2", "black-hole", same(before(504, "connect_timeout")), stage="black-hole", seconds=at(CONNECT_S), requests=0
     ),
@@ -398,7 +422,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     ),
     *(
         Fault("F4", f"tls-{how}", same(before(502, "tls_failed")), stage=f"tls-{how}", requests=0)
-        for how in ("expired", "foreign", "alone", "plain")
+        for how in ("expired", "foreign", "alone", "unknown", "old", "plain")
     ),
     Fault("F5", "reset", same(before(502, "upstream_reset", tries=2)), says(RESET)),
     Fault("F5", "closed", same(before(502, "upstream_reset", tries=2)), says(CLOSE)),
@@ -449,7 +473,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("F11", "429-date", same(before(429, "rate_limit_exceeded", retry_after=(29, 31))), limited_until),
     Fault("F11", "429-silent", same(before(429, "rate_limit_exceeded")), error(429)),
     Fault("F12", "402", same(_QUOTA), error(402)),
-    Fault("F12", "no-money", same(_QUOTA), out_of_money, providers=(*OPENAI_LIKE, "anthropic")),
+    Fault("F12", "no-money", same(_QUOTA), out_of_money),
     *(
         Fault("F12b", str(status), same(before(504, "upstream_timeout", tries=1)), error(status))
         for status in (408, 425)
@@ -471,6 +495,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("F17", "404", same(final(404, "model_not_found")), error(404)),
     Fault("F17", "413", same(final(413, "request_too_large")), error(413)),
     Fault("F17", "422", same(final(422, None)), error(422)),
+    Fault("F17", "context", same(final(400, "context_length_exceeded")), no_context),
+    Fault("F17", "404-unnamed", same(before(404, "model_not_found")), error(404), stage="unnamed"),
+    Fault("F17", "context-unnamed", same(before(400, "context_length_exceeded")), no_context, stage="unnamed"),
     Fault("F18", "401", same(_AUTH), error(401)),
     Fault("F18", "403", same(_AUTH), error(403)),
     *(
@@ -494,7 +521,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         )
     ),
     Fault("F21", "failed", _inside_cells("failed"), inside("failed")),
-    Fault("F21", "limited", _inside_cells("limited"), inside("limited"), providers=PROVIDERS[:-1]),
+    Fault("F21", "limited", _inside_cells("limited"), inside("limited")),
     Fault("F21", "failed-later", _inside_after, inside("failed", committed=True)),
     Fault("F22", "no-event", same(only_streams(_TRUNCATED)), ends_early(lambda dialect: ())),
     Fault("F22", "only-role", same(only_streams(_TRUNCATED)), ends_early(lambda dialect: dialect.opening)),
@@ -510,12 +537,17 @@ FAULTS: Final[tuple[Fault, ...]] = (
         _without_marker,
         ends_early(_without_last),
         providers=(*OPENAI_LIKE, "anthropic"),
+        why="their finish reason is in the last frame, and no marker follows that could be missing",
     ),
     Fault("F24", "html", same(before(502, "bad_content_type")), body(b"<html>Sorry</html>", "text/html")),
     Fault("F24", "json-for-stream", same(only_streams(_own("said"))), as_json),
-    Fault("F25", "gzip-unasked", same(before(502, "bad_encoding")), zipped()),
-    Fault("F25", "gzip-cut", same(before(502, "bad_encoding")), zipped(cut=20)),
-    Fault("F25", "gzip-junk", same(before(502, "bad_encoding")), zipped(junk=b"junk")),
+    *(
+        Fault("F25", f"{encoding}-unasked", same(before(502, "bad_encoding")), encoded(encoding))
+        for encoding in _ENCODE
+    ),
+    Fault("F25", "gzip-cut", same(before(502, "bad_encoding")), encoded("gzip", cut=20)),
+    Fault("F25", "gzip-junk", same(before(502, "bad_encoding")), encoded("gzip", junk=b"junk")),
+    Fault("F26", "gzip-bomb", same(before(502, "bad_encoding")), bomb),
     Fault("F26", "length", same(before(502, "too_large")), too_much),
     Fault("F26", "body", same(after("too_large", before(502, "too_large"))), huge),
     Fault("F26", "line", same(only_streams(before(502, "too_large"))), framed(_LINE, committed=False)),
@@ -539,13 +571,7 @@ FAULTS: Final[tuple[Fault, ...]] = (
         says(b"HTTP/1.1 100 Continue\r\n\r\n" * 11, WAIT_FOR_CLOSE),
     ),
     Fault("F29", "head", same(before(502, "bad_response")), body(b"{}", x_long="x" * 40_000)),
-    Fault(  # Gemini has no [DONE]: what follows a finish reason there is still the answer
-        "F30",
-        "after-the-end",
-        same(only_streams(_own())),
-        after_the_end,
-        providers=tuple(name for name in PROVIDERS if name != "google"),
-    ),
+    Fault("F30", "after-the-end", same(only_streams(_own())), after_the_end),
     *(
         Fault("F31", f"early-{status}", same(cells), error(status), stage=f"early-{status}")
         for status, cells in (
@@ -553,29 +579,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
             (400, final(400, None)),
         )
     ),
-    Fault(
-        "F32",
-        "too-long",
-        same(only_streams(_own("tools", "length"))),
-        calling(ends=True),
-        providers=(*OPENAI_LIKE, "anthropic"),
-    ),
-    Fault(
-        "F32",
-        "too-long-whole",
-        same(only_json(_own("tools", "length"))),
-        calling(ends=True),
-        providers=OPENAI_LIKE,
-    ),
-    Fault("F32", "cut", same(only_streams(after("upstream_truncated"))), calling(ends=False)),
-    Fault(
-        "F33",
-        "all-fail",
-        same((None, Fails(502, "provider_error", tries=3), None, Fails(502, "provider_error", tries=3))),
-        error(429, retry_after="7"),
-        stage="ruin",
-        requests=1,
-    ),
+    Fault("F32", "too-long", same(_own("tools", "length")), too_long),
+    Fault("F32", "cut", same(only_streams(after("upstream_truncated"))), ends_early(lambda dialect: dialect.tools)),
+    Fault("F33", "all-fail", _ruined, error(429, retry_after="7"), stage="ruin", requests=1),
 )
 
 
@@ -585,21 +591,25 @@ def later(play: Play, seconds: float) -> Play:
 
 
 def patient(fault: Fault) -> Fault:
-    """The fault as it looks once keep-alive comments have sent the head: a status is an event then (contract 3a)."""
+    """The fault as it looks once keep-alive comments have sent a stream's head: a status is an event then (3a)."""
 
     def cells(dialect: Dialect) -> Cells:
-        *_, alone, fallback = fault.cells(dialect)
-        return (None, None, _as_event(alone), _as_event(fallback))
+        whole, spared, alone, fallback = fault.cells(dialect)
+        return (whole, spared, _as_event(alone), _as_event(fallback))
 
-    play = later(fault.play, SILENCE_S)
-    return evolve(fault, name=f"{fault.name}-waited", cells=cells, play=play, stage="patient", seconds=None)
+    play, stage = later(fault.play, SILENCE_S), f"patient-{fault.stage}"
+    return evolve(fault, name=f"{fault.name}{WAITED}", cells=cells, play=play, stage=stage, seconds=None)
 
 
 def _as_event(outcome: Outcome) -> Outcome:
     if not isinstance(outcome, Fails):
         return outcome
-    return Breaks(outcome.code or "", text="", tries=outcome.tries)
+    return Breaks(outcome.code or "", text="", tries=outcome.tries, attempts=outcome.attempts)
 
 
-ALL: Final = (*FAULTS, *(patient(fault) for fault in FAULTS if fault.stage == "main"))
-__all__ = ["ALL", "FAULTS", "READ_ALL", "Answers", "Breaks", "Fails", "Fault", "good", "good_and_kept"]
+WAITED: Final = "-waited"
+# A connection that is refused, a name that leads nowhere and a bad certificate fail at once: no silence comes before.
+_AT_ONCE: Final = frozenset({"refused", "dns-fails", "dns-empty", "unnamed"})
+_PATIENT: Final = tuple(fault for fault in FAULTS if fault.stage not in _AT_ONCE and fault.row != "F4")
+ALL: Final = (*FAULTS, *map(patient, _PATIENT))
+__all__ = ["ALL", "FAULTS", "READ_ALL", "WAITED", "Answers", "Breaks", "Fails", "Fault", "good", "good_and_kept"]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import ssl
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from kit.gateways import Listening, gateway
 from kit.loop import LoopClock
 from kit.loopup import Step, Upstream, black_hole, loopback
 
+import fwd_client
 from fwd_server.http1.client import Limits, Pool, Resolver, tls_context
 from fwd_server.http1.dial import Address
 
@@ -41,6 +43,7 @@ class Stage:
     name: str
     at: Listening
     sdk: openai.AsyncOpenAI
+    own: fwd_client.AsyncClient
     plays: dict[str, Played]
     asked: Counter[str]
     late: list[int]
@@ -49,7 +52,7 @@ class Stage:
     @property
     def question(self) -> str:
         """What callers ask here."""
-        return "x" * LONG if self.name.startswith("early") else PROMPT
+        return "x" * LONG if "early" in self.name else PROMPT
 
 
 PROMPT = leaks.canary("prompt")
@@ -64,25 +67,21 @@ class Providers:
     plays: dict[str, Played] = field(factory=dict)
     asked: Counter[str] = field(factory=Counter)
     late: list[int] = field(factory=list)
-    settings: dict[str, str] = field(factory=dict)
 
 
 @contextlib.asynccontextmanager
 async def scripted(*, early: Fault | None = None) -> AsyncIterator[Providers]:
     """Providers that play; with ``early`` they answer before they read."""
     plays: dict[str, Played] = {}
-    asked: Counter[str] = Counter()
 
     def script(seen: Seen) -> Iterable[Step]:
         if early is not None:
             return [*early.play(_addressed(seen), False, seen), READ_ALL]
-        model = model_of(seen)
-        asked[model] += 1
         _check_key(seen)
-        return plays[model](seen)
+        return plays[model_of(seen)](seen)
 
     async with Upstream(script, early=early is not None) as up:
-        yield Providers(up.url, plays=plays, asked=asked, late=up.late_bytes)
+        yield Providers(up.url, plays=plays, late=up.late_bytes)
 
 
 def _addressed(seen: Seen) -> Dialect:
@@ -115,25 +114,39 @@ async def nameless(outcome: Any) -> AsyncIterator[Providers]:
 @contextlib.asynccontextmanager
 async def untrusted(folder: Path, which: str) -> AsyncIterator[Providers]:
     """Providers behind a certificate that does not fit, or behind no TLS at all."""
-    context = None
-    if which != "plain":
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(certificates.folder(folder) / f"{which}.pem")
+    context = None if which == "plain" else _server_context(folder, which)
     read: Counter[str] = Counter()
 
     async def listen(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if context is None:
             writer.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
         else:
-            read["bytes"] += len(await reader.read())
+            read[BYTES] += len(await reader.read())
         writer.close()
 
     server = await asyncio.start_server(listen, "127.0.0.1", 0, ssl=context)
     trusting = tls_context()
-    trusting.load_verify_locations(certificates.folder(folder) / "ca.crt")
+    if which != "unknown":
+        trusting.load_verify_locations(certificates.folder(folder) / "ca.crt")
     async with server:
         port = server.sockets[0].getsockname()[1]
         yield Providers(f"https://127.0.0.1:{port}", {"ssl_context": trusting}, asked=read)
+
+
+BYTES = "bytes"  # what a server that nobody should trust has read, in what is asked
+
+
+def _server_context(folder: Path, which: str) -> ssl.SSLContext:
+    """TLS with this certificate; ``unknown`` is a good one of an authority that nobody trusts, ``old`` speaks 1.1."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    pem = "good" if which in ("unknown", "old") else which
+    context.load_cert_chain(certificates.folder(folder) / f"{pem}.pem")
+    if which == "old":
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1
+    return context
 
 
 @contextlib.asynccontextmanager
@@ -180,30 +193,49 @@ async def _providers(name: str, folder: Path, early: Fault | None) -> AsyncItera
         yield found
 
 
+UNNAMED = "unnamed"  # the default model, where callers name none
+
+
 @contextlib.asynccontextmanager
 async def stage(name: str, folder: Path, early: Fault | None = None) -> AsyncIterator[Stage]:
     """Build a stage; everything of it is closed afterwards."""
+    kind = name.removeprefix("patient-")
     async with contextlib.AsyncExitStack() as stack:
-        providers = await stack.enter_async_context(_providers(name, folder, early))
-        if name == "ruin":
-            others = await stack.enter_async_context(failing())
-        else:
-            spare = await stack.enter_async_context(Upstream(_spare))
-            others = {
-                "FWD_COMPAT": "spare",
-                "SPARE_BASE_URL": spare.url,
-                "SPARE_MODEL": "good",
-                "PROVIDERS_PRIORITY": "spare",
-            }
+        providers = await stack.enter_async_context(_providers(kind, folder, early))
+        others = await _others(stack, kind)
         pool = Pool(limits=Limits(body=BODY_LIMIT), **{"resolver": Resolver(loopback), **providers.pool})
-        env = {**addresses(providers.base), **others, **({} if name == "patient" else {"FWD_KEEPALIVE": "0"})}
+        env = {**addresses(providers.base), **others, "FWD_KEEPALIVE": _keepalive(name)}
         at = await stack.enter_async_context(gateway(folder, CALLERS_KEY, pool, LoopClock(), **env))
         sdk = openai.AsyncOpenAI(base_url=f"{at.url}/v1", api_key=CALLERS_KEY, max_retries=0, timeout=3600)
         await stack.enter_async_context(sdk)
-        turn = asyncio.Semaphore(1 if name == "kept" or early else 48)
-        built = Stage(name, at, sdk, providers.plays, providers.asked, providers.late, turn)
+        own = fwd_client.AsyncClient(base_url=at.url, api_key=CALLERS_KEY, max_retries=0, timeout=PATIENT)
+        await stack.enter_async_context(own)
+        turn = asyncio.Semaphore(1 if kind == "kept" or kind.startswith(UNNAMED) or early else 48)
+        built = Stage(name, at, sdk, own, providers.plays, providers.asked, providers.late, turn)
         built.plays["prime"] = lambda seen: good_and_kept(_addressed(seen), "stream" in seen.target, seen)
         yield built
+
+
+PATIENT = fwd_client.Timeout(total=None, connect=None, idle=None)
+
+
+def _keepalive(name: str) -> str:
+    """Seconds of silence before a comment, as a setting; a connection has less to come about than an answer."""
+    if not name.startswith("patient-"):
+        return "0"
+    return "2" if name.removeprefix("patient-") in ("black-hole", "dns-slow") else "15"
+
+
+async def _others(stack: contextlib.AsyncExitStack, kind: str) -> dict[str, str]:
+    """The settings of those who answer, or fail as well, when a provider fails."""
+    if kind == "ruin":
+        return await stack.enter_async_context(failing())
+    spare = await stack.enter_async_context(Upstream(_spare))
+    known = {"FWD_COMPAT": "spare", "SPARE_BASE_URL": spare.url, "SPARE_MODEL": "good", "PROVIDERS_PRIORITY": "spare"}
+    if not kind.startswith(UNNAMED):
+        return known
+    first = kind.removeprefix(f"{UNNAMED}-")
+    return {**known, f"{first.upper()}_MODEL": UNNAMED, "PROVIDERS_PRIORITY": f"{first},spare"}
 
 
 def addresses(base: str) -> dict[str, str]:

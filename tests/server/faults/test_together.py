@@ -24,7 +24,8 @@ def test_no_secret_anywhere(run: Run) -> None:
     aviary = Aviary((*KEYS.values(), CALLERS_KEY, "10.1.2.3"))
     for result in played(run):
         aviary.look("an answer", result.raw.raw)
-        aviary.look("an exception of the SDK", result.verdict.shown)
+        aviary.look("an exception of OpenAI's SDK", result.verdict.shown)
+        aviary.look("an exception of fwd's SDK", result.own.shown if result.own else "")
     for line in run.lines:
         aviary.look("the log", line)
     assert aviary.found == []
@@ -55,6 +56,11 @@ def test_nothing_is_left(run: Run) -> None:
 def test_uploads_stop(run: Run) -> None:
     """F31: a provider that answers before it has read is not sent the rest."""
     assert all(late < LONG for late in run.late)
+
+
+def test_nothing_is_sent_to_strangers(run: Run) -> None:
+    """F4, T39: of six bad servers, five by their certificate or age and one without TLS, none reads a byte of ours."""
+    assert {name: told for name, told in run.told.items() if told} == {}
 
 
 def test_loud_alarms(run: Run) -> None:
