@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fuzz.targets import LONGEST, TARGETS
+from fuzz.targets import TARGETS
 
 BUILD = Path(__file__).parent.parent / "build" / "fuzz"
 _DONE = re.compile(r"Done (\d+) runs in (\d+) second")
@@ -48,7 +48,12 @@ def fuzz(name: str, options: argparse.Namespace) -> bool:
     """Run one target, and say in a line what came of it; whether it held."""
     folder = BUILD / name
     plant(name, folder / "corpus")
-    words = [f"-max_total_time={options.seconds}", f"-max_len={LONGEST}", "-timeout=5", "-rss_limit_mb=1024"]
+    words = [
+        f"-max_total_time={options.seconds}",
+        f"-max_len={TARGETS[name].longest}",
+        "-timeout=5",
+        "-rss_limit_mb=1024",
+    ]
     words += ["-close_fd_mask=0", f"-artifact_prefix={folder}/", str(options.input or folder / "corpus")]
     command = [sys.executable, "-m", "fuzz.run", name, *words]
     with (folder / "log").open("w", encoding="utf-8") as log:

@@ -1,8 +1,7 @@
 """The readers of foreign bytes, and what must hold for each of them whatever the bytes are.
 
-An input is the bytes to read and, in its last eight, where to cut them. Whole or cut, they must mean the same; nothing
-but the known refusals is raised; nothing is kept without bound; and h11 frames alike what we take. The limits are
-small here, so that they are met.
+Whole or cut, they must mean the same; nothing but the known refusals is raised; nothing is kept without bound; and h11
+frames alike what we take. The limits are small here, so that they are met.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import pairwise
 from typing import Final, Protocol, TypeVar
 
 import h11
@@ -18,6 +16,8 @@ from attrs import evolve, frozen
 from tests.server import test_sse
 from tests.server.http1 import malformed, test_answer, test_request
 
+from fuzz import languages
+from fuzz.cuts import parted, seed
 from fwd_client import _sse as sdk
 from fwd_server.http1.answer import Answer
 from fwd_server.http1.limits import Refusal, ServerLimits
@@ -25,9 +25,6 @@ from fwd_server.http1.request import Head, Requests
 from fwd_server.http1.values import Limits
 from fwd_server.sse import Decoder, Lines, LineTooLong, encode
 
-LONGEST: Final = 2048  # bytes of an input
-_CUTS: Final = 4
-_TAIL: Final = 2 * _CUTS
 _SERVER: Final = ServerLimits(header_bytes=512, header_lines=8, target_bytes=64)
 _ANSWER: Final = Limits(head=512, header_lines=8)
 _LINE: Final = 64
@@ -39,24 +36,11 @@ T_co = TypeVar("T_co", covariant=True)
 
 @frozen
 class Target:
-    """A property of some reader, and inputs to begin with."""
+    """A property of some reader, inputs to begin with, and how many bytes an input may have."""
 
     check: Callable[[bytes], None]
     seeds: Callable[[], Iterable[bytes]]
-
-
-def parted(data: bytes) -> tuple[bytes, list[bytes]]:
-    """The bytes to read, and the same in pieces."""
-    text, tail = data[:-_TAIL], data[-_TAIL:]
-    cuts = sorted(int.from_bytes(tail[i : i + 2], "big") % (len(text) + 1) for i in range(0, len(tail), 2))
-    return text, [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
-
-
-def seed(text: bytes) -> bytes:
-    """An input that reads ``text``, cut where it is likely to hurt."""
-    breaks = [at for at in range(1, len(text)) if text[at - 1 : at + 1] == b"\r\n"]
-    cuts = [*breaks[-1:], *breaks[:2], len(text) // 2, len(text) // 3, len(text), len(text)][:_CUTS]
-    return text + b"".join(cut.to_bytes(2, "big") for cut in cuts)
+    longest: int = 2048
 
 
 # -- requests
@@ -253,4 +237,6 @@ TARGETS: Final = {
     "events": Target(check_events, event_seeds),
     "sdk_events": Target(check_sdk_events, event_seeds),
     "lines": Target(check_lines, line_seeds),
+    "streams": Target(languages.check_streams, languages.stream_seeds, longest=8192),
+    "wholes": Target(languages.check_wholes, languages.whole_seeds, longest=8192),
 }

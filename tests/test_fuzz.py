@@ -6,7 +6,8 @@ import random
 
 import pytest
 from fuzz.__main__ import told
-from fuzz.targets import TARGETS, parted, seed
+from fuzz.cuts import parted, seed
+from fuzz.targets import TARGETS
 
 
 def wounded(data: bytes, dice: random.Random) -> bytes:
