@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 CGROUP: Final = Path("/sys/fs/cgroup")
+OWN: Final = Path("/proc/self/cgroup")
 _CGROUP_2: Final = ("memory.max", "memory.current", "memory.stat")
-_CGROUP_1: Final = ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat")
+_CGROUP_1: Final = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")
 _NO_LIMIT: Final = 1 << 60  # how cgroup v1 spells it, about
 _RESERVED_FILES: Final = 64
 
@@ -45,15 +47,35 @@ def connection_cap(share: int = 2) -> int | None:
     return None if soft == resource.RLIM_INFINITY else max(16, soft // share - _RESERVED_FILES)
 
 
-def memory_used(root: Path = CGROUP) -> float | None:
+def memory_used(root: Path = CGROUP, own: Path = OWN) -> float | None:
     """The share of the memory limit that is used, from 0 to 1; None where there is no limit.
 
-    What the kernel could drop at once (files it caches) does not count.
+    A limit holds for a group and all in it: of our own group and those around it the fullest counts. ``own`` says
+    which is ours (https://man7.org/linux/man-pages/man7/cgroups.7.html); in a container it may name one that only the
+    host can see. What the kernel could drop at once (files it caches) does not count.
     """
-    for names in (_CGROUP_2, _CGROUP_1):
-        with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
-            limit, used, stat = ((root / name).read_text() for name in names)
-            return (int(used) - _inactive(stat)) / int(limit) if int(limit) < _NO_LIMIT else None
+    shares = (_share(group, names) for group, names in _groups(root, own))
+    return max((share for share in shares if share is not None), default=None)
+
+
+def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+    """Folders in which a limit of ours may stand, with the names of the files."""
+    lines: list[str] = []
+    with contextlib.suppress(OSError):
+        lines = own.read_text().splitlines()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if not controllers or "memory" in controllers.split(","):
+            top, names = (root / "memory", _CGROUP_1) if controllers else (root, _CGROUP_2)
+            group = Path(path.lstrip("/"))
+            yield from ((top / one, names) for one in (group, *group.parents))
+
+
+def _share(group: Path, names: tuple[str, str, str]) -> float | None:
+    with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
+        limit, used, stat = ((group / name).read_text() for name in names)
+        if int(limit) < _NO_LIMIT:
+            return (int(used) - _inactive(stat)) / int(limit)
     return None
 
 
