@@ -1,0 +1,174 @@
+"""Clients that take their time, and what they cost the others (contract T2).
+
+    python -m bench.slow [headers|body|reads ...] [--clients 1000] [--seconds 40]
+
+Every client has a connection of its own, from one of several loopback addresses. ``headers`` sends a header line a
+second and never ends; ``body`` shows a good key and sends a byte of its body a second; ``reads`` asks for the API's
+description many times at once and takes 256 bytes of the answers a second. Meanwhile ordinary calls go on, a hundred a
+second; their times are compared with those of a run without slow clients.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from bench import processes
+from bench.load import KEY, body_of, percentile, request_of, whole
+from bench.processes import LOAD_CORE, ROOT, Place, System, pinned
+
+ADDRESSES: Final = [f"127.0.1.{number}" for number in range(1, 21)]
+MODES: Final = ("headers", "body", "reads")
+_STEP_S: Final = 1.0
+_TAKEN: Final = 256
+_ASKED: Final = 20
+_CALM_S: Final = 10.0
+_PAUSE_S: Final = 0.01
+
+
+def opening(mode: str, port: int) -> bytes:
+    """What a slow client begins with."""
+    host = f"Host: 127.0.0.1:{port}\r\n"
+    if mode == "headers":
+        return f"GET /health HTTP/1.1\r\n{host}".encode()
+    if mode == "body":
+        call = f"Authorization: Bearer {KEY}\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n"
+        return f"POST /v1/chat/completions HTTP/1.1\r\n{host}{call}".encode()
+    return f"GET /openapi.json HTTP/1.1\r\n{host}\r\n".encode() * _ASKED
+
+
+async def linger(mode: str, port: int, address: str) -> float:
+    """One slow client; how many seconds it was let go on."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.setblocking(False)
+        sock.bind((address, 0))
+        await asyncio.sleep(random.uniform(0, _STEP_S))  # they do not come all at once, nor do their bytes
+        await loop.sock_connect(sock, ("127.0.0.1", port))
+        started = time.monotonic()
+        try:
+            await loop.sock_sendall(sock, opening(mode, port))
+            while await _step(mode, sock):
+                await asyncio.sleep(_STEP_S)
+        except OSError:
+            pass
+        return time.monotonic() - started
+
+
+async def _step(mode: str, sock: socket.socket) -> bool:
+    """Go on a little; whether there is anybody at the other end."""
+    loop = asyncio.get_running_loop()
+    if mode == "reads":
+        return bool(await loop.sock_recv(sock, _TAKEN))
+    await loop.sock_sendall(sock, b"X-A: b\r\n" if mode == "headers" else b" ")
+    try:
+        return bool(sock.recv(4096))
+    except BlockingIOError:
+        return True
+
+
+async def crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str, Any]:
+    """All slow clients at once, for ``seconds``; those that are still there then count as let go on for so long."""
+    tasks = [asyncio.ensure_future(linger(mode, port, ADDRESSES[n % len(ADDRESSES)])) for n in range(clients)]
+    done, left = await asyncio.wait(tasks, timeout=seconds)
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)
+    return {"gone": sorted(task.result() for task in done), "left": len(left)}
+
+
+def call(port: int) -> dict[str, Any]:
+    """Ordinary calls over one connection, one each 10 ms, until standard input ends."""
+    request, took, failed = request_of(port, body_of("openai:bench")), [], 0
+    over = _standard_input_ends()
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while not over(_PAUSE_S):
+            started = time.monotonic()
+            connection.sendall(request)
+            answer = b""
+            while not whole(answer):
+                answer += connection.recv(65536)
+            took.append(time.monotonic() - started)
+            failed += not answer.startswith(b"HTTP/1.1 200 ")
+    return {"took": took, "failed": failed}
+
+
+def _standard_input_ends() -> Callable[[float], bool]:
+    import select
+
+    return lambda seconds: bool(select.select([sys.stdin], [], [], seconds)[0])
+
+
+def beside(gateway: System, work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+    """What ``work`` gives, and what became of ordinary calls meanwhile."""
+    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", str(gateway.port)])
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
+        found = work()
+        out, _ = caller.communicate()
+    return found, json.loads(out)
+
+
+def slow(gateway: System, mode: str, clients: int, seconds: float) -> dict[str, Any]:
+    """What became of slow clients, which have a process of their own."""
+    words = ["--crowd", mode, "--clients", str(clients), "--seconds", str(seconds), "--port", str(gateway.port)]
+    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", *words])
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def measured(mode: str, clients: int, seconds: float) -> dict[str, Any]:
+    """Calls alone, and beside slow clients, on a gateway of their own; times in milliseconds and seconds."""
+    with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
+        place = Place(sys.executable, Path(name), upstream.port)
+        with processes.gateway(place) as gateway:
+            _, calm = beside(gateway, lambda: time.sleep(_CALM_S))
+            before = gateway.cpu_s()
+            found, busy = beside(gateway, lambda: slow(gateway, mode, clients, seconds))
+            cpu = (gateway.cpu_s() - before) / seconds
+    return {
+        "mode": mode,
+        "p99_alone_ms": round(percentile(calm["took"], 0.99) * 1000, 2),
+        "p99_beside_ms": round(percentile(busy["took"], 0.99) * 1000, 2),
+        "failed": calm["failed"] + busy["failed"],
+        "last_gone_s": round(max(found["gone"], default=0.0), 1),
+        "left": found["left"],
+        "cpu": round(cpu, 2),
+    }
+
+
+def main() -> int:
+    """Run each mode."""
+    parser = argparse.ArgumentParser(prog="python -m bench.slow", description=__doc__.splitlines()[0])
+    parser.add_argument("modes", nargs="*", metavar="mode", default=list(MODES))
+    parser.add_argument("--clients", type=int, default=1000)
+    parser.add_argument("--seconds", type=float, default=40)
+    parser.add_argument("--call", type=int, help=argparse.SUPPRESS)  # we are the caller, of this port
+    parser.add_argument("--crowd", help=argparse.SUPPRESS)  # we are the slow clients of --port
+    parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    processes.raise_fd_limit()
+    if options.call:
+        print(json.dumps(call(options.call)))
+    elif options.crowd:
+        print(json.dumps(asyncio.run(crowd(options.crowd, options.port, options.clients, options.seconds))))
+    else:
+        for mode in options.modes:
+            print(json.dumps(measured(mode, options.clients, options.seconds)), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
