@@ -30,10 +30,11 @@ from kit.fakeup import (
 
 from fwd_server.chat import Chunk, End, StreamEvent
 from fwd_server.errors import ErrorKind, Refused, UpstreamError
-from fwd_server.fallback import Coordinator, Patience, Stream
+from fwd_server.fallback import Coordinator, Patience
 from fwd_server.http1.client import Pool
 from fwd_server.ledger import Trip
 from fwd_server.providers import PROVIDERS
+from fwd_server.relay import Stream
 from fwd_server.upstream import Upstream
 
 pytestmark = pytest.mark.gen_test
@@ -45,8 +46,7 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "wire"
 async def rest(stream: Stream) -> list[StreamEvent]:
     """Every event of a stream to its end."""
     events: list[StreamEvent] = []
-    while not events or isinstance(events[-1], Chunk):
-        events += await stream.next()
+    await stream.flow(events.extend)
     return events
 
 

@@ -7,16 +7,15 @@ anything else       moves on to the next deployment; a lone one is tried once mo
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import random
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, TypeVar, cast
 
-from attrs import define, frozen
+from attrs import frozen
 
-from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, StreamEvent, unfold
+from fwd_server.chat import ChatRequest, ChatResponse, End, StreamEvent, unfold
 from fwd_server.clock import Clock
 from fwd_server.deadline import Deadline
 from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
@@ -33,6 +32,7 @@ from fwd_server.providers.base import (
     Provider,
     UpstreamRequest,
 )
+from fwd_server.relay import Stream
 from fwd_server.routing import Deployment
 from fwd_server.timeouts import Timeouts
 from fwd_server.upstream import Upstream, UpstreamResponse, read_all
@@ -66,59 +66,6 @@ class Patience:
     attempts: int = 3
     stream_s: float = 1800.0
     answer_bytes: int = 64 << 20
-
-
-@define
-class Stream:
-    """A stream that has committed: the events read so far, and the rest as it comes.
-
-    ``ended`` is told how it ended: with the failure, or None for a good end.
-    """
-
-    response: UpstreamResponse
-    decoder: Decoder | None
-    head: list[StreamEvent]
-    ended: Callable[[UpstreamError | None], None] = lambda error: None
-    _timer: asyncio.TimerHandle | None = None
-    _expired: bool = False
-
-    def expire_in(self, seconds: float) -> None:
-        """End after ``seconds``, however much still comes (F28)."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
-
-    async def next(self) -> list[StreamEvent]:
-        """The next events as they arrive, at least one; the very last is an End or an UpstreamError, always."""
-        batch, self.head = self.head, []
-        while not batch:
-            batch = await self._read()
-        if not isinstance(batch[-1], Chunk):
-            self.ended(batch[-1] if isinstance(batch[-1], UpstreamError) else None)
-        return batch
-
-    async def _read(self) -> list[StreamEvent]:
-        if self.decoder is None or self._expired:
-            return [broken("deadline")]
-        try:
-            data = await self.response.read()
-        except UpstreamError as error:
-            return [self._once_committed(error)]
-        return self.decoder.feed(data) if data else (self.decoder.close() or [broken("upstream_truncated")])
-
-    def close(self) -> None:
-        """Let go of the upstream: at once, if it has not finished."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self.response.close()
-
-    def _once_committed(self, error: UpstreamError) -> UpstreamError:
-        """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
-        if self._expired:
-            return broken("deadline")
-        return broken("upstream_truncated") if error.code == "upstream_reset" else error
-
-    def _expire(self) -> None:
-        self._expired = True
-        self.response.close()
 
 
 AnyExchange = Exchange | EmbeddingsExchange

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from attrs import field, frozen
 
@@ -17,10 +18,11 @@ from fwd_server.call import Call, Outcome
 from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.clock import Clock
 from fwd_server.embeddings import EmbeddingsResponse
-from fwd_server.errors import GatewayError
-from fwd_server.fallback import Coordinator, Stream
+from fwd_server.errors import GatewayError, UpstreamError
+from fwd_server.fallback import Coordinator
 from fwd_server.ledger import Trip
 from fwd_server.rehearsal import rehearse
+from fwd_server.relay import Stream, Take
 from fwd_server.routing import Deployment, Routes
 
 Observer = Callable[[Outcome], None]
@@ -33,12 +35,14 @@ class LiveAnswer:
     trip: Trip
     _stream: Stream = field(repr=False)
 
-    async def next(self) -> list[StreamEvent]:
-        """The next events, at least one; the very last is an End or the failure in its place."""
-        batch = await self._stream.next()
+    async def flow(self, take: Take) -> End | UpstreamError:
+        """Hand ``take`` the events as they come; the last one, an End or the failure in its place, is returned too."""
+        return await self._stream.flow(partial(self._pass, take))
+
+    def _pass(self, take: Take, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
         for event in batch:
             self._note(event)
-        return batch
+        return take(batch)
 
     def _note(self, event: StreamEvent) -> None:
         if isinstance(event, Chunk):

@@ -7,7 +7,7 @@ clock, so that it takes the same path as an answer from the network.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -37,6 +37,18 @@ class UpstreamResponse(Protocol):
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at its true end. Raises UpstreamError when it breaks."""
+        ...
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """From now on hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+        ...
+
+    def pause(self) -> None:
+        """Read no more until ``resume``: the caller is slower than the provider (contract R4)."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
         ...
 
     def close(self) -> None:
@@ -112,6 +124,8 @@ class Received:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self.close = response.close
+        self.pause = response.pause
+        self.resume = response.resume
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at its true end."""
@@ -119,6 +133,10 @@ class Received:
             return await self._response.read()
         except TransportError as error:
             raise broken(error.code) from error
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """Hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+        self._response.flow(take, lambda error: over(broken(error.code) if error else None))
 
 
 class Played:
@@ -129,6 +147,9 @@ class Played:
         self._ends = script.ends
         self._clock = clock
         self._stalled: asyncio.Future[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
         self.status = script.status
         self.headers: Mapping[str, str] = dict(script.headers)
 
@@ -146,11 +167,35 @@ class Played:
             raise broken("upstream_truncated")
         return b""
 
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """Play on by itself."""
+        self._reader = asyncio.get_running_loop().create_task(self._play(take, over))
+
+    def pause(self) -> None:
+        """Wait before the next step."""
+        self._wanted.clear()
+
+    def resume(self) -> None:
+        """Play on."""
+        self._wanted.set()
+
     def close(self) -> None:
         """Forget the rest, and end a silence."""
         self._steps = iter(())
+        if self._reader is not None:
+            self._reader.cancel()
         if self._stalled is not None and not self._stalled.done():
             self._stalled.set_exception(broken("upstream_reset"))
+
+    async def _play(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        try:
+            while data := await self.read():
+                take(data)
+                await self._wanted.wait()
+        except UpstreamError as error:
+            over(error)
+        else:
+            over(None)
 
 
 async def read_all(response: UpstreamResponse, limit: int) -> bytes:

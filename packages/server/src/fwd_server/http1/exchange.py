@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol, cast
 
 from fwd_server.http1.answer import Answer, Head
@@ -133,6 +133,7 @@ class Exchange:
         self._done = False
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._flow: tuple[Callable[[bytes], None], Callable[[TransportError | None], None]] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._idles = False  # whether silence is limited by now
         self._active = 0.0  # when the upstream, or our upload, last made progress
@@ -169,8 +170,31 @@ class Exchange:
             await self._wait()
         return self._take()
 
+    def flow(self, take: Callable[[bytes], None], over: Callable[[TransportError | None], None]) -> None:
+        """Hand every piece of the body to ``take`` as it comes, and at last its end to ``over``.
+
+        It replaces ``read`` for what must not wait: no task runs, and no future is made. After ``close`` neither is
+        called any more.
+        """
+        self._flow = (take, over)
+        if self._pieces:
+            take(self._take())
+        self._deliver()
+
+    def pause(self) -> None:
+        """Read no more from the upstream; what its socket has given already is still handed on."""
+        if not self._paused and not self._done:
+            self._paused = True
+            self._connection.transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on."""
+        if self._paused:
+            self._resume()
+
     def close(self) -> None:
         """End the exchange now if it has not ended; what was not read is dropped."""
+        self._flow = None
         if not self._done or self._pieces:
             self._pieces.clear()
             self.fail(TransportError("upstream_reset", "the answer was closed before it was read to its end"))
@@ -232,17 +256,15 @@ class Exchange:
         if not self._idles and (piece or failed):  # an answer may take long to begin, also after its head (F9)
             self._idles = True
             self._set_timer(self._timeouts.idle_s)
-        if self._buffered > self._limits.buffer and not self._paused:
-            self._paused = True
-            self._connection.transport.pause_reading()
+        if self._buffered > self._limits.buffer and self._flow is None:
+            self.pause()
 
     def _take(self) -> bytes:
         pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._buffered = 0
-        if self._paused:
-            self._resume()
+        self.resume()
         return piece
 
     def _resume(self) -> None:
@@ -257,8 +279,7 @@ class Exchange:
         self._done = True
         self._set_timer(None)
         self._unsent = memoryview(b"")
-        if self._paused:
-            self._resume()
+        self.resume()
         if reusable and self._answer.head is not None:
             self._connection.welcome_s = self._answer.head.welcome_s
         self._connection.finish(reusable)
@@ -275,8 +296,22 @@ class Exchange:
         finally:
             self._waiter = None
 
+    def _deliver(self) -> None:
+        """Hand on what is there, and the end after it. Whoever takes a piece may close the exchange."""
+        if self._flow is not None and self._pieces:
+            piece = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            self._pieces.clear()
+            self._buffered = 0
+            self._flow[0](piece)
+        if self._flow is not None and self._done:
+            _, over = self._flow
+            self._flow = None
+            over(self._error)
+
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
+        if self._flow is not None:
+            self._deliver()
+        elif self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     def _set_timer(self, seconds: float | None) -> None:
@@ -316,6 +351,18 @@ class Response:
         it. Cancelled, it closes the socket.
         """
         return await self._exchange.read()
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[TransportError | None], None]) -> None:
+        """From now on hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+        self._exchange.flow(take, over)
+
+    def pause(self) -> None:
+        """Read no more from the upstream until ``resume``."""
+        self._exchange.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._exchange.resume()
 
     async def read_all(self, limit: int) -> bytes:
         """Return the whole body; raises TransportError as `read` does, `too_large` above `limit` bytes."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPConnection, HTTPServerRequest
 
-from fwd_server.chat import ChatRequest, Chunk, End, StreamEvent
+from fwd_server.chat import ChatRequest, Chunk, StreamEvent
 from fwd_server.dialects import openai_chat
 from fwd_server.errors import GatewayError, UpstreamError
-from fwd_server.gateway import LiveAnswer
 from fwd_server.ledger import Trip
 from fwd_server.web.calls import CallHandler
 from fwd_server.web.receipt import facts
@@ -42,9 +42,14 @@ class ChatHandler(CallHandler):
             async with self.gateway.stream(trip) as live:
                 if self._headers_written:
                     self.write(openai_chat.render_comment(facts(trip)))
+                    self.flush()
                 else:
                     self._begin(trip)
-                await self._relay(live, request, beat)
+                last = await live.flow(partial(self._relay, request, beat))
+                if isinstance(last, UpstreamError):
+                    self.break_off(last)
+                else:
+                    self._finish_stream(trip)
         except GatewayError as error:
             self.end(error)
         finally:
@@ -57,21 +62,16 @@ class ChatHandler(CallHandler):
         if trip is not None:
             self.set_facts(trip)
 
-    async def _relay(self, live: LiveAnswer, request: ChatRequest, beat: _Heartbeat) -> None:
-        last: StreamEvent | None = None
-        while last is None:
-            batch = await live.next()
-            frames = [openai_chat.render_chunk(event, request) for event in batch if isinstance(event, Chunk)]
-            if not isinstance(batch[-1], Chunk):
-                last = batch[-1]
-            if any(frames):
-                beat.heard()
-                self.write(b"".join(frames))
-                await self.flush()
-        if isinstance(last, End):
-            self._finish_stream(live.trip)
-        elif isinstance(last, UpstreamError):
-            self.break_off(last)
+    def _relay(self, request: ChatRequest, beat: _Heartbeat, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
+        """Send what can be sent of some events; the future is done once the caller has taken enough."""
+        frames = b"".join([openai_chat.render_chunk(event, request) for event in batch if isinstance(event, Chunk)])
+        if not frames:
+            return None
+        beat.heard()
+        if not self._headers_written:
+            self.write(frames)
+            return self.flush()
+        return cast(HTTPConnection, self.request.connection).write(frames)
 
     def _finish_stream(self, trip: Trip) -> None:
         self.write(openai_chat.render_comment(facts(trip, self.clock.monotonic())) + openai_chat.DONE)
