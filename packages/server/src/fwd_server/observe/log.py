@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 import orjson
 
 from fwd_server.call import Outcome
+from fwd_server.observe.sink import Sink
 from fwd_server.usage import Usage
 
 access: Final = logging.getLogger("fwd.access")
@@ -25,6 +26,7 @@ upstream: Final = logging.getLogger("fwd.upstream")
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _FIELDS: Final = "fwd_fields"
+_WARNING: Final = {"name": app.name, "levelname": "WARNING", "levelno": logging.WARNING}
 # Failures that do not pass by themselves (contract F4, F18).
 _ALARMS: Final = {
     "provider_auth": "the provider refused the gateway's API key; check its variable",
@@ -37,16 +39,48 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
 
     ``form`` is ``json``, ``text``, or ``auto`` for words on a terminal and JSON anywhere else.
     """
-    out = out or sys.stderr
-    words = form == "text" or (form == "auto" and out.isatty())
-    handler = logging.StreamHandler(out)
-    handler.setFormatter(Words() if words else JsonLines())
     root = logging.getLogger()
+    for old in root.handlers:
+        if isinstance(old, Queued):
+            old.close()
+    words = form == "text" or (form == "auto" and (out or sys.stderr).isatty())
+    handler = logging.StreamHandler(out) if out else Queued(sys.stderr)
+    handler.setFormatter(Words() if words else JsonLines())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    _note_less()
     # Tornado's own access lines would be a second line for every request; ours says more.
     logging.getLogger("tornado.access").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
+
+
+def _note_less() -> None:
+    """Have no record note what no line of ours says: https://docs.python.org/3/howto/logging.html#optimization."""
+    logging._srcfile = None  # the documented way to leave the call's place out
+    for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
+        setattr(logging, name, False)
+
+
+class Queued(logging.Handler):
+    """Writes lines by way of a sink, so that logging never waits (contract D15)."""
+
+    def __init__(self, out: TextIO) -> None:
+        super().__init__()
+        out.flush()
+        self._sink = Sink(out.fileno(), self._dropped)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Have the record's line written."""
+        self._sink.put(self.format(record) + "\n")
+
+    def close(self) -> None:
+        """Write what waits."""
+        self._sink.close()
+        super().close()
+
+    def _dropped(self, count: int) -> str:
+        said = f"{count} log lines were dropped: they could not be written as fast as they came."
+        return self.format(logging.makeLogRecord(_WARNING | {"msg": said})) + "\n"
 
 
 def request_line(fields: Mapping[str, Any]) -> None:
