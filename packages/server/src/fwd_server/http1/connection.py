@@ -308,8 +308,7 @@ class Connection(asyncio.BufferedProtocol):
         reply, self.reply = self.reply, None
         if reply is None:
             return
-        if not reply.delivered:
-            reply.forsake()
+        reply.part()
         if reply.keeps_alive:
             self._await_next()
         elif reply.body.ended and not self._requests.buffer:

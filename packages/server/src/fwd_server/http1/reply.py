@@ -24,6 +24,7 @@ from fwd_server.http1.limits import Refusal
 from fwd_server.http1.request import Body, Head
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_NOBODY = HTTPMessageDelegate()
 
 
 class Carrier(Protocol):
@@ -60,7 +61,7 @@ class Reply(HTTPConnection):
         self.begun = False  # whether the head of the answer is out
         self.body_got = 0
         self.held = False  # whether the delegate asked for time before it takes more of the body
-        self.delegate = HTTPMessageDelegate()
+        self.delegate = _NOBODY
         self.delivered = False  # whether the delegate was told that the body is complete
         self._carrier: Carrier | None = carrier
         self._on_close: Callable[[], None] | None = None
@@ -145,16 +146,20 @@ class Reply(HTTPConnection):
     def leave(self) -> None:
         """The client is gone, or is answered by somebody else: cut off, and tell who works for it."""
         self._carrier = None
-        if not self.delivered:
-            self.forsake()
-        elif self._on_close is not None:
-            callback, self._on_close = self._on_close, None
+        callback, self._on_close = self._on_close, None
+        if self.delivered and callback is not None:
             callback()
+        self.part()
 
-    def forsake(self) -> None:
-        """Tell the delegate that the rest of the body will not come."""
-        self.delivered = True
-        self.delegate.on_connection_close()
+    def part(self) -> None:
+        """Let go of the delegate, which is told if the rest of the body will not come.
+
+        It holds the request, and that this object: without the cut each of them would wait for the garbage collector.
+        """
+        delegate, self.delegate = self.delegate, _NOBODY
+        if not self.delivered:
+            self.delivered = True
+            delegate.on_connection_close()
 
     # -- inside
 
