@@ -26,7 +26,9 @@ class Hops:
 
     def arrived(self, value: str | None) -> tuple[str, ...]:
         """The gateways a call came by. Raises GatewayError: 508, it has been here, or came by too many."""
-        via = tuple(name for name in (value or "").replace(" ", "").split(",") if _ID.fullmatch(name))
+        if value is None:
+            return ()
+        via = tuple(name for name in value.replace(" ", "").split(",") if _ID.fullmatch(name))
         if self.own in via or len(via) >= MOST:
             raise GatewayError(
                 "The call has come back to this gateway: a base URL on its way leads in a circle.",

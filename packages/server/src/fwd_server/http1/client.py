@@ -7,6 +7,7 @@ retry but one: a kept connection that ends before any byte of an answer is repla
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import ssl
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ __all__ = ["Limits", "Origin", "Pool", "Proxies", "Resolver", "Response", "Timeo
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-_REQUEST_HEAD = re.compile(rb"[A-Z]+ /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n")
+_REQUEST_HEAD = re.compile(rb"[A-Z]+ /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*")
 _OURS = frozenset((b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
 _BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 _SCRATCH = 64 * 1024
@@ -173,6 +174,16 @@ def encode_head(
 
     Raises ValueError when it would read as anything but this one request, or names a header that is the pool's.
     """
+    start, asked = _start(origin, method, target, tuple(headers))
+    sized = length or method in _BODY_METHODS
+    return (b"%bcontent-length: %d\r\n\r\n" % (start, length) if sized else start + b"\r\n"), asked
+
+
+@functools.lru_cache(maxsize=256)
+def _start(
+    origin: Origin, method: str, target: str, headers: tuple[tuple[bytes, bytes], ...]
+) -> tuple[bytes, frozenset[str]]:
+    """All but the length, which is the same for most requests of a gateway: made once, and checked as it is made."""
     names = {name.lower() for name, _ in headers}
     if not names.isdisjoint(_OURS):
         raise ValueError(f"the pool writes these headers itself: {sorted(names & _OURS)}")
@@ -181,13 +192,11 @@ def encode_head(
     lines += [b"%b: %b" % header for header in headers]
     if not asked:
         lines.append(b"accept-encoding: identity")
-    if length or method in _BODY_METHODS:
-        lines.append(b"content-length: %d" % length)
-    head = b"\r\n".join(lines) + b"\r\n\r\n"
+    start = b"\r\n".join(lines) + b"\r\n"
     # A line break smuggled into a value would match as one more header: hence the count.
-    if _REQUEST_HEAD.fullmatch(head) is None or head.count(b"\r\n") != len(lines) + 2:
+    if _REQUEST_HEAD.fullmatch(start) is None or start.count(b"\r\n") != len(lines) + 1:
         raise ValueError("a method, target or header holds characters that do not belong there")
-    return head, _codings(headers) if asked else frozenset()
+    return start, _codings(headers) if asked else frozenset()
 
 
 def _codings(headers: Headers) -> frozenset[str]:

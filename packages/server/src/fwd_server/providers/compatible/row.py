@@ -37,6 +37,8 @@ class Draft:
 
     def leave_out(self, *names: str) -> None:
         """Drop fields, and say so for those that had a value."""
+        if not names:
+            return
         self.dropped += present(self.body, (name for name in self.body if name in names))
         for name in names:
             self.body.pop(name, None)
