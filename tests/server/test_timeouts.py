@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -110,6 +111,11 @@ SILENCES = (
 )
 
 
+def pool() -> Pool:
+    """Connections within this machine; nobody here speaks TLS, so no certificates are read."""
+    return Pool(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), resolver=Resolver(loopback))
+
+
 @contextlib.asynccontextmanager
 async def silent(folder: Path, provider: str, silence: Silence, **env: str) -> AsyncIterator[Listening]:
     """A gateway whose provider falls silent, and a spare one that does not."""
@@ -123,8 +129,7 @@ async def silent(folder: Path, provider: str, silence: Silence, **env: str) -> A
         compat = {"FWD_COMPAT": "my-box,spare", "MY_BOX_BASE_URL": up.url, "SPARE_BASE_URL": spare.url}
         times = {**ALL, "FWD_OLLAMA_FIRST_EVENT_TIMEOUT": str(OTHERS_S), "FWD_KEEPALIVE": "0"}
         settings = {**compat, "SPARE_MODEL": "good", **theirs, **times, **env}
-        pool = Pool(resolver=Resolver(loopback))
-        yield await stack.enter_async_context(gateway(folder, KEY, pool, LoopClock(), **settings))
+        yield await stack.enter_async_context(gateway(folder, KEY, pool(), LoopClock(), **settings))
 
 
 async def call(at: Listening, provider: str, silence: Silence, model: str = "", **headers: str) -> tuple[Answer, float]:
@@ -223,7 +228,7 @@ def test_the_built_in_provider_keeps_what_it_can(tmp_path: Path, time: str) -> N
 
     async def main() -> None:
         env = {**ALL, f"FWD_ECHO_{time.upper()}_TIMEOUT": str(OWN_S)}
-        async with gateway(tmp_path, KEY, Pool(), LoopClock(), **env) as at:
+        async with gateway(tmp_path, KEY, pool(), LoopClock(), **env) as at:
             answered, seconds = await call(at, "echo", Silence(time, True, nothing, ""), model="echo:slow?ttft=40s")
         assert (answered.error["code"], round(seconds, 1)) == ("upstream_timeout", OWN_S)
 
