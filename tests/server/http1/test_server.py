@@ -19,6 +19,7 @@ import pytest
 import tornado
 from tornado.httputil import HTTPConnection, HTTPMessageDelegate, HTTPServerConnectionDelegate
 
+from fwd_server.http1.connection import Connection
 from fwd_server.http1.limits import Refusal, ServerLimits
 from fwd_server.http1.server import plain_refusal
 
@@ -493,6 +494,47 @@ def test_a_reader_that_takes_a_little_now_and_then_is_kept(run: Run) -> None:
         assert got > len(body)
 
     served(run, test, unread_s=0.1)
+
+
+class Unread:
+    """A transport of a client that has yet to take what it was sent."""
+
+    left = 1 << 20
+    aborted = False
+
+    def get_extra_info(self, name: str) -> Any:
+        return ("127.0.0.1", 1) if name == "peername" else socket.socket
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def get_write_buffer_size(self) -> int:
+        return self.left
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+@pytest.mark.parametrize(
+    ("key", "rate", "seconds"), [(False, 0, 30), (True, 0, 30), (False, 256, 32), (True, 256, 100), (False, 4096, 100)]
+)
+def test_strangers_must_read_at_a_least_rate(run: Run, key: bool, rate: int, seconds: int) -> None:
+    """T2: a little now and then is enough for who has shown a key (R4)."""
+
+    async def test(served: Served) -> None:
+        connection, transport = Connection(served.server, "http"), Unread()
+        connection.connection_made(transport)  # type: ignore[arg-type]
+        connection.trusted = key
+        connection.pause_writing()
+        begun, lasted = connection.stalls - 30, 0
+        while lasted < 100 and not transport.aborted:
+            lasted += 1
+            transport.left -= rate
+            connection.check_progress(begun + lasted + 0.5)
+        served.server.lost(connection)
+        assert lasted == seconds
+
+    served(run, test)
 
 
 def test_a_slow_reader_holds_the_handler_back(run: Run) -> None:

@@ -74,6 +74,8 @@ class Connection(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None  # of handlers, for a slow reader
         self._unsent = 0
+        self._taken = 0  # bytes, by a slow reader
+        self._slow_since = 0.0
         self._head_begun = False
         self._body_since = 0.0
         self._reading = True
@@ -141,8 +143,7 @@ class Connection(asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """Called by the transport when it holds enough unsent bytes."""
         self._waiter = self._loop.create_future()
-        self._unsent = self.transport.get_write_buffer_size()
-        self.stalls = self._loop.time() + self._limits.unread_s
+        self._watch_reader()
 
     def resume_writing(self) -> None:
         """Called by the transport when it takes bytes again."""
@@ -187,13 +188,16 @@ class Connection(asyncio.BufferedProtocol):
     def check_progress(self, now: float) -> None:
         """Called while something waits to be read: close the connection of a client that takes nothing of it.
 
-        One that takes little may go on for as long as it likes (contract R4).
+        One that takes little may go on for as long as it likes if it has shown a key (contract R4), and needs a
+        least rate if it has not (T2).
         """
-        unsent, before = self.transport.get_write_buffer_size(), self._unsent
+        limits, unsent, before = self._limits, self.transport.get_write_buffer_size(), self._unsent
         self._unsent = unsent
         if unsent < before:
-            self.stalls = now + self._limits.unread_s
-        elif self.stalls <= now:
+            self._taken += before - unsent
+            self.stalls = now + limits.unread_s
+        due = math.inf if self.trusted else self._slow_since + limits.unread_s + self._taken / limits.read_rate
+        if min(self.stalls, due) <= now:
             self.abort()
 
     def overdue(self) -> None:
@@ -353,8 +357,12 @@ class Connection(asyncio.BufferedProtocol):
     def _await_flush(self) -> None:
         """Give a closing connection the time of a slow reader to take what is left."""
         if self.transport.get_write_buffer_size() and self.stalls == math.inf:
-            self._unsent = self.transport.get_write_buffer_size()
-            self.stalls = self._loop.time() + self._limits.unread_s
+            self._watch_reader()
+
+    def _watch_reader(self) -> None:
+        self._unsent, self._taken = self.transport.get_write_buffer_size(), 0
+        self._slow_since = self._loop.time()
+        self.stalls = self._slow_since + self._limits.unread_s
 
 
 def _too_large(reply: Reply) -> Refusal:

@@ -13,7 +13,8 @@ class ServerLimits:
     applications that do not count by themselves; ``Exchange.set_max_body_size`` changes it for one request.
     A body must come with ``body_rate`` bytes a second after the first ``body_s`` seconds. ``connections`` are all
     that are open at once, None for no limit; ``strangers`` those of one address that never authenticated and are
-    older than ``stranger_s``. ``unread_s`` is how long a client may leave an answer without reading any of it.
+    older than ``stranger_s``. ``unread_s`` is how long a client may leave an answer without reading any of it; one that
+    never authenticated must read ``read_rate`` bytes a second after that.
     After an early answer, what still comes is read and thrown away up to ``linger_bytes`` and ``linger_s``.
     Reading stops while more than ``buffer`` waits for its turn.
     """
@@ -27,6 +28,7 @@ class ServerLimits:
     body_rate: float = 64 << 10
     idle_s: float = 75.0
     unread_s: float = 30.0
+    read_rate: float = 4 << 10
     connections: int | None = None
     strangers: int = 64
     stranger_s: float = 1.0
