@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +46,37 @@ def test_every_cut_gives_the_same_events() -> None:
     for at in range(len(MIXED)):
         assert events(MIXED[:at], MIXED[at:]) == MIXED_EVENTS, at
     assert events(*one_by_one(MIXED)) == MIXED_EVENTS
+
+
+def mixture(seed: int) -> bytes:
+    """One of the streams that providers send, in their own line ends, or in all of them, with a byte wrong or not."""
+    rand = random.Random(seed)
+    ends = rand.choice(((b"\n",), (b"\r\n",), (b"\r",), (b"\n", b"\r\n", b"\r")))
+    said = [
+        b": ping",
+        b'data: {"a":"\xe2\x82\xac\xf0\x9f\x98\x80"}',
+        b"event: error",
+        b"data: [DONE]",
+        b"junk",
+        b"",
+        b"data",
+    ]
+    lines = [rand.choice(said) for _ in range(rand.randint(3, 9))]
+    data = b"".join(line + rand.choice(ends) for line in (*lines, b"")) + rand.choice((b"", b"data: last"))
+    wrong = rand.randrange(len(data))
+    data = (
+        data if rand.random() < 0.7 else data[:wrong] + rand.choice((b"\xff", b"\x00", b"\xed\xa0\x80")) + data[wrong:]
+    )
+    return rand.choice((b"", b"\xef\xbb\xbf")) + data
+
+
+def test_every_cut_of_200_streams() -> None:
+    """Contract T10: 200 streams, every position: 0 differences, 0 crashes, whatever is wrong with them."""
+    streams = [mixture(seed) for seed in range(200)]
+    assert len(set(streams)) == 200
+    for data in streams:
+        whole = events(data)
+        assert all(events(data[:at], data[at:]) == whole for at in range(len(data))), data
 
 
 @given(
