@@ -6,20 +6,21 @@ import asyncio
 import contextlib
 import json
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 from attrs import fields, frozen
 from kit import dialects
 from kit.dialects import Dialect
-from kit.fakeup import STREAM_HEAD, WAIT_FOR_CLOSE, answer, completion, json_answer, piece
+from kit.fakeup import STREAM_HEAD, WAIT_FOR_CLOSE, answer, completion, error_answer, json_answer, piece
 from kit.gateways import Listening, gateway
 from kit.loop import LoopClock, run
 from kit.loopup import Step, Upstream, black_hole, loopback
 from kit.wire import Answer, post
 
 from fwd_server.http1.client import Pool, Resolver
+from fwd_server.http1.dial import Address
 from fwd_server.timeouts import Timeouts
 
 OWN = Timeouts(connect_s=1.0, first_byte_s=2.0, first_event_s=3.0, idle_s=4.0, total_s=5.0)
@@ -111,9 +112,9 @@ SILENCES = (
 )
 
 
-def pool() -> Pool:
+def pool(resolver: Resolver | None = None) -> Pool:
     """Connections within this machine; nobody here speaks TLS, so no certificates are read."""
-    return Pool(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), resolver=Resolver(loopback))
+    return Pool(ssl_context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), resolver=resolver or Resolver(loopback))
 
 
 @contextlib.asynccontextmanager
@@ -218,6 +219,38 @@ def test_a_callers_hurry_rests_no_provider(tmp_path: Path, silence: Silence, who
                 await call(at, "openai", silence, **headers)
             resting = [rest.provider for rest in at.app.state.health.resting(asyncio.get_running_loop().time())]
         assert resting == (["openai"] if whose == "operator" else [])
+
+    run(main())
+
+
+def test_a_failure_of_the_provider_rests_it_whatever_the_caller_asked(tmp_path: Path) -> None:
+    """F14: a provider that says itself that it was too slow was not hurried by anybody here."""
+
+    async def main() -> None:
+        late = Silence("first_byte", False, lambda dialect: [error_answer(504)], "upstream_timeout")
+        async with silent(tmp_path, "openai", late, FWD_ATTEMPTS="1") as at:
+            for _ in range(3):
+                answered, _ = await call(at, "openai", late, **header(late))
+            resting = at.app.state.health.resting(asyncio.get_running_loop().time())
+        assert (answered.error["code"], [rest.provider for rest in resting]) == (late.code, ["openai"])
+
+    run(main())
+
+
+def test_a_name_that_is_looked_up_too_slowly_for_the_caller(tmp_path: Path) -> None:
+    """F3, G8: the time to connect bounds that as well, and a caller's rests no provider."""
+
+    async def slow(host: str, port: int) -> Sequence[Address]:
+        await asyncio.sleep(0 if host == "127.0.0.1" else OTHERS_S)
+        return await loopback(host, port)
+
+    async def main() -> None:
+        env = {**ALL, "OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": "http://nowhere.test", "FWD_ATTEMPTS": "1"}
+        async with gateway(tmp_path, KEY, pool(Resolver(slow)), LoopClock(), **env) as at:
+            for _ in range(3):
+                answered, seconds = await call(at, "openai", CONNECTS, **header(CONNECTS))
+            resting = at.app.state.health.resting(asyncio.get_running_loop().time())
+        assert (answered.error["code"], round(seconds, 1), resting) == ("dns_failed", OWN_S, ())
 
     run(main())
 
