@@ -29,6 +29,8 @@ class Timeouts:
 
     def within(self, asked: Mapping[str, float]) -> Timeouts:
         """These, with what was ``asked`` for where that is shorter; the very same where nothing is."""
+        if not asked:  # as nearly always
+            return self
         shorter = {name: seconds for name, seconds in asked.items() if seconds < _limit(self, name)}
         return evolve(self, **shorter) if shorter else self
 
