@@ -16,6 +16,7 @@ import pytest
 from tornado.netutil import bind_unix_socket
 
 from fwd_server.app import App, build_app
+from fwd_server.machine import memory_used
 from fwd_server.serve import left_clean, listen, listen_at, monitor, serve
 from fwd_server.settings import Settings, load
 from fwd_server.settings.units import Address
@@ -124,6 +125,42 @@ def test_probes_are_answered_when_nothing_else_is(tmp_path: Path) -> None:
 
     served(settings, act, health=[sock], tell=told.append)
     assert told[0] == "ready"
+
+
+def test_memory_that_runs_out_is_noticed(tmp_path: Path) -> None:
+    """D13: a call is let in, then none is, then one is again; probes are answered all the while."""
+    (tmp_path / "keys").touch(mode=0o600)
+    (tmp_path / "keys").write_text(f"{KEY}\n")
+    group(tmp_path, used=500)
+    (sock,) = listen_at(Address("127.0.0.1"))
+
+    async def act(port: int) -> None:
+        for used, status in ((500, b"100"), (950, b"503"), (500, b"100")):
+            group(tmp_path, used)
+            while await first_line(port, CALL) != status:
+                assert await get(sock.getsockname()[1]) == 200
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def memory() -> float | None:
+        return memory_used(tmp_path, tmp_path / "own")
+
+    served(settings_of(tmp_path), act, health=[sock], memory=memory)
+
+
+def group(path: Path, used: int) -> None:
+    """A group of processes that may use 1,000 bytes."""
+    texts = {"own": "0::/\n", "memory.max": "1000\n", "memory.current": f"{used}\n", "memory.stat": ""}
+    for name, text in texts.items():
+        (path / name).write_text(text)
+
+
+async def first_line(port: int, request: bytes) -> bytes:
+    """The status that a request is answered first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    status = (await reader.readline()).split()[1]
+    writer.close()
+    return status
 
 
 def test_it_ends_when_its_parent_asks(tmp_path: Path) -> None:

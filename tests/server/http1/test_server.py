@@ -503,7 +503,12 @@ class Unread:
     aborted = False
 
     def get_extra_info(self, name: str) -> Any:
-        return ("127.0.0.1", 1) if name == "peername" else socket.socket
+        return ("127.0.0.1", 1) if name == "peername" else self
+
+    family = socket.AF_INET
+
+    def setsockopt(self, level: int, name: int, value: bytes) -> None:
+        assert (level, name) == (socket.SOL_SOCKET, socket.SO_LINGER)
 
     def set_write_buffer_limits(self, high: int) -> None:
         pass
@@ -535,6 +540,21 @@ def test_strangers_must_read_at_a_least_rate(run: Run, key: bool, rate: int, sec
         assert lasted == seconds
 
     served(run, test)
+
+
+def test_who_is_given_up_is_sent_no_more(run: Run) -> None:
+    """T2: nor by the kernel, which would keep what it holds until the client has read it."""
+
+    async def test(served: Served) -> None:
+        client = await served.connect(limit=1)
+        small(client)
+        await client.send(get(b"/large/30000000"))
+        await until(lambda: served.seen and not served.server.open)
+        client.reader._transport.resume_reading()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionResetError):
+            await client.reader.read(-1)
+
+    served(run, test, unread_s=0.2)
 
 
 def test_a_slow_reader_holds_the_handler_back(run: Run) -> None:

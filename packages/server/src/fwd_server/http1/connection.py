@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import math
 import socket
+import struct
 from collections.abc import Awaitable
 from functools import partial
 from typing import Protocol, cast
@@ -24,6 +25,7 @@ from fwd_server.http1.limits import Refusal, ServerLimits, malformed
 from fwd_server.http1.reply import Reply, closed
 from fwd_server.http1.request import Head, Requests
 
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -198,7 +200,7 @@ class Connection(asyncio.BufferedProtocol):
             self.stalls = now + limits.unread_s
         due = math.inf if self.trusted else self._slow_since + limits.unread_s + self._taken / limits.read_rate
         if min(self.stalls, due) <= now:
-            self.abort()
+            self._reset()
 
     def overdue(self) -> None:
         """Called when ``expires`` is over: say what for, if there is anybody to tell."""
@@ -358,6 +360,11 @@ class Connection(asyncio.BufferedProtocol):
         """Give a closing connection the time of a slow reader to take what is left."""
         if self.transport.get_write_buffer_size() and self.stalls == math.inf:
             self._watch_reader()
+
+    def _reset(self) -> None:
+        """Close the socket with all that is under way, which the kernel would go on sending for minutes."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.abort()
 
     def _watch_reader(self) -> None:
         self._unsent, self._taken = self.transport.get_write_buffer_size(), 0
