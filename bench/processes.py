@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import resource
+import secrets
 import shutil
 import socket
 import subprocess
@@ -180,9 +181,9 @@ def _port_said(log: Path, process: subprocess.Popen[bytes]) -> int:
     raise RuntimeError(f"the gateway did not start:\n{log.read_text()}")
 
 
-def _wait_until_answers(port: int, path: str = "/health") -> None:
+def _wait_until_answers(port: int, path: str = "/health", process: subprocess.Popen[bytes] | None = None) -> None:
     deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and (process is None or process.poll() is None):
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as connection:
                 connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode())
@@ -240,31 +241,38 @@ def peers(place: Place) -> Iterator[list[System]]:
 
 @contextmanager
 def litellm(place: Place) -> Iterator[System]:
-    """LiteLLM's proxy, one worker."""
+    """LiteLLM's proxy, one worker; it does not start without a key."""
     config = place.folder / "litellm.yaml"
     model = {"model": "openai/*", "api_base": f"http://127.0.0.1:{place.upstream_port}/v1", "api_key": "sk-bench"}
     config.write_text(json.dumps({"model_list": [{"model_name": "*", "litellm_params": model}]}))
-    port, started = free_port(), time.monotonic()
+    port, key = free_port(), f"sk-{secrets.token_hex(32)}"
     command = ["litellm", "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with running(pinned(GATEWAY_CORE, command), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _wait_until_answers(port, "/health/liveliness")
-        yield System("LiteLLM", port, process, prefix="", ready_s=time.monotonic() - started)
+    with _peer(place, "LiteLLM", port, "/health/liveliness", command, LITELLM_MASTER_KEY=key) as system:
+        system.headers = {"Authorization": f"Bearer {key}"}
+        yield system
 
 
 @contextmanager
 def portkey(place: Place) -> Iterator[System]:
     """Portkey's gateway (npm's @portkey-ai/gateway)."""
-    port, started = free_port(), time.monotonic()
-    headers = {
-        "x-portkey-provider": "openai",
-        "x-portkey-custom-host": f"http://127.0.0.1:{place.upstream_port}/v1",
-    }
-    command = pinned(GATEWAY_CORE, ["gateway", "--port", str(port), "--headless"])
-    env = os.environ | {"PORT": str(port), "TRUSTED_CUSTOM_HOSTS": "127.0.0.1"}
-    with running(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _wait_until_answers(port, "/")
-        ready_s = time.monotonic() - started
-        yield System("Portkey", port, process, headers=headers, prefix="", ready_s=ready_s)
+    port = free_port()
+    command = ["gateway", f"--port={port}", "--headless"]
+    with _peer(place, "Portkey", port, "/", command, TRUSTED_CUSTOM_HOSTS="127.0.0.1") as system:
+        custom_host = f"http://127.0.0.1:{place.upstream_port}/v1"
+        system.headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": custom_host}
+        yield system
+
+
+@contextmanager
+def _peer(place: Place, name: str, port: int, path: str, command: Sequence[str], **env: str) -> Iterator[System]:
+    log, started = place.folder / f"{name}.log", time.monotonic()
+    words, env = pinned(GATEWAY_CORE, command), {**os.environ, **env}
+    with log.open("wb") as out, running(words, env=env, stdout=out, stderr=out) as process:
+        try:
+            _wait_until_answers(port, path, process)
+        except RuntimeError as error:
+            raise RuntimeError(f"{name}: {error}\n{log.read_text()[-2000:]}") from error
+        yield System(name, port, process, prefix="", ready_s=time.monotonic() - started, log=log)
 
 
 PEERS: Final = {"litellm": litellm, "gateway": portkey}  # by their commands
