@@ -260,8 +260,9 @@ class RefusalHandler(BaseHandler):
             connection.set_max_body_size(UNLIMITED)
         lingers = hasattr(connection, "close_after_answer")
         if lingers or waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
-            raise self._error
-        self._timer = asyncio.get_running_loop().call_later(DRAIN_S, self._answer)
+            self._answer()  # to raise it costs more, and leaves a cycle to the garbage collector
+        else:
+            self._timer = asyncio.get_running_loop().call_later(DRAIN_S, self._answer)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Throw a piece of the body away."""
