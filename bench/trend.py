@@ -61,21 +61,20 @@ def picture(title: str, warm: float, rows: Sequence[tuple[str, Sequence[Point]]]
         f'font-family="system-ui, sans-serif" font-size="12">\n<title>{html.escape(title)}</title>\n'
         f'<rect width="{_WIDE}" height="{height}" fill="#fff"/>\n'
         f'<text x="12" y="18" font-weight="600" fill="#111">{html.escape(title)}</text>\n{body}\n'
-        f'<text x="{_WIDE - 12}" y="{height - 8}" text-anchor="end" fill="#555">{last:.0f} min</text>\n</svg>\n'
+        f'<text x="{_WIDE - 12}" y="{height - 8}" text-anchor="end" fill="#555">{last:.3g} min</text>\n</svg>\n'
     )
 
 
 def _row(name: str, points: Sequence[Point], warm: float, top: int) -> str:
-    """One series: its name, its least and greatest value, its line."""
-    values = [y for _, y in points]
-    least, most = min(values, default=0.0), max(values, default=1.0)
+    """One series: its name, its greatest value, its line above zero."""
+    most = max((y for _, y in points), default=0.0)
     across = (_WIDE - _LEFT - 12) / (max((x for x, _ in points), default=0.0) or 1.0)
-    down = _HIGH / ((most - least) or 1.0)
-    line = " ".join(f"{_LEFT + x * across:.1f},{top + _HIGH - (y - least) * down:.1f}" for x, y in points)
+    down = _HIGH / (most or 1.0)
+    line = " ".join(f"{_LEFT + x * across:.1f},{top + _HIGH - y * down:.1f}" for x, y in points)
     return (
         f'<rect x="{_LEFT}" y="{top}" width="{warm * across:.1f}" height="{_HIGH}" fill="#eee"/>\n'
         f'<text x="{_LEFT}" y="{top - 6}" fill="#111">{html.escape(name)}</text>\n'
-        f'<text x="{_LEFT - 6}" y="{top + 10}" text-anchor="end" fill="#555">{most:g}</text>\n'
-        f'<text x="{_LEFT - 6}" y="{top + _HIGH}" text-anchor="end" fill="#555">{least:g}</text>\n'
+        f'<text x="{_LEFT - 6}" y="{top + 10}" text-anchor="end" fill="#555">{most:.4g}</text>\n'
+        f'<text x="{_LEFT - 6}" y="{top + _HIGH}" text-anchor="end" fill="#555">0</text>\n'
         f'<polyline points="{line}" fill="none" stroke="#4c8dd6" stroke-width="1.2"/>'
     )
