@@ -29,7 +29,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"The body must be a JSON object, not {_kind(value)}.")
     if _brackets(body) > MOST_DEPTH and _deeper_than(value, MOST_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MOST_DEPTH} levels.")
-    if any(body.count(quoted) > 1 for _, quoted in _QUOTED):
+    if any(name in value and body.count(quoted) > 1 for name, quoted in _QUOTED):
         _refuse_repeated(body)
     return cast("dict[str, Any]", value)
 
