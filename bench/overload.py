@@ -174,7 +174,8 @@ def measure(rate: float, seconds: float, most: int) -> None:
             ):
                 before = gateway.cpu_s()
                 print(told(what, *offered(gateway, wanted, lasts), lasts), end="; ", flush=True)
-                print(f"gateway's CPU {(gateway.cpu_s() - before) / lasts:.0%}", flush=True)
+                cpu = (gateway.cpu_s() - before) / lasts
+                print(f"gateway's CPU {cpu:.0%}, memory {gateway.rss() >> 20} MiB", flush=True)
             log = gateway.log
         print(*(line for line in log.read_text().splitlines() if "vent loop" in line), sep="\n")
 

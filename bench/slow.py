@@ -4,8 +4,9 @@
 
 Every client has a connection of its own, from one of several loopback addresses. ``headers`` sends a header line a
 second and never ends; ``body`` shows a good key and sends a byte of its body a second; ``reads`` asks for the API's
-description many times at once and takes 256 bytes of the answers a second. Meanwhile ordinary calls go on, a hundred a
-second; their times are compared with those of a run without slow clients.
+description many times at once and takes 256 bytes of the answers a second. Meanwhile ordinary calls go on, fifty a
+second, and as many, in turn with them, to a second gateway that has no slow clients: whatever else the machine does
+meets both. What the slow clients cost in CPU, which the second one feels too, is shown besides.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,7 +34,6 @@ MODES: Final = ("headers", "body", "reads")
 _STEP_S: Final = 1.0
 _TAKEN: Final = 256
 _ASKED: Final = 20
-_CALM_S: Final = 10.0
 _PAUSE_S: Final = 0.01
 _ESTABLISHED: Final = 1  # of Linux' states of a connection
 
@@ -88,21 +89,33 @@ async def crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str,
     return {"gone": sorted(task.result() for task in done), "left": len(left)}
 
 
-def call(port: int) -> dict[str, Any]:
-    """Ordinary calls over one connection, one each 10 ms, until standard input ends."""
-    request, took, failed = request_of(port, body_of("openai:bench")), [], 0
+def call(ports: Sequence[int]) -> dict[str, Any]:
+    """Ordinary calls over one connection to each port in turn, one each 10 ms, until standard input ends."""
+    took: list[list[float]] = [[] for _ in ports]
+    failed = 0
     over = _standard_input_ends()
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for port in ports]
+        for line in lines:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while not over(_PAUSE_S):
+            which = sum(map(len, took)) % len(ports)
+            request = request_of(ports[which], body_of("openai:bench"))
             started = time.monotonic()
-            connection.sendall(request)
-            answer = b""
-            while not whole(answer):
-                answer += connection.recv(65536)
-            took.append(time.monotonic() - started)
-            failed += not answer.startswith(b"HTTP/1.1 200 ")
+            failed += not _asked(lines[which], request).startswith(b"HTTP/1.1 200 ")
+            took[which].append(time.monotonic() - started)
     return {"took": took, "failed": failed}
+
+
+def _asked(line: socket.socket, request: bytes) -> bytes:
+    line.sendall(request)
+    answer = b""
+    while not whole(answer):
+        piece = line.recv(65536)
+        if not piece:
+            raise ConnectionError("the connection ended inside an answer")
+        answer += piece
+    return answer
 
 
 def _standard_input_ends() -> Callable[[float], bool]:
@@ -111,9 +124,10 @@ def _standard_input_ends() -> Callable[[float], bool]:
     return lambda seconds: bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
-def beside(gateway: System, work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+def beside(gateways: Sequence[System], work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What ``work`` gives, and what became of ordinary calls meanwhile."""
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", str(gateway.port)])
+    ports = ",".join(str(gateway.port) for gateway in gateways)
+    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", ports])
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
         found = work()
         out, _ = caller.communicate()
@@ -130,19 +144,19 @@ def slow(gateway: System, mode: str, clients: int, seconds: float) -> dict[str, 
 
 
 def measured(mode: str, clients: int, seconds: float) -> dict[str, Any]:
-    """Calls alone, and beside slow clients, on a gateway of their own; times in milliseconds and seconds."""
+    """Calls to a gateway with slow clients and to one without; times in milliseconds and seconds."""
     with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
         place = Place(sys.executable, Path(name), upstream.port)
-        with processes.gateway(place) as gateway:
-            _, calm = beside(gateway, lambda: time.sleep(_CALM_S))
+        with processes.gateway(place) as gateway, processes.gateway(place) as calm:
             before = gateway.cpu_s()
-            found, busy = beside(gateway, lambda: slow(gateway, mode, clients, seconds))
+            found, calls = beside([gateway, calm], lambda: slow(gateway, mode, clients, seconds))
             cpu = (gateway.cpu_s() - before) / seconds
+    beside_ms, alone_ms = (round(percentile(took, 0.99) * 1000, 2) for took in calls["took"])
     return {
         "mode": mode,
-        "p99_alone_ms": round(percentile(calm["took"], 0.99) * 1000, 2),
-        "p99_beside_ms": round(percentile(busy["took"], 0.99) * 1000, 2),
-        "failed": calm["failed"] + busy["failed"],
+        "p99_alone_ms": alone_ms,
+        "p99_beside_ms": beside_ms,
+        "failed": calls["failed"],
         "last_gone_s": round(max(found["gone"], default=0.0), 1),
         "left": found["left"],
         "cpu": round(cpu, 2),
@@ -155,13 +169,13 @@ def main() -> int:
     parser.add_argument("modes", nargs="*", metavar="mode", default=list(MODES))
     parser.add_argument("--clients", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=40)
-    parser.add_argument("--call", type=int, help=argparse.SUPPRESS)  # we are the caller, of this port
+    parser.add_argument("--call", help=argparse.SUPPRESS)  # we are the caller, of these ports
     parser.add_argument("--crowd", help=argparse.SUPPRESS)  # we are the slow clients of --port
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     processes.raise_fd_limit()
     if options.call:
-        print(json.dumps(call(options.call)))
+        print(json.dumps(call([int(port) for port in options.call.split(",")])))
     elif options.crowd:
         print(json.dumps(asyncio.run(crowd(options.crowd, options.port, options.clients, options.seconds))))
     else:
