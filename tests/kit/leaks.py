@@ -31,7 +31,10 @@ class Aviary:
 
 
 class LogKeeper(logging.Handler):
-    """Keeps what loggers of these names say, as the given formatters write it, tracebacks included."""
+    """Keeps what loggers of these names say, as the given formatters write it, tracebacks included.
+
+    It goes nowhere else meanwhile: whoever captures what the tests log would write it all once more.
+    """
 
     def __init__(self, formatters: Iterable[logging.Formatter], names: Iterable[str]) -> None:
         super().__init__(logging.DEBUG)
@@ -46,12 +49,14 @@ class LogKeeper(logging.Handler):
         for logger in self._loggers:
             logger.addHandler(self)
             logger.setLevel(logging.DEBUG)
+            logger.propagate = False
         return self
 
     def __exit__(self, *_: object) -> None:
         for logger in self._loggers:
             logger.removeHandler(self)
             logger.setLevel(logging.NOTSET)
+            logger.propagate = True
 
 
 def sockets() -> int:

@@ -64,12 +64,18 @@ def cases() -> list[Case]:
     """Every cell that can be."""
     found = [
         Case(fault, cell, provider)
-        for fault in ALL
+        for index, fault in enumerate(ALL)
         for provider in PROVIDERS
         if provider in fault.providers
         for cell in range(4)
+        if cell >= 2 or not fault.name.endswith(WAITED) or provider == _in_turn(index, fault)
     ]
     return [case for case in found if case.expected is not None]
+
+
+def _in_turn(index: int, fault: Fault) -> str:
+    """One provider of a fault, another for the next one: a JSON answer is what it is without comments."""
+    return fault.providers[index % len(fault.providers)]
 
 
 @functools.cache

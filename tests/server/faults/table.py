@@ -40,7 +40,8 @@ _MIDDLE: Final = """
 
 The same, once a provider has been silent for 20 s (2 s while it connects) and a keep-alive comment has sent the head of
 a stream (contract 3a). What would have been a status is an event; fallback is possible all the same. JSON answers have
-no comments, so for them nothing changes. F1, F4 and most of F3 fail at once: there is no silence before them.
+no comments, so for them nothing changes: each is played at one provider. F1, F4 and most of F3 fail at once: there is
+no silence before them.
 
 | row | fault | JSON | JSON, fallback | stream | stream, fallback |
 |---|---|---|---|---|---|
