@@ -35,6 +35,11 @@ class Gateway:
     lines: list[str] = field(factory=list)
     port: int = 0
     _arrived: Queue[str] = field(factory=Queue)
+    _reader: threading.Thread = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._reader = threading.Thread(target=self.read, daemon=True)
+        self._reader.start()
 
     @property
     def url(self) -> str:
@@ -45,6 +50,12 @@ class Gateway:
         for line in self.process.stderr:
             self.lines.append(line)
             self._arrived.put(line)
+
+    def close(self) -> None:
+        """Read what it said to the end."""
+        assert self.process.stderr is not None
+        self._reader.join(START_S)
+        self.process.stderr.close()
 
     def wait_for(self, text: str, seconds: float = START_S) -> str:
         """The next line that has ``text`` in it."""
@@ -110,7 +121,6 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) 
         )
         gateway = Gateway(process, cwd)
         running.append(gateway)
-        threading.Thread(target=gateway.read, daemon=True).start()
         line = gateway.wait_for("listens on")
         gateway.port = int(line.partition("http://127.0.0.1:")[2].partition('"')[0])
         return gateway
@@ -119,8 +129,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) 
     for gateway in running:
         if gateway.process.poll() is None:
             gateway.stop()
-        assert gateway.process.stderr is not None
-        gateway.process.stderr.close()
+        gateway.close()
         listener.hear("log of a gateway", "".join(gateway.lines))
 
 

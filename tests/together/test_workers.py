@@ -156,7 +156,7 @@ def gateway(start_gateway: Start) -> Iterator[Gateway]:
 
 def test_a_worker_that_dies_takes_only_its_own_calls_along(gateway: Gateway) -> None:
     """D12: the other's streams go on to their end, and a new worker takes the slot."""
-    with opened(gateway, 12, "echo:slow?rate=4") as streams:
+    with opened(gateway, 12, "echo:slow?rate=2") as streams:
         owners = [worker_of(gateway, stream.connection) for stream in streams]
         victim = owners[0]
         os.kill(victim, signal.SIGKILL)
