@@ -47,3 +47,18 @@ def test_what_is_no_error_of_the_sdk_passes() -> None:
 def test_a_code_of_which_more_is_known_has_advice_of_its_own() -> None:
     """What to try fits the case, not only the class."""
     assert failure_of(sdk.ModelNotFoundError("x", code="model_not_found")).try_ == "fwd models"
+
+
+@pytest.mark.parametrize(
+    ("code", "what"), [("overloaded", "the gateway has no room"), ("shutdown", "the gateway stops")]
+)
+def test_the_gateways_own_trouble_is_not_put_on_the_provider(code: str, what: str) -> None:
+    """Contract D14 and R3: another model would not help, the same again does."""
+    failure = failure_of(sdk.OverloadedError("x", code=code))
+    assert failure.what == what
+    assert failure.try_.startswith("the same again")
+
+
+def test_what_is_too_large_is_to_be_made_smaller() -> None:
+    """The message says how much the gateway takes."""
+    assert "shorter" in failure_of(sdk.RequestTooLargeError("x", code="request_too_large")).try_

@@ -36,7 +36,7 @@ EXIT_CODES: dict[ExitCode, str] = {
     ExitCode.USAGE: "the command line could not be understood",
     ExitCode.UNREACHABLE: "no gateway answers at that address",
     ExitCode.AUTH: "the key is missing, wrong, expired or not allowed to do this",
-    ExitCode.UPSTREAM: "the gateway answered, but the provider behind it failed",
+    ExitCode.UPSTREAM: "the provider behind the gateway failed, or the gateway is full or stops",
     ExitCode.LIMIT: "a rate limit, a quota or a budget is used up",
     ExitCode.TIMEOUT: "no answer in time",
     ExitCode.SERVER: "the server gave up",
@@ -78,8 +78,11 @@ _ADVICE_ON: dict[str, tuple[str, str]] = {
         "no model was named",
         "name one: {model} echo: (fwd models lists them)",
     ),
+    "overloaded": ("the gateway has no room", "the same again in a moment"),
     "provider_auth": ("the provider refused the gateway's own key", "another model with {model} (fwd models)"),
     "provider_not_configured": ("this provider is off", "another model with {model} (fwd models lists what is on)"),
+    "request_too_large": ("the request is too large", "a shorter prompt, or smaller files"),
+    "shutdown": ("the gateway stops", "the same again when it is back"),
 }
 """The same for codes of which more is known; the message itself says what to do where the gateway runs."""
 
