@@ -122,7 +122,7 @@ def plain(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
-    """The long forms of tests: 10,000 hostile requests, 1,000 callers that leave in each phase."""
+    """The long forms of tests: hostile requests, callers that leave, slow clients, crowds, with whole numbers."""
     install(session, "tests")
     session.run("python", "-m", "pytest", "-q", "tests/long", *session.posargs, env={"FWD_LONG_TESTS": "1"})
 
