@@ -91,6 +91,38 @@ async def test_events_are_given_on_in_the_very_callback() -> None:
     assert await last == End()
 
 
+class Faulty(Letters):
+    """A decoder with a bug."""
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        raise RuntimeError("a bug")
+
+    def close(self) -> list[StreamEvent]:
+        raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("at_the_end", [False, True])
+async def test_a_bug_in_a_callback_is_raised_where_the_end_is_waited_for(at_the_end: bool) -> None:
+    """G5: out of the callback it would be the pool's, and the caller would wait for ever, or blame the provider."""
+    response = Scripted()
+    last = asyncio.ensure_future(Stream(response, Faulty(), [HELLO]).flow(Reader()))
+    await asyncio.sleep(0)
+    response.over(None) if at_the_end else response.take(b"a")
+    with pytest.raises(RuntimeError, match="a bug"):
+        await last
+    assert response.done == ["close"]
+
+
+async def test_a_bug_after_the_end_is_nobodys() -> None:
+    """The end was given; what still comes is thrown away, whatever it does to the decoder."""
+    response, reader = Scripted(), Reader()
+    stream, last = await flowing(response, reader)
+    response.take(b".")
+    stream.decoder = Faulty()
+    response.take(b"a")
+    assert await last == End()
+
+
 async def test_a_slow_reader_stops_the_upstream() -> None:
     """R4: no more is read until the caller has taken enough."""
     response, reader = Scripted(), Reader()

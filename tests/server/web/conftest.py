@@ -14,6 +14,7 @@ from tornado.ioloop import IOLoop
 from tornado.web import Application
 
 from fwd_server.app import App, build_app
+from fwd_server.http1.client import Pool
 from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
 from fwd_server.settings import load
@@ -58,14 +59,14 @@ def keys_file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def make_app(io_loop: IOLoop, keys_file: Path) -> Iterator[Callable[..., App]]:
-    """Builds the application from environment variables; closed after the test."""
+    """Builds the application from environment variables, and a pool if need be; closed after the test."""
     built: list[App] = []
 
-    def make(**env: str) -> App:
+    def make(pool: Pool | None = None, **env: str) -> App:
         settings = load({}, {"FORWARDER_KEYS_FILE": str(keys_file), **env}).settings
 
         async def build() -> App:
-            return build_app(settings)
+            return build_app(settings, pool=pool)
 
         built.append(io_loop.run_sync(build))
         return built[-1]

@@ -314,3 +314,10 @@ def broken(code: str, message: str = "") -> UpstreamError:
     kind, status, words = _TRANSPORT[code]
     retry = False if code == "deadline" else None
     return UpstreamError(message or words, status, code=code, kind=kind, should_retry=retry)
+
+
+def internal() -> GatewayError:
+    """A bug of ours; what it was is in the log and nowhere else."""
+    return GatewayError(
+        "The gateway failed. This is a bug: please report it with the request id.", 500, code="internal"
+    )

@@ -18,7 +18,7 @@ from fwd_server.call import Call, Outcome
 from fwd_server.chat import ChatRequest, ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.clock import Clock
 from fwd_server.embeddings import EmbeddingsResponse
-from fwd_server.errors import GatewayError, UpstreamError
+from fwd_server.errors import GatewayError, UpstreamError, internal
 from fwd_server.fallback import Coordinator
 from fwd_server.ledger import Trip
 from fwd_server.rehearsal import rehearse
@@ -117,6 +117,9 @@ class Gateway:
             raise
         except asyncio.CancelledError:
             trip.left = trip.error is None  # a shutdown has noted itself before
+            raise
+        except Exception:
+            trip.error, trip.broke = internal(), trip.sent_tokens > 0
             raise
         finally:
             outcome = trip.outcome(self._clock.monotonic())

@@ -44,7 +44,7 @@ class Stream:
     async def flow(self, take: Take) -> End | UpstreamError:
         """Hand ``take`` the events as they come; the very last is an End or an UpstreamError, always, and returned.
 
-        Raises what ``take`` raises, or the future it returned.
+        Raises what ``take`` raises, or the future it returned; and what a decoder should never raise.
         """
         self._take = take
         last: asyncio.Future[End | UpstreamError] = asyncio.get_running_loop().create_future()
@@ -62,14 +62,26 @@ class Stream:
 
     def _arrived(self, data: bytes) -> None:
         if self.decoder is not None:
-            self._give(self.decoder.feed(data))
+            try:
+                self._give(self.decoder.feed(data))
+            except Exception as error:  # noqa: BLE001 - it is raised where the end is waited for
+                self._fell(error)
 
     def _over(self, error: UpstreamError | None) -> None:
         """The body has ended, or broke."""
-        if error is not None:
-            self._give([self._once_committed(error)])
-        elif self.decoder is not None:
-            self._give(self.decoder.close() or [broken("upstream_truncated")])
+        try:
+            if error is not None:
+                self._give([self._once_committed(error)])
+            elif self.decoder is not None:
+                self._give(self.decoder.close() or [broken("upstream_truncated")])
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._fell(bug)
+
+    def _fell(self, bug: Exception) -> None:
+        """A bug of ours: raised out of a callback it would be the pool's, and nobody would tell the caller."""
+        self.response.close()
+        if self._last is not None and not self._last.done():
+            self._last.set_exception(bug)
 
     def _give(self, batch: list[StreamEvent]) -> None:
         """Hand events on; what still comes after the last one, or after a failure to take one, is nobody's."""

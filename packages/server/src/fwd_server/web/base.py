@@ -20,7 +20,7 @@ from tornado.web import HTTPError, RequestHandler
 from fwd_server import ids
 from fwd_server.call import Caller
 from fwd_server.dialects import openai_chat
-from fwd_server.errors import BadRequest, GatewayError
+from fwd_server.errors import BadRequest, GatewayError, internal
 from fwd_server.observe import log
 from fwd_server.web.running import Memory
 
@@ -164,9 +164,7 @@ def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHand
         return _method_not_allowed(handler)
     if status < 500:
         return BadRequest("The request is not valid HTTP for this path.", status=status)
-    return GatewayError(
-        "The gateway failed. This is a bug: please report it with the request id.", 500, code="internal"
-    )
+    return internal()
 
 
 def not_found(request: httputil.HTTPServerRequest) -> GatewayError:

@@ -10,7 +10,7 @@ from tornado.httputil import HTTPConnection, HTTPServerRequest
 
 from fwd_server.chat import ChatRequest, Chunk, StreamEvent
 from fwd_server.dialects import openai_chat
-from fwd_server.errors import GatewayError, UpstreamError
+from fwd_server.errors import GatewayError, UpstreamError, internal
 from fwd_server.ledger import Trip
 from fwd_server.web.calls import CallHandler
 from fwd_server.web.receipt import facts
@@ -82,6 +82,13 @@ class ChatHandler(CallHandler):
         close_after(self.request)
         self.write(openai_chat.render_error_event(error))
         self.finish()
+
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """As everywhere; a bug after the head is told as any other failure, for Tornado's end would look good."""
+        if self._headers_written and not self._finished:
+            self.break_off(internal())
+        else:
+            super().send_error(status_code, **kwargs)
 
     def keep_alive(self) -> None:
         """A sign of life while the provider thinks; the head goes out with the first (contract 3a)."""
