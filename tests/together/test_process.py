@@ -87,9 +87,11 @@ def test_every_bad_setting_is_named_at_once(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_said(tmp_path: Path, gateway: Gateway) -> None:
+    """Where, why, and what to do about it."""
     done = run("--port", str(gateway.port), cwd=tmp_path)
     assert done.returncode == 70
     assert "Cannot listen" in done.stderr
+    assert "choose another place" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import os
 import socket
@@ -136,7 +137,7 @@ def _run(flags: dict[str, str], *, reload: bool) -> int:
             where = str(settings.health)
             health = _listen_for_probes(settings.health, stack)
         except OSError as error:
-            log.app.error("Cannot listen on %s: %s", where, error.strerror or error)
+            log.app.error("Cannot listen on %s: %s", where, _why(error))
             return GAVE_UP
         if count > 1:
             reread, drain_s = current.reordered, settings.drain_timeout
@@ -145,6 +146,12 @@ def _run(flags: dict[str, str], *, reload: bool) -> int:
             code = _until_complete(_serve(current, slots[0], health, reload=reload))
     log.app.info("Stopped.")
     return code
+
+
+def _why(error: OSError) -> str:
+    """What the system says, and for a place that is taken what to do about it."""
+    said = error.strerror or str(error)
+    return f"{said}. Stop what listens there, or choose another place." if error.errno == errno.EADDRINUSE else said
 
 
 def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> list[socket.socket]:
