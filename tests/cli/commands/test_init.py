@@ -88,7 +88,9 @@ def test_what_stands_there_stays(fwd: Run) -> None:
     assert fwd("init", "--provider", "ollama", "-m", "b", "--force").code == 0
     assert Path(".env").read_text().startswith("# mine\nFWD_PORT=9000\n")
     assert (written()["OLLAMA_MODEL"], written()["FORWARDER_KEY"], len(read_keys(KEYS))) == ("b", key, 1)
-    assert "nothing new" in fwd("init", "--provider", "ollama", "-m", "b").err
+    again = fwd("init", "--provider", "ollama", "-m", "b").err
+    assert ".env: nothing new. Only you can read it." in again
+    assert "the key, for the gateway" not in again
 
 
 def test_a_second_provider_comes_after_the_first(fwd: Run) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -81,8 +81,9 @@ def command(provider: str | None, api_key: str | None, model: str | None, force:
     model = model or (_ask_model(provider) if asking else MODELS.get(provider))
     values = {**settings(provider, given, model, _now("PROVIDERS_PRIORITY")), **_place(keys_file)}
     new = _checked(values, dotenv(DOTENV), force=force)
-    _write({**new, **_own_key(keys_file)})
-    _say([*new], values["PROVIDERS_PRIORITY"].partition(",")[0], keys_file)
+    own = _own_key(keys_file)
+    _write({**new, **own})
+    _say(_written(new, own, keys_file), values["PROVIDERS_PRIORITY"].partition(",")[0])
 
 
 def settings(provider: str, key: str | None, model: str | None, priority: str) -> dict[str, str]:
@@ -164,15 +165,17 @@ def _write(values: Mapping[str, str]) -> None:
         replace(DOTENV, with_values(before, values).encode())
 
 
-def _say(names: list[str], first: str, keys_file: Path) -> None:
+def _written(new: Iterable[str], own: Mapping[str, str], keys_file: Path) -> list[str]:
+    """What was written where: the settings' names, and the key for calls from here if there was none."""
+    parts = (", ".join(new), *(f"{name} for your own calls" for name in own))
+    names = ", and ".join(filter(None, parts)) or "nothing new"
+    return [f".env: {names}. Only you can read it.", *(f"{keys_file}: the key, for the gateway." for _ in own)]
+
+
+def _say(written: Sequence[str], first: str) -> None:
     """What was written, and what to do now."""
-    written = ", ".join(names) or "nothing new"
     answers = "echo, which repeats what you say" if first == "echo" else first
     click.echo(err=True)
-    for text in (
-        f".env: {written}, and FORWARDER_KEY for your own calls. Only you can read it.",
-        f"{keys_file}: the key, for the gateway.",
-        f"Calls that name no model are answered by {answers}.",
-    ):
+    for text in (*written, f"Calls that name no model are answered by {answers}."):
         click.echo("\n".join(lines_of(text)), err=True)
     click.echo(NEXT, err=True)
