@@ -86,6 +86,18 @@ def test_every_bad_setting_is_named_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_closed_standard_error_is_no_crash(tmp_path: Path) -> None:
+    """`2>&-`: nobody is told, and the exit code is the same."""
+    command = [*("sh", "-c", 'exec "$0" -m fwd_server --port none 2>&-'), sys.executable]
+    assert subprocess.run(command, cwd=tmp_path, timeout=60, check=False).returncode == 78
+
+
+def test_a_name_that_is_no_text_is_reported(start_gateway: Start) -> None:
+    """Half a character in a variable's name reaches the log as an escape, and stops nothing."""
+    gateway = start_gateway(**{"FWD_\udcff": "1"})
+    assert any("FWD_\\udcff" in line for line in gateway.lines)
+
+
 def test_a_taken_port_is_said(tmp_path: Path, gateway: Gateway) -> None:
     """Where, why, and what to do about it."""
     done = run("--port", str(gateway.port), cwd=tmp_path)
@@ -256,4 +268,5 @@ def test_reload_starts_again_when_a_file_changes(start_gateway: Start, tmp_path:
         time.sleep(0.2)
     gateway.wait_for("Without a model: echo")
     gateway.wait_for("Keys:")
+    assert any("modified; restarting" in line for line in gateway.lines)  # the last line of the old one
     assert gateway.stop() == 0

@@ -84,6 +84,52 @@ def test_a_full_disk_loses_lines_and_nothing_else() -> None:
     assert sink.dropped >= 2
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full, a disk that is always full")
+def test_what_a_full_disk_lost_is_told_when_there_is_room(tmp_path: Path) -> None:
+    """D15: the count that could not be written either is not forgotten."""
+    full, log_file = os.open("/dev/full", os.O_WRONLY), tmp_path / "log"
+    fd, asked = os.dup(full), threading.Semaphore(0)
+
+    def say(count: int) -> str:
+        asked.release()
+        return told(count)
+
+    sink = Sink(fd, say)
+    for line in ("one\n", "two\n"):
+        sink.put(line)
+        asked.acquire()
+    with log_file.open("wb") as room:
+        os.dup2(room.fileno(), fd)
+        sink.put("three\n")
+        sink.close(30)
+    assert sorted(log_file.read_text().splitlines()) == [told(2).strip(), "three"]
+    os.close(fd)
+    os.close(full)
+
+
+def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: tuple[int, int]) -> None:
+    """It is shared with whoever started us, and so is what it is set to."""
+    os.set_blocking(pipe[1], False)
+    sink = Sink(pipe[1], told)
+    for _ in range(400):
+        sink.put("x" * 999 + "\n")
+    assert read_until(pipe[0], lambda so_far: so_far.count("\n") == 400) == ("x" * 999 + "\n") * 400
+    sink.close(30)
+    assert sink.dropped == 0
+
+
+@pytest.mark.parametrize(("args", "said"), [(("half \udcff",), "half"), (("%d", "x"), "Logging error")])
+def test_a_line_that_cannot_be_made_is_nobodys_failure(
+    capfd: pytest.CaptureFixture[str], args: tuple[str, ...], said: str
+) -> None:
+    """Names from outside may hold half a character; and a bug in a log call must not end the call it is about."""
+    queued = log.Queued(sys.stderr)
+    queued.setFormatter(log.JsonLines())
+    queued.handle(logging.LogRecord("fwd.app", logging.INFO, "", 0, args[0], args[1:], None))
+    queued.close()
+    assert said in capfd.readouterr().err
+
+
 def test_the_lines_of_the_gateway_go_this_way(capfd: pytest.CaptureFixture[str]) -> None:
     """Configured again, the lines from before are written first."""
     root = logging.getLogger()

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import errno
 import gc
+import logging
 import os
 import socket
 import sys
@@ -83,6 +84,8 @@ def work(line: workers.Line, sockets: list[socket.socket]) -> int:
 
 
 def _guarded(action: Callable[[], int]) -> int:
+    if sys.stderr is None:  # closed by who started us; nothing else that is opened may take its number
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
         return action()
     except (SettingsError, KeyFileError) as error:
@@ -193,6 +196,7 @@ async def _serve(current: Current, sockets: list[socket.socket], health: list[so
     app = build_app(settings, environment=os.environ)
     if reload:
         autoreload.watch(str(DOTENV))
+        autoreload.add_reload_hook(logging.shutdown)  # the new program takes this one's place at once
         autoreload.start()
 
     def started(port: int) -> None:

@@ -6,6 +6,7 @@ Three loggers steer any deployment: ``fwd.access`` (one line a request), ``fwd.a
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -70,8 +71,11 @@ class Queued(logging.Handler):
         self._sink = Sink(out.fileno(), self._dropped)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have the record's line written."""
-        self._sink.put(self.format(record) + "\n")
+        """Have the record's line written; one that cannot be made is said on standard error and is nobody's failure."""
+        try:
+            self._sink.put(self.format(record) + "\n")
+        except Exception:  # noqa: BLE001 - as all of Python's handlers
+            self.handleError(record)
 
     def close(self) -> None:
         """Write what waits."""
@@ -154,7 +158,14 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _CONTROL.sub(_json_escape, orjson.dumps(line, default=str).decode())
+        return _CONTROL.sub(_json_escape, _dumps(line))
+
+
+def _dumps(line: dict[str, Any]) -> str:
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # half a character, as names of files and variables may have: not in orjson's language
+        return json.dumps(line, default=str)
 
 
 def _json_escape(found: re.Match[str]) -> str:

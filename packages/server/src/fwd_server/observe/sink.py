@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import queue
+import select
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -47,10 +48,11 @@ class Sink:
     def _run(self) -> None:
         while (line := self._lines.get()) is not None:
             lines = [line, *self._more()]
-            self._write(lines)
-            if self.dropped > self._told:
-                self._told, count = self.dropped, self.dropped - self._told
-                self._write([self._say(count)])
+            if not self._write(lines):
+                self.dropped += len(lines)
+            count = self.dropped - self._told
+            if count and self._write([self._say(count)]):
+                self._told += count
 
     def _more(self) -> list[str]:
         """What waits behind a line. The end is put back, for whoever looks for it."""
@@ -63,10 +65,20 @@ class Sink:
             more.append(line)
         return more
 
-    def _write(self, lines: list[str]) -> None:
+    def _write(self, lines: list[str]) -> bool:
+        """Whether they could be written."""
         left = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
         try:
             while left:
-                left = left[os.write(self._fd, left) :]
+                left = left[self._write_some(left) :]
         except OSError:  # a full disk, or nobody reads any more: there is no other place to say so
-            self.dropped += len(lines)
+            return False
+        return True
+
+    def _write_some(self, data: memoryview) -> int:
+        """As ``os.write``, also where somebody who shares a pipe or terminal with us has made it non-blocking."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            select.select([], [self._fd], [])
+            return 0
