@@ -62,7 +62,10 @@ def test_nobody_steps_in(fwd: Run) -> None:
 
 def test_what_is_not_set_up(fwd: Run) -> None:
     """A name that is none, and no provider at all."""
-    assert "no provider is set up here: fwd init" in fwd("drill").err
+    nothing = fwd("drill", "groq")
+    assert nothing.code == 2
+    assert nothing.err.startswith("error: no provider is set up here")
+    assert "try: fwd init" in nothing.err
     settings(SETTINGS)
     assert "groq is not set up here; there are: anthropic, google, ollama, openai" in fwd("drill", "groq").err
 

@@ -11,7 +11,7 @@ import click
 
 from fwd_cli import render
 from fwd_cli.commands.config import loaded_here
-from fwd_cli.errors import ExitCode
+from fwd_cli.errors import ExitCode, Failure
 from fwd_cli.notices import aside
 from fwd_cli.options import dotenv, examples, json_option
 from fwd_cli.prompts import usage_error
@@ -68,15 +68,16 @@ def command(providers: tuple[str, ...], status: int, as_json: bool) -> int:
 
 
 def chosen(loaded: Loaded, names: Sequence[str]) -> list[ProviderSettings]:
-    """The providers to let fail. Raises ``click.UsageError`` for one that is not set up, and when there is none."""
+    """The providers to let fail. Raises ``click.UsageError`` for one that is not set up, and Failure without any."""
     from fwd_cli.rehearsing import configured
 
     known = {provider.name: provider for provider in configured(loaded)}
+    if not known:
+        why = "none has a key in the environment or in .env, and PROVIDERS_PRIORITY is empty"
+        raise Failure("no provider is set up here", why, "fwd init", ExitCode.USAGE)
     for name in names:
         if name not in known:
-            raise usage_error(f"{name} is not set up here; there are: {', '.join(known) or 'none'}")
-    if not known:
-        raise usage_error("no provider is set up here: fwd init")
+            raise usage_error(f"{name} is not set up here; there are: {', '.join(known)}")
     return [known[name] for name in names or known]
 
 
