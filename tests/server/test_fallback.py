@@ -18,6 +18,8 @@ from kit.fakeup import (
     STREAM_END,
     STREAM_HEAD,
     Fakeup,
+    Seen,
+    Step,
     answer,
     closed_port,
     completion,
@@ -127,6 +129,20 @@ async def test_a_lone_deployment_is_not_asked_again_in_vain(coordinate: Coordina
         await coordinate().complete(trip(), (make_deployment(up.url),))
     assert len(up.seen) == 1
     assert caught.value.attempts == ()
+
+
+async def test_no_wait_is_longer_than_the_time_that_is_left(
+    coordinate: Coordinate, trip: Begin, clock: FakeClock
+) -> None:
+    """G1: one deadline over everything, and the failure that is known is told at once."""
+
+    def late(seen: Seen) -> list[Step]:
+        clock.move(59.9)
+        return [error_answer(503)]
+
+    with Fakeup(late) as up, pytest.raises(UpstreamError) as caught:
+        await coordinate().complete(trip(deadline_s=60.0), (make_deployment(up.url),))
+    assert (len(up.seen), caught.value.code, clock.slept) == (1, "provider_overloaded", [])
 
 
 async def test_a_provider_that_names_a_time_is_not_hurried(coordinate: Coordinate, trip: Begin) -> None:

@@ -155,7 +155,7 @@ class Coordinator:
         if self._images is None or not links:
             return {}
         try:
-            with Deadline(trip.started + trip.call.deadline_s - self._clock.monotonic(), "deadline"):
+            with Deadline(_left(trip, self._clock.monotonic()), "deadline"):
                 return await self._images.fetch(links)
         except UpstreamError as error:
             raise _final(error, trip) from None
@@ -214,8 +214,10 @@ class Coordinator:
             result = await self._attempt(exchange, deployment, trip, read)
         if isinstance(result, UpstreamError) and lone and len(trip.attempts) < most and _may_help(result):
             low, high = RETRY_WAIT_S
-            await self._clock.sleep(low + (high - low) * self._rand())
-            result = await self._attempt(exchange, deployment, trip, read)
+            wait_s = low + (high - low) * self._rand()
+            if wait_s < _left(trip, self._clock.monotonic()):
+                await self._clock.sleep(wait_s)
+                result = await self._attempt(exchange, deployment, trip, read)
         return result.error if isinstance(result, Amend) else result
 
     async def _attempt(
@@ -240,8 +242,7 @@ class Coordinator:
 
     def _limit(self, trip: Trip, deployment: Deployment, now: float) -> tuple[float, str]:
         """Seconds for an attempt, and what it is called when they are over."""
-        left = trip.call.deadline_s - (now - trip.started)  # exact where no time has passed
-        times = _timeouts(trip, deployment)
+        left, times = _left(trip, now), _timeouts(trip, deployment)
         own = min(times.first_event_s, times.total_s) if trip.call.request.stream else times.total_s
         return (own, "upstream_timeout") if own < left else (left, "deadline")
 
@@ -298,6 +299,11 @@ class Coordinator:
             head += found
             if _has_content(found):
                 return head
+
+
+def _left(trip: Trip, now: float) -> float:
+    """Seconds that are left of a call's time; exact where none has passed."""
+    return trip.call.deadline_s - (now - trip.started)
 
 
 def _committed(trip: Trip) -> Deployment:
