@@ -58,10 +58,16 @@ def own(root: Path, *lines: str) -> Path:
     return path
 
 
+def share(root: Path, own: Path) -> float | None:
+    """The share of the limit that is used."""
+    use = machine.memory_use(root, own)
+    return use and use.share
+
+
 def test_files_the_kernel_caches_are_not_used_memory(tmp_path: Path) -> None:
     """D13, cgroup v2 in a container, which sees its own group as the top."""
     group(tmp_path, "", "1000", stat="anon 5\ninactive_file 200")
-    assert machine.memory_used(tmp_path, own(tmp_path, "0::/")) == 0.7
+    assert share(tmp_path, own(tmp_path, "0::/")) == 0.7
 
 
 def test_the_limit_of_a_service_counts(tmp_path: Path) -> None:
@@ -69,15 +75,15 @@ def test_the_limit_of_a_service_counts(tmp_path: Path) -> None:
     group(tmp_path, "system.slice", "2000", "1900")
     group(tmp_path, "system.slice/fwd.service", "1000")
     ours = own(tmp_path, "0::/system.slice/fwd.service")
-    assert machine.memory_used(tmp_path, ours) == 0.85
+    assert share(tmp_path, ours) == 0.85
     group(tmp_path, "system.slice", "max", "1900")
-    assert machine.memory_used(tmp_path, ours) == 0.7
+    assert share(tmp_path, ours) == 0.7
 
 
 def test_a_group_that_only_the_host_sees_is_passed_over(tmp_path: Path) -> None:
     """A container may be told the host's name of its group."""
     group(tmp_path, "", "1000")
-    assert machine.memory_used(tmp_path, own(tmp_path, "0::/../docker/abc")) == 0.7
+    assert share(tmp_path, own(tmp_path, "0::/../docker/abc")) == 0.7
 
 
 def test_the_older_cgroups_count_too(tmp_path: Path) -> None:
@@ -86,19 +92,19 @@ def test_the_older_cgroups_count_too(tmp_path: Path) -> None:
     found = {"limit_in_bytes": "1000\n", "usage_in_bytes": "900\n", "stat": stat}
     root = write(tmp_path, **{f"memory__memory_DOT_{name}": text for name, text in found.items()})
     ours = own(tmp_path, "9:cpu,cpuacct:/", "4:memory:/", "0::/")
-    assert machine.memory_used(root, ours) == 0.8
+    assert share(root, ours) == 0.8
     (root / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712\n")
-    assert machine.memory_used(root, ours) is None
+    assert machine.memory_use(root, ours) is None
 
 
 @pytest.mark.parametrize("limit", ["max", ""])
 def test_no_limit_is_no_share(tmp_path: Path, limit: str) -> None:
     group(tmp_path, "", limit)
-    assert machine.memory_used(tmp_path, own(tmp_path, "0::/")) is None
-    assert machine.memory_used(tmp_path, tmp_path / "nothing") is None
+    assert machine.memory_use(tmp_path, own(tmp_path, "0::/")) is None
+    assert machine.memory_use(tmp_path, tmp_path / "nothing") is None
 
 
 def test_the_groups_of_this_machine_can_be_read() -> None:
     """Whatever they are."""
-    used = machine.memory_used()
-    assert used is None or 0 <= used <= 1
+    use = machine.memory_use()
+    assert use is None or 0 <= use.share <= 1

@@ -16,7 +16,7 @@ import pytest
 from tornado.netutil import bind_unix_socket
 
 from fwd_server.app import App, build_app
-from fwd_server.machine import memory_used
+from fwd_server.machine import MemoryUse, memory_use
 from fwd_server.serve import left_clean, listen, listen_at, monitor, serve
 from fwd_server.settings import Settings, load
 from fwd_server.settings.units import Address
@@ -43,12 +43,18 @@ async def get(port: int, path: str = "/ready") -> int:
     return status
 
 
-def served(settings: Settings, act: Callable[[int], Any], **more: Any) -> None:
+def served(
+    settings: Settings,
+    act: Callable[[int], Any],
+    *,
+    memory: Callable[[], MemoryUse | None] = lambda: None,
+    **more: Any,
+) -> None:
     """Serve, act on the port, and return once it has stopped."""
 
     async def both() -> None:
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        app = build_app(settings)
+        app = build_app(settings, memory=memory)
         serving = asyncio.ensure_future(serve(app, listen(settings), settings, port.set_result, **more))
         await act(await port)
         await serving
@@ -141,8 +147,8 @@ def test_memory_that_runs_out_is_noticed(tmp_path: Path) -> None:
                 assert await get(sock.getsockname()[1]) == 200
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def memory() -> float | None:
-        return memory_used(tmp_path, tmp_path / "own")
+    def memory() -> MemoryUse | None:
+        return memory_use(tmp_path, tmp_path / "own")
 
     served(settings_of(tmp_path), act, health=[sock], memory=memory)
 

@@ -17,6 +17,7 @@ from fwd_server.app import App, build_app
 from fwd_server.http1.client import Pool
 from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
+from fwd_server.machine import MemoryUse
 from fwd_server.settings import load
 from fwd_server.web.door import UNLIMITED
 from fwd_server.web.refusal import render_refusal
@@ -62,11 +63,11 @@ def make_app(io_loop: IOLoop, keys_file: Path) -> Iterator[Callable[..., App]]:
     """Builds the application from environment variables, and a pool if need be; closed after the test."""
     built: list[App] = []
 
-    def make(pool: Pool | None = None, **env: str) -> App:
+    def make(pool: Pool | None = None, memory: Callable[[], MemoryUse | None] = lambda: None, **env: str) -> App:
         settings = load({}, {"FORWARDER_KEYS_FILE": str(keys_file), **env}).settings
 
         async def build() -> App:
-            return build_app(settings, pool=pool)
+            return build_app(settings, pool=pool, memory=memory)
 
         built.append(io_loop.run_sync(build))
         return built[-1]

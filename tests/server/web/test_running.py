@@ -8,20 +8,46 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from attrs import define
+from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 
 from fwd_server.app import App, most_calls
+from fwd_server.call import Caller
+from fwd_server.errors import Overloaded
+from fwd_server.machine import MemoryUse
 from fwd_server.settings import Settings
-from fwd_server.web.running import Memory
+from fwd_server.web.door import Door, HostGuard
+from fwd_server.web.running import Memory, Running
 
 from .conftest import KEY
 
 pytestmark = pytest.mark.gen_test
+MB = 10**6
+
+
+@define
+class Gauge:
+    """Says how much memory is used: what a test wants."""
+
+    use: MemoryUse | None = None
+
+    def __call__(self) -> MemoryUse | None:
+        return self.use
+
+    def show(self, share: float | None) -> None:
+        """A share of 1 GB."""
+        self.use = None if share is None else MemoryUse(int(share * 10**9), 10**9)
 
 
 @pytest.fixture
-def built(make_app: Callable[..., App]) -> App:
-    return make_app(FWD_MAX_REQUESTS="1")
+def gauge() -> Gauge:
+    return Gauge()
+
+
+@pytest.fixture
+def built(make_app: Callable[..., App], gauge: Gauge) -> App:
+    return make_app(memory=gauge, FWD_MAX_REQUESTS="1")
 
 
 @pytest.fixture
@@ -109,10 +135,11 @@ async def test_a_wrong_key_takes_no_room(app: Any, base_url: str, http_server: A
 
 
 async def test_tight_memory_refuses_streams_and_keeps_no_connection(
-    built: App, base_url: str, http_server: Any
+    built: App, gauge: Gauge, base_url: str, http_server: Any
 ) -> None:
     """D13 at 80 %."""
-    built.take_memory(0.8)
+    gauge.show(0.8)
+    built.application.running.look()
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call(stream=True))
         status, text = await one.answer()
@@ -123,12 +150,13 @@ async def test_tight_memory_refuses_streams_and_keeps_no_connection(
 
 
 async def test_scarce_memory_refuses_all_calls_until_it_is_over(
-    built: App, base_url: str, http_server: Any, caplog: pytest.LogCaptureFixture
+    built: App, gauge: Gauge, base_url: str, http_server: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     """D13 at 90 %; the change is logged, both ways."""
     with caplog.at_level("WARNING"):
         for used in (0.9, 0.95, None):
-            built.take_memory(used)
+            gauge.show(used)
+            built.application.running.look()
             async with Talk(base_url) as one:
                 await one.send(call())
                 assert (await one.answer())[0] == (200 if used is None else 503)
@@ -142,3 +170,63 @@ async def test_how_many_calls_follows_from_the_files_unless_it_is_set() -> None:
     assert most_calls(Settings(max_requests=7)) == 7
     assert most_calls(Settings()) >= 16
     assert Memory.of(0.79) is Memory.AMPLE
+
+
+# -- what bodies will take
+
+
+def request() -> HTTPServerRequest:
+    headers = HTTPHeaders({"Host": "localhost"})
+    return HTTPServerRequest(start_line=RequestStartLine("POST", "/", "HTTP/1.1"), headers=headers)
+
+
+async def test_bodies_that_still_come_are_counted_three_times(gauge: Gauge) -> None:
+    """D13: a thousand heads may come between two looks; each body is held as it came, read, and as it goes on."""
+    running, first = Running(probe=gauge), request()
+    gauge.show(0.5)
+    running.look()
+    running.admit(first, 100 * MB)
+    running.check_room(33 * MB)
+    with pytest.raises(Overloaded, match="short of memory"):
+        running.check_room(34 * MB)
+    running.leave(first)
+    running.look()
+    running.check_room(100 * MB)
+
+
+async def test_a_body_that_has_come_is_seen_and_no_longer_promised(gauge: Gauge) -> None:
+    """Nothing is counted twice."""
+    running, first = Running(probe=gauge), request()
+    gauge.show(0.5)
+    running.admit(first, 100 * MB)
+    running.arrived(first)
+    running.look()
+    running.check_room(100 * MB)
+    running.leave(first)
+    running.arrived(first)
+    assert running.calls == 0
+
+
+async def test_much_that_comes_at_once_is_looked_at_at_once(gauge: Gauge) -> None:
+    """D13: not half a second later, when it is too late."""
+    running = Running(probe=gauge)
+    gauge.show(0.95)
+    running.admit(request(), 100_000)
+    assert running.memory is Memory.AMPLE
+    running.admit(request(), 1_000_000)
+    assert running.memory is Memory.SCARCE
+
+
+async def test_without_a_limit_nothing_is_too_much() -> None:
+    running = Running()
+    running.admit(request(), 10**12)
+    running.check_room(10**12)
+
+
+async def test_a_body_without_a_length_may_be_as_long_as_any() -> None:
+    """D13: chunks do not say."""
+    door = Door(HostGuard(True), lambda headers, peer: Caller(), lambda request: "", max_body=MB)
+    chunked, short, long = request(), request(), request()
+    chunked.headers["Transfer-Encoding"] = "chunked"
+    short.headers["Content-Length"], long.headers["Content-Length"] = "7", "2000000"
+    assert [door.size(one) for one in (request(), chunked, short, long)] == [0, MB, 7, MB]

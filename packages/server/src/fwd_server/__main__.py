@@ -26,7 +26,7 @@ from fwd_server import settings as configuration
 from fwd_server import workers
 from fwd_server._version import __version__
 from fwd_server.app import App, build_app
-from fwd_server.machine import raise_file_limit
+from fwd_server.machine import memory_use, raise_file_limit
 from fwd_server.observe import log
 from fwd_server.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
 from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
@@ -71,7 +71,7 @@ def work(line: workers.Line, sockets: list[socket.socket]) -> int:
     _prepare(settings)
 
     async def serve_slot() -> None:
-        app = build_app(settings, environment=os.environ)
+        app = build_app(settings, environment=os.environ, memory=memory_use)
 
         def started(port: int) -> None:
             if order.announces:
@@ -193,7 +193,7 @@ def _until_complete(work: Coroutine[Any, Any, None]) -> int:
 
 async def _serve(current: Current, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool) -> None:
     settings = current.loaded.settings
-    app = build_app(settings, environment=os.environ)
+    app = build_app(settings, environment=os.environ, memory=memory_use)
     if reload:
         autoreload.watch(str(DOTENV))
         autoreload.add_reload_hook(logging.shutdown)  # the new program takes this one's place at once
@@ -218,7 +218,9 @@ class Current:
 
     def rebuilt(self) -> tuple[App, Settings] | None:
         """A gateway of the settings as they are now, for one process."""
-        return self._again(lambda loaded: (build_app(loaded.settings, environment=os.environ), loaded.settings))
+        return self._again(
+            lambda loaded: (build_app(loaded.settings, environment=os.environ, memory=memory_use), loaded.settings)
+        )
 
     def reordered(self) -> workers.Order | None:
         """The order for new workers."""

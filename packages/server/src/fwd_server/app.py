@@ -22,7 +22,7 @@ from fwd_server.health import Health
 from fwd_server.hops import Hops
 from fwd_server.http1.client import Limits, Pool, Proxies
 from fwd_server.images import Images
-from fwd_server.machine import connection_cap
+from fwd_server.machine import MemoryUse, connection_cap
 from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
@@ -39,7 +39,7 @@ from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuar
 from fwd_server.web.embeddings import EmbeddingsHandler
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
 from fwd_server.web.models import ModelsHandler, Shelf
-from fwd_server.web.running import MANY, Memory, Running
+from fwd_server.web.running import MANY, Running
 
 _ANSWER_BYTES: Final = 64 << 20
 
@@ -66,13 +66,6 @@ class App:
             for notice in self.keys.notices():
                 log.app.warning("%s", notice)
 
-    def take_memory(self, used: float | None) -> None:
-        """Take in which share of the memory limit is used, None without one (contract D13)."""
-        running, memory = self.application.running, Memory.of(used)
-        if memory is not running.memory:
-            log.app.warning("Memory is %s now (before: %s).", memory.value, running.memory.value)
-            running.memory = memory
-
     async def aclose(self) -> None:
         """Let go of every upstream connection."""
         await self.roster.aclose()
@@ -88,11 +81,12 @@ def build_app(
     pool: Pool | None = None,
     images: Images | None = None,
     environment: Mapping[str, str] | None = None,
+    memory: Callable[[], MemoryUse | None] = lambda: None,
 ) -> App:
     """Build a gateway from its settings, on the running event loop.
 
     ``clock``, ``pool`` and ``images`` (used only with FWD_FETCH_IMAGES=public) are for tests and embedders;
-    ``environment`` is where HTTPS_PROXY and NO_PROXY are read.
+    ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` is asked how much of its limit is used.
     """
     clock = clock or SystemClock()
     providers = spoken(settings)
@@ -111,7 +105,8 @@ def build_app(
     keys.poll(clock.monotonic())
     state = State(routes, clock, clock.monotonic(), keys.notices, health)
     roster = Roster(providers, upstream, clock)
-    application = _application(settings, gateway, state, keys, clock, hops, roster)
+    running = Running(most_calls(settings), memory)
+    application = _application(settings, gateway, state, keys, clock, hops, roster, running)
     return App(application, gateway, state, keys, upstream, clock, roster, images)
 
 
@@ -138,7 +133,14 @@ def patience(settings: Settings) -> Patience:
 
 
 def _application(
-    settings: Settings, gateway: Gateway, state: State, keys: KeyFile, clock: Clock, hops: Hops, roster: Roster
+    settings: Settings,
+    gateway: Gateway,
+    state: State,
+    keys: KeyFile,
+    clock: Clock,
+    hops: Hops,
+    roster: Roster,
+    running: Running,
 ) -> GatewayApplication:
     authenticator = Authenticator(keys, clock)
     authenticate = _authenticate(authenticator)
@@ -157,7 +159,7 @@ def _application(
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
         *pages.routes(pages.PageContext(__version__, state.status, details)),
     ]
-    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body, Running(most_calls(settings))))
+    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body, running))
 
 
 def most_calls(settings: Settings) -> int:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from attrs import frozen
+
 CGROUP: Final = Path("/sys/fs/cgroup")
 OWN: Final = Path("/proc/self/cgroup")
 _CGROUP_2: Final = ("memory.max", "memory.current", "memory.stat")
@@ -47,15 +49,28 @@ def connection_cap(share: int = 2) -> int | None:
     return None if soft == resource.RLIM_INFINITY else max(16, soft // share - _RESERVED_FILES)
 
 
-def memory_used(root: Path = CGROUP, own: Path = OWN) -> float | None:
-    """The share of the memory limit that is used, from 0 to 1; None where there is no limit.
+@frozen
+class MemoryUse:
+    """How much memory is used, and how much may be, in bytes."""
+
+    used: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """From 0 to 1, or a little more."""
+        return self.used / self.limit
+
+
+def memory_use(root: Path = CGROUP, own: Path = OWN) -> MemoryUse | None:
+    """What is used of the memory limit; None where there is no limit.
 
     A limit holds for a group and all in it: of our own group and those around it the fullest counts. ``own`` says
     which is ours (https://man7.org/linux/man-pages/man7/cgroups.7.html); in a container it may name one that only the
     host can see. What the kernel could drop at once (files it caches) does not count.
     """
-    shares = (_share(group, names) for group, names in _groups(root, own))
-    return max((share for share in shares if share is not None), default=None)
+    uses = (_use(group, names) for group, names in _groups(root, own))
+    return max((use for use in uses if use is not None), key=lambda use: use.share, default=None)
 
 
 def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
@@ -71,11 +86,11 @@ def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]
             yield from ((top / one, names) for one in (group, *group.parents))
 
 
-def _share(group: Path, names: tuple[str, str, str]) -> float | None:
+def _use(group: Path, names: tuple[str, str, str]) -> MemoryUse | None:
     with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
         limit, used, stat = ((group / name).read_text() for name in names)
-        if int(limit) < _NO_LIMIT:
-            return (int(used) - _inactive(stat)) / int(limit)
+        if 0 < int(limit) < _NO_LIMIT:
+            return MemoryUse(int(used) - _inactive(stat), int(limit))
     return None
 
 

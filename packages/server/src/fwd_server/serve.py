@@ -23,7 +23,7 @@ from fwd_server.app import App
 from fwd_server.chat import Json
 from fwd_server.http1.limits import ServerLimits
 from fwd_server.http1.server import HTTPServer
-from fwd_server.machine import connection_cap, memory_used
+from fwd_server.machine import connection_cap
 from fwd_server.observe import log
 from fwd_server.observe.looplag import LIMIT_S, LoopLag
 from fwd_server.settings import Settings
@@ -236,14 +236,12 @@ async def serve(
     renew: Callable[[], tuple[App, Settings] | None] = lambda: None,
     until: Callable[[], Awaitable[bool]] | None = None,
     tell: Callable[[str], object] = lambda word: None,
-    memory: Callable[[], float | None] = memory_used,
 ) -> None:
     """Serve until a signal asks to stop, or ``until`` returns: true if it may ask once more.
 
     ``started`` is told the port, or 0, once connections are taken. ``health`` are sockets for probes, which are
     answered to the very end. ``renew`` gives what is to serve from now on when SIGHUP asks for it, or None where
-    everything stays as it is. ``tell`` is told now and then how it is, in a word. ``memory`` is asked which share of
-    the limit is used.
+    everything stays as it is. ``tell`` is told now and then how it is, in a word.
     """
     server = HTTPServer(
         app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
@@ -258,7 +256,7 @@ async def serve(
         if found is not None:
             serving.replace(*found)
 
-    watch, listen_to = _background(_watch(serving, tell, memory)), _background(_ask(asked, until))
+    watch, listen_to = _background(_watch(serving, tell)), _background(_ask(asked, until))
     async with probed(health, serving):
         with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
             started(port)
@@ -273,13 +271,13 @@ def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
     return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
-async def _watch(serving: Serving, tell: Callable[[str], object], memory: Callable[[], float | None]) -> None:
+async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
     """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
         tell(serving.word())
         await asyncio.sleep(POLL_S)
         serving.app.poll_keys()
-        serving.app.take_memory(memory())
+        serving.app.application.running.look()
 
 
 async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:

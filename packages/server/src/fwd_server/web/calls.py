@@ -74,6 +74,11 @@ class CallHandler(BaseHandler):
         """Read the call, have it answered, write the answer. Raises GatewayError."""
         raise NotImplementedError
 
+    def take_body(self) -> bytes:
+        """The body, once: what was read of it is kept, and not this as well (contract D13)."""
+        body, self.request.body = self.request.body, b""
+        return body
+
     def begin(self, request: ChatRequest | EmbeddingsRequest) -> Trip | None:
         """The trip of a call; None when only the plan was wanted, which is then the answer."""
         call = self.call(request)

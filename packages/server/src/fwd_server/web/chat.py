@@ -21,7 +21,7 @@ class ChatHandler(CallHandler):
 
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer or relay it as it comes."""
-        request = openai_chat.parse_request(self.request.body)
+        request = openai_chat.parse_request(self.take_body())
         if request.stream:
             self.application.running.check_stream()
         trip = self.begin(request)

@@ -98,10 +98,16 @@ class Door:
         self.hosts.check(",".join(request.headers.get_list("Host")) or None)
         caller = None
         if getattr(handler, "needs_key", True):
-            self.running.check_room()
+            self.running.check_room(self.size(request))
             caller = self._caller(request, peer)
         self._check_body(request, handler)
         return Visit(visit_id, peer, caller, is_loopback(request.remote_ip or ""))
+
+    def size(self, request: httputil.HTTPServerRequest) -> int:
+        """How long the body of a request can be, in bytes."""
+        if "Transfer-Encoding" in request.headers:
+            return self.max_body
+        return min(int(request.headers.get("Content-Length") or 0), self.max_body)
 
     def _caller(self, request: httputil.HTTPServerRequest, peer: str) -> Caller:
         try:
@@ -180,13 +186,14 @@ class GatewayApplication(Application):
         kwargs = {**(target_kwargs or {}), "visit": visit}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
         if visit.caller is not None:
-            self.running.admit(request)
+            self.running.admit(request, self._door.size(request))
         elif "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
             return delegate
         return _Counted(
             delegate,
             self._door.max_body,
             lambda error: self._refusal(request, error, visit),
+            lambda: self.running.arrived(request),
             lambda: self.running.leave(request),
         )
 
@@ -290,16 +297,22 @@ class RefusalHandler(BaseHandler):
 class _Counted(httputil.HTTPMessageDelegate):
     """Counts a body while it comes; at the limit the refusal takes over from the handler (T4).
 
-    ``leave`` is called when the caller is gone: before its body is there, no handler can.
+    ``arrived`` is called when it is there; ``leave`` when the caller is gone before that, which no handler can tell.
     """
 
     def __init__(
-        self, inner: Any, limit: int, refuse: Callable[[GatewayError], Any], leave: Callable[[], None]
+        self,
+        inner: Any,
+        limit: int,
+        refuse: Callable[[GatewayError], Any],
+        arrived: Callable[[], None],
+        leave: Callable[[], None],
     ) -> None:
         self._inner = inner
         self._limit = limit
         self._left = limit
         self._refuse = refuse
+        self._arrived = arrived
         self._leave = leave
         self._head: Any = None
 
@@ -319,7 +332,9 @@ class _Counted(httputil.HTTPMessageDelegate):
         return again
 
     def finish(self) -> None:
-        self._inner.finish()
+        self._arrived()
+        inner, self._inner = self._inner, None  # Tornado's delegate holds a copy of the body of its own
+        inner.finish()
 
     def on_connection_close(self) -> None:
         self._leave()

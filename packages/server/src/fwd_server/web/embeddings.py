@@ -11,7 +11,7 @@ class EmbeddingsHandler(CallHandler):
 
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer."""
-        request = openai_embeddings.parse_request(self.request.body)
+        request = openai_embeddings.parse_request(self.take_body())
         trip = self.begin(request)
         if trip is not None:
             response = await self.gateway.embed(trip)

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
 from tornado.httputil import HTTPServerRequest
 
 from fwd_server.errors import Overloaded
+from fwd_server.machine import MemoryUse
+from fwd_server.observe import log
 
 if TYPE_CHECKING:
     from fwd_server.web.base import BaseHandler
 
 MANY: Final = 10_000  # calls at once, where the system sets no limit
+SCARCE: Final = 0.9
+TIGHT: Final = 0.8
+_COPIES: Final = 3  # of the body of a call: as it comes, as it was read, as it goes on
+_LOOK_BYTES: Final = 1 << 20  # of bodies let in, until the memory is looked at again
 
 
 class Memory(enum.Enum):
@@ -25,23 +31,28 @@ class Memory(enum.Enum):
     SCARCE = "scarce"  # no new calls
 
     @classmethod
-    def of(cls, used: float | None) -> Memory:
-        """From the used share of the limit; None where there is no limit."""
-        if used is None or used < 0.8:
+    def of(cls, share: float) -> Memory:
+        """From the used share of the limit."""
+        if share < TIGHT:
             return cls.AMPLE
-        return cls.TIGHT if used < 0.9 else cls.SCARCE
+        return cls.TIGHT if share < SCARCE else cls.SCARCE
 
 
 class Running:
     """The handlers that have not answered yet (a stop waits until there are none), and the calls that were let in.
 
-    A call counts from its head on, ``most`` of them at once; handlers that need no key are never turned away.
+    A call counts from its head on, ``most`` of them at once; handlers that need no key are never turned away. What
+    its body will take counts from then on, too: many may come between two looks at the memory (``probe``).
     """
 
-    def __init__(self, most: int = MANY) -> None:
+    def __init__(self, most: int = MANY, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
         self.most = most
         self.memory = Memory.AMPLE
-        self._calls: set[HTTPServerRequest] = set()
+        self._probe = probe
+        self._use: MemoryUse | None = None
+        self._promised = 0  # bytes of bodies that the last look could not see
+        self._unseen = 0  # of these, let in since
+        self._calls: dict[HTTPServerRequest, int] = {}  # and the bytes of their bodies that are yet to come
         self._handlers: set[BaseHandler] = set()
         self._emptied = asyncio.Event()
 
@@ -58,11 +69,11 @@ class Running:
         """How many calls there are, those whose body still comes included."""
         return len(self._calls)
 
-    def check_room(self) -> None:
-        """Raises Overloaded when no further call can be taken."""
+    def check_room(self, size: int = 0) -> None:
+        """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
         if len(self._calls) >= self.most:
             raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
-        if self.memory is Memory.SCARCE:
+        if self.memory is Memory.SCARCE or self._share(size) >= SCARCE:
             raise Overloaded("The gateway is short of memory.")
 
     def check_stream(self) -> None:
@@ -70,14 +81,40 @@ class Running:
         if self.memory is not Memory.AMPLE:
             raise Overloaded("The gateway is short of memory and takes no streams now.")
 
-    def admit(self, request: HTTPServerRequest) -> None:
-        """Count a call in, from its head."""
-        self._calls.add(request)
+    def admit(self, request: HTTPServerRequest, size: int = 0) -> None:
+        """Count a call in, from its head; ``size`` is that of its body, in bytes."""
+        self._calls[request] = size
+        self._promised += size
+        self._unseen += size
+        if self._unseen >= _LOOK_BYTES:
+            self.look()
+
+    def arrived(self, request: HTTPServerRequest) -> None:
+        """The body of a call is there: the next look sees it."""
+        if request in self._calls:
+            self._calls[request] = 0
 
     def leave(self, request: HTTPServerRequest) -> None:
         """Count a call out. Once more does no harm."""
-        self._calls.discard(request)
+        self._calls.pop(request, None)
         self._note_end()
+
+    # -- memory
+
+    def look(self) -> None:
+        """Look at the memory, and say so when there is more or less room than before (contract D13)."""
+        self._use = self._probe()
+        self._promised = sum(self._calls.values())
+        self._unseen = 0
+        memory = Memory.of(self._share(0))
+        if memory is not self.memory:
+            log.app.warning("Memory is %s now (before: %s).", memory.value, self.memory.value)
+            self.memory = memory
+
+    def _share(self, size: int) -> float:
+        """The share of the limit that is used or promised, with ``size`` bytes more; 0 without a limit."""
+        use = self._use
+        return 0.0 if use is None else (use.used + (self._promised + size) * _COPIES) / use.limit
 
     # -- handlers
 
