@@ -100,6 +100,20 @@ async def test_a_script_may_fall_silent(clock: FakeClock) -> None:
         await asyncio.wait_for(played.read(), 0.05)
 
 
+async def test_a_script_takes_turns_with_all_else(clock: FakeClock) -> None:
+    """R5: a long text, all of it at once, would hold everybody up."""
+    played, over = Played(script((0, b"a"), (0, b"b")), clock), asyncio.Event()
+    seen: list[bytes] = []
+
+    def take(data: bytes) -> None:
+        seen.append(data)
+        asyncio.get_running_loop().call_soon(seen.append, b"another")
+
+    played.flow(take, lambda error: over.set())
+    await over.wait()
+    assert seen == [b"a", b"another", b"b", b"another"]
+
+
 async def test_a_closed_script_says_nothing_more(clock: FakeClock) -> None:
     played = Played(script((0, b"a"), (0, b"b")), clock)
     played.close()

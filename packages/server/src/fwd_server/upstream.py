@@ -191,6 +191,7 @@ class Played:
         try:
             while data := await self.read():
                 take(data)
+                await asyncio.sleep(0)  # others have their turn, as between two pieces from the network (contract R5)
                 await self._wanted.wait()
         except UpstreamError as error:
             over(error)
