@@ -15,7 +15,7 @@ import socket
 import struct
 from collections.abc import Awaitable
 from functools import partial
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
 from attrs import frozen
 from tornado.httputil import HTTPInputError, HTTPServerConnectionDelegate
@@ -26,6 +26,10 @@ from fwd_server.http1.reply import Reply, closed
 from fwd_server.http1.request import Head, Requests
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
+# What the kernel keeps of answers (Linux doubles it): for a stranger little, so that an answer it does not read keeps
+# it from the next (contract T2, R4). With less than the loopback's largest packet, answers wait for delayed ACKs.
+STRANGERS_SNDBUF: Final = 64 << 10
+SNDBUF: Final = 128 << 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -106,7 +110,7 @@ class Connection(asyncio.BufferedProtocol):
         peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         remote_ip = peer[0] if isinstance(peer, tuple) else ""
         self.context = Context(remote_ip, self.context.protocol, sock.family)
-        self.transport.set_write_buffer_limits(high=self._limits.buffer)
+        self.transport.set_write_buffer_limits(high=1)  # 0 would stop TLS for good
         self.since = self._loop.time()
         self.expires = self.since + self._limits.header_s
         self._host.made(self)
@@ -182,8 +186,11 @@ class Connection(asyncio.BufferedProtocol):
             self._linger()
 
     def trust(self) -> None:
-        """Count it no longer among the strangers of its address."""
-        self.trusted = True
+        """Count it no longer among the strangers of its address, and let more of its answers wait for it."""
+        if not self.trusted:
+            self.trusted = True
+            self.transport.set_write_buffer_limits(high=self._limits.buffer)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SNDBUF)
 
     # -- the server's side
 

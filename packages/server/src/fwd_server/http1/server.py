@@ -20,7 +20,7 @@ from typing import Any, Final
 from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate, ResponseStartLine
 from tornado.ioloop import IOLoop
 
-from fwd_server.http1.connection import Connection
+from fwd_server.http1.connection import STRANGERS_SNDBUF, Connection
 from fwd_server.http1.limits import Refusal, ServerLimits
 from fwd_server.http1.reply import encode_head
 
@@ -30,7 +30,6 @@ __all__ = ["HTTPServer", "Refusal", "ServerLimits"]
 Render = Callable[[Refusal, str], tuple[Sequence[tuple[str, str]], bytes]]
 
 _SCRATCH: Final = 64 << 10
-_SNDBUF: Final = 128 << 10  # contract R4: what the kernel keeps for a slow reader
 _BATCH: Final = 16  # connections accepted before others get their turn: under a flood they cost it 5 ms (R3)
 _TICK_S: Final = 0.5
 _REST_S: Final = 0.25  # before the next try, when the system has no descriptors left
@@ -89,7 +88,7 @@ class HTTPServer:
         """Accept connections on sockets that listen and do not block; ``stop`` closes them."""
         self._listen(False)
         for listener in sockets:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SNDBUF)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STRANGERS_SNDBUF)
             self._listeners.append(listener)
         self._note_room()
         if self._sweeper is None:
