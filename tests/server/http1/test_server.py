@@ -453,9 +453,7 @@ def test_an_answer_nobody_reads_is_given_up(run: Run) -> None:
             small(client)
             await client.send(get(path) * (1 if b"large" in path else 20_000))
         await until(lambda: not served.server.open)
-        # Tornado before 6.6 may end a handler whose flush fails before it is told of the closed connection.
-        sure = 2 if tornado.version_info >= (6, 6) else 1
-        assert sorted(served.left)[:sure] == ["/large/30000000", "/pieces"][:sure]
+        assert "/large/30000000" in served.left  # of the small ones, none need have been at work just then
 
     served(run, test, unread_s=0.2)
 
