@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 
 import pytest
 from tornado.ioloop import IOLoop
+
+
+def pytest_configure() -> None:
+    """Scripts that run in the background ignore Ctrl-C, and so would every command that is started here."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
