@@ -139,7 +139,11 @@ def test_closing_twice_over(run: Run) -> None:
 
 def test_writing_may_go_on_with_nothing_to_write(run: Run) -> None:
     """A socket that takes bytes again after its exchange has ended is left alone."""
-    _, connection, _ = lane_of_one()
-    connection.pause_writing()
-    connection.resume_writing()
-    assert connection.writable
+
+    async def main() -> None:
+        _, connection, _ = lane_of_one()
+        connection.pause_writing()
+        connection.resume_writing()
+        assert connection.writable
+
+    run(main())

@@ -28,7 +28,7 @@ class Deadline:
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task: asyncio.Task[Any] = task
-        self._handle = asyncio.get_running_loop().call_later(max(0.0, self._seconds), self._expire)
+        self._handle = task.get_loop().call_later(max(0.0, self._seconds), self._expire)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

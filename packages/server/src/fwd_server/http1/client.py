@@ -153,11 +153,10 @@ class Pool:
         if len(lane.idle) >= self._max_idle or self._closed:
             connection.abort()
             return
-        loop = asyncio.get_running_loop()
-        connection.expires = loop.time() + min(self._keepalive_s, connection.welcome_s)
+        connection.expires = lane.loop.time() + min(self._keepalive_s, connection.welcome_s)
         lane.idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = loop.call_later(self._keepalive_s, self._sweep)
+            self._sweeper = lane.loop.call_later(self._keepalive_s, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was kept long enough. A new connection is never among the idle before its first use."""

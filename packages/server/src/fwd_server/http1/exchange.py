@@ -45,6 +45,7 @@ class Connection(asyncio.BufferedProtocol):
     def __init__(self, owner: Owner, scratch: memoryview) -> None:
         self.exchange: Exchange | None = None
         self.exchanges = 0
+        self.loop = asyncio.get_running_loop()
         self.expires = 0.0  # when an idle one is no longer to be used
         self.welcome_s = math.inf  # how long the upstream said it keeps an idle one
         self.writable = True
@@ -119,7 +120,7 @@ class Exchange:
     """A request being sent and answered."""
 
     def __init__(self, connection: Connection, answer: Answer, timeouts: Timeouts, limits: Limits) -> None:
-        self._loop = asyncio.get_running_loop()
+        self._loop = connection.loop
         self._connection = connection
         self._answer = answer
         self._timeouts = timeouts

@@ -18,6 +18,7 @@ class Lane:
 
     def __init__(self, origin: Origin, places: int, keep: Callable[[Lane, Connection], None]) -> None:
         self.origin = origin
+        self.loop = asyncio.get_running_loop()  # kept, for to ask for it is a system call before Python 3.12
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self._places = places
@@ -39,7 +40,7 @@ class Lane:
 
     def pop(self) -> Connection | None:
         """Return the connection kept last, if one is still good: the younger, the less likely closed."""
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         while self.idle:
             connection = self.idle.pop()
             if connection.usable and connection.expires > now:
@@ -68,10 +69,9 @@ class Lane:
 
         Raises TransportError `connect_timeout` when neither comes within `timeout_s`.
         """
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[Connection | None] = loop.create_future()
+        turn: asyncio.Future[Connection | None] = self.loop.create_future()
         self._waiting.append(turn)
-        timer = loop.call_later(timeout_s, self._expire, turn, timeout_s)
+        timer = self.loop.call_later(timeout_s, self._expire, turn, timeout_s)
         try:
             connection = await turn
         except asyncio.CancelledError:
@@ -97,7 +97,7 @@ class Lane:
     async def emptied(self) -> None:
         """Return when every socket is closed."""
         if self.connections:
-            self._empty = asyncio.get_running_loop().create_future()
+            self._empty = self.loop.create_future()
             await self._empty
 
     def made(self, connection: Connection) -> None:
