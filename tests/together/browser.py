@@ -96,7 +96,11 @@ class Tab:
         return result["result"].get("value")
 
     async def until(self, script: str) -> Any:
-        """Ask until a script's value is true; 20 seconds at most, for a machine that is busy."""
+        """Ask until a script's value is true; 20 seconds at most, for a machine that is busy.
+
+        A browser that has left a page half way by then is asked once more, as a person would with F5; what it says
+        the second time is said.
+        """
 
         async def asked() -> Any:
             while True:
@@ -105,7 +109,13 @@ class Tab:
                         return value
                 await asyncio.sleep(0.05)
 
-        return await asyncio.wait_for(asked(), 20)
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await asyncio.wait_for(asked(), 20)
+        await self.send("Page.reload")
+        with contextlib.suppress(asyncio.TimeoutError):
+            return await asyncio.wait_for(asked(), 20)
+        state = await self.evaluate("document.readyState + ': ' + document.body.innerText.slice(0, 500)")
+        raise AssertionError(f"never true: {script}; the page is {state!r}; complaints: {self.complaints}")
 
     async def picture(self, path: Path) -> None:
         """Write what the window shows to a PNG file."""
