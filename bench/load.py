@@ -194,6 +194,18 @@ class Caller(asyncio.Protocol):
         self._send()
 
 
+def asked(connection: socket.socket, request: bytes) -> bytes:
+    """Send a request, and wait for the whole answer."""
+    connection.sendall(request)
+    answer = b""
+    while not whole(answer):
+        piece = connection.recv(65536)
+        if not piece:
+            raise ConnectionError("the connection ended inside an answer")
+        answer += piece
+    return answer
+
+
 def whole(answer: bytes) -> bool:
     """Whether an answer with a Content-Length is all there."""
     end = answer.find(b"\r\n\r\n")
@@ -221,13 +233,7 @@ async def run_latency(port: int, request: bytes, calls: int) -> dict[str, Any]:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(calls):
             started = time.monotonic()
-            connection.sendall(request)
-            answer = b""
-            while not whole(answer):
-                piece = connection.recv(65536)
-                if not piece:
-                    raise ConnectionError("the connection ended inside an answer")
-                answer += piece
+            asked(connection, request)
             took.append(time.monotonic() - started)
     return {"calls": calls, "latency": spread_of(took)}
 

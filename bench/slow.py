@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import processes
-from bench.load import KEY, body_of, percentile, request_of, whole
+from bench.load import KEY, asked, body_of, percentile, request_of
 from bench.processes import LOAD_CORE, ROOT, Place, System, pinned
 
 ADDRESSES: Final = [f"127.0.1.{number}" for number in range(1, 21)]
@@ -102,20 +102,9 @@ def call(ports: Sequence[int]) -> dict[str, Any]:
             which = sum(map(len, took)) % len(ports)
             request = request_of(ports[which], body_of("openai:bench"))
             started = time.monotonic()
-            failed += not _asked(lines[which], request).startswith(b"HTTP/1.1 200 ")
+            failed += not asked(lines[which], request).startswith(b"HTTP/1.1 200 ")
             took[which].append(time.monotonic() - started)
     return {"took": took, "failed": failed}
-
-
-def _asked(line: socket.socket, request: bytes) -> bytes:
-    line.sendall(request)
-    answer = b""
-    while not whole(answer):
-        piece = line.recv(65536)
-        if not piece:
-            raise ConnectionError("the connection ended inside an answer")
-        answer += piece
-    return answer
 
 
 def _standard_input_ends() -> Callable[[float], bool]:
