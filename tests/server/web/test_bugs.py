@@ -10,10 +10,14 @@ from typing import Any, cast
 import pytest
 from kit.fakeup import event
 from tornado.httpclient import AsyncHTTPClient
+from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
-from fwd_server.app import App
+from fwd_server.app import App, build_app
+from fwd_server.call import Call, Caller
+from fwd_server.dialects.openai_chat import parse_request
 from fwd_server.http1.client import Pool
+from fwd_server.settings import Settings
 
 from .conftest import KEY
 
@@ -63,3 +67,14 @@ async def test_a_bug_never_looks_like_a_good_end(
     assert any(record.exc_info and record.name == "fwd.app" for record in caplog.records)
     (line,) = [vars(record)["fwd_fields"] for record in caplog.records if record.name == "fwd.access"]
     assert (line["status"], line["error"]) == (200, "internal")
+
+
+async def test_a_caller_that_is_gone_is_no_bug() -> None:
+    """T7: a write to it may fail before anybody is told; its line says that it left."""
+    gateway = build_app(Settings()).gateway
+    body = {"model": "echo:", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
+    trip = gateway.begin(Call("req_1", Caller("web"), parse_request(json.dumps(body).encode())))
+    with pytest.raises(StreamClosedError):
+        async with gateway.stream(trip):
+            raise StreamClosedError
+    assert (trip.left, trip.error) == (True, None)

@@ -118,6 +118,9 @@ class Gateway:
         except asyncio.CancelledError:
             trip.left = trip.error is None  # a shutdown has noted itself before
             raise
+        except OSError:
+            trip.left = True  # what is sent to the caller failed, before anybody was told that it is gone
+            raise
         except Exception:
             trip.error, trip.broke = internal(), trip.sent_tokens > 0
             raise
