@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import orjson
 
-from fwd_server.chat import ChatRequest, Chunk
-from fwd_server.dialects import openai_chat as dialect
+from fwd_server.callers import openai_chat as dialect
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.base import Decoder
-from fwd_server.routing import Deployment, Endpoint
+from fwd_server.values.chat import ChatRequest, Chunk
+from fwd_server.values.deployment import Deployment, Endpoint
 
 CHUNKS: Final = 2000
 ROUNDS: Final = 15

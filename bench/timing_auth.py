@@ -26,9 +26,9 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define
 
-from fwd_server.auth import Authenticator
-from fwd_server.errors import GatewayError
-from fwd_server.store.keyset import KeySet, parse
+from fwd_server.store.key_set import KeySet, parse
+from fwd_server.values.errors import GatewayError
+from fwd_server.web.authenticator import Authenticator
 
 LIMIT = 4.5
 SAMPLES = 100_000

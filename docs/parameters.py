@@ -9,8 +9,7 @@ import msgspec
 import orjson
 from attrs import field, frozen
 
-from fwd_server.dialects import openai_chat, openai_embeddings
-from fwd_server.errors import Refused
+from fwd_server.callers import openai_chat, openai_embeddings
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import (
     ChatCodec,
@@ -20,8 +19,9 @@ from fwd_server.providers.base import (
     Provider,
     UpstreamRequest,
 )
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import Refused
+from fwd_server.values.secret import Secret
 
 Json = dict[str, Any]
 

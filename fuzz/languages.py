@@ -8,9 +8,9 @@ from typing import Final
 from tests.server.providers import golden
 
 from fuzz.cuts import parted, seed
-from fwd_server.dialects import openai_chat as dialect
-from fwd_server.errors import UpstreamError
+from fwd_server.callers import openai_chat as dialect
 from fwd_server.providers.base import Amend
+from fwd_server.values.errors import UpstreamError
 
 LANGUAGES: Final = ("openai", "anthropic", "google", "ollama")
 _STATUSES: Final = (400, 401, 404, 413, 429, 500, 503, 529)

@@ -13,17 +13,19 @@ from typing import Final, Protocol, TypeVar
 
 import h11
 from attrs import evolve, frozen
-from tests.server import test_sse
-from tests.server.http1 import malformed, test_answer, test_request
+from tests.kit import malformed
+from tests.server.http1.client import test_answer
+from tests.server.http1.server import test_request
+from tests.server.wire import test_sse
 
 from fuzz import languages
 from fuzz.cuts import parted, seed
 from fwd_client import _sse as sdk
-from fwd_server.http1.answer import Answer
-from fwd_server.http1.limits import Refusal, ServerLimits
-from fwd_server.http1.request import Head, Requests
-from fwd_server.http1.values import Limits
-from fwd_server.sse import Decoder, Lines, LineTooLong, encode
+from fwd_server.http1.client.answer import Answer
+from fwd_server.http1.client.values import Limits
+from fwd_server.http1.server.limits import Refusal, ServerLimits
+from fwd_server.http1.server.request import Head, Requests
+from fwd_server.wire.sse import Decoder, Lines, LineTooLong, encode
 
 _SERVER: Final = ServerLimits(header_bytes=512, header_lines=8, target_bytes=64)
 _ANSWER: Final = Limits(head=512, header_lines=8)

@@ -18,7 +18,7 @@ from kit import loop, wire
 from kit.gateways import gateway
 from kit.loopup import Upstream, loopback
 
-from fwd_server.http1.client import Pool, Resolver
+from fwd_server.http1.client.pool import Pool, Resolver
 
 ENV = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k", "OPENAI_MODEL": "m", "GROQ_MODEL": "m", "FWD_KEEPALIVE": "0"}
 

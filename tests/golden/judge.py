@@ -21,8 +21,8 @@ from kit import conversation
 from kit.providers import LANGUAGES, Language
 from tests.server.providers import golden
 
-from fwd_server.chat import ChatRequest
-from fwd_server.dialects import openai_chat as dialect
+from fwd_server.values.chat import ChatRequest
+from fwd_server.callers import openai_chat as dialect
 
 ROOT = Path(__file__).parents[2]
 

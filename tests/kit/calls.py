@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from fwd_server.call import Call, Caller
-from fwd_server.dialects.openai_chat import parse_request
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
-from fwd_server.timeouts import Timeouts
+from fwd_server.callers.openai_chat import parse_request
+from fwd_server.values.call import Call, Caller
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.secret import Secret
+from fwd_server.values.timeouts import Timeouts
 
 
 def make_call(**body: Any) -> Call:

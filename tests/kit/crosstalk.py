@@ -14,7 +14,7 @@ from typing import Final
 from attrs import define, field
 
 from fwd_server.clock import Clock
-from fwd_server.http1.client import Pool, Resolver
+from fwd_server.http1.client.pool import Pool, Resolver
 from kit import wire
 from kit.fakeup import CLOSE, DONE, RESET, STREAM_END, STREAM_HEAD, Seen, completion, error_answer, event, json_answer
 from kit.fakeup import piece as chunk

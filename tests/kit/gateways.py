@@ -12,9 +12,9 @@ from tornado.testing import bind_unused_port
 
 from fwd_server.app import App, build_app
 from fwd_server.clock import Clock
-from fwd_server.http1.client import Pool
-from fwd_server.http1.server import HTTPServer
-from fwd_server.serve import limits
+from fwd_server.http1.client.pool import Pool
+from fwd_server.http1.server.listener import HTTPServer
+from fwd_server.process.serve import limits
 from fwd_server.settings import load
 from fwd_server.web.refusal import render_refusal
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field
 
-from fwd_server.http1.dial import Address, tls_context
+from fwd_server.http1.client.dial import Address, tls_context
 
 HOST = "pictures.example"
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(200))

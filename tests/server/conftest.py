@@ -11,11 +11,11 @@ from kit.clock import FakeClock
 from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
-from fwd_server.fallback import Coordinator, Patience
-from fwd_server.http1.client import Pool
-from fwd_server.ledger import Trip
+from fwd_server.gateway.fallback import Coordinator, Patience
+from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import compatible
-from fwd_server.upstream import Upstream
+from fwd_server.upstream.send import Upstream
+from fwd_server.values.record import Trip
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ from tornado.httpserver import HTTPServer
 from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from fwd_server.call import Caller
-from fwd_server.errors import InvalidKey
-from fwd_server.web.door import Door, GatewayApplication, HostGuard
+from fwd_server.values.call import Caller
+from fwd_server.values.errors import InvalidKey
+from fwd_server.web.guard import Door, GatewayApplication, HostGuard
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
 
 PROGRAM = find_chromium()

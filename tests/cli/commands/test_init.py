@@ -16,7 +16,7 @@ from tests.cli.conftest import Run
 from fwd_cli.commands import init
 from fwd_cli.envfile import with_values
 from fwd_server.settings import load
-from fwd_server.store.files import read_keys
+from fwd_server.store.key_file import read_keys
 
 KEYS = Path("keys/forwarder_api_keys.txt")
 

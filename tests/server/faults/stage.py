@@ -22,8 +22,8 @@ from kit.loop import LoopClock
 from kit.loopup import Step, Upstream, black_hole, loopback
 
 import fwd_client
-from fwd_server.http1.client import Limits, Pool, Resolver, tls_context
-from fwd_server.http1.dial import Address
+from fwd_server.http1.client.dial import Address
+from fwd_server.http1.client.pool import Limits, Pool, Resolver, tls_context
 
 from .rows import BODY_LIMIT, READ_ALL, Fault, good_and_kept
 

@@ -16,7 +16,7 @@ from kit.gateways import gateway
 from kit.leaks import LogKeeper
 from kit.loopup import Upstream
 
-from fwd_server.http1.client import Pool, Resolver
+from fwd_server.http1.client.pool import Pool, Resolver
 from fwd_server.observe.log import JsonLines
 
 from .stage import CALLERS_KEY, loopback

@@ -14,7 +14,7 @@ from kit.fakeup import DONE, ROLE, STREAM_END, STREAM_HEAD, WAIT_FOR_CLOSE, Seen
 from kit.gateways import gateway
 from kit.loopup import Step, Upstream, loopback
 
-from fwd_server.http1.client import Pool, Resolver
+from fwd_server.http1.client.pool import Pool, Resolver
 
 from .stage import CALLERS_KEY
 

@@ -13,7 +13,7 @@ from kit.floods import FLOODS, MIB, Flood, ended
 from kit.gateways import gateway
 from kit.loopup import Upstream, loopback
 
-from fwd_server.http1.client import Limits, Pool, Resolver
+from fwd_server.http1.client.pool import Limits, Pool, Resolver
 
 from .rows import BODY_LIMIT
 from .stage import CALLERS_KEY

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fwd_server.http1.client import Origin
+from fwd_server.http1.client.pool import Origin
 
 RUNNERS: dict[str, Callable[..., Any]] = {"asyncio": asyncio.run}
 with contextlib.suppress(ImportError):  # the server does without it as well, and `nox -s plain` takes it away

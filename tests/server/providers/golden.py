@@ -9,14 +9,14 @@ from typing import Any
 import orjson
 from attrs import field, frozen
 
-from fwd_server.chat import ChatRequest, Chunk, End, StreamEvent
-from fwd_server.dialects import openai_chat as dialect
-from fwd_server.dialects import openai_embeddings as embeddings_dialect
-from fwd_server.errors import GatewayError, UpstreamError
+from fwd_server.callers import openai_chat as dialect
+from fwd_server.callers import openai_embeddings as embeddings_dialect
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import ChatCodec, Decoder, EmbeddingsExchange, Exchange, NewId, Provider, UpstreamRequest
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
+from fwd_server.values.chat import ChatRequest, Chunk, End, StreamEvent
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import GatewayError, UpstreamError
+from fwd_server.values.secret import Secret
 
 ROOT = Path(__file__).parents[2] / "golden"
 CLOCK = 1795305600

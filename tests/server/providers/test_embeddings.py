@@ -9,13 +9,13 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.embeddings import EmbeddingsBody, EmbeddingsRequest
-from fwd_server.errors import Refused, UpstreamError
 from fwd_server.providers.base import EmbeddingsCodec, EmbeddingsExchange, UpstreamRequest
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.rows import row_of
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama import OllamaEmbeddings
+from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest
+from fwd_server.values.errors import Refused, UpstreamError
 
 CODECS: dict[str, EmbeddingsCodec] = {
     "google": GoogleEmbeddings(),

@@ -9,8 +9,8 @@ import pytest
 from tests.server.providers import golden
 from tests.server.providers.golden import Case
 
-from fwd_server.dialects import openai_chat as dialect
-from fwd_server.dialects import openai_embeddings as embeddings_dialect
+from fwd_server.callers import openai_chat as dialect
+from fwd_server.callers import openai_embeddings as embeddings_dialect
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.compatible import ROWS
 

@@ -9,11 +9,11 @@ import pytest
 from tests.server.providers import golden
 from tests.server.providers.google.helpers import calls, opened, result, user
 
-from fwd_server.errors import ErrorKind, UpstreamError
 from fwd_server.providers.base import Amend, UpstreamRequest
 from fwd_server.providers.google import GoogleChat, GoogleExchange
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import ErrorKind, UpstreamError
+from fwd_server.values.secret import Secret
 
 
 def request_of(exchange: GoogleExchange) -> UpstreamRequest:

@@ -16,10 +16,10 @@ from kit.fakeup import Seen
 from kit.providers import LANGUAGES, Language
 from tests.server.providers import golden
 
-from fwd_server.chat import ChatRequest
-from fwd_server.dialects import openai_chat as dialect
+from fwd_server.callers import openai_chat as dialect
 from fwd_server.providers.base import UpstreamRequest
-from fwd_server.secret import Secret
+from fwd_server.values.chat import ChatRequest
+from fwd_server.values.secret import Secret
 
 KEY = "sk-canary-0123456789"
 THOUGHT = TURNS[0].answer.thought

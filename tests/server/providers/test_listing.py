@@ -8,11 +8,11 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.errors import UpstreamError
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.base import ModelsCodec
-from fwd_server.routing import Endpoint
-from fwd_server.secret import Secret
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.secret import Secret
 
 
 def codec(provider: str) -> ModelsCodec:

@@ -9,11 +9,11 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.chat import ChatRequest, Chunk, End
-from fwd_server.errors import ErrorKind, Refused, UpstreamError
 from fwd_server.providers.base import Amend, UpstreamRequest
 from fwd_server.providers.ollama import OllamaChat, OllamaExchange
-from fwd_server.routing import Deployment, Endpoint
+from fwd_server.values.chat import ChatRequest, Chunk, End
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
 
 MESSAGE = {"role": "assistant", "content": "Hi"}
 TOOLS = [{"type": "function", "function": {"name": "ping"}}]

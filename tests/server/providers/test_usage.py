@@ -12,10 +12,10 @@ from kit import dialects
 from kit.calls import make_call, make_deployment
 from kit.dialects import PROVIDERS
 
-from fwd_server.chat import Chunk, End, StreamEvent
-from fwd_server.errors import UpstreamError
 from fwd_server.providers import PROVIDERS as CODECS
-from fwd_server.usage import MOST_TOKENS, Usage
+from fwd_server.values.chat import Chunk, End, StreamEvent
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import MOST_TOKENS, Usage
 
 # Counts as no provider should write them, as they would stand in an answer.
 COUNTS = (

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from fwd_server import auth
-from fwd_server.store import keyset
+from fwd_server.store import key_set as keyset
+from fwd_server.web import authenticator as auth
 
 from .conftest import KEY, Answer, Gateway, Start, request, run
 

@@ -16,9 +16,9 @@ from attrs import define, field
 from kit.fakeup import Fakeup, completion, json_answer
 from kit.sites import PNG, certificate, loopback, reply, serving, trusting
 
-from fwd_server.errors import Refused
-from fwd_server.http1.dial import Address, Lookup
-from fwd_server.images import Images
+from fwd_server.http1.client.dial import Address, Lookup
+from fwd_server.upstream.images import Images
+from fwd_server.values.errors import Refused
 
 from .conftest import Answer, Gateway, Start, request, run
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from fwd_server.settings import Row, Settings, SettingsError, describe, load, needs_key
-from fwd_server.timeouts import Timeouts
+from fwd_server.values.timeouts import Timeouts
 
 
 def problems(env: Mapping[str, str], flags: Mapping[str, str] | None = None, dotenv: str = "") -> list[str]:

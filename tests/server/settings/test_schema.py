@@ -9,7 +9,7 @@ from attrs import fields
 from fwd_server.providers import PROVIDERS
 from fwd_server.settings import KNOWN, Settings, documented, timeout_variables
 from fwd_server.settings.schema import TIMES, own_variables
-from fwd_server.timeouts import Timeouts
+from fwd_server.values.timeouts import Timeouts
 
 
 def test_every_name_of_the_design_is_documented() -> None:

@@ -14,12 +14,12 @@ from tornado.ioloop import IOLoop
 from tornado.web import Application
 
 from fwd_server.app import App, build_app
-from fwd_server.http1.client import Pool
-from fwd_server.http1.limits import ServerLimits
-from fwd_server.http1.server import HTTPServer
+from fwd_server.http1.client.pool import Pool
+from fwd_server.http1.server.limits import ServerLimits
+from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.machine import MemoryUse
 from fwd_server.settings import load
-from fwd_server.web.door import UNLIMITED
+from fwd_server.web.guard import UNLIMITED
 from fwd_server.web.refusal import render_refusal
 
 KEY = "fwd_" + "t" * 43

@@ -14,10 +14,10 @@ from tornado.iostream import StreamClosedError
 from tornado.web import Application
 
 from fwd_server.app import App, build_app
-from fwd_server.call import Call, Caller
-from fwd_server.dialects.openai_chat import parse_request
-from fwd_server.http1.client import Pool
+from fwd_server.callers.openai_chat import parse_request
+from fwd_server.http1.client.pool import Pool
 from fwd_server.settings import Settings
+from fwd_server.values.call import Call, Caller
 
 from .conftest import KEY
 

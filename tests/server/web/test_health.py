@@ -13,12 +13,13 @@ from attrs import frozen
 from kit.calls import make_deployment
 from kit.clock import FakeClock
 
-from fwd_server.chat import Json
-from fwd_server.errors import from_status
-from fwd_server.health import Health
-from fwd_server.routing import Endpoint, Routes
-from fwd_server.serve import listen_at, probed
+from fwd_server.process.serve import listen_at, probed
+from fwd_server.routing.health import Health
+from fwd_server.routing.planner import Routes
 from fwd_server.settings.units import Address
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import from_status
 from fwd_server.web.health import State
 
 OPENAI = Endpoint("openai", "http://up.test", on=True, turned_on_by="OPENAI_API_KEY")

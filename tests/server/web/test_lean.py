@@ -9,9 +9,9 @@ from tornado import httputil
 from tornado.routing import URLSpec
 from tornado.web import RequestHandler
 
-from fwd_server import ids
+from fwd_server.values import ids
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.door import exact_path
+from fwd_server.web.guard import exact_path
 
 
 class Nowhere:

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from fwd_server.chat import ChatBody
+from fwd_server.values.chat import ChatBody
 from fwd_server.web import examples
 from fwd_server.web.openapi import document
 

@@ -12,10 +12,10 @@ from attrs import define, evolve
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 
-from fwd_server.call import Caller
-from fwd_server.errors import InvalidKey
+from fwd_server.values.call import Caller
+from fwd_server.values.errors import InvalidKey
 from fwd_server.web import pages
-from fwd_server.web.door import Door, GatewayApplication, HostGuard
+from fwd_server.web.guard import Door, GatewayApplication, HostGuard
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, routes, uptime
 
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre><svg onload=alert(1)>", "{{ 1 + 1 }}")

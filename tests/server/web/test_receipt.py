@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from kit.calls import make_call, make_deployment
 
-from fwd_server.ledger import Trip
-from fwd_server.usage import Usage
+from fwd_server.values.record import Trip
+from fwd_server.values.usage import Usage
 from fwd_server.web.receipt import MOST_DROPPED, dropped_names, fact_headers, facts
 
 

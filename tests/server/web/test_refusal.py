@@ -7,7 +7,7 @@ import logging
 
 import pytest
 
-from fwd_server.http1.limits import Refusal, malformed
+from fwd_server.http1.server.limits import Refusal, malformed
 from fwd_server.web.refusal import as_error, render_refusal
 
 

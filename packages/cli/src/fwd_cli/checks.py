@@ -17,8 +17,8 @@ from fwd_cli.findings import Finding
 from fwd_cli.provider_checks import providers
 from fwd_client import Client, FwdError, Health
 from fwd_server.settings import SettingsError, load
-from fwd_server.store.files import KeyFileError, check_modes
-from fwd_server.store.keyset import parse
+from fwd_server.store.key_file import KeyFileError, check_modes
+from fwd_server.store.key_set import parse
 
 MOST_SKEW_S = 30.0
 OLDEST_PYTHON = (3, 10)

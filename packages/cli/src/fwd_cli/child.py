@@ -73,7 +73,7 @@ def environment_of(settings: Mapping[str, str], folder: Path, port: int) -> dict
 
 
 def _new_key(folder: Path) -> str:
-    from fwd_server.store.files import append_key
+    from fwd_server.store.key_file import append_key
 
     key = "fwd_" + secrets.token_urlsafe(32)
     append_key(folder / "keys", key, name="demo")

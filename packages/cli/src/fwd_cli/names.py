@@ -49,7 +49,7 @@ def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The names and ids of the keys in the keys file that begin so."""
-    from fwd_server.store.files import read_keys
+    from fwd_server.store.key_file import read_keys
 
     path = ctx.params.get("keys_file") or lookup("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE) or DEFAULT_KEYS_FILE
     try:

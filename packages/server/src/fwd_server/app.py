@@ -9,37 +9,38 @@ from attrs import define
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.routing import URLSpec
 
-from fwd_server import ids, models
 from fwd_server._version import __version__
-from fwd_server.auth import Authenticator, peer_address
-from fwd_server.call import Caller
 from fwd_server.clock import Clock, SystemClock
-from fwd_server.errors import GatewayError
-from fwd_server.fallback import Coordinator, Patience
-from fwd_server.fleet import endpoints
-from fwd_server.gateway import Gateway
-from fwd_server.health import Health
-from fwd_server.hops import Hops
-from fwd_server.http1.client import Limits, Pool, Proxies
-from fwd_server.images import Images
+from fwd_server.gateway.fallback import Coordinator, Patience
+from fwd_server.gateway.gateway import Gateway
+from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
-from fwd_server.models import Model
 from fwd_server.observe import log
 from fwd_server.providers import PROVIDERS, compatible
+from fwd_server.providers import model_catalog as models
 from fwd_server.providers.base import Provider
-from fwd_server.roster import Roster
-from fwd_server.routing import Routes
+from fwd_server.providers.model_catalog import Model
+from fwd_server.routing.health import Health
+from fwd_server.routing.planner import Routes
 from fwd_server.settings import Settings
-from fwd_server.store.files import KeyFile
-from fwd_server.upstream import Upstream
+from fwd_server.settings.endpoints import endpoints
+from fwd_server.store.key_file import KeyFile
+from fwd_server.upstream.discovery import Roster
+from fwd_server.upstream.images import Images
+from fwd_server.upstream.loop_guard import Hops
+from fwd_server.upstream.send import Upstream
+from fwd_server.values import ids
+from fwd_server.values.call import Caller
+from fwd_server.values.errors import GatewayError
 from fwd_server.web import pages
+from fwd_server.web.admission import MANY, Running
+from fwd_server.web.authenticator import Authenticator, peer_address
 from fwd_server.web.calls import CallTimes
 from fwd_server.web.chat import ChatHandler
-from fwd_server.web.door import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.embeddings import EmbeddingsHandler
+from fwd_server.web.guard import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.health import HealthHandler, ReadyHandler, State
 from fwd_server.web.models import ModelsHandler, Shelf
-from fwd_server.web.running import MANY, Running
 
 _ANSWER_BYTES: Final = 64 << 20
 

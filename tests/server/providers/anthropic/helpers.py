@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 from tests.server.providers import golden
 
-from fwd_server.chat import Json
 from fwd_server.providers.anthropic import AnthropicExchange
+from fwd_server.values.chat import Json
 
 MODEL = "anthropic:claude-opus-5"
 OLD = "anthropic:claude-haiku-4-5"  # samples, takes a budget for thinking, no system message in the middle

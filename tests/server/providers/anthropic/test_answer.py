@@ -20,10 +20,10 @@ from tests.server.providers.anthropic.helpers import (
     text,
 )
 
-from fwd_server.chat import Chunk
-from fwd_server.errors import ErrorKind, UpstreamError
 from fwd_server.providers.anthropic.answer import Unfence, finish_reason, read_usage, refusal
-from fwd_server.usage import Usage
+from fwd_server.values.chat import Chunk
+from fwd_server.values.errors import ErrorKind, UpstreamError
+from fwd_server.values.usage import Usage
 
 LONG = {"max_tokens": 20_000}  # asked for as a stream
 

@@ -10,10 +10,10 @@ from attrs import evolve
 from tests.server.providers import golden
 from tests.server.providers.anthropic.helpers import OLD, WEATHER, opened
 
-from fwd_server.errors import UpstreamError
 from fwd_server.providers.anthropic import AnthropicChat, AnthropicExchange
 from fwd_server.providers.base import Amend
-from fwd_server.secret import Secret
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.secret import Secret
 
 SIGNED = {"type": "reasoning.text", "text": "T", "signature": "S", "format": "anthropic-claude-v1", "index": 0}
 CALL = {"id": "a", "type": "function", "function": {"name": "weather", "arguments": "{}"}}

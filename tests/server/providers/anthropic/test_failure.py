@@ -9,8 +9,8 @@ import pytest
 from tests.server.providers import golden
 from tests.server.providers.anthropic.helpers import opened
 
-from fwd_server.errors import ErrorKind, UpstreamError
 from fwd_server.providers.anthropic.failure import rate_limits
+from fwd_server.values.errors import ErrorKind, UpstreamError
 
 
 def failed(status: int, kind: str = "", message: str = "m", headers: Any = None, **more: Any) -> UpstreamError:

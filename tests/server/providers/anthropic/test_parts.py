@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.server.providers.anthropic.helpers import sent
 
-from fwd_server.errors import Refused
+from fwd_server.values.errors import Refused
 
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n" + bytes(8)).decode()
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, opened, sent, text
 
-from fwd_server.errors import Refused
+from fwd_server.values.errors import Refused
 
 CALLED: list[dict[str, Any]] = [
     {"role": "user", "content": "Hi"},

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwd_server.errors import Refused
 from fwd_server.providers.anthropic import schema
 from fwd_server.providers.anthropic.schema import Load
+from fwd_server.values.errors import Refused
 
 
 def rewritten(**keywords: Any) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from tests.server.providers.anthropic.helpers import (
     stop,
 )
 
-from fwd_server.chat import Chunk, End, Json, StreamEvent
-from fwd_server.errors import UpstreamError
-from fwd_server.usage import Usage
+from fwd_server.values.chat import Chunk, End, Json, StreamEvent
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import Usage
 
 
 def played(*events: bytes, **call: Any) -> list[StreamEvent]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from tests.server.providers.anthropic.helpers import WEATHER, opened, sent
 
-from fwd_server.errors import Refused
+from fwd_server.values.errors import Refused
 
 CLOSED = {"type": "object", "properties": {}, "additionalProperties": False}
 

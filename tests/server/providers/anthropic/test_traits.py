@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fwd_server import models
+from fwd_server.providers import model_catalog as models
 from fwd_server.providers.anthropic import traits
 
 

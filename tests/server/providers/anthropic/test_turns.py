@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
 
-from fwd_server.errors import Refused
 from fwd_server.providers.anthropic.turns import Renaming
+from fwd_server.values.errors import Refused
 
 USER = {"role": "user", "content": "Hi"}
 RULE = {"role": "system", "content": "Rule"}

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange
 
-from fwd_server.chat import ChatResponse
-from fwd_server.errors import UpstreamError
-from fwd_server.usage import Usage
+from fwd_server.values.chat import ChatResponse
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import Usage
 
 HEAD = {"id": "c1", "object": "chat.completion", "created": 1795305600, "model": "m"}
 TIDY = {"role": "assistant", "content": "Hi", "refusal": None}

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange
 
-from fwd_server.errors import ErrorKind, UpstreamError
 from fwd_server.providers.base import Amend, UpstreamRequest
+from fwd_server.values.errors import ErrorKind, UpstreamError
 
 
 def error(status: int, body: object, name: str = "local", **headers: str) -> UpstreamError:

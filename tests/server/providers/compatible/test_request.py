@@ -9,12 +9,12 @@ import orjson
 import pytest
 from tests.server.providers.golden import CLOCK, MODELS, chat_request, deployment, fresh_ids, open_exchange
 
-from fwd_server.errors import Refused
-from fwd_server.models import Catalog, Model
 from fwd_server.providers import compatible
 from fwd_server.providers.base import Exchange, UpstreamRequest
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
+from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import Refused
+from fwd_server.values.secret import Secret
 
 HI = [{"role": "user", "content": "Hi"}]
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, frames, open_exchange, play, rendered
 
-from fwd_server import sse
-from fwd_server.chat import Chunk, End, StreamEvent
-from fwd_server.errors import UpstreamError
-from fwd_server.usage import Usage
+from fwd_server.values.chat import Chunk, End, StreamEvent
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import Usage
+from fwd_server.wire import sse
 
 DONE = b"data: [DONE]\n\n"
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1795305600, "model": "m"}

@@ -8,9 +8,9 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.chat import Chunk
-from fwd_server.errors import Refused, UpstreamError
 from fwd_server.providers.google import GoogleChat, GoogleExchange
+from fwd_server.values.chat import Chunk
+from fwd_server.values.errors import Refused, UpstreamError
 
 NEWER, OLDER = "gemini-3.5-flash", "gemini-2.5-flash"
 PICTURE = "data:image/png;base64,iVBOR"

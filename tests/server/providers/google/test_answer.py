@@ -9,10 +9,10 @@ import pytest
 from tests.server.providers import golden
 from tests.server.providers.google.helpers import answered, choice, codes, deltas, frame, opened, played, said
 
-from fwd_server.chat import End
-from fwd_server.errors import UpstreamError
 from fwd_server.providers.google.answer import usage_of
-from fwd_server.usage import Usage
+from fwd_server.values.chat import End
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import Usage
 
 CALL = {"functionCall": {"name": "ping"}}
 HI = {"text": "Hi"}

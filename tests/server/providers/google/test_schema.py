@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from fwd_server.chat import Json
 from fwd_server.providers.google.schema import parameters, rewrite
+from fwd_server.values.chat import Json
 
 
 @pytest.mark.parametrize(

@@ -64,9 +64,9 @@ def _facts(row: Row) -> Mapping[str, str]:
 
 def loaded_here(path: Path) -> Loaded:
     """What the server would load. Raises :class:`Failure` for what it would refuse."""
-    from fwd_server.__main__ import load
+    from fwd_server.process.main import load
     from fwd_server.settings import SettingsError
-    from fwd_server.store.files import KeyFileError
+    from fwd_server.store.key_file import KeyFileError
 
     try:
         return load({}, os.environ, path)

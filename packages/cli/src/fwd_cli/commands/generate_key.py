@@ -83,7 +83,7 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
 
 def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") -> str:
     """A new key, added to the file; what the system refuses is said in three lines."""
-    from fwd_server.store.files import append_key
+    from fwd_server.store.key_file import append_key
 
     key = PREFIX + secrets.token_urlsafe(length)
     try:

@@ -19,7 +19,7 @@ from fwd_cli.prompts import usage_error
 from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
-    from fwd_server.store.keyset import Listed
+    from fwd_server.store.key_set import Listed
 
 COLUMNS = ("id", "name", "expires", "stored as", "remark")
 _DAY_S = 86_400
@@ -53,7 +53,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
     The id is the beginning of the key's SHA-256 digest. In a pipe the columns are separated by tabs; --json prints one
     object a line.
     """
-    from fwd_server.store.files import read_keys
+    from fwd_server.store.key_file import read_keys
 
     with _keys_at(keys_file):
         keys = read_keys(keys_file)
@@ -83,7 +83,7 @@ def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
     The gateway refuses a revoked key within two seconds; there is no way back but a new key. A name that several keys
     have is refused: their ids tell them apart.
     """
-    from fwd_server.store import files
+    from fwd_server.store import key_file as files
 
     with _keys_at(keys_file):
         keys = files.read_keys(keys_file)
@@ -111,7 +111,7 @@ def harden(keys_file: Path, as_json: bool) -> None:
     Every key stays good, but whoever reads the file cannot use it. The file is replaced in one step, with its mode and
     owner as they were.
     """
-    from fwd_server.store import files
+    from fwd_server.store import key_file as files
 
     with _keys_at(keys_file):
         count = files.harden(keys_file)

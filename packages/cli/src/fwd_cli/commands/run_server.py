@@ -50,7 +50,7 @@ def command(reload: bool, check: bool, **settings: str | None) -> int:
     Settings come from flags, the environment, .env in the working directory and defaults, in this order; fwd help env
     lists them all.
     """
-    from fwd_server.__main__ import run
+    from fwd_server.process.main import run
 
     return start(run, settings, check=check, reload=reload)
 

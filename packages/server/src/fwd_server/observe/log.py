@@ -16,9 +16,9 @@ from typing import Any, Final, TextIO
 
 import orjson
 
-from fwd_server.call import Outcome
-from fwd_server.observe.sink import Sink
-from fwd_server.usage import Usage
+from fwd_server.observe.log_writer import Sink
+from fwd_server.values.call import Outcome
+from fwd_server.values.usage import Usage
 
 access: Final = logging.getLogger("fwd.access")
 app: Final = logging.getLogger("fwd.app")

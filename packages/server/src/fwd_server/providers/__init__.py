@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fwd_server.providers import compatible, echo, listing, native
+from fwd_server.providers import compatible, echo, listing, media
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.anthropic import parts as anthropic
 from fwd_server.providers.anthropic.failure import rate_limits
@@ -26,6 +26,6 @@ PROVIDERS: Final[dict[str, Provider]] = {
     "google": Provider("google", GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, needs_bytes=google.needs_bytes),
     "groq": compatible.provider("groq"),
     "openrouter": compatible.provider("openrouter"),
-    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=native.is_link),
+    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=media.is_link),
     "echo": echo.provider(),
 }

@@ -11,12 +11,12 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
-from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
-from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import UpstreamError
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.secret import Secret
-from fwd_server.usage import Usage
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json, StreamEvent
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.secret import Secret
+from fwd_server.values.usage import Usage
 
 NewId = Callable[[str], str]  # prefix -> a fresh id that begins with it, as "call_" or "chatcmpl-"
 Header = tuple[str, str | Secret]

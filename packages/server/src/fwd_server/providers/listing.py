@@ -7,11 +7,11 @@ from typing import Final
 
 from attrs import frozen
 
-from fwd_server.chat import Json
-from fwd_server.errors import broken
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import Header, UpstreamRequest
-from fwd_server.routing import Endpoint
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import broken
 
 MOST_NAMES: Final = 5000
 
@@ -25,7 +25,7 @@ class ModelList:
     """
 
     path: str
-    auth: Callable[[Endpoint], tuple[Header, ...]] = native.bearer
+    auth: Callable[[Endpoint], tuple[Header, ...]] = request_headers.bearer
     entries: str = "data"
     name: str = "id"
     prefix: str = ""
@@ -40,12 +40,12 @@ class ModelList:
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """The names, in the provider's order. Raises UpstreamError: this is no list."""
-        said = native.load(body)
-        listed = said if isinstance(said, list) else native.obj(said).get(self.entries)
+        said = lenient.load(body)
+        listed = said if isinstance(said, list) else lenient.obj(said).get(self.entries)
         if not isinstance(listed, list):
             raise broken("bad_payload")
-        usable = filter(self.usable, native.objects(listed))
-        names = (native.text(entry.get(self.name)).removeprefix(self.prefix) for entry in usable)
+        usable = filter(self.usable, lenient.objects(listed))
+        names = (lenient.text(entry.get(self.name)).removeprefix(self.prefix) for entry in usable)
         return tuple(dict.fromkeys(filter(None, names)))[:MOST_NAMES]
 
 

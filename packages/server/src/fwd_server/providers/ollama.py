@@ -16,16 +16,16 @@ from typing import Any, Final
 import orjson
 from attrs import evolve, frozen
 
-from fwd_server import embeddings, usage
-from fwd_server.backoff import parse_retry_after
-from fwd_server.chat import ChatRequest, ChatResponse, Json, StreamEvent
-from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import Refused, UpstreamError, broken, from_status
-from fwd_server.providers import native
+from fwd_server.providers import answer_shape, json_stream, lenient, media, request_fields, request_headers
 from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
-from fwd_server.redact import clean
-from fwd_server.routing import Deployment, Endpoint
-from fwd_server.sse import Lines
+from fwd_server.values import embeddings, usage
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json, StreamEvent
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.values.errors import Refused, UpstreamError, broken, from_status
+from fwd_server.wire.backoff import parse_retry_after
+from fwd_server.wire.redact import clean
+from fwd_server.wire.sse import Lines
 
 _PROVIDER: Final = "ollama"
 
@@ -62,7 +62,7 @@ class OllamaChat:
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> OllamaExchange:
         """Translate a call. Raises Refused for what Ollama has no word for."""
         body = merge(_build(request.body, deployment.model), request.extra_body)
-        dropped = native.left_out(request.body, _taken(request.body), ())
+        dropped = request_fields.left_out(request.body, _taken(request.body), ())
         return OllamaExchange(body, dropped, request, deployment, now, new_id)
 
 
@@ -85,16 +85,16 @@ class OllamaExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
-        said = native.obj(native.load(body))
+        said = lenient.obj(lenient.load(body))
         if "error" in said:
             raise self._failure(said["error"])
         if not isinstance(said.get("message"), dict):
             raise broken("bad_payload")
         return _Reading(self._failure, self._now, self._new_id).whole(said)
 
-    def decoder(self) -> native.JsonStream:
+    def decoder(self) -> json_stream.JsonStream:
         """A decoder for the lines of a streamed answer."""
-        return native.JsonStream(Lines(), _Reading(self._failure, self._now, self._new_id))
+        return json_stream.JsonStream(Lines(), _Reading(self._failure, self._now, self._new_id))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
         """Read a failure. A model that cannot think is asked once more, without thinking."""
@@ -115,7 +115,7 @@ class OllamaExchange:
 
 def _request(path: str, deployment: Deployment, body: Json, *, stream: bool = False) -> UpstreamRequest:
     endpoint = deployment.endpoint
-    headers = native.headers(endpoint, *native.bearer(endpoint))
+    headers = request_headers.headers(endpoint, *request_headers.bearer(endpoint))
     return UpstreamRequest(path, headers, orjson.dumps(body), stream=stream)
 
 
@@ -129,7 +129,7 @@ def _read_failure(
     endpoint: Endpoint, status: int | None, said: object, retry_after_s: float | None = None
 ) -> UpstreamError:
     """Read an error's text; inside an answer there is no ``status`` with it."""
-    words = native.text(said)
+    words = lenient.text(said)
     meant = 402 if _USED_UP.search(words) else status or 500
     error = from_status(
         meant,
@@ -142,13 +142,13 @@ def _read_failure(
     if status == 400 and "does not support" in error.message:
         error.code = "unsupported_parameter"
     elif status == 400 and "context length" in error.message:
-        native.too_long(error)
+        request_fields.too_long(error)
     return error
 
 
 def _error_text(body: bytes) -> str:
     try:
-        return native.text(native.obj(orjson.loads(body)).get("error"))
+        return lenient.text(lenient.obj(orjson.loads(body)).get("error"))
     except orjson.JSONDecodeError:
         return ""
 
@@ -159,7 +159,7 @@ def _error_text(body: bytes) -> str:
 def _taken(body: Json) -> tuple[str, ...]:
     # "none" is kept by leaving the tools out; no other choice has a counterpart.
     choice = ("tool_choice",) if body.get("tool_choice") == "none" else ()
-    return (*native.taken_always(body), *_TAKEN, *choice)
+    return (*request_fields.taken_always(body), *_TAKEN, *choice)
 
 
 def _build(body: Json, model: str) -> Json:
@@ -170,7 +170,7 @@ def _build(body: Json, model: str) -> Json:
         "messages": _messages(body["messages"]),
         "tools": _tools(body),
         "format": _format(body.get("response_format")),
-        "think": _think(native.effort_of(body)),
+        "think": _think(request_fields.effort_of(body)),
         "options": _options(body),
         "logprobs": body.get("logprobs"),
         "top_logprobs": body.get("top_logprobs"),
@@ -182,12 +182,12 @@ def _build(body: Json, model: str) -> Json:
 def _refuse(body: Json) -> None:
     if (body.get("n") or 1) > 1:
         raise Refused("'n' must be 1 for this model.", param="n")
-    native.refuse_output(body, _PROVIDER)
-    native.refuse_hosted_search(body, _PROVIDER)
+    request_fields.refuse_output(body, _PROVIDER)
+    request_fields.refuse_hosted_search(body, _PROVIDER)
 
 
 def _extras(body: Json) -> Json:
-    extras = native.extras(body, _PROVIDER)
+    extras = request_fields.extras(body, _PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"ollama.{name}"
@@ -196,7 +196,7 @@ def _extras(body: Json) -> Json:
 
 
 def _tools(body: Json) -> list[Json] | None:
-    tools = native.functions(body, _PROVIDER)
+    tools = request_fields.functions(body, _PROVIDER)
     if not tools or body.get("tool_choice") == "none":
         return None
     return [{"type": "function", "function": _function(function)} for function in tools]
@@ -208,9 +208,9 @@ def _function(function: Json) -> Json:
 
 
 def _format(wanted: Any) -> Json | str | None:
-    kind = native.obj(wanted).get("type")
+    kind = lenient.obj(wanted).get("type")
     if kind == "json_schema":
-        schema: Json | None = native.obj(wanted.get("json_schema")).get("schema")
+        schema: Json | None = lenient.obj(wanted.get("json_schema")).get("schema")
         return "json" if schema is None else schema
     return "json" if kind == "json_object" else None
 
@@ -220,7 +220,7 @@ def _think(effort: str | None) -> bool | str | None:
 
 
 def _options(body: Json) -> Json | None:
-    options = {"num_predict": native.most_tokens(body), "stop": native.stops(body) or None}
+    options = {"num_predict": request_fields.most_tokens(body), "stop": request_fields.stops(body) or None}
     options |= {name: body.get(name) for name in _OPTIONS}
     return {name: value for name, value in options.items() if value is not None} or None
 
@@ -241,18 +241,19 @@ def _messages(messages: list[Json]) -> list[Json]:
 
 
 def _turn(message: Json, where: str) -> Json:
-    texts, media = [], []
-    for index, part in enumerate(native.parts_of(message.get("content"))):
+    texts: list[str] = []
+    pictures: list[str] = []
+    for index, part in enumerate(request_fields.parts_of(message.get("content"))):
         at = f"{where}.content[{index}]"
         read = _PARTS.get(part["type"])
         if read is None:
-            raise native.part_refused(part["type"], _PROVIDER, at)
+            raise media.part_refused(part["type"], _PROVIDER, at)
         written, data = read(part, at)
         texts += [written] if written is not None else []
-        media += [data] if data is not None else []
+        pictures += [data] if data is not None else []
     role = "system" if message["role"] == "developer" else message["role"]
     turn = {"role": role, "content": "\n".join(texts)}
-    return {**turn, "images": media} if media else turn
+    return {**turn, "images": pictures} if pictures else turn
 
 
 def _assistant(message: Json, names: dict[str, str], where: str) -> Json:
@@ -263,9 +264,9 @@ def _assistant(message: Json, names: dict[str, str], where: str) -> Json:
     if thinking:
         more["thinking"] = thinking
     calls = []
-    for call, at in native.calls_of(message, _PROVIDER, where):
+    for call, at in request_fields.calls_of(message, _PROVIDER, where):
         name = names[call["id"]] = call["function"]["name"]
-        calls.append({"id": call["id"], "function": {"name": name, "arguments": native.arguments(call, at)}})
+        calls.append({"id": call["id"], "function": {"name": name, "arguments": request_fields.arguments(call, at)}})
     return {**more, "tool_calls": calls} if calls else more
 
 
@@ -274,17 +275,17 @@ _Read = tuple["str | None", "str | None"]
 
 
 def _text(part: Json, where: str) -> _Read:
-    return native.needed(part, part["type"], where), None
+    return request_fields.needed(part, part["type"], where), None
 
 
 def _image(part: Json, where: str) -> _Read:
-    url = native.needed(part, "image_url", where)["url"]
-    return None, native.inline(url, _PROVIDER, f"{where}.image_url.url").data
+    url = request_fields.needed(part, "image_url", where)["url"]
+    return None, media.inline(url, _PROVIDER, f"{where}.image_url.url").data
 
 
 def _audio(part: Json, where: str) -> _Read:
     # Models that hear take sound where others take images; a model that does not answers 400 itself.
-    return None, native.needed(part, "input_audio", where)["data"]
+    return None, request_fields.needed(part, "input_audio", where)["data"]
 
 
 _TEXT_FILES: Final = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql)$")
@@ -292,10 +293,10 @@ _TEXT_FILES: Final = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|toml
 
 def _file(part: Json, where: str) -> _Read:
     at = f"{where}.file.file_data"
-    url = native.obj(part.get("file")).get("file_data")
+    url = lenient.obj(part.get("file")).get("file_data")
     if not url:
         raise Refused(f"{_PROVIDER} keeps no files: send '{at}' instead of an id.", param=f"{where}.file")
-    read = native.inline(url, _PROVIDER, at)
+    read = media.inline(url, _PROVIDER, at)
     try:
         if _TEXT_FILES.match(read.mime):
             return base64.b64decode(read.data, validate=True).decode(), None
@@ -324,22 +325,22 @@ class _Reading:
         self._failure = failure
         self._now = now
         self._new_id = new_id
-        self._writer: native.ChunkWriter | None = None
+        self._writer: answer_shape.ChunkWriter | None = None
         self._calls = 0
 
     def whole(self, said: Json) -> ChatResponse:
         """A whole answer."""
-        message = native.whole(self._deltas(said))
+        message = answer_shape.whole(self._deltas(said))
         self.usage = _usage(said)
-        choice = native.choice_object(0, message, self._reason(said), _logprobs(said))
-        data = native.completion(self._head(said), [choice], native.usage_object(self.usage))
+        choice = answer_shape.choice_object(0, message, self._reason(said), _logprobs(said))
+        data = answer_shape.completion(self._head(said), [choice], answer_shape.usage_object(self.usage))
         return ChatResponse(data, self.usage)
 
     def read(self, said: Json) -> list[StreamEvent]:
         """One line of a stream."""
         if "error" in said:
             return [self._failure(said["error"])]
-        writer = self._writer = self._writer or native.ChunkWriter(self._head(said))
+        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
         events = writer.deltas(0, self._deltas(said), _logprobs(said))
         if said.get("done") is not True:
             return events
@@ -351,25 +352,25 @@ class _Reading:
         return [broken("upstream_truncated")]
 
     def _head(self, said: Json) -> Json:
-        created = _seconds(native.text(said.get("created_at")))
+        created = _seconds(lenient.text(said.get("created_at")))
         return {
             "id": self._new_id("chatcmpl-"),
             "created": self._now if created is None else created,
-            "model": native.text(said.get("model")),
+            "model": lenient.text(said.get("model")),
         }
 
     def _deltas(self, said: Json) -> list[Json]:
-        message = native.obj(said.get("message"))
-        thinking, content = native.text(message.get("thinking")), native.text(message.get("content"))
+        message = lenient.obj(said.get("message"))
+        thinking, content = lenient.text(message.get("thinking")), lenient.text(message.get("content"))
         deltas: list[Json] = [{"reasoning_content": thinking}] if thinking else []
         deltas += [{"content": content}] if content else []
-        return deltas + [self._call(call) for call in native.objects(message.get("tool_calls")) if _name(call)]
+        return deltas + [self._call(call) for call in lenient.objects(message.get("tool_calls")) if _name(call)]
 
     def _call(self, call: Json) -> Json:
         # The server's own index is often 0 for all of them.
         index, self._calls = self._calls, self._calls + 1
-        call_id = native.text(call.get("id")) or self._new_id("call_")
-        return native.tool_call(index, call_id, _name(call), call["function"].get("arguments"))
+        call_id = lenient.text(call.get("id")) or self._new_id("call_")
+        return answer_shape.tool_call(index, call_id, _name(call), call["function"].get("arguments"))
 
     def _reason(self, said: Json) -> str:
         if said.get("done_reason") == "length":
@@ -378,7 +379,7 @@ class _Reading:
 
 
 def _name(call: Json) -> str:
-    return native.text(native.obj(call.get("function")).get("name"))
+    return lenient.text(lenient.obj(call.get("function")).get("name"))
 
 
 def _usage(said: Json) -> usage.Usage:
@@ -387,13 +388,13 @@ def _usage(said: Json) -> usage.Usage:
 
 
 def _logprobs(said: Json) -> Json | None:
-    told = native.objects(said.get("logprobs"))
-    return {"content": [_logprob(one, native.objects(one.get("top_logprobs"))) for one in told]} if told else None
+    told = lenient.objects(said.get("logprobs"))
+    return {"content": [_logprob(one, lenient.objects(one.get("top_logprobs"))) for one in told]} if told else None
 
 
 def _logprob(one: Json, top: list[Json]) -> Json:
-    others = [native.logprob(native.text(other.get("token")), other.get("logprob")) for other in top]
-    return native.logprob(native.text(one.get("token")), one.get("logprob"), others)
+    others = [answer_shape.logprob(lenient.text(other.get("token")), other.get("logprob")) for other in top]
+    return answer_shape.logprob(lenient.text(one.get("token")), one.get("logprob"), others)
 
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
@@ -429,7 +430,7 @@ class OllamaEmbeddings:
         if request.view.dimensions:
             body["dimensions"] = request.view.dimensions
         sent = _request("/api/embed", deployment, merge(merge(body, _extras(request.body)), request.extra_body))
-        dropped = native.left_out(request.body, _EMBEDDINGS_TAKEN, ())
+        dropped = request_fields.left_out(request.body, _EMBEDDINGS_TAKEN, ())
         return OllamaEmbeddingsExchange(sent, dropped, request, deployment)
 
 
@@ -444,11 +445,11 @@ class OllamaEmbeddingsExchange:
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
-        said = native.obj(native.load(body))
+        said = lenient.obj(lenient.load(body))
         if "error" in said:
             raise _read_failure(self._deployment.endpoint, None, said["error"])
         vectors = said.get("embeddings")
-        model = native.text(said.get("model")) or self._deployment.model
+        model = lenient.text(said.get("model")) or self._deployment.model
         return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, _usage(said))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:

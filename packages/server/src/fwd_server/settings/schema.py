@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, fields, frozen, resolve_types
 
-from fwd_server.secret import Secret
 from fwd_server.settings.units import (
     Address,
     BaseUrl,
@@ -30,7 +29,8 @@ from fwd_server.settings.units import (
     allowed,
     converter,
 )
-from fwd_server.timeouts import Timeouts
+from fwd_server.values.secret import Secret
+from fwd_server.values.timeouts import Timeouts
 
 # Providers that are known by name, with the address each is reached at.
 BASE_URLS: Final[Mapping[str, str]] = {

@@ -17,7 +17,7 @@ import cattrs
 from attrs import frozen
 
 from fwd_server.machine import cores
-from fwd_server.secret import Secret
+from fwd_server.values.secret import Secret
 
 Seconds = NewType("Seconds", float)
 Size = NewType("Size", int)  # bytes

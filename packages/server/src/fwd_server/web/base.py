@@ -17,12 +17,12 @@ from tornado import httputil
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from fwd_server import ids
-from fwd_server.call import Caller
-from fwd_server.dialects import openai_chat
-from fwd_server.errors import BadRequest, GatewayError, internal
+from fwd_server.callers import openai_chat
 from fwd_server.observe import log
-from fwd_server.web.running import Memory
+from fwd_server.values import ids
+from fwd_server.values.call import Caller
+from fwd_server.values.errors import BadRequest, GatewayError, internal
+from fwd_server.web.admission import Memory
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 

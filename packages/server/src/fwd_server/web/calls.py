@@ -11,14 +11,14 @@ import orjson
 from attrs import frozen
 from tornado.iostream import StreamClosedError
 
-from fwd_server.call import Call, Caller
-from fwd_server.chat import ChatRequest
 from fwd_server.clock import Clock
-from fwd_server.embeddings import EmbeddingsRequest
-from fwd_server.errors import BadRequest, GatewayError, UpstreamError, broken
-from fwd_server.gateway import Gateway
-from fwd_server.hops import HEADER, Hops
-from fwd_server.ledger import Trip
+from fwd_server.gateway.gateway import Gateway
+from fwd_server.upstream.loop_guard import HEADER, Hops
+from fwd_server.values.call import Call, Caller
+from fwd_server.values.chat import ChatRequest
+from fwd_server.values.embeddings import EmbeddingsRequest
+from fwd_server.values.errors import BadRequest, GatewayError, UpstreamError, broken
+from fwd_server.values.record import Trip
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.receipt import fact_headers
 

@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from tornado.httputil import HTTPConnection, HTTPServerRequest
 
-from fwd_server.chat import ChatRequest, Chunk, StreamEvent
-from fwd_server.dialects import openai_chat
-from fwd_server.errors import GatewayError, UpstreamError, internal
-from fwd_server.ledger import Trip
+from fwd_server.callers import openai_chat
+from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
+from fwd_server.values.errors import GatewayError, UpstreamError, internal
+from fwd_server.values.record import Trip
 from fwd_server.web.calls import CallHandler
 from fwd_server.web.receipt import facts
 

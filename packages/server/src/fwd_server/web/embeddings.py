@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwd_server.dialects import openai_embeddings
+from fwd_server.callers import openai_embeddings
 from fwd_server.web.calls import CallHandler
 
 

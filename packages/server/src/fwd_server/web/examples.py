@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import orjson
 
-from fwd_server.chat import Json, choice_delta, chunk_object
-from fwd_server.errors import (
+from fwd_server.values.chat import Json, choice_delta, chunk_object
+from fwd_server.values.errors import (
     BadRequest,
     GatewayError,
     InvalidKey,
@@ -18,7 +18,7 @@ from fwd_server.errors import (
     broken,
     from_status,
 )
-from fwd_server.web.door import too_large
+from fwd_server.web.guard import too_large
 
 _CREATED: Final = 1795305600
 _PIXEL: Final = (

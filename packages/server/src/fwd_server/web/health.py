@@ -14,14 +14,15 @@ from attrs import define, field
 from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.routing import URLSpec
 
-from fwd_server.call import Caller
-from fwd_server.chat import Json
 from fwd_server.clock import Clock
-from fwd_server.errors import GatewayError
-from fwd_server.health import Health, Rest
-from fwd_server.routing import Endpoint, Routes
+from fwd_server.routing.health import Health, Rest
+from fwd_server.routing.planner import Routes
+from fwd_server.values.call import Caller
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import GatewayError
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.door import Door, GatewayApplication, HostGuard, is_loopback
+from fwd_server.web.guard import Door, GatewayApplication, HostGuard, is_loopback
 from fwd_server.web.pages import ProviderView, StatusView
 
 

@@ -8,12 +8,13 @@ from typing import Final
 import orjson
 from attrs import frozen
 
-from fwd_server.chat import Json
-from fwd_server.errors import ModelNotFound
-from fwd_server.models import Catalog, Model
 from fwd_server.providers import echo
-from fwd_server.roster import Roster
-from fwd_server.routing import Endpoint, Routes, cut_prefix, resolve
+from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.routing.planner import Routes, cut_prefix, resolve
+from fwd_server.upstream.discovery import Roster
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import ModelNotFound
 from fwd_server.web.base import BaseHandler
 
 ECHO_MODELS: Final = ("", "tools", "json", "slow")

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import msgspec
 
-from fwd_server.chat import ChatBody, Json
-from fwd_server.embeddings import EmbeddingsBody
-from fwd_server.errors import GatewayError
+from fwd_server.values.chat import ChatBody, Json
+from fwd_server.values.embeddings import EmbeddingsBody
+from fwd_server.values.errors import GatewayError
 from fwd_server.web import examples, schemas
 
 _REF: Final = "#/components/schemas/{name}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from fwd_server.chat import Json
-from fwd_server.ledger import Trip
+from fwd_server.values.chat import Json
+from fwd_server.values.record import Trip
 
 MOST_DROPPED: Final = 40
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from fwd_server import ids
-from fwd_server.dialects import openai_chat
-from fwd_server.errors import BadRequest, GatewayError
-from fwd_server.http1.limits import Refusal
+from fwd_server.callers import openai_chat
+from fwd_server.http1.server.limits import Refusal
 from fwd_server.observe import log
+from fwd_server.values import ids
+from fwd_server.values.errors import BadRequest, GatewayError
 from fwd_server.web.base import SAFE_HEADERS
 
 _RETRY_AFTER_S = 1.0

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from attrs import frozen
 
-from fwd_server.chat import Json
+from fwd_server.values.chat import Json
 
 
 def _doc(text: str) -> Any:

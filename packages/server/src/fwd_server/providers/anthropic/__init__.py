@@ -16,16 +16,16 @@ from typing import Final
 import orjson
 from attrs import evolve, frozen
 
-from fwd_server.chat import ChatRequest, ChatResponse, Json
-from fwd_server.errors import UpstreamError, broken
-from fwd_server.providers import native
+from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.anthropic import answer, failure, request
 from fwd_server.providers.anthropic.answer import Memory
 from fwd_server.providers.anthropic.stream import Reader
 from fwd_server.providers.anthropic.tools import STRICT
 from fwd_server.providers.base import Amend, Header, NewId, UpstreamRequest
-from fwd_server.routing import Deployment
-from fwd_server.sse import LineTooLong
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.wire.sse import LineTooLong
 
 # The newer version answers 400 to sampling parameters, even to their defaults: the older one is for calls that have
 # some. https://platform.claude.com/docs/en/api/versioning
@@ -72,11 +72,11 @@ class AnthropicExchange:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""
         if self._streams and body.lstrip().startswith(_STREAM_BEGINS):
             return answer.completion(answer.fold(_events(body)), self._memory)
-        return answer.completion(native.obj(native.load(body)), self._memory)
+        return answer.completion(lenient.obj(lenient.load(body)), self._memory)
 
-    def decoder(self) -> native.JsonStream:
+    def decoder(self) -> json_stream.JsonStream:
         """A decoder for the streamed answer."""
-        return native.JsonStream(native.EventData(), Reader(self._memory))
+        return json_stream.JsonStream(json_stream.EventData(), Reader(self._memory))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
         """Read a failure. What the API takes without, it is asked once more without."""
@@ -99,7 +99,7 @@ class AnthropicExchange:
 
 
 def _events(body: bytes) -> list[bytes]:
-    framing = native.EventData()
+    framing = json_stream.EventData()
     try:
         return [*framing.feed(body), *framing.close()]
     except LineTooLong:
@@ -110,7 +110,7 @@ def _events(body: bytes) -> list[bytes]:
 
 
 def _without_strict(body: Json) -> Json:
-    tools = [_without(tool, "strict") for tool in native.objects(body.get("tools"))]
+    tools = [_without(tool, "strict") for tool in lenient.objects(body.get("tools"))]
     return {**body, "tools": tools} if tools else body
 
 
@@ -129,7 +129,7 @@ def _thoughtless(turn: Json) -> Json:
 
 
 def _without_thinking(body: Json) -> Json:
-    if native.obj(body.get("thinking")).get("type") != "enabled":
+    if lenient.obj(body.get("thinking")).get("type") != "enabled":
         return body
     return _without(body, "thinking")
 

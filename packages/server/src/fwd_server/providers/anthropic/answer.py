@@ -8,14 +8,14 @@ from typing import Any, Final
 
 from attrs import define, frozen
 
-from fwd_server.chat import ChatResponse, Json
-from fwd_server.errors import UpstreamError, broken
-from fwd_server.providers import native
+from fwd_server.providers import answer_shape, lenient
 from fwd_server.providers.anthropic import failure
 from fwd_server.providers.anthropic.turns import FORMAT, Renaming
 from fwd_server.providers.base import NewId
-from fwd_server.routing import Deployment
-from fwd_server.usage import Usage, count
+from fwd_server.values.chat import ChatResponse, Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.usage import Usage, count
 
 FINISH: Final = {
     "max_tokens": "length",
@@ -40,21 +40,21 @@ class Memory:
 
     def head(self, message: Json) -> Json:
         """Id, time and model of an answer, the same in all its chunks."""
-        given = native.text(message.get("id"))
+        given = lenient.text(message.get("id"))
         return {
             "id": f"chatcmpl-{given}" if given else self.new_id("chatcmpl-"),
             "created": self.now,
-            "model": native.text(message.get("model")) or self.deployment.model,
+            "model": lenient.text(message.get("model")) or self.deployment.model,
         }
 
     def call(self, index: int, block: Json, arguments: object) -> Json:
         """The delta that opens a tool call."""
-        call_id = native.text(block.get("id")) or self.new_id("call_")
-        return native.tool_call(index, call_id, self.names.back(native.text(block.get("name"))), arguments)
+        call_id = lenient.text(block.get("id")) or self.new_id("call_")
+        return answer_shape.tool_call(index, call_id, self.names.back(lenient.text(block.get("name"))), arguments)
 
     def tier(self, usage: Json) -> Json:
         """The tier that served the call, for a caller who asked for one: as OpenAI does."""
-        tier = _TIERS.get(native.text(usage.get("service_tier")))
+        tier = _TIERS.get(lenient.text(usage.get("service_tier")))
         return {"service_tier": tier} if self.asked_tier and tier else {}
 
     def failure(self, answer: Json, *, committed: bool = False) -> UpstreamError:
@@ -70,10 +70,10 @@ def completion(message: Json, memory: Memory) -> ChatResponse:
         raise broken("bad_payload")
     said = _said(message, memory)
     reason = finish_reason(message.get("stop_reason"), bool(said.get("tool_calls")))
-    counted = native.obj(message.get("usage"))
+    counted = lenient.obj(message.get("usage"))
     usage = read_usage(counted) if counted else None
-    choices = [native.choice_object(0, said, reason)]
-    data = native.completion(memory.head(message), choices, native.usage_object(usage or Usage()))
+    choices = [answer_shape.choice_object(0, said, reason)]
+    data = answer_shape.completion(memory.head(message), choices, answer_shape.usage_object(usage or Usage()))
     if usage is None:
         del data["usage"]
     return ChatResponse({**data, **memory.tier(counted)}, usage)
@@ -85,7 +85,7 @@ def _said(message: Json, memory: Memory) -> Json:
     declined = refusal(message)
     if declined:
         deltas.append({"refusal": declined})
-    said = native.whole(deltas)
+    said = answer_shape.whole(deltas)
     if said["content"] and memory.json_only:
         said["content"] = bare(said["content"])
     return said
@@ -93,7 +93,7 @@ def _said(message: Json, memory: Memory) -> Json:
 
 def finish_reason(stop_reason: object, called: bool) -> str:
     """OpenAI's word for why it ended; with tool calls it is never simply "stop"."""
-    reason = FINISH.get(native.text(stop_reason), "stop")
+    reason = FINISH.get(lenient.text(stop_reason), "stop")
     return "tool_calls" if called and reason == "stop" else reason
 
 
@@ -101,10 +101,10 @@ def refusal(stop: Json) -> str:
     """Why the provider declined, in its own words if it has some; "" when it did not decline."""
     if stop.get("stop_reason") != "refusal":
         return ""
-    details = native.obj(stop.get("stop_details"))
-    category = native.text(details.get("category"))
+    details = lenient.obj(stop.get("stop_details"))
+    category = lenient.text(details.get("category"))
     ours = f"The provider declined to continue{f' ({category})' if category else ''}."
-    return native.text(details.get("explanation")) or ours
+    return lenient.text(details.get("explanation")) or ours
 
 
 def thought(block: Json, index: int) -> Json:
@@ -114,8 +114,8 @@ def thought(block: Json, index: int) -> Json:
     else:
         told = {
             "type": "reasoning.text",
-            "text": native.text(block.get("thinking")),
-            "signature": native.text(block.get("signature")) or None,
+            "text": lenient.text(block.get("thinking")),
+            "signature": lenient.text(block.get("signature")) or None,
         }
     return {**told, "format": FORMAT, "index": index}
 
@@ -125,11 +125,11 @@ def read_usage(usage: Json) -> Usage:
 
     ``iterations`` (the loops of tools that run at the provider) stand for the whole when there are some.
     """
-    loops = native.objects(usage.get("iterations")) or [usage]
+    loops = lenient.objects(usage.get("iterations")) or [usage]
     read, written, plain, completion = (sum(count(loop.get(name)) for loop in loops) for name in _COUNTS)
-    details = [native.obj(loop.get("output_tokens_details")) for loop in loops]
+    details = [lenient.obj(loop.get("output_tokens_details")) for loop in loops]
     if not any(details):
-        details = [native.obj(usage.get("output_tokens_details"))]
+        details = [lenient.obj(usage.get("output_tokens_details"))]
     thinking = sum(count(detail.get("thinking_tokens")) for detail in details)
     return Usage(
         prompt=plain + read + written,
@@ -154,13 +154,13 @@ class _Blocks:
 
     def deltas(self, blocks: list[Any]) -> Iterator[Json]:
         """The deltas of all blocks; those of tools that run at the provider, and unknown ones, give none."""
-        for block in native.objects(blocks):
-            read = _KINDS.get(native.text(block.get("type")))
+        for block in lenient.objects(blocks):
+            read = _KINDS.get(lenient.text(block.get("type")))
             if read is not None:
                 yield from read(self, block)
 
     def _text(self, block: Json) -> Iterator[Json]:
-        text, start = native.text(block.get("text")), self._length
+        text, start = lenient.text(block.get("text")), self._length
         self._length += len(text)
         yield {"content": text}
         yield from _citations(block, start, self._length)
@@ -169,7 +169,7 @@ class _Blocks:
         yield self.memory.call(0, block, block.get("input"))  # a whole call has no index
 
     def _think(self, block: Json) -> Iterator[Json]:
-        text = native.text(block.get("thinking"))
+        text = lenient.text(block.get("thinking"))
         if text:
             yield {"reasoning_content": f"\n{text}" if self._reasoned else text}
             self._reasoned = True
@@ -187,13 +187,13 @@ _KINDS: Final[dict[str, Callable[[_Blocks, Json], Iterator[Json]]]] = {
 
 def _citations(block: Json, start: int, end: int) -> Iterator[Json]:
     """Web pages that a text cites."""
-    for found in native.objects(block.get("citations")):
+    for found in lenient.objects(block.get("citations")):
         if found.get("type") == "web_search_result_location":
             told = {
                 "start_index": start,
                 "end_index": end,
-                "title": native.text(found.get("title")),
-                "url": native.text(found.get("url")),
+                "title": lenient.text(found.get("title")),
+                "url": lenient.text(found.get("url")),
             }
             yield {"annotations": [{"type": "url_citation", "url_citation": told}]}
 
@@ -205,7 +205,7 @@ def fold(events: list[bytes]) -> Json:
     """The events of a stream as the message they tell. Raises UpstreamError when they do not tell it to its end."""
     folding = _Folding()
     for written in events:
-        said = native.obj(native.load(written))
+        said = lenient.obj(lenient.load(written))
         kind = said.get("type")
         if kind == "error":
             return said
@@ -232,17 +232,17 @@ class _Folding:
     def take(self, said: Json) -> None:
         kind, index = said.get("type"), block_number(said)
         if kind == "message_start":
-            self.message = {**native.obj(said.get("message")), "content": []}
+            self.message = {**lenient.obj(said.get("message")), "content": []}
         elif not self.message:
             raise broken("bad_payload")
         elif kind == "content_block_start":
-            self._blocks[index] = block = dict(native.obj(said.get("content_block")))
+            self._blocks[index] = block = dict(lenient.obj(said.get("content_block")))
             self.message["content"].append(block)
         elif kind == "content_block_delta" and index in self._blocks:
-            self._add(index, native.obj(said.get("delta")))
+            self._add(index, lenient.obj(said.get("delta")))
         elif kind == "message_delta":
-            self.message.update(native.obj(said.get("delta")))
-            self.message["usage"] = latest(native.obj(self.message.get("usage")), said.get("usage"))
+            self.message.update(lenient.obj(said.get("delta")))
+            self.message["usage"] = latest(lenient.obj(self.message.get("usage")), said.get("usage"))
 
     def whole(self) -> Json:
         for (index, name), pieces in self._pieces.items():
@@ -252,13 +252,13 @@ class _Folding:
     def _add(self, index: Any, delta: Json) -> None:
         block = self._blocks[index]
         if delta.get("citation"):
-            block["citations"] = [*native.objects(block.get("citations")), delta["citation"]]
+            block["citations"] = [*lenient.objects(block.get("citations")), delta["citation"]]
         if "signature" in delta:
             block["signature"] = delta["signature"]
         for said, name in _PIECES:
             if said in delta:
-                pieces = self._pieces.setdefault((index, name), [native.text(block.get(name))])
-                pieces.append(native.text(delta[said]))
+                pieces = self._pieces.setdefault((index, name), [lenient.text(block.get(name))])
+                pieces.append(lenient.text(delta[said]))
 
 
 _PIECES: Final = (("text", "text"), ("thinking", "thinking"), ("partial_json", "input"))
@@ -266,7 +266,7 @@ _PIECES: Final = (("text", "text"), ("thinking", "thinking"), ("partial_json", "
 
 def latest(usage: Json, told: object) -> Json:
     """Counts with newer ones: those are totals, so they replace, and what is null or missing stays."""
-    return {**usage, **{name: value for name, value in native.obj(told).items() if value is not None}}
+    return {**usage, **{name: value for name, value in lenient.obj(told).items() if value is not None}}
 
 
 # -- a JSON object without the fence that models like to put around it

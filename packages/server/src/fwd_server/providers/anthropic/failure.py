@@ -12,12 +12,12 @@ from typing import Final
 
 import orjson
 
-from fwd_server.backoff import parse_retry_after
-from fwd_server.chat import Json
-from fwd_server.errors import UpstreamError, as_kind, from_status
-from fwd_server.providers import native
-from fwd_server.redact import clean
-from fwd_server.routing import Endpoint
+from fwd_server.providers import lenient, request_fields
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import UpstreamError, as_kind, from_status
+from fwd_server.wire.backoff import parse_retry_after
+from fwd_server.wire.redact import clean
 
 _PROVIDER: Final = "anthropic"
 
@@ -48,41 +48,41 @@ _UNITS: Final = ("requests", "tokens")
 def said(body: bytes) -> Json:
     """The object of an error answer; empty for the HTML or the plain text of a machine in between."""
     try:
-        return native.obj(orjson.loads(body))
+        return lenient.obj(orjson.loads(body))
     except orjson.JSONDecodeError:
         return {}
 
 
 def read(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoint, now: int) -> UpstreamError:
     """The failure that an answer with a status other than 200 stands for."""
-    error = native.obj(answer.get("error"))
+    error = lenient.obj(answer.get("error"))
     failure = from_status(
         status,
-        clean(native.text(error.get("message")), endpoint.key),
+        clean(lenient.text(error.get("message")), endpoint.key),
         provider=_PROVIDER,
         key_name=endpoint.key_name,
         retry_after_s=parse_retry_after(headers, now),
-        upstream_request_id=headers.get("request-id") or native.text(answer.get("request_id")) or None,
+        upstream_request_id=headers.get("request-id") or lenient.text(answer.get("request_id")) or None,
         headers=tuple(rate_limits(headers, now)),
     )
     if status == 400 and "prompt is too long" in failure.message:
-        return native.too_long(failure)
+        return request_fields.too_long(failure)
     meant = _meant(status, error)
     return failure if meant == status else as_kind(failure, meant)
 
 
 def _meant(status: int, error: Json) -> int:
     """The status that says what happened, where the one given says less."""
-    if native.obj(error.get("details")).get("error_code") in _SPENT:
+    if lenient.obj(error.get("details")).get("error_code") in _SPENT:
         return 402
-    kind = native.text(error.get("type"))
+    kind = lenient.text(error.get("type"))
     return _BY_TYPE[kind] if kind in _SAYS_MORE else status
 
 
 def inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
     """The failure that an error inside a 200 stands for, in a stream before or after its first content (F21)."""
-    error = native.obj(answer.get("error"))
-    status = _BY_TYPE.get(native.text(error.get("type")), 500)
+    error = lenient.obj(answer.get("error"))
+    status = _BY_TYPE.get(lenient.text(error.get("type")), 500)
     if committed and status not in _LOAD:
         return read(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
     return read(status, {}, answer, endpoint, now)

@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, media, request_fields
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 PROVIDER: Final = "anthropic"
 
@@ -29,7 +29,7 @@ def content(message: Json, where: str, readers: Mapping[str, Reader]) -> Content
     given = message.get("content")
     if isinstance(given, str):
         return given if given.strip() else ""
-    read = (_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(native.objects(given)))
+    read = (_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(lenient.objects(given)))
     return [block for block in read if block is not None]
 
 
@@ -48,7 +48,7 @@ def plain(found: list[Json]) -> Content:
 def _block(part: Json, where: str, readers: Mapping[str, Reader]) -> Json | None:
     read = readers.get(part["type"])
     if read is None:
-        raise native.part_refused(part["type"], PROVIDER, where)
+        raise media.part_refused(part["type"], PROVIDER, where)
     block = read(part, where)
     return None if block is None else marked(block, part)
 
@@ -63,7 +63,7 @@ def cache_mark(item: Json) -> Json | None:
     mark = item.get("cache_control") or item.get("prompt_cache_breakpoint")
     if not isinstance(mark, dict):
         return None
-    ttl = _TTLS.get(native.text(mark.get("ttl")))
+    ttl = _TTLS.get(lenient.text(mark.get("ttl")))
     return {"type": "ephemeral", "ttl": ttl} if ttl else {"type": "ephemeral"}
 
 
@@ -85,7 +85,7 @@ def mark_last(found: Content, message: Json) -> Content:
 
 
 def _text(part: Json, where: str) -> Json | None:
-    text = native.needed(part, part["type"], where)
+    text = request_fields.needed(part, part["type"], where)
     return {"type": "text", "text": text} if text.strip() else None
 
 
@@ -95,7 +95,7 @@ def needs_bytes(url: str) -> bool:
 
 
 def _image(part: Json, where: str) -> Json:
-    url = native.needed(part, "image_url", where)["url"]
+    url = request_fields.needed(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     if url[:6].lower() == "https:":
         return {"type": "image", "source": {"type": "url", "url": url}}
@@ -106,44 +106,44 @@ def _image(part: Json, where: str) -> Json:
             code="image_link_not_supported",
             param=at,
         )
-    return _image_block(native.inline(url, PROVIDER, at), at)
+    return _image_block(media.inline(url, PROVIDER, at), at)
 
 
-def _image_block(found: native.Inline, where: str) -> Json:
+def _image_block(found: media.Inline, where: str) -> Json:
     mime = _real_type(found)
-    if mime not in native.IMAGES:
+    if mime not in media.IMAGES:
         raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {mime}.", param=where)
     return {"type": "image", "source": {"type": "base64", "media_type": mime, "data": found.data}}
 
 
-def _real_type(found: native.Inline) -> str:
+def _real_type(found: media.Inline) -> str:
     """What the bytes are: the API answers 400 to an image that is labelled as another kind."""
     try:
         start = base64.b64decode(found.data[:16])
     except binascii.Error:
         return found.mime
-    return native.image_type(start) or found.mime
+    return media.image_type(start) or found.mime
 
 
 # -- files
 
 
 def _file(part: Json, where: str) -> Json:
-    file = native.needed(part, "file", where)
+    file = request_fields.needed(part, "file", where)
     if file.get("file_data"):
         return _inline_file(file, f"{where}.file.file_data")
     return _stored_file(file, f"{where}.file.file_id")
 
 
 def _inline_file(file: Json, where: str) -> Json:
-    found = native.inline(file["file_data"], PROVIDER, where)
+    found = media.inline(file["file_data"], PROVIDER, where)
     if found.mime.startswith("image/"):
         return _image_block(found, where)
     title = {"title": file["filename"]} if file.get("filename") else {}
     return {"type": "document", "source": _source(found, where), **title}
 
 
-def _source(found: native.Inline, where: str) -> Json:
+def _source(found: media.Inline, where: str) -> Json:
     if found.mime == "application/pdf":
         return {"type": "base64", "media_type": found.mime, "data": found.data}
     if found.mime.startswith("text/"):

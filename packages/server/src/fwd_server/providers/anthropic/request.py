@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from fwd_server.chat import ChatRequest, Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema, tools, traits, turns
 from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.traits import Traits
 from fwd_server.providers.anthropic.turns import Renaming
 from fwd_server.providers.base import merge
+from fwd_server.values.chat import ChatRequest, Json
+from fwd_server.values.errors import Refused
 
 SAMPLING: Final = ("temperature", "top_p", "top_k")
 # A whole answer longer than this is asked for as a stream: quiet connections are cut before it is done.
@@ -72,7 +72,7 @@ class Translation:
 
     def lost(self) -> tuple[str, ...]:
         """The names of what was left out, in the caller's order."""
-        names = native.left_out(self.given, (*native.taken_always(self.given), *_TAKEN), self.dropped)
+        names = request_fields.left_out(self.given, (*request_fields.taken_always(self.given), *_TAKEN), self.dropped)
         return (*names, *sorted(self.dropped - set(self.given)))
 
 
@@ -100,19 +100,19 @@ def _refuse(given: Json) -> None:
         raise Refused("anthropic gives one answer: 'n' must be 1.", param="n")
     if given.get("audio") is not None:
         raise Refused("anthropic cannot answer with sound: leave 'audio' out.", param="audio")
-    native.refuse_output(given, parts.PROVIDER)
-    native.refuse_hosted_search(given, parts.PROVIDER)
+    request_fields.refuse_output(given, parts.PROVIDER)
+    request_fields.refuse_hosted_search(given, parts.PROVIDER)
 
 
 def _tokens(new: Translation) -> None:
-    asked, most = native.most_tokens(new.given), new.traits.max_output
+    asked, most = request_fields.most_tokens(new.given), new.traits.max_output
     wanted = asked if asked is not None else most or traits.UNKNOWN_MAX_OUTPUT
     new.body["max_tokens"] = min(wanted, most) if most else wanted
 
 
 def _turns(new: Translation) -> None:
     system, messages = turns.build(new.given["messages"], new.names, mid_system=new.traits.mid_system)
-    if native.obj(new.given.get("response_format")).get("type") == "json_object":
+    if lenient.obj(new.given.get("response_format")).get("type") == "json_object":
         system = [*system, {"type": "text", "text": JSON_ONLY}]
         new.json_only = True
     if system:
@@ -122,12 +122,12 @@ def _turns(new: Translation) -> None:
 
 def _output(new: Translation) -> Load:
     """The form of the answer; gives what its schema takes of the budget for strict schemas."""
-    wanted = native.obj(new.given.get("response_format"))
+    wanted = lenient.obj(new.given.get("response_format"))
     if wanted.get("type") != "json_schema":
         return Load()
     param = "response_format.json_schema"
-    told = native.needed(wanted, "json_schema", "response_format")
-    given = native.needed(told, "schema", param)
+    told = request_fields.needed(wanted, "json_schema", "response_format")
+    given = request_fields.needed(told, "schema", param)
     cut = schema.rewrite(given, f"{param}.schema", exact=told.get("strict") is True)
     new.body["output_config"] = {"format": {"type": "json_schema", "schema": cut}}
     return schema.load(cut)
@@ -154,7 +154,7 @@ def _tools(new: Translation, load: Load) -> None:
 
 
 def _thinking(new: Translation) -> None:
-    effort = native.effort_of(new.given)
+    effort = request_fields.effort_of(new.given)
     if effort == "none":
         _no_thinking(new)
     elif effort is not None:
@@ -162,7 +162,7 @@ def _thinking(new: Translation) -> None:
     asked = new.given.get("thinking")
     if asked is not None:
         new.body["thinking"] = asked
-    if native.obj(new.body.get("thinking")).get("type") == "enabled" and (
+    if lenient.obj(new.body.get("thinking")).get("type") == "enabled" and (
         tools.forces(new.body.get("tool_choice")) or lacks_thinking(new.body["messages"])
     ):
         del new.body["thinking"]
@@ -204,7 +204,7 @@ _THINK: Final = {"adaptive": _adaptive, "enabled": _budget, "none": _cannot}
 
 def lacks_thinking(messages: list[Json]) -> bool:
     """Whether the last turn calls tools and no turn has thinking: with a budget the API wants some before a call."""
-    kinds = [[block["type"] for block in native.objects(turn["content"])] for turn in messages]
+    kinds = [[block["type"] for block in lenient.objects(turn["content"])] for turn in messages]
     if any(kind in ("thinking", "redacted_thinking") for turn in kinds for kind in turn):
         return False
     return "tool_result" in kinds[-1]
@@ -216,7 +216,7 @@ def lacks_thinking(messages: list[Json]) -> bool:
 def _sampling(new: Translation) -> None:
     """Older models only, and not beside thinking; of temperature and top_p the API takes one."""
     asked = {name: new.given[name] for name in SAMPLING if new.given.get(name) is not None}
-    thinks = native.obj(new.body.get("thinking")).get("type") in ("enabled", "adaptive")
+    thinks = lenient.obj(new.body.get("thinking")).get("type") in ("enabled", "adaptive")
     if thinks or not new.traits.sampling:
         new.dropped.update(asked)
         return
@@ -229,7 +229,7 @@ def _sampling(new: Translation) -> None:
 
 def _rest(new: Translation) -> None:
     given, body = new.given, new.body
-    stops = [stop for stop in native.stops(given) if stop.strip()]
+    stops = [stop for stop in request_fields.stops(given) if stop.strip()]
     if stops:
         body["stop_sequences"] = stops
     elif given.get("stop"):
@@ -272,8 +272,8 @@ def _limit_marks(new: Translation) -> None:
 def _marked(body: Json) -> Iterator[Json]:
     """Every block with a mark, in the order of the prompt."""
     for item in (*body.get("tools", ()), *body.get("system", ()), *body["messages"]):
-        for block in native.objects(item.get("content")):
-            yield from (inner for inner in native.objects(block.get("content")) if "cache_control" in inner)
+        for block in lenient.objects(item.get("content")):
+            yield from (inner for inner in lenient.objects(block.get("content")) if "cache_control" in inner)
             if "cache_control" in block:
                 yield block
         if "cache_control" in item:

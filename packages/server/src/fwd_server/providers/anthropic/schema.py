@@ -12,8 +12,8 @@ from typing import Any, Final
 import orjson
 from attrs import frozen
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 _KEPT: Final = ("type", "enum", "const", "required", "title", "default", "description")
 _SILENT: Final = frozenset({"$schema", "$id", "$comment"})

@@ -7,9 +7,7 @@ from typing import Final
 
 from attrs import define, field
 
-from fwd_server.chat import Chunk, Json, StreamEvent
-from fwd_server.errors import broken
-from fwd_server.providers import native
+from fwd_server.providers import answer_shape, lenient
 from fwd_server.providers.anthropic.answer import (
     Memory,
     Unfence,
@@ -20,7 +18,9 @@ from fwd_server.providers.anthropic.answer import (
     refusal,
     thought,
 )
-from fwd_server.usage import Usage
+from fwd_server.values.chat import Chunk, Json, StreamEvent
+from fwd_server.values.errors import broken
+from fwd_server.values.usage import Usage
 
 
 @define
@@ -39,7 +39,7 @@ class Reader:
 
     memory: Memory
     usage: Usage | None = None
-    _writer: native.ChunkWriter | None = None
+    _writer: answer_shape.ChunkWriter | None = None
     _counts: Json = field(factory=dict)
     _stop: Json = field(factory=dict)
     _open: dict[int | None, _Block] = field(factory=dict)
@@ -51,7 +51,7 @@ class Reader:
 
     def read(self, said: Json) -> list[StreamEvent]:
         """The chunks of one event; pings and events nobody knows give none."""
-        kind = native.text(said.get("type"))
+        kind = lenient.text(said.get("type"))
         if kind == "error":
             return [self.memory.failure(said, committed=self._committed)]
         if kind == "message_stop":
@@ -97,9 +97,9 @@ class Reader:
     # -- events
 
     def _message_start(self, said: Json) -> Iterator[Json]:
-        message = native.obj(said.get("message"))
+        message = lenient.obj(said.get("message"))
         if self._writer is None:
-            self._writer = native.ChunkWriter(self.memory.head(message))
+            self._writer = answer_shape.ChunkWriter(self.memory.head(message))
         self._count(message.get("usage"))
         yield from ()
 
@@ -113,29 +113,29 @@ class Reader:
         self.usage = read_usage(self._counts) if self._counts else None
 
     def _block_start(self, said: Json) -> Iterator[Json]:
-        block = dict(native.obj(said.get("content_block")))
+        block = dict(lenient.obj(said.get("content_block")))
         opened = self._open[block_number(said)] = _Block(block)
         kind = block.get("type")
         if kind == "text":
-            yield from self._text(native.text(block.get("text")))
+            yield from self._text(lenient.text(block.get("text")))
         elif kind == "tool_use":
             yield from self._call(opened)
         elif kind == "thinking":
-            yield from self._think(opened, native.text(block.get("thinking")))
+            yield from self._think(opened, lenient.text(block.get("thinking")))
         elif kind == "redacted_thinking":
             yield self._thought(block)
 
     def _block_delta(self, said: Json) -> Iterator[Json]:
-        opened, delta = self._open.get(block_number(said)), native.obj(said.get("delta"))
+        opened, delta = self._open.get(block_number(said)), lenient.obj(said.get("delta"))
         kind = delta.get("type")
         if opened is None:
             return
         if kind == "text_delta":
-            yield from self._text(native.text(delta.get("text")))
+            yield from self._text(lenient.text(delta.get("text")))
         elif kind == "input_json_delta":
-            yield from self._argue(opened, native.text(delta.get("partial_json")))
+            yield from self._argue(opened, lenient.text(delta.get("partial_json")))
         elif kind == "thinking_delta":
-            yield from self._think(opened, native.text(delta.get("thinking")))
+            yield from self._think(opened, lenient.text(delta.get("thinking")))
         elif kind == "signature_delta":
             opened.block["signature"] = delta.get("signature")
 
@@ -162,7 +162,7 @@ class Reader:
         yield self.memory.call(opened.call, opened.block, "")
         given = opened.block.get("input")
         if given:
-            yield from self._argue(opened, native.dumps(given))
+            yield from self._argue(opened, lenient.dumps(given))
 
     def _argue(self, opened: _Block, text: str) -> Iterator[Json]:
         if text:

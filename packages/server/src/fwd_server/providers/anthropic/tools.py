@@ -8,12 +8,12 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema
 from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.turns import Renaming
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 STRICT: Final = "tools.strict"  # as what a tool's lost ``strict`` is reported
 
@@ -28,12 +28,12 @@ _MODES: Final = {"auto": "auto", "none": "none", "required": "any"}
 
 def build(body: Json, names: Renaming, dropped: set[str], other_load: Load) -> list[Json]:
     """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
-    functions = native.functions(body, parts.PROVIDER)
+    functions = request_fields.functions(body, parts.PROVIDER)
     _reserve(functions, names)
     allowed = _allowed(body)
     chosen = [
         (tool, function)
-        for tool, function in zip(native.objects(body.get("tools")), functions, strict=True)
+        for tool, function in zip(lenient.objects(body.get("tools")), functions, strict=True)
         if allowed is None or function["name"] in allowed
     ]
     if functions and not chosen:
@@ -46,7 +46,7 @@ def build(body: Json, names: Renaming, dropped: set[str], other_load: Load) -> l
 
 def from_history(turns: list[Json]) -> list[Json]:
     """Tools with the names seen in the conversation: the API wants some wherever tool blocks are."""
-    used = (block for turn in turns for block in native.objects(turn["content"]) if block["type"] == "tool_use")
+    used = (block for turn in turns for block in lenient.objects(turn["content"]) if block["type"] == "tool_use")
     return [{"name": name, "input_schema": dict(_EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
 
 
@@ -67,7 +67,7 @@ def _choice(wanted: Any, names: Renaming) -> Json | None:
     if wanted is None:
         return None
     if isinstance(wanted, dict):
-        function, allowed = native.obj(wanted.get("function")), native.obj(wanted.get("allowed_tools"))
+        function, allowed = lenient.obj(wanted.get("function")), lenient.obj(wanted.get("allowed_tools"))
         if wanted.get("type") == "function" and isinstance(function.get("name"), str):
             return {"type": "tool", "name": names.there(function["name"])}
         wanted = allowed.get("mode") if wanted.get("type") == "allowed_tools" else wanted.get("type")
@@ -82,11 +82,11 @@ def _choice(wanted: Any, names: Renaming) -> Json | None:
 
 
 def _allowed(body: Json) -> set[Any] | None:
-    wanted = native.obj(body.get("tool_choice"))
+    wanted = lenient.obj(body.get("tool_choice"))
     if wanted.get("type") != "allowed_tools":
         return None
-    listed = native.objects(native.obj(wanted.get("allowed_tools")).get("tools"))
-    return {native.text(native.obj(tool.get("function")).get("name")) for tool in listed}
+    listed = lenient.objects(lenient.obj(wanted.get("allowed_tools")).get("tools"))
+    return {lenient.text(lenient.obj(tool.get("function")).get("name")) for tool in listed}
 
 
 def _reserve(functions: list[Json], names: Renaming) -> None:

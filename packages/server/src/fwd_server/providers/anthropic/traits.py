@@ -10,7 +10,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from fwd_server import models
+from fwd_server.providers import model_catalog as models
 
 UNKNOWN_MAX_OUTPUT: Final = 8192
 

@@ -14,10 +14,10 @@ from typing import Final
 
 from attrs import define, field
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, media, request_fields
 from fwd_server.providers.anthropic import parts
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 FORMAT: Final = "anthropic-claude-v1"  # of reasoning that only Claude can read back
 _SYSTEM: Final = frozenset({"system", "developer"})
@@ -132,8 +132,8 @@ class _Turns:
     def _assistant(self, message: Json, index: int) -> None:
         where = f"messages[{index}]"
         if message.get("audio"):
-            raise native.part_refused("audio", parts.PROVIDER, f"{where}.audio")
-        calls = list(native.calls_of(message, parts.PROVIDER, where))
+            raise media.part_refused("audio", parts.PROVIDER, f"{where}.audio")
+        calls = list(request_fields.calls_of(message, parts.PROVIDER, where))
         self.calls = [(call["id"], self.ids.fresh(call["id"])) for call, _ in calls]
         uses = [self._use(call, at, sent) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
         said = _spoken(message, index)
@@ -145,7 +145,7 @@ class _Turns:
 
     def _use(self, call: Json, where: str, sent: str) -> Json:
         name = self.names.there(call["function"]["name"])
-        return {"type": "tool_use", "id": sent, "name": name, "input": native.arguments(call, where)}
+        return {"type": "tool_use", "id": sent, "name": name, "input": request_fields.arguments(call, where)}
 
     def _results(self, run: list[tuple[int, Json]]) -> None:
         """One turn with a result for every call, in the order of the calls, whatever order they came in."""
@@ -190,11 +190,11 @@ def _spoken(message: Json, index: int) -> parts.Content:
 
 def _thoughts(message: Json) -> Iterator[Json]:
     """Earlier thinking, as it came and in its order: only what Claude has signed can be read back."""
-    for entry in native.objects(message.get("reasoning_details")):
+    for entry in lenient.objects(message.get("reasoning_details")):
         if entry.get("format") != FORMAT:
             continue
         if entry.get("type") == "reasoning.text" and entry.get("signature"):
-            text = native.text(entry.get("text"))
+            text = lenient.text(entry.get("text"))
             yield {"type": "thinking", "thinking": text, "signature": entry["signature"]}
         elif entry.get("type") == "reasoning.encrypted" and entry.get("data"):
             yield {"type": "redacted_thinking", "data": entry["data"]}

@@ -11,11 +11,8 @@ from collections.abc import Callable, Mapping
 import orjson
 from attrs import evolve, field, frozen
 
-from fwd_server import models
-from fwd_server.chat import ChatRequest, ChatResponse, Json
-from fwd_server.errors import ErrorKind, UpstreamError, broken
-from fwd_server.models import Catalog
 from fwd_server.providers import listing
+from fwd_server.providers import model_catalog as models
 from fwd_server.providers.base import Amend, Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
 from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
@@ -24,8 +21,11 @@ from fwd_server.providers.compatible.request import edit
 from fwd_server.providers.compatible.row import Draft, Row
 from fwd_server.providers.compatible.rows import ROWS, row_of
 from fwd_server.providers.compatible.stream import Decoder
-from fwd_server.providers.native import load, objects
-from fwd_server.routing import Deployment, Endpoint
+from fwd_server.providers.lenient import load, objects
+from fwd_server.providers.model_catalog import Catalog
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json
+from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.errors import ErrorKind, UpstreamError, broken
 
 __all__ = ["ROWS", "Codec", "CompatibleExchange", "Row", "provider"]
 

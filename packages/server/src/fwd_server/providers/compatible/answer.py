@@ -7,11 +7,11 @@ from typing import Any, Final
 
 import orjson
 
-from fwd_server.chat import Json
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.row import Row
-from fwd_server.providers.native import obj, objects, text
-from fwd_server.usage import Usage, count, read
+from fwd_server.providers.lenient import obj, objects, text
+from fwd_server.values.chat import Json
+from fwd_server.values.usage import Usage, count, read
 
 _FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _OTHER_FINISHES: Final = {

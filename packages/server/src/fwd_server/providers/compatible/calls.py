@@ -11,10 +11,10 @@ from typing import Final
 import orjson
 from attrs import define, field
 
-from fwd_server.chat import Json
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.answer import arguments
-from fwd_server.providers.native import obj, text
+from fwd_server.providers.lenient import obj, text
+from fwd_server.values.chat import Json
 
 _LONGEST_WHOLE: Final = 1 << 16  # characters
 

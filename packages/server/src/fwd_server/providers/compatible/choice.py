@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from fwd_server.chat import Json, choice_delta
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.answer import finish_reason, tidy_said
 from fwd_server.providers.compatible.calls import Calls
 from fwd_server.providers.compatible.row import Row
-from fwd_server.providers.native import obj, objects
+from fwd_server.providers.lenient import obj, objects
+from fwd_server.values.chat import Json, choice_delta
 
 
 class ChoiceStream:

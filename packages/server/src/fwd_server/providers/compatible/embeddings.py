@@ -10,14 +10,14 @@ from collections.abc import Mapping
 import orjson
 from attrs import frozen
 
-from fwd_server import embeddings, usage
-from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import UpstreamError, broken
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import UpstreamRequest, merge
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
 from fwd_server.providers.compatible.row import Row
-from fwd_server.routing import Deployment
+from fwd_server.values import embeddings, usage
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.values.errors import UpstreamError, broken
 
 
 @frozen
@@ -29,7 +29,7 @@ class CompatibleEmbeddings:
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
         """Send the caller's object on; only the model's name is another."""
         body = merge({**request.body, "model": deployment.model}, request.extra_body)
-        headers = native.headers(deployment.endpoint, *native.bearer(deployment.endpoint))
+        headers = request_headers.headers(deployment.endpoint, *request_headers.bearer(deployment.endpoint))
         sent = UpstreamRequest("/embeddings", headers, orjson.dumps(body))
         return CompatibleEmbeddingsExchange(self.row, request, deployment, sent)
 
@@ -46,10 +46,10 @@ class CompatibleEmbeddingsExchange:
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer; its own bytes where every vector has the form asked for. Raises UpstreamError."""
-        data = native.obj(native.load(body))
+        data = lenient.obj(lenient.load(body))
         if is_failure(data):
             raise read_inside(self.row, self._deployment.endpoint, data)
-        entries = native.objects(data.get("data"))
+        entries = lenient.objects(data.get("data"))
         if not entries:
             raise broken("bad_payload", "The provider's answer has no vectors.")
         asked = [{**entry, "embedding": embeddings.as_asked(entry.get("embedding"), self._call)} for entry in entries]

@@ -12,14 +12,14 @@ from typing import Final
 import orjson
 from attrs import frozen
 
-from fwd_server.backoff import parse_retry_after
-from fwd_server.chat import Json
-from fwd_server.errors import ErrorKind, UpstreamError, as_kind, from_status
 from fwd_server.providers.base import RATE_LIMIT_HEADERS
 from fwd_server.providers.compatible.row import Row
-from fwd_server.providers.native import obj, objects, text
-from fwd_server.redact import clean
-from fwd_server.routing import Endpoint
+from fwd_server.providers.lenient import obj, objects, text
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import ErrorKind, UpstreamError, as_kind, from_status
+from fwd_server.wire.backoff import parse_retry_after
+from fwd_server.wire.redact import clean
 
 _CODE: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _LONGEST_GENERATION: Final = 500  # characters of a tool call that the provider could not use

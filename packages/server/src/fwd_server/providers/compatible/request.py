@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
 from fwd_server.providers.compatible.row import Draft, Row
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 
 def edit(row: Row, draft: Draft) -> None:

@@ -10,9 +10,9 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from fwd_server.chat import Json
-from fwd_server.models import Catalog, Model
 from fwd_server.providers.base import present
+from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.values.chat import Json
 
 # What fwd adds to OpenAI's shape in history and tools. OpenAI and most others refuse fields they do not know.
 EXTENSIONS: Final = frozenset({"reasoning_content", "reasoning_details", "reasoning", "extra_content", "cache_control"})

@@ -10,9 +10,9 @@ from typing import Final
 
 from attrs import evolve
 
-from fwd_server.errors import Refused
 from fwd_server.providers.compatible.request import rename
 from fwd_server.providers.compatible.row import EXTENSIONS, Draft, Row
+from fwd_server.values.errors import Refused
 
 # -- OpenAI: https://platform.openai.com/docs/guides/reasoning
 

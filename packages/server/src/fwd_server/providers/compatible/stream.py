@@ -9,17 +9,17 @@ from typing import Any, Final
 import orjson
 from msgspec import UNSET
 
-from fwd_server import jsontext, sse, tokens
-from fwd_server.chat import ChatRequest, Chunk, End, Json, StreamEvent
-from fwd_server.errors import UpstreamError, broken
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible import frame
 from fwd_server.providers.compatible.answer import is_broken, read_head, tidy_tier, tidy_usage
 from fwd_server.providers.compatible.choice import ChoiceStream
 from fwd_server.providers.compatible.failure import is_failure
 from fwd_server.providers.compatible.row import Row
-from fwd_server.providers.native import obj, objects
-from fwd_server.usage import Usage, read
+from fwd_server.providers.lenient import obj, objects
+from fwd_server.values.chat import ChatRequest, Chunk, End, Json, StreamEvent
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.usage import Usage, read
+from fwd_server.wire import jsontext, sse, tokens
 
 _OBJECT: Final = "chat.completion.chunk"
 _NOT_REST: Final = ("id", "object", "created", "model", "choices", "usage")

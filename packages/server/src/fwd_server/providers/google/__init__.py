@@ -13,14 +13,14 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from fwd_server.chat import ChatRequest, ChatResponse, Json
-from fwd_server.errors import UpstreamError, broken
-from fwd_server.providers import native
+from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
 from fwd_server.providers.google.answer import Context, Frames, Reader
 from fwd_server.providers.google.failure import error_object, read_failure
 from fwd_server.providers.google.request import build, upstream_request
-from fwd_server.routing import Deployment
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError, broken
 
 _BAD_SIGNATURE: Final = re.compile(r"corrupted thought.?signature", re.IGNORECASE)
 _NO_LOGPROBS: Final = re.compile(r"logprobs", re.IGNORECASE)
@@ -63,14 +63,14 @@ class GoogleExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
-        said = native.load(body)
+        said = lenient.load(body)
         if not isinstance(said, dict):
             raise broken("bad_payload")
         return Reader(self._context).whole(said)
 
-    def decoder(self) -> native.JsonStream:
+    def decoder(self) -> json_stream.JsonStream:
         """A decoder for the frames of a streamed answer."""
-        return native.JsonStream(Frames(), Reader(self._context))
+        return json_stream.JsonStream(Frames(), Reader(self._context))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
         """Read a failure. Two kinds are worth one more try: a signature from elsewhere, and unknown logprobs."""
@@ -87,7 +87,7 @@ class GoogleExchange:
 
     @property
     def _config(self) -> Json:
-        return native.obj(self.body.get("generationConfig"))
+        return lenient.obj(self.body.get("generationConfig"))
 
     def _without_logprobs(self) -> GoogleExchange:
         config = {name: value for name, value in self._config.items() if name not in ("responseLogprobs", "logprobs")}

@@ -12,13 +12,13 @@ from typing import Final
 import orjson
 from attrs import define, field, frozen
 
-from fwd_server import jsontext
-from fwd_server.chat import ChatResponse, Json, StreamEvent
-from fwd_server.errors import UpstreamError, broken
-from fwd_server.providers import native
+from fwd_server.providers import answer_shape, json_stream, lenient, tool_names
 from fwd_server.providers.base import NewId
-from fwd_server.sse import LONGEST_LINE, LineTooLong
-from fwd_server.usage import Usage, count
+from fwd_server.values.chat import ChatResponse, Json, StreamEvent
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.usage import Usage, count
+from fwd_server.wire import jsontext
+from fwd_server.wire.sse import LONGEST_LINE, LineTooLong
 
 _LENGTH: Final = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _FILTER: Final = frozenset(
@@ -44,7 +44,7 @@ class Context:
     model: str
     now: int
     new_id: NewId
-    names: native.Names
+    names: tool_names.Names
     failure: Callable[[Json], UpstreamError]
 
 
@@ -55,7 +55,7 @@ class Reader:
         self._context = context
         self._counted: Json = {}  # cumulative: the last one counts, and only then it is read
         self._choices: dict[int, _Choice] = {}
-        self._writer: native.ChunkWriter | None = None
+        self._writer: answer_shape.ChunkWriter | None = None
 
     @property
     def usage(self) -> Usage | None:
@@ -65,25 +65,25 @@ class Reader:
     def whole(self, said: Json) -> ChatResponse:
         """A whole answer. Raises UpstreamError."""
         if "error" in said:
-            raise self._context.failure(native.obj(said["error"]))
-        self._counted = native.obj(said.get("usageMetadata"))
-        read = [self._candidate(candidate) for candidate in native.objects(said.get("candidates"))]
+            raise self._context.failure(lenient.obj(said["error"]))
+        self._counted = lenient.obj(said.get("usageMetadata"))
+        read = [self._candidate(candidate) for candidate in lenient.objects(said.get("candidates"))]
         read += [(choice, []) for choice in self._blocked(said)]
         if not read:
             raise broken("bad_payload", "The provider returned no usable answer.")
         choices = [choice.whole(deltas) for choice, deltas in read]
         usage = self.usage
-        written = native.usage_object(usage, **_details(self._counted)) if usage else None
-        return ChatResponse(native.completion(self._head(said), choices, written), usage)
+        written = answer_shape.usage_object(usage, **_details(self._counted)) if usage else None
+        return ChatResponse(answer_shape.completion(self._head(said), choices, written), usage)
 
     def read(self, said: Json) -> list[StreamEvent]:
         """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
         if "error" in said:
-            return [self._context.failure(native.obj(said["error"]))]
-        writer = self._writer = self._writer or native.ChunkWriter(self._head(said))
-        self._counted = native.obj(said.get("usageMetadata")) or self._counted
+            return [self._context.failure(lenient.obj(said["error"]))]
+        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
+        self._counted = lenient.obj(said.get("usageMetadata")) or self._counted
         events: list[StreamEvent] = []
-        for candidate in native.objects(said.get("candidates")):
+        for candidate in lenient.objects(said.get("candidates")):
             choice, deltas = self._candidate(candidate)
             events += writer.deltas(
                 choice.index, deltas, choice.take_logprobs() if deltas and choice.logprobs else None
@@ -108,11 +108,11 @@ class Reader:
         return [*events, *self._writer.end(self.usage, **_details(self._counted))]
 
     def _head(self, said: Json) -> Json:
-        given = native.text(said.get("responseId"))
+        given = lenient.text(said.get("responseId"))
         return {
             "id": f"chatcmpl-{given}" if given else self._context.new_id("chatcmpl-"),
             "created": self._context.now,
-            "model": native.text(said.get("modelVersion")) or self._context.model,
+            "model": lenient.text(said.get("modelVersion")) or self._context.model,
         }
 
     def _candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
@@ -124,7 +124,7 @@ class Reader:
 
     def _blocked(self, said: Json) -> list[_Choice]:
         """The choices that end because the prompt was blocked: the only one, where nothing was said yet."""
-        reason = native.text(native.obj(said.get("promptFeedback")).get("blockReason"))
+        reason = lenient.text(lenient.obj(said.get("promptFeedback")).get("blockReason"))
         if not reason or said.get("candidates"):
             return []
         self._choices = self._choices or {0: _Choice(0, self._context)}
@@ -149,12 +149,12 @@ class _Choice:
 
     def read(self, candidate: Json) -> list[Json]:
         """The deltas of one piece of the choice; what comes after its end is none (contract F30)."""
-        self.grounding = native.obj(candidate.get("groundingMetadata")) or self.grounding
-        parts = native.objects(native.obj(candidate.get("content")).get("parts"))
-        if self._ended_before(parts, native.text(candidate.get("finishReason"))):
+        self.grounding = lenient.obj(candidate.get("groundingMetadata")) or self.grounding
+        parts = lenient.objects(lenient.obj(candidate.get("content")).get("parts"))
+        if self._ended_before(parts, lenient.text(candidate.get("finishReason"))):
             return []
         if "logprobsResult" in candidate:
-            self.logprobs += _logprobs(native.obj(candidate["logprobsResult"]))
+            self.logprobs += _logprobs(lenient.obj(candidate["logprobsResult"]))
         return [delta for part in parts for delta in self._part(part)]
 
     def _ended_before(self, parts: list[Json], reason: str) -> bool:
@@ -168,8 +168,8 @@ class _Choice:
     def whole(self, deltas: list[Json]) -> Json:
         """The choice of a whole answer. Raises UpstreamError."""
         reason = self.finish_reason()
-        message = native.whole([*deltas, *self.last_deltas()])
-        return native.choice_object(self.index, message, reason, self.take_logprobs())
+        message = answer_shape.whole([*deltas, *self.last_deltas()])
+        return answer_shape.choice_object(self.index, message, reason, self.take_logprobs())
 
     def block(self, reason: str) -> None:
         """The prompt was blocked."""
@@ -205,13 +205,13 @@ class _Choice:
         return self.reason in _FILTER or self.reason.startswith("IMAGE_")
 
     def _part(self, part: Json) -> list[Json]:
-        said = native.text(part.get("text"))
+        said = lenient.text(part.get("text"))
         if part.get("thought") is True:
             return [{"reasoning_content": said}] if said else []
         signed = _signed(part)
-        if "functionCall" in part and native.obj(part["functionCall"]).get("name"):
+        if "functionCall" in part and lenient.obj(part["functionCall"]).get("name"):
             return [self._call(part["functionCall"], signed)]
-        said = said or _image(native.obj(part.get("inlineData")))
+        said = said or _image(lenient.obj(part.get("inlineData")))
         if said:
             self.texts.append(said)
         return [*([{"content": said}] if said else []), *([signed] if signed else [])]
@@ -219,25 +219,25 @@ class _Choice:
     def _call(self, call: Json, signed: Json) -> Json:
         # Each of several parallel calls may come as the first part of a frame of its own: only counting helps.
         index, self.calls = self.calls, self.calls + 1
-        call_id = native.text(call.get("id")) or self.context.new_id("call_")
-        name = self.context.names.back(native.text(call["name"]))
-        return native.tool_call(index, call_id, name, native.obj(call.get("args")), **signed)
+        call_id = lenient.text(call.get("id")) or self.context.new_id("call_")
+        name = self.context.names.back(lenient.text(call["name"]))
+        return answer_shape.tool_call(index, call_id, name, lenient.obj(call.get("args")), **signed)
 
 
 def _signed(part: Json) -> Json:
     """The signature of a part, in the place Google's own OpenAI endpoint gives it."""
     if "thoughtSignature" not in part:
         return {}
-    signature = native.text(part["thoughtSignature"])
+    signature = lenient.text(part["thoughtSignature"])
     return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
 
 
 def _image(data: Json) -> str:
     """A picture as Markdown: OpenAI's messages have no place for one."""
-    mime = native.text(data.get("mimeType"))
+    mime = lenient.text(data.get("mimeType"))
     if not re.fullmatch(r"image/[\w.+-]+", mime):
         return ""
-    return f"![image](data:{mime};base64,{native.text(data.get('data'))})"
+    return f"![image](data:{mime};base64,{lenient.text(data.get('data'))})"
 
 
 def _plain(reason: str) -> str:
@@ -248,23 +248,23 @@ def _plain(reason: str) -> str:
 
 
 def _logprobs(result: Json) -> list[Json]:
-    tops = [native.objects(top.get("candidates")) for top in native.objects(result.get("topCandidates"))]
-    chosen = native.objects(result.get("chosenCandidates"))
+    tops = [lenient.objects(top.get("candidates")) for top in lenient.objects(result.get("topCandidates"))]
+    chosen = lenient.objects(result.get("chosenCandidates"))
     return [_logprob(one, [_logprob(top) for top in (tops[i : i + 1] or [[]])[0]]) for i, one in enumerate(chosen)]
 
 
 def _logprob(one: Json, top: list[Json] | None = None) -> Json:
-    return native.logprob(native.text(one.get("token")), one.get("logProbability"), top)
+    return answer_shape.logprob(lenient.text(one.get("token")), one.get("logProbability"), top)
 
 
 def _citations(grounding: Json, said: str) -> list[Json]:
     """Sources as annotations. Gemini counts bytes of UTF-8 where OpenAI counts characters."""
     chunks = grounding.get("groundingChunks")
-    webs = [native.obj(native.obj(chunk).get("web")) for chunk in chunks] if isinstance(chunks, list) else []
+    webs = [lenient.obj(lenient.obj(chunk).get("web")) for chunk in chunks] if isinstance(chunks, list) else []
     written = said.encode("utf-8", "replace")
     found = []
-    for support in native.objects(grounding.get("groundingSupports")):
-        segment = native.obj(support.get("segment"))
+    for support in lenient.objects(grounding.get("groundingSupports")):
+        segment = lenient.obj(support.get("segment"))
         span = [_characters(written, segment.get(name)) for name in ("startIndex", "endIndex")]
         indexes = support.get("groundingChunkIndices")
         for index in indexes if isinstance(indexes, list) else ():
@@ -278,7 +278,7 @@ def _characters(written: bytes, at: object) -> int:
 
 
 def _citation(web: Json, start: int, end: int) -> Json:
-    source = {"url": native.text(web.get("uri")), "title": native.text(web.get("title"))}
+    source = {"url": lenient.text(web.get("uri")), "title": lenient.text(web.get("title"))}
     return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
 
 
@@ -300,8 +300,8 @@ _MODALITIES: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
 
 def _details(counted: Json) -> dict[str, int]:
     details: dict[str, int] = {}
-    for entry in native.objects(counted.get("promptTokensDetails")):
-        name = _MODALITIES.get(native.text(entry.get("modality")))
+    for entry in lenient.objects(counted.get("promptTokensDetails")):
+        name = _MODALITIES.get(lenient.text(entry.get("modality")))
         if name:
             details[name] = details.get(name, 0) + count(entry.get("tokenCount"))
     return details
@@ -320,7 +320,7 @@ class Frames:
     """
 
     def __init__(self) -> None:
-        self._events = native.EventData()
+        self._events = json_stream.EventData()
         self._plain = bytearray()
         self._before = b"\n"
 

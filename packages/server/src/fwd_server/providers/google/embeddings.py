@@ -10,17 +10,17 @@ from typing import Final
 
 from attrs import frozen
 
-from fwd_server import embeddings
-from fwd_server.chat import Json
-from fwd_server.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.errors import UpstreamError
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.base import UpstreamRequest, merge
 from fwd_server.providers.google.answer import usage_of
 from fwd_server.providers.google.failure import error_object, read_failure
 from fwd_server.providers.google.request import upstream_request
 from fwd_server.providers.google.traits import PROVIDER
-from fwd_server.routing import Deployment
+from fwd_server.values import embeddings
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.values.errors import UpstreamError
 
 _TAKEN: Final = ("model", "input", "dimensions", "encoding_format", "google")
 
@@ -32,14 +32,14 @@ class GoogleEmbeddings:
         """Translate a call. Raises Refused for token ids."""
         body = merge({"requests": _requests(request, deployment)}, request.extra_body)
         sent = upstream_request(deployment, "batchEmbedContents", body)
-        return GoogleEmbeddingsExchange(sent, native.left_out(request.body, _TAKEN, ()), request, deployment)
+        return GoogleEmbeddingsExchange(sent, request_fields.left_out(request.body, _TAKEN, ()), request, deployment)
 
 
 def _requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
     """A request for every text; the caller's ``google`` object (``taskType``, say) goes into each."""
     model = f"models/{deployment.model.removeprefix('models/')}"
     more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
-    more = merge(more, native.extras(call.body, PROVIDER))
+    more = merge(more, request_fields.extras(call.body, PROVIDER))
     return [{"model": model, "content": {"parts": [{"text": text}]}, **more} for text in call.texts_for(PROVIDER)]
 
 
@@ -54,11 +54,11 @@ class GoogleEmbeddingsExchange:
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
-        said = native.obj(native.load(body))
+        said = lenient.obj(lenient.load(body))
         if "error" in said:
-            raise read_failure(native.obj(said["error"]), self._deployment)
-        vectors = [one.get("values") for one in native.objects(said.get("embeddings"))]
-        counted = native.obj(said.get("usageMetadata"))
+            raise read_failure(lenient.obj(said["error"]), self._deployment)
+        vectors = [one.get("values") for one in lenient.objects(said.get("embeddings"))]
+        counted = lenient.obj(said.get("usageMetadata"))
         usage = usage_of(counted) if counted else None
         return embeddings.listing(vectors, self._call, self._deployment.model, usage)
 

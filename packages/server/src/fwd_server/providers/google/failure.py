@@ -11,13 +11,13 @@ from typing import Final
 
 import orjson
 
-from fwd_server.backoff import parse_retry_after
-from fwd_server.chat import Json
-from fwd_server.errors import UpstreamError, as_kind, from_status
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.google.traits import PROVIDER
-from fwd_server.redact import clean
-from fwd_server.routing import Deployment
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError, as_kind, from_status
+from fwd_server.wire.backoff import parse_retry_after
+from fwd_server.wire.redact import clean
 
 # What was paid for is used up (contract F12). "Quota" and "billing" stand in the text of every common limit, too.
 _NO_MONEY: Final = re.compile(r"credits are depleted", re.IGNORECASE)
@@ -43,16 +43,16 @@ def error_object(body: bytes) -> Json:
         said = orjson.loads(body)
     except orjson.JSONDecodeError:
         return {}
-    return native.obj(native.obj(said[0] if isinstance(said, list) and said else said).get("error"))
+    return lenient.obj(lenient.obj(said[0] if isinstance(said, list) and said else said).get("error"))
 
 
 def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str] | None = None) -> UpstreamError:
     """Read an ``error`` object; a time in it says more than one in the ``headers``."""
-    details = native.objects(error.get("details"))
+    details = lenient.objects(error.get("details"))
     refused_key = any(detail.get("reason") == "API_KEY_INVALID" for detail in details)
     failure = from_status(
         401 if refused_key else _status(error),
-        clean(native.text(error.get("message")), deployment.endpoint.key),
+        clean(lenient.text(error.get("message")), deployment.endpoint.key),
         provider=PROVIDER,
         key_name=deployment.endpoint.key_name,
         retry_after_s=next(_delays(details), parse_retry_after(headers or {})),
@@ -61,20 +61,20 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
     if failure.status == 429 and _NO_MONEY.search(failure.message):
         as_kind(failure, 402)
     if failure.status == 400 and _TOO_LONG.search(failure.message):
-        native.too_long(failure)
+        request_fields.too_long(failure)
     return failure
 
 
 def _status(error: Json) -> int:
     status = error.get("code")
     if not isinstance(status, int) or not 300 <= status <= 599:
-        return _BY_WORD.get(native.text(error.get("status")), 500)
+        return _BY_WORD.get(lenient.text(error.get("status")), 500)
     return 500 if status == 499 else status  # 499 is the caller's own leaving, and this caller is still here
 
 
 def _delays(details: list[Json]) -> Iterator[float]:
     """``RetryInfo.retryDelay``, as "34.2s"."""
     for detail in details:
-        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)s", native.text(detail.get("retryDelay")))
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)s", lenient.text(detail.get("retryDelay")))
         if match:
             yield float(match[1])

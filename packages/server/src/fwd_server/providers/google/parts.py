@@ -9,10 +9,10 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import media, request_fields
 from fwd_server.providers.google.traits import PROVIDER, Traits
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
 
 _FILES: Final = re.compile(r"(?:https://generativelanguage\.googleapis\.com/v1beta/files/|gs://)\S+")
 _DETAILS: Final = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "original": "HIGH"}
@@ -20,11 +20,11 @@ _SOUNDS: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
 def _text(part: Json, where: str, traits: Traits) -> Json:
-    return {"text": native.needed(part, part["type"], where)}
+    return {"text": request_fields.needed(part, part["type"], where)}
 
 
 def _image(part: Json, where: str, traits: Traits) -> Json:
-    image = native.needed(part, "image_url", where)
+    image = request_fields.needed(part, "image_url", where)
     found = _data(image["url"], f"{where}.image_url.url")
     level = _DETAILS.get(image.get("detail") or "")
     if level and traits.newer:
@@ -33,13 +33,13 @@ def _image(part: Json, where: str, traits: Traits) -> Json:
 
 
 def _audio(part: Json, where: str, traits: Traits) -> Json:
-    sound = native.needed(part, "input_audio", where)
+    sound = request_fields.needed(part, "input_audio", where)
     kind = sound["format"]
     return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": sound["data"]}}
 
 
 def _file(part: Json, where: str, traits: Traits) -> Json:
-    file = native.needed(part, "file", where)
+    file = request_fields.needed(part, "file", where)
     if file.get("file_data"):
         return _data(file["file_data"], f"{where}.file.file_data")
     at = f"{where}.file.file_id"
@@ -51,13 +51,13 @@ def _file(part: Json, where: str, traits: Traits) -> Json:
 
 def needs_bytes(url: str) -> bool:
     """Whether an image at ``url`` must be fetched first: Gemini opens no links but those to its own files."""
-    return native.is_link(url) and not _FILES.fullmatch(url)
+    return media.is_link(url) and not _FILES.fullmatch(url)
 
 
 def _data(url: str, where: str) -> Json:
     if _FILES.fullmatch(url):
         return {"fileData": {"fileUri": url}}
-    found = native.inline(url, PROVIDER, where)
+    found = media.inline(url, PROVIDER, where)
     return {"inlineData": {"mimeType": found.mime, "data": found.data}}
 
 
@@ -74,5 +74,5 @@ def read(part: Json, where: str, traits: Traits) -> Json:
     """One part; ``where`` is its place in the call. Raises Refused for what Gemini, or the gateway, cannot take."""
     one = _READ.get(part["type"])
     if one is None:
-        raise native.part_refused(part["type"], PROVIDER, where)
+        raise media.part_refused(part["type"], PROVIDER, where)
     return one(part, where, traits)

@@ -13,14 +13,14 @@ from urllib.parse import quote
 import orjson
 from attrs import frozen
 
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields, request_headers, tool_names
 from fwd_server.providers.base import Header, UpstreamRequest, merge
 from fwd_server.providers.google import schema
 from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
 from fwd_server.providers.google.turns import Conversation
-from fwd_server.routing import Deployment
+from fwd_server.values.chat import Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import Refused
 
 _TAKEN: Final = (
     "max_tokens",
@@ -49,7 +49,7 @@ def upstream_request(deployment: Deployment, method: str, body: Json, *, stream:
     key: tuple[Header, ...] = (("x-goog-api-key", endpoint.key),) if endpoint.key else ()
     name = quote(deployment.model.removeprefix("models/"), safe="")
     path = f"/models/{name}:{method}"
-    return UpstreamRequest(path, native.headers(endpoint, *key), orjson.dumps(body), stream=stream)
+    return UpstreamRequest(path, request_headers.headers(endpoint, *key), orjson.dumps(body), stream=stream)
 
 
 @frozen
@@ -58,14 +58,14 @@ class Built:
 
     body: Json
     lost: tuple[str, ...]
-    names: native.Names
+    names: tool_names.Names
 
 
 def build(body: Json, model: str, *, signatures: bool = True) -> Built:
     """Translate a call. Without ``signatures`` the caller's are replaced by the placeholder."""
     traits = traits_of(model)
     _refuse(body, traits)
-    names = native.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
+    names = tool_names.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
     config, lost = _config(body, traits)
     built: Json = {
         **Conversation(traits, names, signatures).read(body["messages"]),
@@ -75,7 +75,7 @@ def build(body: Json, model: str, *, signatures: bool = True) -> Built:
         "serviceTier": _TIERS.get(body.get("service_tier") or ""),
     }
     given = {name: value for name, value in built.items() if value}
-    return Built(_with_extras(given, native.extras(body, PROVIDER)), _lost(body, lost, given), names)
+    return Built(_with_extras(given, request_fields.extras(body, PROVIDER)), _lost(body, lost, given), names)
 
 
 def _lost(body: Json, lost: Iterable[str], built: Json) -> tuple[str, ...]:
@@ -84,15 +84,15 @@ def _lost(body: Json, lost: Iterable[str], built: Json) -> tuple[str, ...]:
         gone.append("service_tier")
     if "toolConfig" not in built and body.get("tool_choice") not in (None, "auto", "none"):
         gone.append("tool_choice")
-    return native.left_out(body, (*native.taken_always(body), *_TAKEN), gone)
+    return request_fields.left_out(body, (*request_fields.taken_always(body), *_TAKEN), gone)
 
 
 def _refuse(body: Json, traits: Traits) -> None:
     if (body.get("n") or 1) > 8:
         raise Refused("'n' must be at most 8 for this model.", param="n")
-    native.refuse_output(body, PROVIDER, *(("image",) if traits.images else ()))
+    request_fields.refuse_output(body, PROVIDER, *(("image",) if traits.images else ()))
     hint = ' Send {"google": {"tools": [{"googleSearch": {}}]}} instead.'
-    native.refuse_hosted_search(body, PROVIDER, hint)
+    request_fields.refuse_hosted_search(body, PROVIDER, hint)
     if not traits.newer and body.get("tools") and _wants_json(body):
         raise Refused(
             "'response_format' and 'tools' cannot be used together with this model; Gemini 3 and later take both.",
@@ -101,7 +101,7 @@ def _refuse(body: Json, traits: Traits) -> None:
 
 
 def _wants_json(body: Json) -> bool:
-    return native.obj(body.get("response_format")).get("type") in ("json_object", "json_schema")
+    return lenient.obj(body.get("response_format")).get("type") in ("json_object", "json_schema")
 
 
 # -- settings
@@ -120,7 +120,10 @@ _PENALTIES: Final = {"presence_penalty": "presencePenalty", "frequency_penalty":
 def _config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
     """``generationConfig``, and the names of what this model does not take."""
     lost: list[str] = []
-    config: Json = {"maxOutputTokens": native.most_tokens(body), "stopSequences": native.stops(body) or None}
+    config: Json = {
+        "maxOutputTokens": request_fields.most_tokens(body),
+        "stopSequences": request_fields.stops(body) or None,
+    }
     for names, taken in ((_SAMPLING, traits.sampling), (_PENALTIES, not traits.newer)):
         if taken:
             config |= {there: body.get(here) for here, there in names.items()}
@@ -129,7 +132,7 @@ def _config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
     config |= {"seed": _seed(body.get("seed")), "candidateCount": body.get("n") if body.get("n") != 1 else None}
     config |= {"responseLogprobs": body.get("logprobs") or None, "logprobs": body.get("top_logprobs")}
     config |= _form(body)
-    config["thinkingConfig"] = _thinking(native.effort_of(body), traits)
+    config["thinkingConfig"] = _thinking(request_fields.effort_of(body), traits)
     if config["thinkingConfig"] is None:
         lost.append("reasoning_effort")
     return {name: value for name, value in config.items() if value is not None}, lost
@@ -147,7 +150,7 @@ def _form(body: Json) -> Json:
         form["responseModalities"] = [kind.upper() for kind in body["modalities"]]
     if _wants_json(body):
         form["responseMimeType"] = "application/json"
-        wanted = native.obj(body["response_format"].get("json_schema")).get("schema")
+        wanted = lenient.obj(body["response_format"].get("json_schema")).get("schema")
         form |= {} if wanted is None else {"responseJsonSchema": schema.rewrite(wanted)}
     return form
 
@@ -173,12 +176,12 @@ def _thinking(effort: str | None, traits: Traits) -> Json | None:
 # -- tools
 
 
-def _tools(body: Json, names: native.Names) -> list[Json]:
-    functions = [_declaration(function, names) for function in native.functions(body, PROVIDER)]
+def _tools(body: Json, names: tool_names.Names) -> list[Json]:
+    functions = [_declaration(function, names) for function in request_fields.functions(body, PROVIDER)]
     return [{"functionDeclarations": functions}] if functions else []
 
 
-def _declaration(function: Json, names: native.Names) -> Json:
+def _declaration(function: Json, names: tool_names.Names) -> Json:
     declared: Json = {
         "name": names.there(function["name"]),
         "description": function.get("description"),
@@ -190,7 +193,7 @@ def _declaration(function: Json, names: native.Names) -> Json:
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
-def _tool_config(body: Json, names: native.Names) -> Json | None:
+def _tool_config(body: Json, names: tool_names.Names) -> Json | None:
     choice = body.get("tool_choice")
     if choice is None or not body.get("tools"):
         return None
@@ -199,18 +202,18 @@ def _tool_config(body: Json, names: native.Names) -> Json | None:
             raise _bad_choice(f"{choice!r}")
         return {"functionCallingConfig": {"mode": _MODES[choice]}}
     mode, functions = _chosen(choice)
-    allowed = [names.there(native.text(function.get("name"))) for function in functions]
+    allowed = [names.there(lenient.text(function.get("name"))) for function in functions]
     return {"functionCallingConfig": {"mode": mode, "allowedFunctionNames": allowed}}
 
 
 def _chosen(choice: Json) -> tuple[str, list[Json]]:
     """The mode, and the functions that may be called."""
     if choice.get("type") == "function":
-        return "ANY", [native.obj(choice.get("function"))]
+        return "ANY", [lenient.obj(choice.get("function"))]
     if choice.get("type") == "allowed_tools":
-        allowed = native.obj(choice.get("allowed_tools"))
+        allowed = lenient.obj(choice.get("allowed_tools"))
         mode = "ANY" if allowed.get("mode") == "required" else "VALIDATED"
-        return mode, native.functions(allowed, PROVIDER)
+        return mode, request_fields.functions(allowed, PROVIDER)
     raise _bad_choice(f"type {choice.get('type')!r}")
 
 
@@ -241,9 +244,9 @@ def _with_extras(built: Json, extras: Json) -> Json:
 
 def _one_thinking(merged: Json, built: Json) -> Json:
     """Level or budget, never both (400): the one that came of ``reasoning_effort`` gives way."""
-    thinking = native.obj(native.obj(merged.get("generationConfig")).get("thinkingConfig"))
+    thinking = lenient.obj(lenient.obj(merged.get("generationConfig")).get("thinkingConfig"))
     if not {"thinkingLevel", "thinkingBudget"} <= thinking.keys():
         return merged
-    ours = native.obj(native.obj(built.get("generationConfig")).get("thinkingConfig"))
+    ours = lenient.obj(lenient.obj(built.get("generationConfig")).get("thinkingConfig"))
     kept = {name: value for name, value in thinking.items() if name == "includeThoughts" or name not in ours}
     return {**merged, "generationConfig": {**merged["generationConfig"], "thinkingConfig": kept}}

@@ -15,8 +15,8 @@ from typing import Any, Final
 import orjson
 from attrs import define
 
-from fwd_server.chat import Json
-from fwd_server.providers.native import obj
+from fwd_server.providers.lenient import obj
+from fwd_server.values.chat import Json
 
 _KEPT: Final = frozenset({"type", "title", "required", "minItems", "maxItems", "minimum", "maximum"})
 _MAPS: Final = frozenset({"properties", "$defs"})

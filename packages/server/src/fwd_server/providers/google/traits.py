@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from fwd_server import models
+from fwd_server.providers import model_catalog as models
 
 PROVIDER: Final = "google"
 

@@ -12,12 +12,12 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from fwd_server import jsontext
-from fwd_server.chat import Json
-from fwd_server.errors import Refused
-from fwd_server.providers import native
+from fwd_server.providers import lenient, request_fields, tool_names
 from fwd_server.providers.google import parts
 from fwd_server.providers.google.traits import PROVIDER, Traits
+from fwd_server.values.chat import Json
+from fwd_server.values.errors import Refused
+from fwd_server.wire import jsontext
 
 # Gemini 3 refuses a turn whose first call has no signature. This one, documented for calls that another model
 # made, passes. https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
@@ -31,7 +31,7 @@ class Conversation:
     """Reads the messages of one call; without ``signatures`` the caller's are left out."""
 
     traits: Traits
-    names: native.Names
+    names: tool_names.Names
     signatures: bool
     turns: list[Json] = field(factory=list, init=False)
     calls: list[Json] = field(factory=list, init=False)  # those of the last assistant message
@@ -82,7 +82,7 @@ class Conversation:
 
     def _parts(self, index: int, message: Json) -> list[Json]:
         where = f"messages[{index}].content"
-        written = enumerate(native.parts_of(message.get("content")))
+        written = enumerate(request_fields.parts_of(message.get("content")))
         read = [parts.read(part, f"{where}[{number}]", self.traits) for number, part in written]
         return [part for part in read if part.get("text") != ""]
 
@@ -94,13 +94,13 @@ class Conversation:
         if signature:  # at the end of the text, where the stream had it
             said = said or [{"text": ""}]
             said[-1] = {**said[-1], "thoughtSignature": signature}
-        calls = list(native.calls_of(message, PROVIDER, f"messages[{index}]"))
+        calls = list(request_fields.calls_of(message, PROVIDER, f"messages[{index}]"))
         self.calls = [call for call, _ in calls]
         return [*said, *(self._call(call, where) for call, where in calls)]
 
     def _call(self, call: Json, where: str) -> Json:
         name = self.names.there(call["function"]["name"])
-        part: Json = {"functionCall": {**self._id(call), "name": name, "args": native.arguments(call, where)}}
+        part: Json = {"functionCall": {**self._id(call), "name": name, "args": request_fields.arguments(call, where)}}
         signature = self._signature(call)
         return {**part, "thoughtSignature": signature} if signature else part
 
@@ -108,8 +108,8 @@ class Conversation:
         return {"id": call["id"]} if self.traits.newer else {}  # 2.5 refuses ids
 
     def _signature(self, said: Json) -> str:
-        google = native.obj(native.obj(said.get("extra_content")).get("google"))
-        return native.text(google.get("thought_signature")) if self.signatures else ""
+        google = lenient.obj(lenient.obj(said.get("extra_content")).get("google"))
+        return lenient.text(google.get("thought_signature")) if self.signatures else ""
 
     def _answers(self, run: list[tuple[int, Json]]) -> None:
         """As many responses as there are calls, in the order of the calls, in one turn."""

@@ -1,0 +1,188 @@
+"""OpenAI's chat completions, as callers speak it.
+
+https://platform.openai.com/docs/api-reference/chat
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import orjson
+
+from fwd_server.callers.validation import take_extra_body, view
+from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
+from fwd_server.values.errors import BadRequest, GatewayError
+from fwd_server.wire import jsontext
+
+DONE: Final = b"data: [DONE]\n\n"
+KEEP_ALIVE: Final = b": keep-alive\n\n"
+
+
+def parse_request(body: bytes) -> ChatRequest:
+    """Read and validate a call. Raises BadRequest that names the field."""
+    given = jsontext.parse_object(body)
+    travelling = dict(given)
+    extra_body = take_extra_body(travelling)
+    legacy = _modernise(travelling)
+    seen = view(travelling, ChatBody)
+    check_turns(seen.messages)
+    return ChatRequest(travelling, seen, extra_body, legacy)
+
+
+def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
+    """A whole answer: the provider's own bytes where nothing had to change."""
+    if request.legacy_functions:
+        return orjson.dumps(_with_function_call(response.data))
+    return response.raw if response.raw is not None else orjson.dumps(response.data)
+
+
+def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
+    """One event of a stream; empty for a usage chunk the caller did not ask for."""
+    if chunk.frame is not None and not request.legacy_functions:
+        return chunk.frame
+    data = _chunk_data(chunk)
+    if not request.include_usage:
+        if not data.get("choices") and data.get("usage") is not None:
+            return b""
+        data = {key: value for key, value in data.items() if key != "usage"} if "usage" in data else data
+    elif "usage" not in data:
+        data = {**data, "usage": None}
+    if request.legacy_functions:
+        data = _with_function_delta(data)
+    return b"data: " + orjson.dumps(data) + b"\n\n"
+
+
+def render_error(error: GatewayError) -> bytes:
+    """The body of a failure."""
+    return orjson.dumps(error.body())
+
+
+def render_error_event(error: GatewayError) -> bytes:
+    """A failure after the stream has begun: OpenAI's SDKs raise on it (contract G5)."""
+    return b"data: " + render_error(error) + b"\n\n"
+
+
+def render_comment(facts: Json) -> bytes:
+    """What the gateway has to say about a stream, in a place no client takes for content."""
+    return b": fwd " + orjson.dumps(facts) + b"\n\n"
+
+
+def _chunk_data(chunk: Chunk) -> Json:
+    if chunk.data is not None:
+        return chunk.data
+    found = orjson.loads((chunk.frame or b"").removeprefix(b"data: "))
+    return found if isinstance(found, dict) else {}
+
+
+# -- the turns of a conversation
+
+
+def check_turns(messages: list[Message]) -> None:
+    """Every tool call has its answer, every answer its call; raises BadRequest in OpenAI's words."""
+    open_ids: list[str] = []
+    for index, message in enumerate(messages):
+        if message.role == "tool":
+            _answer(message, index, open_ids)
+            continue
+        if open_ids:
+            raise _unanswered(index, open_ids)
+        if message.role == "assistant":
+            open_ids = [call.id for call in message.tool_calls or ()]
+            _has_something(message, index)
+    if open_ids:
+        raise _unanswered(len(messages), open_ids)
+
+
+def _answer(message: Message, index: int, open_ids: list[str]) -> None:
+    where = f"messages[{index}].tool_call_id"
+    if message.tool_call_id is None:
+        raise BadRequest(f"Missing required parameter: '{where}'.", param=where)
+    if message.tool_call_id not in open_ids:
+        raise BadRequest(
+            f"Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
+            f"'tool_calls'; {message.tool_call_id!r} is not the id of an open call.",
+            param=f"messages[{index}].role",
+        )
+    open_ids.remove(message.tool_call_id)
+
+
+def _unanswered(index: int, ids: Iterable[str]) -> BadRequest:
+    return BadRequest(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
+        f"'tool_call_id'. The following ids have no response message: {', '.join(ids)}.",
+        param=f"messages[{index - 1}].role",
+    )
+
+
+def _has_something(message: Message, index: int) -> None:
+    other = message.tool_calls or message.function_call or message.refusal or message.audio
+    if message.content is None and not other:
+        where = f"messages[{index}].content"
+        raise BadRequest(
+            f"Invalid value for '{where}': expected a string or parts; null is only allowed beside "
+            f"'tool_calls', 'function_call' or 'refusal'.",
+            param=where,
+        )
+
+
+# -- the deprecated functions, which become tools on the way in and functions again on the way out
+
+
+def _modernise(body: Json) -> bool:
+    """Turn ``functions``, ``function_call`` and messages about them into tools; says whether there were any."""
+    functions, choice = body.pop("functions", None), body.pop("function_call", None)
+    messages = body.get("messages")
+    old_turns = isinstance(messages, list) and any(_is_old_turn(m) for m in messages)
+    if old_turns and isinstance(messages, list):
+        body["messages"] = list(_modern_turns(messages))
+    if functions is not None and body.get("tools") is not None:
+        raise BadRequest("Give 'tools' or the deprecated 'functions', not both.", param="functions")
+    if isinstance(functions, list):
+        body["tools"] = [{"type": "function", "function": function} for function in functions]
+    elif functions is not None:
+        raise BadRequest("Invalid type for 'functions': expected an array.", param="functions")
+    if choice is not None:
+        body["tool_choice"] = {"type": "function", "function": choice} if isinstance(choice, dict) else choice
+    return functions is not None or choice is not None or old_turns
+
+
+def _is_old_turn(message: object) -> bool:
+    return isinstance(message, dict) and (message.get("role") == "function" or bool(message.get("function_call")))
+
+
+def _modern_turns(messages: list[Any]) -> Iterator[Any]:
+    call_id = ""
+    for index, message in enumerate(messages):
+        if not _is_old_turn(message):
+            yield message
+        elif message.get("role") == "function":
+            answer = {key: value for key, value in message.items() if key != "name"}
+            yield {**answer, "role": "tool", "tool_call_id": call_id}
+        else:
+            call_id = f"call_{index}"
+            rest = {key: value for key, value in message.items() if key != "function_call"}
+            calls = [{"id": call_id, "type": "function", "function": message["function_call"]}]
+            yield {**rest, "tool_calls": calls}
+
+
+def _with_function_call(data: Json) -> Json:
+    return {**data, "choices": [_old_choice(choice, "message") for choice in data.get("choices") or []]}
+
+
+def _with_function_delta(data: Json) -> Json:
+    return {**data, "choices": [_old_choice(choice, "delta") for choice in data.get("choices") or []]}
+
+
+def _old_choice(choice: Json, side: str) -> Json:
+    said = dict(choice.get(side) or {})
+    calls = calls_in(said)
+    said.pop("tool_calls", None)
+    if calls:
+        said["function_call"] = _present(calls[0].get("function"))
+    finish = choice.get("finish_reason")
+    return {**choice, side: said, "finish_reason": "function_call" if finish == "tool_calls" else finish}
+
+
+def _present(function: object) -> Json:
+    return {k: v for k, v in function.items() if v is not None} if isinstance(function, dict) else {}

@@ -1,0 +1,32 @@
+"""OpenAI's embeddings, as callers speak it.
+
+https://platform.openai.com/docs/api-reference/embeddings/create
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from fwd_server.callers.validation import take_extra_body, view
+from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest, EmbeddingsResponse
+from fwd_server.values.errors import BadRequest
+from fwd_server.wire import jsontext
+
+
+def parse_request(body: bytes) -> EmbeddingsRequest:
+    """Read and validate a call. Raises BadRequest that names the field."""
+    travelling = jsontext.parse_object(body)
+    extra_body = take_extra_body(travelling)
+    seen = view(travelling, EmbeddingsBody)
+    if not seen.input:
+        raise BadRequest("'input' is empty: give a text, a list of texts, or token ids.", param="input")
+    if seen.model is None:
+        raise BadRequest(
+            "Embeddings need a 'model': two models have no vectors in common.", code="model_required", param="model"
+        )
+    return EmbeddingsRequest(travelling, seen, extra_body)
+
+
+def render_response(response: EmbeddingsResponse) -> bytes:
+    """An answer: the provider's own bytes where nothing had to change."""
+    return response.raw if response.raw is not None else orjson.dumps(response.data)

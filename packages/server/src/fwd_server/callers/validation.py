@@ -1,0 +1,50 @@
+"""From a caller's object to the view on it; what does not fit is named by its place."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from fwd_server.values.errors import BadRequest
+
+T = TypeVar("T")
+
+# What `extra_body` may not replace: these three decide where the call goes and how it comes back.
+_NOT_EXTRA: Final = ("model", "stream", "messages")
+_AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
+
+
+def view(body: dict[str, Any], kind: type[T]) -> T:
+    """``body`` as ``kind``. Raises BadRequest that names the field."""
+    try:
+        return msgspec.convert(body, kind)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error)) from None
+
+
+def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
+    """Take ``extra_body`` out of ``body``. Raises BadRequest when it is no object, or holds what it may not replace."""
+    extra = body.pop("extra_body", None)
+    if not extra:
+        return None
+    if not isinstance(extra, dict):
+        raise BadRequest("Invalid type for 'extra_body': expected an object.", param="extra_body")
+    for name in _NOT_EXTRA:
+        if name in extra:
+            raise BadRequest(
+                f"'extra_body' must not have '{name}'; give it at the top level.", param=f"extra_body.{name}"
+            )
+    return extra
+
+
+def _invalid(text: str) -> BadRequest:
+    """``Expected `str`, got `int` - at `$.messages[0].role` `` as a sentence with the field's name."""
+    match = _AT.match(text)
+    path = (match and match["path"]) or None
+    what = match["what"] if match else text
+    if path is None and "missing required field" in what:
+        path = what.rpartition("`")[0].rpartition("`")[2]
+        return BadRequest(f"Missing required parameter: '{path}'.", param=path)
+    return BadRequest(f"Invalid value for '{path}': {what[:1].lower()}{what[1:].replace('`', '')}.", param=path)

@@ -1,0 +1,1 @@
+"""The main path of a call: plan, attempts, fallback, relay."""

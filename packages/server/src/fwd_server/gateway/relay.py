@@ -1,0 +1,122 @@
+"""A stream that has committed, from the upstream's callback to whoever sends it: no task and no future for a chunk.
+
+An ``Exchange`` of the connection pool hands over each piece as it is read. It is decoded and given on in that same
+callback, so it reaches the caller's socket before the loop turns to anything else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from attrs import define
+
+from fwd_server.providers.base import Decoder
+from fwd_server.upstream.send import UpstreamResponse
+from fwd_server.values.chat import Chunk, End, StreamEvent
+from fwd_server.values.errors import UpstreamError, broken
+
+# Sends events; a future that is not done asks for no more until it is.
+Take = Callable[[list[StreamEvent]], "asyncio.Future[None] | None"]
+
+
+@define
+class Stream:
+    """The events read so far, and the rest as it comes.
+
+    ``decoder`` is None where ``head`` is all there is. ``ended`` is told how it ended: with the failure, or None for
+    a good end.
+    """
+
+    response: UpstreamResponse
+    decoder: Decoder | None
+    head: list[StreamEvent]
+    ended: Callable[[UpstreamError | None], None] = lambda error: None
+    _timer: asyncio.TimerHandle | None = None
+    _expired: bool = False
+    _take: Take = lambda batch: None
+    _last: asyncio.Future[End | UpstreamError] | None = None
+
+    def expire_in(self, seconds: float) -> None:
+        """End after ``seconds``, however much still comes (F28)."""
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    async def flow(self, take: Take) -> End | UpstreamError:
+        """Hand ``take`` the events as they come; the very last is an End or an UpstreamError, always, and returned.
+
+        Raises what ``take`` raises, or the future it returned; and what a decoder should never raise.
+        """
+        self._take = take
+        last: asyncio.Future[End | UpstreamError] = asyncio.get_running_loop().create_future()
+        self._last = last
+        self._give(self.head)
+        if not last.done():
+            self.response.flow(self._arrived, self._over)
+        return await last
+
+    def close(self) -> None:
+        """Let go of the upstream: at once, if it has not finished."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.response.close()
+
+    def _arrived(self, data: bytes) -> None:
+        if self.decoder is not None:
+            try:
+                self._give(self.decoder.feed(data))
+            except Exception as error:  # noqa: BLE001 - it is raised where the end is waited for
+                self._fell(error)
+
+    def _over(self, error: UpstreamError | None) -> None:
+        """The body has ended, or broke."""
+        try:
+            if error is not None:
+                self._give([self._once_committed(error)])
+            elif self.decoder is not None:
+                self._give(self.decoder.close() or [broken("upstream_truncated")])
+        except Exception as bug:  # noqa: BLE001 - as above
+            self._fell(bug)
+
+    def _fell(self, bug: Exception) -> None:
+        """A bug of ours: raised out of a callback it would be the pool's, and nobody would tell the caller."""
+        self.response.close()
+        if self._last is not None and not self._last.done():
+            self._last.set_exception(bug)
+
+    def _give(self, batch: list[StreamEvent]) -> None:
+        """Hand events on; what still comes after the last one, or after a failure to take one, is nobody's."""
+        waiting = self._last
+        if not batch or waiting is None or waiting.done():
+            return
+        last = batch[-1]
+        if isinstance(last, Chunk):
+            self._wait_for(self._take(batch))
+            return
+        self.ended(last if isinstance(last, UpstreamError) else None)
+        self._take(batch)
+        waiting.set_result(last)
+
+    def _wait_for(self, taken: asyncio.Future[None] | None) -> None:
+        """Read no more before the caller has taken enough (contract R4)."""
+        if taken is not None and not taken.done():
+            self.response.pause()
+            taken.add_done_callback(self._go_on)
+
+    def _go_on(self, taken: asyncio.Future[None]) -> None:
+        """The caller has taken enough; or is gone, which ends the wait for the last event."""
+        error = None if taken.cancelled() else taken.exception()
+        if error is None:
+            self.response.resume()
+        elif self._last is not None and not self._last.done():
+            self._last.set_exception(error)
+
+    def _once_committed(self, error: UpstreamError) -> UpstreamError:
+        """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
+        if self._expired:
+            return broken("deadline")
+        return broken("upstream_truncated") if error.code == "upstream_reset" else error
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.response.close()
+        self._over(broken("deadline"))

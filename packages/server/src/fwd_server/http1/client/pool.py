@@ -1,0 +1,204 @@
+"""A pool of keep-alive connections to upstreams: send one request, get one answer, nothing else.
+
+No redirects, no cookies, no decompression (`identity` is asked for unless the caller asks otherwise), and no
+retry but one: a kept connection that ends before any byte of an answer is replaced once, in silence (F6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import re
+import ssl
+from collections.abc import Sequence
+
+from fwd_server.http1.client.answer import Answer
+from fwd_server.http1.client.dial import Dialer, Proxies, Resolver, tls_context
+from fwd_server.http1.client.exchange import Connection, Exchange, Response, StaleConnection
+from fwd_server.http1.client.origin_pool import Lane
+from fwd_server.http1.client.values import Limits, Origin, Timeouts, TransportError
+
+__all__ = ["Limits", "Origin", "Pool", "Proxies", "Resolver", "Response", "Timeouts", "TransportError", "tls_context"]
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+_REQUEST_HEAD = re.compile(rb"[A-Z]+ /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*")
+_OURS = frozenset((b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
+_BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
+_SCRATCH = 64 * 1024
+
+
+class Pool:
+    """Connections to any number of origins; of one event loop, and closed by its owner.
+
+    Args:
+        ssl_context: for https; by default what `tls_context` returns.
+        max_per_origin: connections to one origin, those in use and those kept; more requests wait.
+        max_idle: of them, how many are kept for later.
+        keepalive_s: how long one is kept; a shorter `Keep-Alive: timeout` of the upstream is respected.
+        proxies: how https origins are reached, see `Proxies.from_env`.
+        limits: how much of an answer is taken.
+        resolver: looks up names; by default the system does.
+    """
+
+    def __init__(
+        self,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        max_per_origin: int = 1000,
+        max_idle: int = 100,
+        keepalive_s: float = 30.0,
+        proxies: Proxies | None = None,
+        limits: Limits | None = None,
+        resolver: Resolver | None = None,
+    ) -> None:
+        self._dialer = Dialer(ssl_context or tls_context(), proxies or Proxies(), resolver or Resolver())
+        self._max_per_origin = max_per_origin
+        self._max_idle = max_idle
+        self._keepalive_s = keepalive_s
+        self._limits = limits or Limits()
+        self._scratch = memoryview(bytearray(_SCRATCH))
+        self._lanes: dict[Origin, Lane] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._closed = False
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return sum(len(lane.connections) for lane in self._lanes.values())
+
+    @property
+    def idle(self) -> int:
+        """How many of them wait for an exchange."""
+        return sum(len(lane.idle) for lane in self._lanes.values())
+
+    async def send(
+        self,
+        origin: Origin,
+        method: str,
+        target: str,
+        headers: Headers,
+        body: bytes,
+        timeouts: Timeouts,
+    ) -> Response:
+        """Send a request and return the answer as soon as its head is in.
+
+        `target` is path and query, percent-encoded. The pool adds Host, Content-Length and, unless given,
+        `accept-encoding: identity`. The caller must read the response to its end or close it.
+
+        Raises TransportError, and ValueError for a request that would not be one request on the wire. Cancelled
+        at any point, it closes the socket it uses.
+        """
+        head, asked = encode_head(origin, method, target, headers, len(body))
+        lane = self._lane(origin)
+        connection = await self._take(lane, timeouts)
+        try:
+            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+        except StaleConnection:
+            lane = self._lane(origin)  # the old one may be forgotten: its last connection has gone
+            lane.reserve()
+            connection = await self._dial(lane, timeouts)
+            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+
+    async def aclose(self) -> None:
+        """Close every connection, in use or not, and return when all sockets are closed."""
+        self._closed = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for lane in self._lanes.values():
+            lane.close()
+        await self._dialer.aclose()
+        for lane in self._lanes.values():
+            await lane.emptied()
+
+    def _lane(self, origin: Origin) -> Lane:
+        if self._closed:
+            raise TransportError("upstream_reset", "the pool is closed")
+        lane = self._lanes.get(origin)
+        if lane is None:
+            self._lanes = {known: lane for known, lane in self._lanes.items() if lane.used}
+            lane = self._lanes[origin] = Lane(origin, self._max_per_origin, self._keep)
+        return lane
+
+    async def _take(self, lane: Lane, timeouts: Timeouts) -> Connection:
+        """Return a kept connection, else a new one, waiting for a place if all are taken."""
+        connection = lane.pop()
+        if connection is not None:
+            return connection
+        if lane.full:
+            connection = await lane.turn(timeouts.connect_s)
+            if connection is not None:
+                return connection
+        else:
+            lane.reserve()
+        return await self._dial(lane, timeouts)
+
+    async def _dial(self, lane: Lane, timeouts: Timeouts) -> Connection:
+        """Return a new connection in the place that was reserved for it."""
+        connection = Connection(lane, self._scratch)
+        try:
+            await self._dialer.dial(lane.origin, timeouts, connection)
+        except BaseException:
+            lane.lost(connection)  # uvloop does not say so when cancelled between success and return
+            raise
+        finally:
+            lane.unreserve()
+        return connection
+
+    def _exchange(self, connection: Connection, method: str, asked: frozenset[str], timeouts: Timeouts) -> Exchange:
+        return Exchange(connection, Answer(method, self._limits, asked), timeouts, self._limits)
+
+    def _keep(self, lane: Lane, connection: Connection) -> None:
+        """Keep a connection for later, or close it if there are enough."""
+        if len(lane.idle) >= self._max_idle or self._closed:
+            connection.abort()
+            return
+        connection.expires = lane.loop.time() + min(self._keepalive_s, connection.welcome_s)
+        lane.idle.append(connection)
+        if self._sweeper is None:
+            self._sweeper = lane.loop.call_later(self._keepalive_s, self._sweep)
+
+    def _sweep(self) -> None:
+        """Close what was kept long enough. A new connection is never among the idle before its first use."""
+        loop = asyncio.get_running_loop()
+        for lane in self._lanes.values():
+            lane.sweep(loop.time())
+        self._sweeper = loop.call_later(self._keepalive_s, self._sweep) if self.idle else None
+
+
+def encode_head(
+    origin: Origin, method: str, target: str, headers: Headers, length: int
+) -> tuple[bytes, frozenset[str]]:
+    """Return the head of a request, and the content codings it allows the answer.
+
+    Raises ValueError when it would read as anything but this one request, or names a header that is the pool's.
+    """
+    start, asked = _start(origin, method, target, tuple(headers))
+    sized = length or method in _BODY_METHODS
+    return (b"%bcontent-length: %d\r\n\r\n" % (start, length) if sized else start + b"\r\n"), asked
+
+
+@functools.lru_cache(maxsize=256)
+def _start(
+    origin: Origin, method: str, target: str, headers: tuple[tuple[bytes, bytes], ...]
+) -> tuple[bytes, frozenset[str]]:
+    """All but the length, which is the same for most requests of a gateway: made once, and checked as it is made."""
+    names = {name.lower() for name, _ in headers}
+    if not names.isdisjoint(_OURS):
+        raise ValueError(f"the pool writes these headers itself: {sorted(names & _OURS)}")
+    asked = b"accept-encoding" in names
+    lines = [f"{method} {target} HTTP/1.1\r\nHost: {origin.host_header}".encode("ascii")]
+    lines += [b"%b: %b" % header for header in headers]
+    if not asked:
+        lines.append(b"accept-encoding: identity")
+    start = b"\r\n".join(lines) + b"\r\n"
+    # A line break smuggled into a value would match as one more header: hence the count.
+    if _REQUEST_HEAD.fullmatch(start) is None or start.count(b"\r\n") != len(lines) + 1:
+        raise ValueError("a method, target or header holds characters that do not belong there")
+    return start, _codings(headers) if asked else frozenset()
+
+
+def _codings(headers: Headers) -> frozenset[str]:
+    """Return what the request's Accept-Encoding allows: tokens, their weights cut off."""
+    values = ",".join(value.decode("latin-1") for name, value in headers if name.lower() == b"accept-encoding")
+    return frozenset(token.partition(";")[0].strip().lower() for token in values.split(","))

@@ -1,0 +1,1 @@
+"""Our side of HTTP/1.1 towards callers."""

@@ -1,0 +1,383 @@
+"""One client's socket: requests are cut from its bytes, handed to Tornado one at a time, and answered in order.
+
+Everything is driven by the transport's callbacks; there is no task, a future only while a handler waits for a slow
+reader, and no timer: the server looks once in a while at ``expires`` and ``stalls`` of every connection.
+
+Reading goes on while a handler runs, or a client that leaves would not be seen; what comes meanwhile is kept up to
+``ServerLimits.buffer``. The end of file counts as leaving, though the client might still read (contract D16).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import socket
+import struct
+from collections.abc import Awaitable
+from functools import partial
+from typing import Final, Protocol, cast
+
+from attrs import frozen
+from tornado.httputil import HTTPInputError, HTTPServerConnectionDelegate
+from tornado.iostream import StreamClosedError
+
+from fwd_server.http1.server.limits import Refusal, ServerLimits, malformed
+from fwd_server.http1.server.reply import Reply, closed
+from fwd_server.http1.server.request import Head, Requests
+
+_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
+# What the kernel keeps of answers (Linux doubles it): for a stranger little, so that an answer it does not read keeps
+# it from the next (contract T2, R4). With less than the loopback's largest packet, answers wait for delayed ACKs.
+STRANGERS_SNDBUF: Final = 64 << 10
+SNDBUF: Final = 128 << 10
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@frozen
+class Context:
+    """Where a request came from. ``remote_ip`` is empty on a Unix socket."""
+
+    remote_ip: str
+    protocol: str
+    address_family: int
+
+
+class Host(Protocol):
+    """The server, as a connection needs it."""
+
+    application: HTTPServerConnectionDelegate
+    limits: ServerLimits
+    scratch: memoryview
+    flushed: asyncio.Future[None]  # a future that is done: nobody has to wait
+
+    def made(self, connection: Connection) -> None:
+        """It is open."""
+
+    def lost(self, connection: Connection) -> None:
+        """Its socket is closed."""
+
+    def render_refusal(self, refusal: Refusal, remote_ip: str, *, bodiless: bool) -> bytes:
+        """The whole answer to a request that is not handed on, or all but its body."""
+
+
+class Connection(asyncio.BufferedProtocol):
+    """A socket of a client.
+
+    ``scratch`` of the host receives what the socket reads and is copied from at once, so all connections share it.
+    """
+
+    def __init__(self, host: Host, protocol: str) -> None:
+        self.expires = math.inf  # when the client must have sent what it owes
+        self.stalls = math.inf  # when it must have taken some of what it was sent
+        self.since = 0.0
+        self.trusted = False
+        self.reply: Reply | None = None
+        self.context = Context("", protocol, socket.AF_UNSPEC)
+        self._host = host
+        self._limits = host.limits
+        self._loop = asyncio.get_running_loop()
+        self._requests = Requests(host.limits)
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None  # of handlers, for a slow reader
+        self._unsent = 0
+        self._taken = 0  # bytes, by a slow reader
+        self._slow_since = 0.0
+        self._head_begun = False
+        self._body_since = 0.0
+        self._reading = True
+        self._lingered: int | None = None  # bytes thrown away since the last answer
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport; only to be asked for after ``connection_made``."""
+        return cast(asyncio.Transport, self._transport)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it waits for a request of which nothing has come."""
+        return self.reply is None and self._lingered is None and not self._requests.buffer
+
+    @property
+    def closing(self) -> bool:
+        """Whether its last answer is given."""
+        return self._lingered is not None or self.transport.is_closing()
+
+    # -- the loop's side
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the loop when the connection is open."""
+        self._transport = cast(asyncio.Transport, transport)
+        peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
+        remote_ip = peer[0] if isinstance(peer, tuple) else ""
+        self.context = Context(remote_ip, self.context.protocol, sock.family)
+        self.transport.set_write_buffer_limits(high=1)  # 0 would stop TLS for good
+        self.since = self._loop.time()
+        self.expires = self.since + self._limits.header_s
+        self._host.made(self)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the loop before it reads."""
+        return self._host.scratch
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the loop when it has read."""
+        if self._lingered is not None:
+            self._lingered += nbytes
+            if self._lingered > self._limits.linger_bytes:
+                self.abort()
+            return
+        self._requests.feed(self._host.scratch[:nbytes])
+        self._advance()
+
+    def eof_received(self) -> None:
+        """Called by the loop at the client's end of file; the transport then closes itself."""
+        self._leave()
+        self._await_flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Called by the loop when the socket is closed."""
+        self._leave()
+        self.expires = self.stalls = math.inf
+        if self._waiter is not None:
+            waiter, self._waiter = self._waiter, None
+            if not waiter.done():
+                waiter.set_exception(StreamClosedError())
+                waiter.exception()
+        self._host.application.on_close(self)
+        self._host.lost(self)
+
+    def pause_writing(self) -> None:
+        """Called by the transport when it holds enough unsent bytes."""
+        self._waiter = self._loop.create_future()
+        self._watch_reader()
+
+    def resume_writing(self) -> None:
+        """Called by the transport when it takes bytes again."""
+        self.stalls = math.inf
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None and not waiter.done():  # a handler may have cancelled it
+            waiter.set_result(None)
+        if self.reply is None and not self.closing:
+            self._await_next()
+
+    # -- the reply's side
+
+    def write(self, data: bytes) -> asyncio.Future[None]:
+        """Send bytes; the future is done once the client has taken enough of them."""
+        if self.transport.is_closing():
+            return closed()
+        self.transport.write(data)
+        return self._waiter or self._host.flushed
+
+    def answered(self, reply: Reply) -> None:
+        """Go on with the next request, though not before the handler is through with this one."""
+        self._loop.call_soon(self._next)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer in the place of the application, if nothing was answered yet, and end the connection."""
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            reply.leave()
+        if reply is not None and reply.begun:
+            self.abort()
+        else:
+            head = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.start.method == "HEAD"
+            self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=head))
+            self._linger()
+
+    def trust(self) -> None:
+        """Count it no longer among the strangers of its address, and let more of its answers wait for it."""
+        if not self.trusted:
+            self.trusted = True
+            self.transport.set_write_buffer_limits(high=self._limits.buffer)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SNDBUF)
+
+    # -- the server's side
+
+    def check_progress(self, now: float) -> None:
+        """Called while something waits to be read: close the connection of a client that takes nothing of it.
+
+        One that takes little may go on for as long as it likes if it has shown a key (contract R4), and needs a
+        least rate if it has not (T2).
+        """
+        limits, unsent, before = self._limits, self.transport.get_write_buffer_size(), self._unsent
+        self._unsent = unsent
+        if unsent < before:
+            self._taken += before - unsent
+            self.stalls = now + limits.unread_s
+        due = math.inf if self.trusted else self._slow_since + limits.unread_s + self._taken / limits.read_rate
+        if min(self.stalls, due) <= now:
+            self._reset()
+
+    def overdue(self) -> None:
+        """Called when ``expires`` is over: say what for, if there is anybody to tell."""
+        if self.closing:
+            self.abort()
+        elif self.reply is not None:
+            self.refuse(Refusal(408, "request_timeout", "The body of the request did not come in time."))
+        elif self._requests.buffer:
+            self.refuse(Refusal(408, "request_timeout", "The head of the request did not come in time."))
+        else:
+            self.close()
+
+    def close(self) -> None:
+        """Close the socket once what was written is out."""
+        self.expires = math.inf
+        self.transport.close()
+        self._await_flush()
+
+    def abort(self) -> None:
+        """Close the socket at once."""
+        self.transport.abort()
+
+    # -- inside
+
+    def _advance(self) -> None:
+        """Do what can be done with the bytes that are there."""
+        if self.transport.is_closing() or (self.reply is None and self._waiter is not None):
+            return
+        try:
+            reply = self.reply or self._open_next()
+            if reply is not None:
+                self._read_body(reply)
+        except Refusal as refusal:
+            self.refuse(refusal)
+        except HTTPInputError as error:
+            self.refuse(malformed(f"The request cannot be used: {str(error)[:200]!r}."))
+        except BaseException:
+            self.abort()  # the loop logs what went wrong, but cannot know that nobody will answer
+            raise
+        self._read_or_pause()
+
+    def _open_next(self) -> Reply | None:
+        """Hand the next head to the application, or wait for the rest of it."""
+        head = self._requests.next_head()
+        if head is not None:
+            return self._open(head)
+        if self._requests.buffer and not self._head_begun:
+            self._head_begun = True
+            self.expires = self._loop.time() + self._limits.header_s
+        return None
+
+    def _open(self, head: Head) -> Reply:
+        limits = self._limits
+        self._head_begun = False
+        self.expires = math.inf
+        self._body_since = 0.0
+        reply = self.reply = Reply(self, head, self._requests.body, limits.body_bytes, limits.body_s)
+        delegate = reply.delegate = self._host.application.start_request(self, reply)
+        self._hold(reply, delegate.headers_received(head.start, head.headers))
+        return reply
+
+    def _read_body(self, reply: Reply) -> None:
+        """Hand on what has come of the body, as long as the delegate takes it."""
+        body = reply.body
+        while not (reply.held or reply.over or reply.delivered):
+            if body.ended:
+                reply.delivered = True
+                self.expires = math.inf
+                reply.delegate.finish()
+            elif (reply.head.length or 0) > reply.max_body:
+                raise _too_large(reply)
+            elif piece := self._requests.take():
+                self._hand_on(reply, piece)
+            elif not body.ended:
+                self._await_body(reply)
+                return
+
+    def _hand_on(self, reply: Reply, piece: bytes) -> None:
+        reply.body_got += len(piece)
+        if reply.body_got > reply.max_body:
+            raise _too_large(reply)
+        self._hold(reply, reply.delegate.data_received(piece))
+
+    def _await_body(self, reply: Reply) -> None:
+        """Ask for the body if the client waits to be asked, and give it its time."""
+        if not self._body_since:
+            self._body_since = self._loop.time()
+            if reply.head.expects and not reply.body_got and not reply.begun:
+                self.write(_CONTINUE)
+        self.expires = self._body_since + reply.body_s + reply.body_got / self._limits.body_rate
+
+    def _hold(self, reply: Reply, wait: Awaitable[None] | None) -> None:
+        """Read no further before the delegate is ready; its time is not the client's."""
+        if wait is not None:
+            reply.held = True
+            self.expires = math.inf
+            asyncio.ensure_future(wait).add_done_callback(partial(self._release, reply, self._loop.time()))
+
+    def _release(self, reply: Reply, held_since: float, done: asyncio.Future[None]) -> None:
+        reply.held = False
+        if not done.cancelled() and done.exception() is not None:
+            self.abort()
+            done.result()  # raises, so that the loop logs it
+        if reply is self.reply:
+            if self._body_since:
+                self._body_since += self._loop.time() - held_since
+            self._advance()
+
+    def _next(self) -> None:
+        """Part from the request that was answered, and from the client if one of the two wishes so."""
+        reply, self.reply = self.reply, None
+        if reply is None:
+            return
+        reply.part()
+        if reply.keeps_alive:
+            self._await_next()
+        elif reply.body.ended and not self._requests.buffer:
+            self.close()
+        else:
+            self._linger()
+
+    def _read_or_pause(self) -> None:
+        """Read on unless too much waits for its turn; a head that is not complete never waits."""
+        wanted = self.reply is None or len(self._requests.buffer) <= self._limits.buffer
+        if wanted != self._reading and not self.transport.is_closing():
+            self._reading = wanted
+            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+
+    def _await_next(self) -> None:
+        """Go on to the next request, though not before the client has taken enough of the answers it has."""
+        self._head_begun = False
+        if self._waiter is None:
+            self.expires = self._loop.time() + self._limits.idle_s
+            self._advance()
+
+    def _linger(self) -> None:
+        """End our side, and give the client time to read the answer while it still sends (contract T4).
+
+        TLS cannot end one side alone: there the client sees the end when the time is over, or at its own.
+        """
+        self._lingered = 0
+        self._requests.buffer.clear()
+        if self.transport.is_closing():
+            return
+        self._read_or_pause()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.expires = self._loop.time() + self._limits.linger_s
+
+    def _leave(self) -> None:
+        """The client is gone, and so is the work for it (contract T7)."""
+        reply, self.reply = self.reply, None
+        if reply is not None:
+            reply.leave()
+
+    def _await_flush(self) -> None:
+        """Give a closing connection the time of a slow reader to take what is left."""
+        if self.transport.get_write_buffer_size() and self.stalls == math.inf:
+            self._watch_reader()
+
+    def _reset(self) -> None:
+        """Close the socket with all that is under way, which the kernel would go on sending for minutes."""
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.abort()
+
+    def _watch_reader(self) -> None:
+        self._unsent, self._taken = self.transport.get_write_buffer_size(), 0
+        self._slow_since = self._loop.time()
+        self.stalls = self._slow_since + self._limits.unread_s
+
+
+def _too_large(reply: Reply) -> Refusal:
+    return Refusal(413, "request_too_large", f"The body is larger than {reply.max_body} bytes.")

@@ -1,0 +1,1 @@
+"""The running process: listening, workers, signals, stopping well."""

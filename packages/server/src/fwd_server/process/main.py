@@ -1,0 +1,293 @@
+"""``python -m fwd_server``: load the settings, build, listen, serve, and say what happens.
+
+``run`` is the same for ``fwd run-server``. Exit codes: 0 stopped as asked, 70 the server gave up, 78 a setting
+cannot be used (they are listed in ``fwd help exit-codes``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import errno
+import gc
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from attrs import define, evolve
+from tornado import autoreload
+
+from fwd_server import settings as configuration
+from fwd_server._version import __version__
+from fwd_server.app import App, build_app
+from fwd_server.machine import memory_use, raise_file_limit
+from fwd_server.observe import log
+from fwd_server.process import workers
+from fwd_server.process.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
+from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
+from fwd_server.settings.units import Address
+from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
+
+OK: Final = 0
+GAVE_UP: Final = 70  # EX_SOFTWARE
+BAD_CONFIGURATION: Final = 78  # EX_CONFIG
+DOTENV: Final = Path(".env")
+FIXED: Final = ("FWD_HOST", "FWD_PORT", "FWD_UDS", "FWD_HEALTH", "FWD_WORKERS", "FWD_SSL_CERTFILE", "FWD_SSL_KEYFILE")
+T = TypeVar("T")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse the command line and run."""
+    given = workers.handed(os.environ)
+    if given is not None:
+        return _guarded(lambda: work(*given))
+    parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="Print the settings in force, and stop.")
+    parser.add_argument("--reload", action="store_true", help="Start again when a source file changes.")
+    parser.add_argument("--version", action="version", version=f"fwd-server {__version__}")
+    variables = [variable for variable in documented() if variable.option]
+    for variable in variables:
+        parser.add_argument(variable.option, dest=variable.name, help=f"{variable.help} [{variable.name}]")
+    found = vars(parser.parse_args(arguments))
+    check, reload = found.pop("check"), found.pop("reload")
+    flags = {name: value for name, value in found.items() if value is not None}
+    return run(flags, check=check, reload=reload)
+
+
+def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) -> int:
+    """Run the gateway until it is asked to stop; ``flags`` go by the variables' names. Returns the exit code."""
+    return _guarded(lambda: _checked(dict(flags)) if check else _run(dict(flags), reload=reload))
+
+
+def work(line: workers.Line, sockets: list[socket.socket]) -> int:
+    """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
+    order = line.order()
+    settings = configuration.load(order.flags, os.environ, order.dotenv).settings
+    _prepare(settings)
+
+    async def serve_slot() -> None:
+        app = build_app(settings, environment=os.environ, memory=memory_use)
+
+        def started(port: int) -> None:
+            if order.announces:
+                announce(app, settings, port)
+            _settle()
+
+        await serve(app, sockets, settings, started, until=line.asked, tell=line.tell)
+
+    return _until_complete(serve_slot())
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    if sys.stderr is None:  # closed by who started us; nothing else that is opened may take its number
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
+    try:
+        return action()
+    except (SettingsError, KeyFileError) as error:
+        sys.stderr.write(f"{error}\n")
+        return BAD_CONFIGURATION
+
+
+def _checked(flags: Mapping[str, str]) -> int:
+    print_settings(load(flags, os.environ, DOTENV))
+    return OK
+
+
+def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Loaded:
+    """The settings in force, with ``.env`` of the working directory if there is one.
+
+    Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
+    """
+    warnings = check_modes(dotenv) if dotenv.is_file() else ()
+    loaded = configuration.load(flags, env, text_of(dotenv))
+    return evolve(loaded, warnings=(*loaded.warnings, *warnings))
+
+
+def text_of(dotenv: Path) -> str | None:
+    """The text of ``.env``, None where there is none."""
+    return dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else None
+
+
+def print_settings(loaded: Loaded) -> None:
+    """Every setting in force with its source, for ``--check``."""
+    rows = configuration.describe(loaded)
+    width = max(len(row.name) for row in rows)
+    values = max(min(len(row.value), 60) for row in rows)
+    for row in rows:
+        sys.stdout.write(f"{row.name:<{width}}  {row.value:<{values}}  {row.source}\n")
+    for warning in loaded.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+
+
+def _run(flags: dict[str, str], *, reload: bool) -> int:
+    current = Current(flags, load(flags, os.environ, DOTENV))
+    settings = current.loaded.settings
+    _prepare(settings)
+    for warning in current.loaded.warnings:
+        log.app.warning("%s", warning)
+    count = 1 if reload or sys.platform == "win32" else settings.workers
+    with contextlib.ExitStack() as stack:
+        where = address(settings, settings.port)
+        try:
+            tls_context(settings)  # before anything is bound: a bad certificate is found out here
+            slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
+            stack.enter_context(left_clean(main_address(settings)))
+            where = str(settings.health)
+            health = _listen_for_probes(settings.health, stack)
+        except OSError as error:
+            log.app.error("Cannot listen on %s: %s", where, _why(error))
+            return GAVE_UP
+        if count > 1:
+            reread, drain_s = current.reordered, settings.drain_timeout
+            code = asyncio.run(workers.Parent(slots, current.order(), reread, drain_s, health=health).run())
+        else:
+            code = _until_complete(_serve(current, slots[0], health, reload=reload))
+    log.app.info("Stopped.")
+    return code
+
+
+def _why(error: OSError) -> str:
+    """What the system says, and for a place that is taken what to do about it."""
+    said = error.strerror or str(error)
+    return f"{said}. Stop what listens there, or choose another place." if error.errno == errno.EADDRINUSE else said
+
+
+def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> list[socket.socket]:
+    """The sockets of FWD_HEALTH, if it is set. Raises OSError."""
+    if wanted is None:
+        return []
+    sockets = listen_at(wanted)
+    stack.enter_context(left_clean(wanted))
+    port = 0 if wanted.path else sockets[0].getsockname()[1]
+    log.app.info("Probes are answered at %s: /health and /ready.", evolve(wanted, port=port))
+    return sockets
+
+
+def _prepare(settings: Settings) -> None:
+    """What every process that serves does first."""
+    secure_process()
+    raise_file_limit()
+    log.configure(settings.log_level, settings.log_format)
+
+
+def _settle() -> None:
+    """Spare the collector what stays for ever: going through it stops everything for 15 ms each time (contract R5)."""
+    gc.collect()
+    gc.freeze()
+
+
+def _until_complete(work: Coroutine[Any, Any, None]) -> int:
+    loop = new_loop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+    return OK
+
+
+async def _serve(current: Current, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool) -> None:
+    settings = current.loaded.settings
+    app = build_app(settings, environment=os.environ, memory=memory_use)
+    if reload:
+        autoreload.watch(str(DOTENV))
+        autoreload.add_reload_hook(logging.shutdown)  # the new program takes this one's place at once
+        autoreload.start()
+
+    def started(port: int) -> None:
+        announce(app, settings, port)
+        _settle()
+
+    await serve(app, sockets, settings, started, health=health, renew=current.rebuilt)
+
+
+@define
+class Current:
+    """The settings in force, and how they are read again when SIGHUP asks for it (contract D9).
+
+    Whatever cannot be used leaves everything as it is, and is said.
+    """
+
+    flags: dict[str, str]
+    loaded: Loaded
+
+    def rebuilt(self) -> tuple[App, Settings] | None:
+        """A gateway of the settings as they are now, for one process."""
+        return self._again(
+            lambda loaded: (build_app(loaded.settings, environment=os.environ, memory=memory_use), loaded.settings)
+        )
+
+    def reordered(self) -> workers.Order | None:
+        """The order for new workers."""
+        return self._again(lambda _: self.order())
+
+    def order(self) -> workers.Order:
+        """What workers go by; the first of them says where the gateway listens, once."""
+        return workers.Order(self.flags, text_of(DOTENV), announces=True)
+
+    def _again(self, use: Callable[[Loaded], T]) -> T | None:
+        try:
+            fresh = load(self.flags, os.environ, DOTENV)
+            self._check_fixed(fresh)
+            tls_context(fresh.settings)  # it may have been renewed
+            found = use(fresh)
+        except (SettingsError, KeyFileError, OSError) as error:
+            log.app.error("The settings stay as they are. %s", error)
+            return None
+        names = [name for name, value in fresh.sources.items() if value != self.loaded.sources.get(name)]
+        log.app.info("The settings were read again. Changed: %s", ", ".join(names) or "nothing")
+        self.loaded = fresh
+        return found
+
+    def _check_fixed(self, fresh: Loaded) -> None:
+        """Raises SettingsError for a change that the sockets, which stay, cannot follow."""
+        problems = [
+            Problem(
+                name, fresh.sources[name][0], fresh.sources[name][1], f"{self.loaded.sources[name][1]} until a restart"
+            )
+            for name in FIXED
+            if fresh.sources[name][1] != self.loaded.sources[name][1]
+        ]
+        if problems:
+            raise SettingsError(problems)
+
+
+def announce(app: App, settings: Settings, port: int) -> None:
+    """Say where the gateway listens, what it can do, and what to do next."""
+    for line in start_lines(app, settings, port):
+        log.app.info("%s", line)
+    for notice in app.state.notices():
+        log.app.warning("%s", notice)
+
+
+def start_lines(app: App, settings: Settings, port: int) -> list[str]:
+    """What is said at the start, a line each."""
+    url = address(settings, port)
+    endpoints = app.gateway.routes.endpoints.values()
+    on = [endpoint.provider for endpoint in endpoints if endpoint.on and endpoint.available]
+    off = [f"{e.provider} ({e.turned_on_by})" for e in endpoints if not e.on and e.available]
+    return [
+        f"fwd {__version__} listens on {url}",
+        *([] if settings.uds else [f"For people: {url}/  API description: {url}/docs"]),
+        f"Providers on: {', '.join(on) or 'none'}",
+        f"Providers off, and what turns them on: {', '.join(off) or 'none'}",
+        f"Without a model: {', '.join(settings.priority) or 'refused, for PROVIDERS_PRIORITY is not set'}",
+        f"Keys: {app.keys.summary()}",
+    ]
+
+
+def address(settings: Settings, port: int) -> str:
+    """Where the gateway listens: a URL, or the path of a Unix socket."""
+    if settings.uds is not None:
+        return f"unix:{settings.uds}"
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

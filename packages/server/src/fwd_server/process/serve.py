@@ -1,0 +1,315 @@
+"""Listening, and stopping well: the one place that starts the HTTP server.
+
+SIGTERM and Ctrl-C stop accepting and let what runs finish; a second one, or the end of the drain time, ends what
+still runs with an error event (contract D14, R2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, field
+from tornado.netutil import bind_sockets, bind_unix_socket
+
+from fwd_server.app import App
+from fwd_server.http1.server.limits import ServerLimits
+from fwd_server.http1.server.listener import HTTPServer
+from fwd_server.machine import connection_cap
+from fwd_server.observe import log
+from fwd_server.observe.loop_lag import LIMIT_S, LoopLag
+from fwd_server.process import signals
+from fwd_server.settings import Settings
+from fwd_server.settings.units import Address
+from fwd_server.values.chat import Json
+from fwd_server.web.base import BaseHandler
+from fwd_server.web.guard import UNLIMITED, is_loopback
+from fwd_server.web.health import Readiness, probes
+from fwd_server.web.refusal import render_refusal
+
+BACKLOG: Final = 4096  # what does not fit is answered by the kernel, seconds later or with a reset
+POLL_S: Final = 0.5
+LINGER_S: Final = 1.0
+_LINGER_STEP_S: Final = 0.02
+_LAST_WORDS_S: Final = 1.0
+# For probes, which are few, small and quick; nobody else has business there.
+PROBE_LIMITS: Final = ServerLimits(header_s=2.0, body_s=2.0, idle_s=5.0, unread_s=5.0, connections=32)
+
+
+def new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's event loop where it exists, asyncio's elsewhere."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
+    return loop
+
+
+def listen(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
+    return listen_at(main_address(settings), reuse_port=reuse_port)
+
+
+def main_address(settings: Settings) -> Address:
+    """Where calls are taken."""
+    return Address(settings.host, settings.port, settings.uds)
+
+
+def listen_at(address: Address, *, reuse_port: bool = False) -> list[socket.socket]:
+    """Sockets bound to an address. Raises OSError."""
+    if address.path is None:
+        return bind_sockets(address.port, address.host or None, backlog=BACKLOG, reuse_port=reuse_port)
+    _check_free(address.path)
+    return [bind_unix_socket(str(address.path), mode=0o600, backlog=BACKLOG)]
+
+
+def _check_free(path: Path) -> None:
+    """Raises OSError where binding would take the place of a file, or of a gateway that listens.
+
+    A socket that nobody listens on is what a gateway that was killed left behind.
+    """
+    if path.exists() and not path.is_socket():
+        raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
+    with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        probe.setblocking(False)
+        with contextlib.suppress(BlockingIOError):  # somebody listens, and has no room
+            probe.connect(str(path))
+        raise OSError(errno.EADDRINUSE, "in use: a process listens on this socket")
+
+
+@contextlib.contextmanager
+def left_clean(address: Address) -> Iterator[None]:
+    """Remove what a Unix socket leaves in the file system at the end of the block, unless it is another's by then."""
+    ours = address.path and _identity(address.path)
+    try:
+        yield
+    finally:
+        if address.path is not None and ours and _identity(address.path) == ours:
+            address.path.unlink()
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What tells a file from another one that was later made at its place; None where there is none."""
+    with contextlib.suppress(OSError):
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_ctime_ns
+    return None
+
+
+@contextlib.asynccontextmanager
+async def probed(sockets: Sequence[socket.socket], readiness: Readiness) -> AsyncIterator[None]:
+    """Answer ``/health`` and ``/ready`` on sockets of their own, if there are any, for as long as the block runs.
+
+    Nothing that limits calls holds here: neither their number, nor that of connections, nor memory (contract R3, D13).
+    """
+    if not sockets:
+        yield
+        return
+    to_loopback = sockets[0].family != socket.AF_UNIX and is_loopback(sockets[0].getsockname()[0])
+    server = HTTPServer(probes(readiness, to_loopback=to_loopback), limits=PROBE_LIMITS, render=render_refusal)
+    server.add_sockets(sockets)
+    try:
+        yield
+    finally:
+        await server.aclose()
+
+
+def tls_context(settings: Settings) -> ssl.SSLContext | None:
+    """What https needs, None for plain http. Raises OSError for a certificate or key that cannot be used."""
+    if settings.ssl_certfile is None:
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
+    except OSError as error:  # it does not say which file
+        raise OSError(f"{settings.ssl_certfile} cannot be used: {error.strerror or error}") from error
+    return context
+
+
+def limits(settings: Settings) -> ServerLimits:
+    """What callers may send, and how slowly; bodies are counted by the door."""
+    return ServerLimits(
+        header_bytes=settings.max_head,
+        header_lines=settings.max_headers,
+        target_bytes=settings.max_target,
+        body_bytes=UNLIMITED,
+        header_s=settings.header_timeout,
+        body_s=settings.body_timeout,
+        body_rate=settings.body_rate,
+        idle_s=settings.client_idle_timeout,
+        unread_s=settings.unread_timeout,
+        connections=settings.max_connections or connection_cap(),
+        strangers=settings.max_strangers,
+    )
+
+
+@define
+class Serving:
+    """What serves, and what still runs of what served before the settings were read again."""
+
+    server: HTTPServer
+    apps: list[App]  # the newest is the last
+    _closing: set[asyncio.Task[None]] = field(factory=set)
+
+    @property
+    def app(self) -> App:
+        """What serves now."""
+        return self.apps[-1]
+
+    # -- how it is: what serves now knows
+
+    def alive(self) -> bool:
+        """That it can answer says so."""
+        return self.app.state.alive()
+
+    def word(self) -> str:
+        """``ready``, ``degraded`` or ``unready``."""
+        return self.app.state.word()
+
+    def ready(self, *, details: bool) -> Json:
+        """For ``/ready``."""
+        return self.app.state.ready(details=details)
+
+    def replace(self, app: App, settings: Settings) -> None:
+        """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
+        old = self.app
+        self.server.ssl_context = tls_context(settings)
+        self.apps.append(app)
+        self.server.application = app.application
+        self.server.limits = limits(settings)
+        task = asyncio.ensure_future(self._leave(old))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _leave(self, app: App) -> None:
+        await app.application.running.over()
+        self.apps.remove(app)
+        await app.aclose()
+
+    def running(self) -> list[BaseHandler]:
+        """What has not answered yet."""
+        return [handler for app in self.apps for handler in app.application.running]
+
+    async def over(self) -> None:
+        """Return once nothing runs, and no connection is left that waits for a request.
+
+        Such a connection is given a moment, for a request may be under way on it; its answer then says
+        ``Connection: close`` (contract R2).
+        """
+        until = asyncio.get_running_loop().time() + LINGER_S
+        while self.running() or (self.server.open and asyncio.get_running_loop().time() < until):
+            await asyncio.gather(*(app.application.running.over() for app in self.apps))
+            await asyncio.sleep(_LINGER_STEP_S)
+
+    def drain(self) -> None:
+        """Accept no more connections, and keep none."""
+        self.server.stop()
+        for app in self.apps:
+            app.state.draining = app.application.settings["draining"] = True
+
+    async def aclose(self) -> None:
+        """End everything."""
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+        await self.server.aclose()
+        for app in self.apps:
+            await app.aclose()
+
+
+async def serve(
+    app: App,
+    sockets: list[socket.socket],
+    settings: Settings,
+    started: Callable[[int], object],
+    *,
+    health: Sequence[socket.socket] = (),
+    renew: Callable[[], tuple[App, Settings] | None] = lambda: None,
+    until: Callable[[], Awaitable[bool]] | None = None,
+    tell: Callable[[str], object] = lambda word: None,
+) -> None:
+    """Serve until a signal asks to stop, or ``until`` returns: true if it may ask once more.
+
+    ``started`` is told the port, or 0, once connections are taken. ``health`` are sockets for probes, which are
+    answered to the very end. ``renew`` gives what is to serve from now on when SIGHUP asks for it, or None where
+    everything stays as it is. ``tell`` is told now and then how it is, in a word.
+    """
+    server = HTTPServer(
+        app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
+    )
+    serving = Serving(server, [app])
+    server.add_sockets(sockets)
+    port = 0 if settings.uds else sockets[0].getsockname()[1]
+    asked: asyncio.Queue[str] = asyncio.Queue()
+
+    def take() -> None:
+        found = renew()
+        if found is not None:
+            serving.replace(*found)
+
+    watch, listen_to = _background(_watch(serving, tell)), _background(_ask(asked, until))
+    async with probed(health, serving):
+        with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
+            started(port)
+            await asked.get()
+            await _drain(serving, settings.drain_timeout, asked)
+        await serving.aclose()
+
+
+def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
+    """The event loop's monitor, where it is asked for (contract R5)."""
+    limit_s = settings.stall or (LIMIT_S if settings.log_level == "debug" else 0)
+    return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
+
+
+async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
+    """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
+    while True:
+        tell(serving.word())
+        await asyncio.sleep(POLL_S)
+        serving.app.poll_keys()
+        serving.app.application.running.look()
+
+
+async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:
+    """Ask to stop whenever ``until`` returns."""
+    again = True
+    while until and again:
+        again = await until()
+        asked.put_nowait("parent")
+
+
+async def _drain(serving: Serving, seconds: float, asked: asyncio.Queue[str]) -> None:
+    serving.drain()
+    if running := serving.running():
+        log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
+    again = asyncio.ensure_future(asked.get())
+    idle = asyncio.ensure_future(serving.over())
+    await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    if running := serving.running():
+        log.app.warning("Stopped with %d requests unfinished.", len(running))
+        for handler in running:
+            handler.shut_down()
+        await asyncio.wait({idle}, timeout=_LAST_WORDS_S)
+    for task in (again, idle):
+        task.cancel()
+    await asyncio.gather(again, idle, return_exceptions=True)
+
+
+@contextlib.contextmanager
+def _background(work: Awaitable[Any]) -> Iterator[None]:
+    """Own a task for as long as the block runs."""
+    task = asyncio.ensure_future(work)
+    try:
+        yield
+    finally:
+        task.cancel()

@@ -1,0 +1,365 @@
+"""Several processes behind one address: a parent that holds the sockets, and workers that serve on them.
+
+Each worker has a slot, and each slot a listening socket of its own (SO_REUSEPORT) that the parent bound once and hands
+to whichever worker has the slot. So the kernel spreads connections evenly, and a connection that waits while a worker
+is replaced waits for the next one instead of being lost. Where the system does not balance, all slots share one socket.
+
+Parent and worker share a line, a pair of sockets: over it the worker is told its settings (nothing secret stands in its
+environment or arguments that was not there before), says in a word how it is, again and again from the moment it takes
+connections, is asked to stop, and learns that its parent is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from typing import Any, Final
+
+from attrs import asdict, define, evolve, field, frozen
+
+from fwd_server.clock import Clock, SystemClock
+from fwd_server.observe import log
+from fwd_server.process import signals
+from fwd_server.process.serve import listen, probed
+from fwd_server.settings import Settings
+from fwd_server.values.chat import Json
+
+HANDED: Final = "_FWD_WORKER"  # in a worker's environment: the line's descriptor, then those of the listeners
+GAVE_UP: Final = 70  # EX_SOFTWARE
+MOST_CRASHES: Final = 5  # contract D12: more of them within the time end it all
+CRASHES_S: Final = 60.0
+BACKOFF_S: Final = 0.1
+_WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
+_STOP: Final = b"s"
+START_S: Final = 60.0
+GRACE_S: Final = 5.0
+QUIET_S: Final = 10.0  # a worker that says nothing for so long hangs
+
+
+@frozen
+class Order:
+    """What a worker goes by: the flags and the text of ``.env`` as they were when the parent read them."""
+
+    flags: dict[str, str]
+    dotenv: str | None
+    announces: bool = False  # whether it is the one that says where the gateway listens
+
+
+# -- the worker's side
+
+
+@frozen
+class Line:
+    """A worker's end of the line to its parent."""
+
+    end: socket.socket
+
+    def order(self) -> Order:
+        """What to go by. Raises ConnectionError if the parent is gone already."""
+        with self.end.makefile("rb", buffering=0) as file:  # takes no byte more than the line
+            text = file.readline()
+        if not text:
+            raise ConnectionError("the parent is gone")
+        self.end.setblocking(False)
+        return Order(**json.loads(text))
+
+    def tell(self, word: str) -> None:
+        """Tell the parent how it is; the first time says that connections are taken now."""
+        with contextlib.suppress(OSError):  # it is gone: asked() will say so
+            self.end.send(word[:1].encode())
+
+    async def asked(self) -> bool:
+        """Return when the parent asks to stop, or is gone; whether it may ask once more."""
+        try:
+            return await asyncio.get_running_loop().sock_recv(self.end, 1) != b""
+        except OSError:
+            return False
+
+
+def handed(environ: MutableMapping[str, str]) -> tuple[Line, list[socket.socket]] | None:
+    """The line and the listening sockets of a worker; None in a process that is none."""
+    numbers = environ.pop(HANDED, "")
+    if not numbers:
+        return None
+    line, *listeners = (socket.socket(fileno=int(number)) for number in numbers.split(","))
+    for listener in listeners:
+        listener.setblocking(False)
+    return Line(line), listeners
+
+
+# -- the parent's side
+
+
+def bind(settings: Settings, count: int) -> list[list[socket.socket]]:
+    """The listening sockets of each slot. Raises OSError."""
+    if not balances(settings):
+        return [listen(settings)] * count
+    if settings.port:  # with SO_REUSEPORT, a second gateway on the same port would go unnoticed
+        for found in listen(settings):
+            found.close()
+    first = listen(settings, reuse_port=True)
+    settings = evolve(settings, port=first[0].getsockname()[1])
+    return [first, *(listen(settings, reuse_port=True) for _ in range(count - 1))]
+
+
+def balances(settings: Settings) -> bool:
+    """Whether the system spreads connections over sockets that share an address."""
+    return sys.platform == "linux" and settings.uds is None
+
+
+@define(eq=False)
+class Worker:
+    """A process that serves, and the parent's end of the line to it."""
+
+    slot: int
+    process: asyncio.subprocess.Process
+    line: socket.socket
+    ended: asyncio.Future[int]
+    word: str = "unready"  # what it said last
+    heard: float = field(factory=time.monotonic)  # and when
+    _spoken: asyncio.Event = field(factory=asyncio.Event)
+    _listening: asyncio.Future[None] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        """Listen to it from the beginning."""
+        self._listening = asyncio.ensure_future(self._listen())
+
+    @classmethod
+    async def start(cls, slot: int, listeners: Sequence[socket.socket], order: Order) -> Worker:
+        """Start the process and tell it what to go by."""
+        loop = asyncio.get_running_loop()
+        ours, theirs = socket.socketpair()
+        fds = [theirs.fileno(), *(listener.fileno() for listener in listeners)]
+        with theirs:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "fwd_server",
+                stdin=asyncio.subprocess.DEVNULL,
+                env={**os.environ, HANDED: ",".join(map(str, fds))},
+                pass_fds=fds,
+                start_new_session=True,  # or Ctrl-C would reach it twice: from the terminal, and through us
+            )
+        ours.setblocking(False)
+        with contextlib.suppress(OSError):  # it ended already, which is seen elsewhere
+            await loop.sock_sendall(ours, json.dumps(asdict(order)).encode() + b"\n")
+        return cls(slot, process, ours, asyncio.ensure_future(process.wait()))
+
+    async def _listen(self) -> None:
+        """Hear how it is, until its end of the line is closed."""
+        loop = asyncio.get_running_loop()
+        with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
+            while said := await loop.sock_recv(self.line, 64):
+                self.word, self.heard = _WORDS[said[-1:]], time.monotonic()
+                self._spoken.set()
+
+    async def ready(self) -> bool:
+        """Whether it takes connections; False if it ended instead, or had to be ended."""
+        spoken: asyncio.Future[Any] = asyncio.ensure_future(self._spoken.wait())
+        await asyncio.wait({spoken, self._listening}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        spoken.cancel()
+        if self._spoken.is_set():
+            return True
+        if not self._listening.done():
+            self.kill()
+        await self.ended
+        return False
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing was heard of it for too long."""
+        return time.monotonic() - self.heard > QUIET_S
+
+    def stop(self) -> None:
+        """Ask it to stop: to finish what runs the first time, at once the second time (contract D14).
+
+        By the line, for two signals that come close together are one.
+        """
+        with contextlib.suppress(OSError):  # it has ended
+            self.line.send(_STOP)
+
+    def kill(self) -> None:
+        """End it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+
+    def __str__(self) -> str:
+        return f"worker {self.slot + 1} (process {self.process.pid})"
+
+
+class GivesUp(Exception):
+    """Workers cannot be kept running; ``code`` is the exit code that says why."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@define(eq=False)
+class Parent:
+    """Keeps a worker in each slot. ``reread`` gives the order as it is now, or None if it cannot be used."""
+
+    slots: Sequence[Sequence[socket.socket]]
+    order: Order
+    reread: Callable[[], Order | None]
+    drain_s: float
+    clock: Clock = field(factory=SystemClock)
+    start: Callable[[int, Sequence[socket.socket], Order], Awaitable[Worker]] = Worker.start
+    health: Sequence[socket.socket] = ()  # for probes
+    workers: dict[int, Worker] = field(factory=dict)  # by slot
+    _stopping: bool = False
+    _alive: set[Worker] = field(factory=set)
+    _crashes: deque[float] = field(factory=deque)
+    _asked: asyncio.Queue[str] = field(factory=asyncio.Queue)
+    _renewals: asyncio.Event = field(factory=asyncio.Event)
+    _changing: Mapping[int, asyncio.Lock] = field(factory=lambda: defaultdict(asyncio.Lock))  # a slot's worker
+
+    async def run(self) -> int:
+        """Keep them running until a signal asks to stop. Returns the exit code."""
+        with signals.handled(self._asked.put_nowait, self._renewals.set):
+            async with probed(self.health, self):
+                try:
+                    await self._first()
+                    code = await self._until_asked()
+                except GivesUp as error:
+                    code = error.code
+                self._stopping = True
+                await self._stop()
+        return code
+
+    # -- how it is, for probes
+
+    def alive(self) -> bool:
+        """Whether a worker moves; where there is none just now, one is being started."""
+        return not self._alive or not all(worker.quiet for worker in self._alive)
+
+    def word(self) -> str:
+        """``ready`` if all workers are, ``degraded`` if others serve, ``unready`` if none does, or we stop."""
+        said = {found["status"] for found in self._said()}
+        if self._stopping or said.isdisjoint(("ready", "degraded")):
+            return "unready"
+        return "ready" if said == {"ready"} else "degraded"
+
+    def ready(self, *, details: bool) -> Json:
+        """For ``/ready``."""
+        return {"status": self.word(), **({"workers": self._said()} if details else {})}
+
+    def _said(self) -> list[Json]:
+        """How the worker of each slot is by its own word, or that it is ``quiet`` or ``missing``."""
+        return [{"worker": slot + 1, "status": self._said_in(slot)} for slot in range(len(self.slots))]
+
+    def _said_in(self, slot: int) -> str:
+        worker = self.workers.get(slot)
+        if worker is None or worker.ended.done():
+            return "missing"
+        return "quiet" if worker.quiet else worker.word
+
+    # -- keeping
+
+    async def _first(self) -> None:
+        """Start one for each slot; what keeps the first ones from starting will keep all."""
+        await asyncio.gather(*(self._fill(slot, first=True) for slot in range(len(self.slots))))
+        self.order = evolve(self.order, announces=False)
+
+    async def _until_asked(self) -> int:
+        asked = asyncio.ensure_future(self._asked.get())
+        keepers = [asyncio.ensure_future(self._keep(slot)) for slot in range(len(self.slots))]
+        tasks = {asked, *keepers, asyncio.ensure_future(self._renew())}
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done - {asked}:
+                task.result()  # raises GivesUp
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return 0
+
+    async def _start(self, slot: int) -> Worker:
+        order = evolve(self.order, announces=self.order.announces and slot == 0)
+        worker = await self.start(slot, self.slots[slot], order)
+        self._alive.add(worker)
+        worker.ended.add_done_callback(lambda _: self._alive.discard(worker))
+        return worker
+
+    async def _fill(self, slot: int, *, first: bool = False) -> None:
+        """Put a worker into a slot. Raises GivesUp when one after the other ends."""
+        while not await (worker := await self._start(slot)).ready():
+            if first:
+                raise GivesUp(worker.ended.result() if worker.ended.result() > 0 else GAVE_UP)
+            await self._crashed(worker)
+        self.workers[slot] = worker
+
+    async def _keep(self, slot: int) -> None:
+        """Replace the slot's worker whenever it ends unasked."""
+        while True:
+            worker = self.workers[slot]
+            await asyncio.shield(worker.ended)
+            async with self._changing[slot]:
+                if worker is self.workers[slot]:  # else it was replaced, and this is as it should be
+                    await self._crashed(worker)
+                    await self._fill(slot)
+
+    async def _crashed(self, worker: Worker) -> None:
+        """Note it, and rest a while. Raises GivesUp when there are too many (contract D12)."""
+        now = self.clock.monotonic()
+        self._crashes.append(now)
+        while self._crashes[0] < now - CRASHES_S:
+            self._crashes.popleft()
+        log.app.error("%s ended with %d.", str(worker).capitalize(), worker.ended.result())
+        if len(self._crashes) > MOST_CRASHES:
+            log.app.error("%d workers ended within %g s. Giving up.", len(self._crashes), CRASHES_S)
+            raise GivesUp(GAVE_UP)
+        await self.clock.sleep(BACKOFF_S * 2 ** (len(self._crashes) - 1))
+
+    # -- replacing
+
+    async def _renew(self) -> None:
+        """Replace the workers, one by one, whenever that is asked for (contract D9, R2)."""
+        while True:
+            await self._renewals.wait()
+            self._renewals.clear()
+            order = self.reread()
+            if order is not None:
+                self.order = evolve(order, announces=False)
+                await self._replace_all()
+
+    async def _replace_all(self) -> None:
+        for slot in range(len(self.slots)):
+            async with self._changing[slot]:
+                fresh = await self._start(slot)
+                if not await fresh.ready():
+                    log.app.error("%s did not start; the others stay as they are.", str(fresh).capitalize())
+                    return
+                old, self.workers[slot] = self.workers[slot], fresh
+            old.stop()
+            await asyncio.shield(old.ended)
+        log.app.info("All %d workers are replaced.", len(self.slots))
+
+    # -- stopping
+
+    async def _stop(self) -> None:
+        """Have all finish what they do; a second signal, or the end of the time, ends them."""
+        for worker in self._alive:
+            worker.stop()
+        again = asyncio.ensure_future(self._asked.get())
+        gone = asyncio.ensure_future(self._gone())
+        await asyncio.wait({again, gone}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        for worker in self._alive:
+            worker.stop()
+        await asyncio.wait({gone}, timeout=GRACE_S)
+        for worker in self._alive:
+            worker.kill()
+        again.cancel()
+        await asyncio.gather(again, gone, return_exceptions=True)
+
+    async def _gone(self) -> None:
+        while self._alive:
+            await asyncio.wait([worker.ended for worker in self._alive])

@@ -1,0 +1,345 @@
+"""``echo:``, a provider without a network: it answers from the call alone, and fails on demand.
+
+What follows the prefix is its language (``docs/echo.md``). It writes OpenAI's own wire format as a script of delays
+and bytes, which is played like an answer from the network and read back by the codec for compatible providers: JSON,
+streams, failures and cuts take the same way as a real provider's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import orjson
+from attrs import frozen
+
+from fwd_server.providers.base import Exchange, NewId, Provider, Script, merge
+from fwd_server.providers.compatible import ROWS, CompatibleExchange
+from fwd_server.providers.echo.samples import sample
+from fwd_server.providers.lenient import obj, objects, text
+from fwd_server.values.chat import ChatRequest, Json, choice_delta, chunk_object
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import Refused
+from fwd_server.values.usage import Usage, estimate_tokens
+from fwd_server.wire import sse, tokens
+
+FINGERPRINT: Final = "fwd_echo"
+MOST_TEXT: Final = 1 << 20  # bytes of all choices together; a longer text ends with "length"
+MOST_CHUNKS: Final = 4_096  # of all choices together; a longer text comes in larger pieces
+LONGEST_S: Final = 3_600.0
+
+_PACE: Final = ("ttft", "rate")
+OPTIONS: Final = {
+    "": (),
+    "tools": _PACE,
+    "json": _PACE,
+    "slow": _PACE,
+    "fail": ("status", "retry_after", "after", *_PACE),
+    "stall": ("after", *_PACE),
+}
+_DURATION: Final = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s|)")
+
+Step = tuple[float, bytes]
+
+
+# -- the language
+
+
+@frozen
+class Wish:
+    """A model's name, read: what to answer and how. ``rate`` is in tokens a second, 0: at once."""
+
+    what: str = ""
+    ttft_s: float = 0.0
+    rate: float = 0.0
+    status: int | None = None
+    retry_after: str | None = None
+    after: int | None = None
+
+    @property
+    def ends(self) -> str:
+        """How the script is over."""
+        if self.what == "stall":
+            return "stall"
+        return "cut" if self.after is not None else "end"
+
+
+def read_wish(model: str) -> Wish:
+    """Read ``slow?ttft=500ms&rate=50``. Raises Refused, which says what is allowed."""
+    what, _, query = model.partition("?")
+    if what not in OPTIONS:
+        names = ", ".join(f"echo:{name}" for name in OPTIONS)
+        raise Refused(f"There is no 'echo:{what}'. There are: {names}.", param="model")
+    given = dict(parse_qsl(query, keep_blank_values=True))
+    for name in given:
+        if name not in OPTIONS[what]:
+            allowed = ", ".join(OPTIONS[what]) or "no options"
+            raise Refused(f"'echo:{what}' has no option '{name[:64]}'; it takes {allowed}.", param="model")
+    return _wish(what, given)
+
+
+def _wish(what: str, given: dict[str, str]) -> Wish:
+    slow = what == "slow"
+    wish = Wish(
+        what,
+        _seconds(given, "ttft", 0.5 if slow and not given else 0.0),
+        _number(given, "rate", 20.0 if slow and not given else 0.0, 0.01, 1e6),
+        _status(what, given),
+        str(_whole(given, "retry_after", 0, 86_400)) if "retry_after" in given else None,
+        _whole(given, "after", 0, MOST_CHUNKS) if what == "stall" or "after" in given else None,
+    )
+    if wish.status is not None and wish.after is not None:
+        raise Refused("'echo:fail' takes 'status' or 'after', not both.", param="model")
+    if wish.status is None and wish.retry_after is not None:
+        raise Refused("'echo:fail' takes 'retry_after' with a status only.", param="model")
+    return wish
+
+
+def _status(what: str, given: dict[str, str]) -> int | None:
+    if what != "fail" or ("after" in given and "status" not in given):
+        return None
+    return _whole(given, "status", 300, 599, default=500)
+
+
+def _seconds(given: dict[str, str], name: str, default: float) -> float:
+    match = _DURATION.fullmatch(given[name]) if name in given else None
+    if name in given and (not match or float(match[1]) > LONGEST_S * (1000 if match[2] == "ms" else 1)):
+        raise _bad(name, given[name], "a time such as 500ms or 2s, an hour at most")
+    return float(match[1]) / (1000 if match[2] == "ms" else 1) if match else default
+
+
+def _number(given: dict[str, str], name: str, default: float, least: float, most: float) -> float:
+    if name not in given:
+        return default
+    match = _DURATION.fullmatch(given[name])
+    if not match or match[2] or not least <= float(match[1]) <= most:
+        raise _bad(name, given[name], f"a number from {least:g} to {most:g}")
+    return float(match[1])
+
+
+def _whole(given: dict[str, str], name: str, least: int, most: int, default: int = 0) -> int:
+    said = given.get(name, str(default))
+    if not (said.isascii() and said.isdigit() and len(said) <= 6 and least <= int(said) <= most):
+        raise _bad(name, said, f"a whole number from {least} to {most}")
+    return int(said)
+
+
+def _bad(name: str, said: str, allowed: str) -> Refused:
+    return Refused(f"Invalid value for the echo option '{name}': {said[:64]!r}; expected {allowed}.", param="model")
+
+
+# -- the answer
+
+
+@frozen
+class Answer:
+    """What is said: a text, or one call of a tool; and why it ended."""
+
+    text: str = ""
+    tool: str | None = None
+    arguments: str = ""
+    finish: str = "stop"
+
+    @property
+    def tokens(self) -> int:
+        """By the estimate: four bytes a token."""
+        return estimate_tokens(self.text) + (estimate_tokens(self.tool + self.arguments) if self.tool else 0)
+
+
+def answer(wish: Wish, body: Json) -> Answer:
+    """What ``wish`` says to the call in ``body``. Raises Refused when a tool is wished for and none is offered."""
+    messages = objects(body.get("messages"))
+    answered = bool(messages) and messages[-1].get("role") == "tool"
+    if wish.what == "tools" and body.get("tool_choice") != "none" and not answered:
+        function = _offered(body)
+        arguments = sample(function.get("parameters") or {"type": "object"})
+        return Answer(tool=text(function.get("name")), arguments=_dumps(arguments), finish="tool_calls")
+    said = _said(messages, "tool" if answered else "user")
+    return _ended(_as_json(body, said) if wish.what == "json" else said, body)
+
+
+def _said(messages: list[Json], role: str) -> str:
+    """The last message of ``role``, or the last of all: its texts, and the names of what is attached."""
+    last = next((m for m in reversed(messages) if m.get("role") == role), messages[-1] if messages else {})
+    content = last.get("content")
+    return content if isinstance(content, str) else "\n".join(map(_part, objects(content)))
+
+
+def _part(part: Json) -> str:
+    kind = text(part.get("type"))
+    if kind == "text":
+        return text(part.get("text"))
+    name = text(obj(part.get("file")).get("filename")) or text(obj(part.get("input_audio")).get("format"))
+    return f"[{kind} {name}]" if name else f"[{kind}]"
+
+
+def _as_json(body: Json, said: str) -> str:
+    wanted = obj(body.get("response_format"))
+    schema = obj(wanted.get("json_schema")).get("schema")
+    return _dumps(sample(schema) if schema is not None else {"echo": said})
+
+
+def _offered(body: Json) -> Json:
+    """The function that ``tool_choice`` names, or the first one offered."""
+    functions = [obj(tool.get("function")) for tool in objects(body.get("tools")) if tool.get("function")]
+    choice = obj(body.get("tool_choice"))
+    among = objects(obj(choice.get("allowed_tools")).get("tools"))
+    named = obj((among[0] if among else choice).get("function")).get("name")
+    found = next((f for f in functions if named is None or f.get("name") == named), None)
+    if found is None:
+        missing = f"a tool named {str(named)[:64]!r}" if named else "a function"
+        raise Refused(f"'echo:tools' needs {missing} in 'tools'.", param="tools")
+    return found
+
+
+def _ended(said: str, body: Json) -> Answer:
+    """``said`` up to the first stop text, and not longer than the caller or we allow."""
+    stops = body.get("stop")
+    for stop in stops if isinstance(stops, list) else [stops]:
+        said = said.partition(stop)[0] if stop and isinstance(stop, str) else said
+    caps = [cap for name in ("max_completion_tokens", "max_tokens") if isinstance(cap := body.get(name), int)]
+    data = said.encode("utf-8", "replace")
+    size = min([MOST_TEXT // _choices(body), *(4 * max(0, cap) for cap in caps[:1])])
+    if len(data) <= size:
+        return Answer(said)
+    return Answer(data[:size].decode("utf-8", "ignore"), finish="length")
+
+
+def _choices(body: Json) -> int:
+    n = body.get("n")
+    return n if isinstance(n, int) and 1 <= n <= 128 else 1
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value).decode()
+
+
+# -- the wire
+
+
+@frozen
+class Writer:
+    """Writes one answer as OpenAI would."""
+
+    wish: Wish
+    answer: Answer
+    body: Json
+    head: Json
+    call_id: str
+    include_usage: bool
+
+    def whole(self) -> Json:
+        """A ``chat.completion`` object."""
+        choices = [
+            {"index": i, "message": self._message(), "logprobs": None, "finish_reason": self.answer.finish}
+            for i in range(_choices(self.body))
+        ]
+        more = {"usage": tokens.render(self.usage), "system_fingerprint": FINGERPRINT}
+        return {**self.head, "object": "chat.completion", "choices": choices, **more}
+
+    @property
+    def usage(self) -> Usage:
+        """By the documented estimate."""
+        return Usage(tokens.estimate_prompt(self.body), self.answer.tokens * _choices(self.body))
+
+    def _message(self) -> Json:
+        message: Json = {"role": "assistant", "content": self.answer.text, "refusal": None}
+        if self.answer.tool:
+            function = {"name": self.answer.tool, "arguments": self.answer.arguments}
+            call = {"id": self.call_id, "type": "function", "function": function}
+            message.update(content=None, tool_calls=[call])
+        return message
+
+    def events(self) -> Iterator[Step]:
+        """The frames of a stream, each with the seconds before it: role, pieces, finish, usage, ``[DONE]``."""
+        indexes = range(_choices(self.body))
+        pieces = self._pieces(MOST_CHUNKS // len(indexes))
+        yield self.wish.ttft_s, b"".join(self._frame(i, {"role": "assistant", "content": ""}) for i in indexes)
+        for weight, delta in pieces[: self.wish.after]:
+            delay = weight / self.wish.rate if self.wish.rate else 0.0
+            yield delay, b"".join(self._frame(i, delta) for i in indexes)
+        if self.wish.ends == "end":
+            last = b"".join(self._frame(i, {}, self.answer.finish) for i in indexes)
+            yield 0.0, last + self._encode([], usage=tokens.render(self.usage)) + b"data: [DONE]\n\n"
+
+    def _pieces(self, most: int) -> list[tuple[int, Json]]:
+        """Deltas with their weight in tokens."""
+        if not self.answer.tool:
+            return [(weight, {"content": piece}) for weight, piece in cut(self.answer.text, most)]
+        function = {"name": self.answer.tool, "arguments": ""}
+        opening = {"index": 0, "id": self.call_id, "type": "function", "function": function}
+        rest = (
+            (w, {"tool_calls": [{"index": 0, "function": {"arguments": piece}}]})
+            for w, piece in cut(self.answer.arguments, most)
+        )
+        return [(1, {"tool_calls": [opening]}), *rest]
+
+    def _frame(self, index: int, delta: Json, finish: str | None = None) -> bytes:
+        return self._encode([choice_delta(delta, index, finish)], **({"usage": None} if self.include_usage else {}))
+
+    def _encode(self, choices: list[Json], **more: Any) -> bytes:
+        return sse.encode(orjson.dumps(chunk_object(self.head, choices, system_fingerprint=FINGERPRINT, **more)))
+
+
+def cut(said: str, most: int) -> list[tuple[int, str]]:
+    """A text in at most about ``most`` pieces of whole characters, each with its tokens: one token, four bytes."""
+    data = said.encode("utf-8", "replace")
+    width = 4 * max(1, -(-len(data) // (4 * most)))
+    pieces, at = [], 0
+    while at < len(data):
+        end = min(at + width, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:  # in the middle of a character
+            end -= 1
+        pieces.append((tokens.estimate_bytes(end - at), data[at:end].decode()))
+        at = end
+    return pieces
+
+
+# -- the provider
+
+
+class Echo:
+    """The codec of ``echo:``."""
+
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+        """Write the script. Raises Refused for a wish that cannot be read or met."""
+        wish = read_wish(deployment.model)
+        body = merge(request.body, request.extra_body)
+        head = {"id": new_id("chatcmpl-"), "created": now, "model": deployment.name}
+        if wish.status is not None:
+            script = failing(wish)
+        else:
+            writer = Writer(wish, answer(wish, body), body, head, new_id("call_"), request.include_usage)
+            script = streaming(writer) if request.stream else whole(writer)
+        return CompatibleExchange(ROWS["echo"], request, deployment, now, new_id, script)
+
+
+def failing(wish: Wish) -> Script:
+    """An error status before anything else, in OpenAI's shape."""
+    status = wish.status or 500
+    message = f"echo was asked to fail with status {status}."
+    error = {"message": message, "type": "server_error", "param": None, "code": None}
+    waiting = (("retry-after", wish.retry_after),) if wish.retry_after else ()
+    headers = (("content-type", "application/json"), *waiting)
+    return Script(status, headers, ((wish.ttft_s, orjson.dumps({"error": error})),))
+
+
+def whole(writer: Writer) -> Script:
+    """A JSON answer after all its time; one that is to break off does so in the middle."""
+    wish, data = writer.wish, orjson.dumps(writer.whole())
+    seconds = wish.ttft_s + (writer.answer.tokens / wish.rate if wish.rate else 0.0)
+    sent = data if wish.ends == "end" else data[: len(data) // 2]
+    return Script(200, (("content-type", "application/json"),), ((seconds, sent),), wish.ends)
+
+
+def streaming(writer: Writer) -> Script:
+    """A stream, one step for each piece."""
+    headers = (("content-type", "text/event-stream"),)
+    return Script(200, headers, tuple(writer.events()), writer.wish.ends, stream=True)
+
+
+def provider() -> Provider:
+    """The provider ``echo``."""
+    return Provider("echo", Echo())

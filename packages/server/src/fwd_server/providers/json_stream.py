@@ -1,0 +1,109 @@
+"""A decoder for streams of JSON objects: limits, unreadable texts and the end are the same for all."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import orjson
+
+from fwd_server.values.chat import End, Json, StreamEvent
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.usage import Usage
+from fwd_server.wire import jsontext
+from fwd_server.wire.sse import Decoder, LineTooLong
+
+
+class Framing(Protocol):
+    """Bytes to the JSON texts in them."""
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The texts that ``data`` completes. Raises LineTooLong."""
+        ...
+
+    def close(self) -> list[bytes]:
+        """What is left at the end."""
+        ...
+
+
+class EventData:
+    """The data of server-sent events, whatever their names."""
+
+    def __init__(self) -> None:
+        self._events = Decoder()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The data that ``data`` completes. Raises LineTooLong."""
+        return [event.data for event in self._events.feed(data)]
+
+    def close(self) -> list[bytes]:
+        """The data of the event the stream broke off in."""
+        return [event.data for event in self._events.close()]
+
+
+class Reader(Protocol):
+    """One provider's objects to events."""
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as the provider has said."""
+        ...
+
+    def read(self, said: Json) -> list[StreamEvent]:
+        """The events of one object."""
+        ...
+
+    def end(self) -> list[StreamEvent]:
+        """The events of the end of the body, when no end was read before it."""
+        ...
+
+
+class JsonStream:
+    """A decoder for a stream of JSON objects: limits, unreadable texts and the end are the same for all."""
+
+    def __init__(self, framing: Framing, reader: Reader) -> None:
+        self._framing = framing
+        self._reader = reader
+        self._over = False
+
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens as far as the provider has said."""
+        return self._reader.usage
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """The events that ``data`` completes."""
+        if self._over:
+            return []
+        try:
+            texts = self._framing.feed(data)
+        except LineTooLong:
+            self._over = True
+            return [broken("too_large")]
+        return self._read(texts, "bad_payload")
+
+    def close(self) -> list[StreamEvent]:
+        """The body is over: what cannot be read now was cut off."""
+        if self._over:
+            return []
+        events = self._read(self._framing.close(), "upstream_truncated")
+        if not self._over:
+            self._over = True
+            events += self._reader.end()
+        return events
+
+    def _read(self, texts: list[bytes], unreadable: str) -> list[StreamEvent]:
+        events: list[StreamEvent] = []
+        for written in texts:
+            if self._over:
+                break
+            if written.strip():
+                events += self._one(written, unreadable)
+            self._over = bool(events) and isinstance(events[-1], (End, UpstreamError))
+        return events
+
+    def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
+        try:
+            said = jsontext.loads(written)
+        except orjson.JSONDecodeError:
+            return [broken(unreadable)]
+        return self._reader.read(said) if isinstance(said, dict) else [broken("bad_payload")]

@@ -1,0 +1,112 @@
+"""What the providers themselves say they have: asked when somebody looks, never at start, and never for long.
+
+Whoever looks waits a second at most. A list that takes longer goes on being asked for and is there the next time; one
+that fails is as if it had never been asked for, but for a while nobody tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import define
+
+from fwd_server.clock import Clock
+from fwd_server.observe import log
+from fwd_server.providers.base import ModelsCodec, Provider
+from fwd_server.upstream.deadline import Deadline
+from fwd_server.upstream.send import Upstream, read_all
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import UpstreamError, from_status
+
+WAIT_S: Final = 1.0  # for whoever looks
+_PATIENCE_S: Final = 10.0  # for the provider
+_KEPT_S: Final = 3600.0
+_REST_S: Final = 60.0  # after a failure
+_LONGEST: Final = 8 << 20
+
+Names = tuple[str, ...]
+
+
+@define
+class _Listed:
+    """What a provider said last, whether that is all there is, and until when it is good enough."""
+
+    names: Names = ()
+    all: bool = False
+    until: float = float("-inf")
+    task: asyncio.Task[None] | None = None
+
+
+class Roster:
+    """The providers' own lists of models. Close it with ``aclose``."""
+
+    def __init__(
+        self, providers: Mapping[str, Provider], upstream: Upstream, clock: Clock, wait_s: float = WAIT_S
+    ) -> None:
+        self._providers = providers
+        self._upstream = upstream
+        self._clock = clock
+        self._wait_s = wait_s
+        self._listed: dict[str, _Listed] = {}
+
+    async def refresh(self, endpoints: Iterable[Endpoint]) -> None:
+        """Ask for every list that is not fresh, and wait for them, but not long."""
+        tasks = [task for endpoint in endpoints if (task := self._task(endpoint))]
+        if tasks:
+            await asyncio.wait(tasks, timeout=self._wait_s)
+
+    def names(self, endpoint: Endpoint) -> Names:
+        """What the endpoint's provider said last; nothing, if it was never asked or could not say."""
+        listed = self._listed.get(endpoint.provider)
+        return listed.names if listed else ()
+
+    def knows_all(self, endpoint: Endpoint) -> bool:
+        """Whether there is nothing but what the provider has just said: a live list, as Ollama's."""
+        listed = self._listed.get(endpoint.provider)
+        return listed is not None and listed.all
+
+    async def aclose(self) -> None:
+        """Ask for nothing any more."""
+        tasks = [listed.task for listed in self._listed.values() if listed.task]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _task(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
+        """What asks for the endpoint's list, begun now if nobody has; None if there is nothing to ask."""
+        provider = self._providers.get(endpoint.provider)
+        if provider is None or provider.models is None:
+            return None
+        listed = self._listed.setdefault(endpoint.provider, _Listed())
+        if listed.task is None and self._clock.monotonic() >= listed.until:
+            listed.task = asyncio.create_task(self._ask(endpoint, provider.models, listed))
+        return listed.task
+
+    async def _ask(self, endpoint: Endpoint, models: ModelsCodec, listed: _Listed) -> None:
+        names = None
+        try:
+            with Deadline(_PATIENCE_S, "upstream_timeout"):
+                names = await self._fetch(endpoint, models)
+        except UpstreamError as error:
+            log.upstream.info("The list of models of %s could not be read: %s", endpoint.provider, error.message)
+        finally:
+            listed.task = None
+        self._keep(listed, names, live=models.live)
+
+    def _keep(self, listed: _Listed, names: Names | None, *, live: bool) -> None:
+        """Take a list; without a new one the old one stands, unless it is worth nothing any more."""
+        if names is not None or live:
+            listed.names, listed.all = names or (), live and names is not None
+        kept_s = _REST_S if names is None else _KEPT_S
+        listed.until = self._clock.monotonic() + (0.0 if live else kept_s)
+
+    async def _fetch(self, endpoint: Endpoint, models: ModelsCodec) -> Names:
+        response = await self._upstream.send(endpoint, models.request(endpoint))
+        try:
+            if response.status != 200:
+                raise from_status(response.status, "", provider=endpoint.provider, key_name=endpoint.key_name)
+            return models.read(await read_all(response, _LONGEST))
+        finally:
+            response.close()

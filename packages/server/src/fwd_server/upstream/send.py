@@ -1,0 +1,213 @@
+"""The one room that talks to upstreams: a request goes out, an answer comes in, faults come back as values we know.
+
+Below it is the connection pool (``http1``), above it nobody sees a socket. An echo script is played here with the
+clock, so that it takes the same path as an answer from the network.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from fwd_server.clock import Clock
+from fwd_server.http1.client.pool import Pool, Response
+from fwd_server.http1.client.values import Origin, TransportError
+from fwd_server.providers.base import Header, Script, UpstreamRequest
+from fwd_server.upstream.loop_guard import HEADER, Hops
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.secret import Secret
+from fwd_server.values.timeouts import Timeouts
+
+
+class UpstreamResponse(Protocol):
+    """An answer from its head on; header names are in lower case."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers, repeated ones joined."""
+        ...
+
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at its true end. Raises UpstreamError when it breaks."""
+        ...
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """From now on hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+        ...
+
+    def pause(self) -> None:
+        """Read no more until ``resume``: the caller is slower than the provider (contract R4)."""
+        ...
+
+    def resume(self) -> None:
+        """Read on."""
+        ...
+
+    def close(self) -> None:
+        """Done with it: an exchange that did not end cleanly closes its connection at once (contract S28, T7)."""
+        ...
+
+
+class Upstream:
+    """Sends requests to endpoints and plays scripts. Raises UpstreamError for every way this can fail."""
+
+    def __init__(self, pool: Pool, clock: Clock, hops: Hops | None = None) -> None:
+        self._pool = pool
+        self._hops = hops
+        self._clock = clock
+        self._places: dict[str, tuple[Origin, str]] = {}
+
+    async def send(
+        self,
+        endpoint: Endpoint,
+        request: UpstreamRequest | Script,
+        via: tuple[str, ...] = (),
+        timeouts: Timeouts | None = None,
+    ) -> UpstreamResponse:
+        """Send ``request`` to ``endpoint`` and return the answer once its head is in.
+
+        ``via`` are the gateways the call came by; this one is added for those after it. ``timeouts`` take the place
+        of the endpoint's own.
+        """
+        if isinstance(request, Script):
+            return Played(request, self._clock)
+        origin, path = self._place(endpoint)
+        headers = wire_headers(endpoint, request.headers)
+        if self._hops is not None:
+            headers.append((HEADER.encode(), self._hops.onward(via).encode()))
+        try:
+            response = await self._pool.send(
+                origin, request.method, path + request.path, headers, request.body, timeouts or endpoint.timeouts
+            )
+        except TransportError as error:
+            raise broken(error.code) from error
+        return Received(response)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        await self._pool.aclose()
+
+    def _place(self, endpoint: Endpoint) -> tuple[Origin, str]:
+        place = self._places.get(endpoint.base_url)
+        if place is None:
+            place = (Origin.parse(endpoint.base_url), urlsplit(endpoint.base_url).path.rstrip("/"))
+            self._places[endpoint.base_url] = place
+        return place
+
+
+def wire_headers(endpoint: Endpoint, headers: Iterable[Header]) -> list[tuple[bytes, bytes]]:
+    """Headers as bytes. A secret goes out only if it is the key of the endpoint it is sent to (contract S11)."""
+    return [(name.encode("ascii"), _value(endpoint, value).encode("latin-1")) for name, value in headers]
+
+
+def _value(endpoint: Endpoint, value: str | Secret) -> str:
+    if isinstance(value, str):
+        return value
+    if endpoint.key is None or endpoint.key.name != value.name:
+        raise AssertionError(f"the key {value.name} does not belong to {endpoint.provider}")
+    return value.reveal()
+
+
+class Received:
+    """An answer from the network."""
+
+    def __init__(self, response: Response) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+        self.close = response.close
+        self.pause = response.pause
+        self.resume = response.resume
+
+    async def read(self) -> bytes:
+        """The next piece of the body; empty at its true end."""
+        try:
+            return await self._response.read()
+        except TransportError as error:
+            raise broken(error.code) from error
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """Hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+        self._response.flow(take, lambda error: over(broken(error.code) if error else None))
+
+
+class Played:
+    """An answer from a script: each step after its delay, then the end the script asks for."""
+
+    def __init__(self, script: Script, clock: Clock) -> None:
+        self._steps = iter(script.steps)
+        self._ends = script.ends
+        self._clock = clock
+        self._stalled: asyncio.Future[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
+        self._wanted.set()
+        self.status = script.status
+        self.headers: Mapping[str, str] = dict(script.headers)
+
+    async def read(self) -> bytes:
+        """The next step's bytes, or the script's end."""
+        for delay, data in self._steps:
+            if delay > 0:
+                await self._clock.sleep(delay)
+            if data:
+                return data
+        if self._ends == "stall":
+            self._stalled = asyncio.get_running_loop().create_future()
+            await self._stalled
+        if self._ends == "cut":
+            raise broken("upstream_truncated")
+        return b""
+
+    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        """Play on by itself."""
+        self._reader = asyncio.get_running_loop().create_task(self._play(take, over))
+
+    def pause(self) -> None:
+        """Wait before the next step."""
+        self._wanted.clear()
+
+    def resume(self) -> None:
+        """Play on."""
+        self._wanted.set()
+
+    def close(self) -> None:
+        """Forget the rest, and end a silence."""
+        self._steps = iter(())
+        if self._reader is not None:
+            self._reader.cancel()
+        if self._stalled is not None and not self._stalled.done():
+            self._stalled.set_exception(broken("upstream_reset"))
+
+    async def _play(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+        try:
+            while data := await self.read():
+                take(data)
+                await asyncio.sleep(0)  # others have their turn, as between two pieces from the network (contract R5)
+                await self._wanted.wait()
+        except UpstreamError as error:
+            over(error)
+        else:
+            over(None)
+
+
+async def read_all(response: UpstreamResponse, limit: int) -> bytes:
+    """The whole body. Raises UpstreamError: cut, or larger than ``limit`` bytes (F26)."""
+    pieces, size = [], 0
+    while piece := await response.read():
+        size += len(piece)
+        if size > limit:
+            raise broken("too_large")
+        pieces.append(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+__all__ = ["Played", "Received", "Upstream", "UpstreamError", "UpstreamResponse", "read_all", "wire_headers"]

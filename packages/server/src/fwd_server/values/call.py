@@ -1,0 +1,92 @@
+"""Who asked what, and how it went. Every layer above reads these; none of them knows how it came about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+from fwd_server.values.chat import ChatRequest
+from fwd_server.values.embeddings import EmbeddingsRequest
+from fwd_server.values.errors import ErrorKind
+from fwd_server.values.usage import Usage
+
+
+@frozen
+class Caller:
+    """The owner of a valid key: its name in the key file, and a form of the key that may be shown."""
+
+    name: str = ""
+    shown: str = ""
+
+
+@frozen
+class Call:
+    """One request of a caller, with its id and its options.
+
+    ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
+    field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
+    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``hurry`` are the
+    seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
+    """
+
+    id: str
+    caller: Caller
+    request: ChatRequest | EmbeddingsRequest
+    deadline_s: float = 600.0
+    strict: bool = False
+    fallback: bool = True
+    retry_count: int | None = None
+    peer: str = ""
+    queued_ms: float = 0.0
+    via: tuple[str, ...] = ()
+    hurry: Mapping[str, float] = field(factory=dict)
+
+
+@frozen
+class Attempt:
+    """One try at one deployment, as it ended. ``ms`` is its time until the commit or the failure."""
+
+    provider: str
+    model: str
+    ms: float
+    status: int | None = None
+    code: str | None = None
+    kind: ErrorKind | None = None
+
+    def shown(self) -> dict[str, str | int | float | None]:
+        """The attempt for an error's body and for the log (contract F33); no secrets in it."""
+        return {
+            "provider": self.provider,
+            "model": self.model,
+            "status": self.status,
+            "code": self.code,
+            "ms": round(self.ms, 1),
+        }
+
+
+@frozen
+class Outcome:
+    """The frozen end of a call: everybody who reports on it reads this (log, headers, metrics, ledger).
+
+    Times are in milliseconds from the call's start. ``status`` is what the caller saw; a stream that broke after
+    its commit has status 200 and an ``error``; ``left`` says that the caller went away first.
+    """
+
+    id: str
+    caller: str
+    asked: str | None
+    status: int
+    stream: bool
+    provider: str | None = None
+    model: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    usage: Usage | None = None
+    dropped: tuple[str, ...] = ()
+    error: str | None = None
+    left: bool = False
+    first_ms: float | None = None
+    total_ms: float = 0.0
+    upstream_request_id: str | None = None
+    retry_count: int | None = None
+    peer: str = ""

@@ -1,0 +1,318 @@
+"""A chat completion as values: the call, what comes back whole, and what comes back in pieces.
+
+What travels is the caller's own JSON object (``ChatRequest.body``), so that a field nobody here knows survives
+at any depth. The ``ChatBody`` classes are how we look at it: they validate at the door, name the bad field, and
+are the source of ``/openapi.json``. A content part is one flat class with a ``type``.
+
+Shapes: https://platform.openai.com/docs/api-reference/chat/create
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+from attrs import evolve, field, frozen
+
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.usage import Usage
+
+MOST_MESSAGES = 10_000  # contract T5
+
+Json = dict[str, Any]
+
+
+def _doc(text: str, **limits: Any) -> Any:
+    return msgspec.Meta(description=text, **limits)
+
+
+@frozen
+class ImageUrl:
+    """An image: an ``https:`` link or a ``data:`` URL."""
+
+    url: Annotated[str, _doc("`https:` link or `data:image/...;base64,...`")]
+    detail: Annotated[str | None, _doc("`auto`, `low`, `high` or `original`")] = None
+
+
+@frozen
+class InputAudio:
+    """Sound in base64."""
+
+    data: str
+    format: Annotated[str, _doc("`wav` or `mp3`")]
+
+
+@frozen
+class FileInput:
+    """A file: inline as a ``data:`` URL, or the id of one the provider already has."""
+
+    file_data: str | None = None
+    file_id: str | None = None
+    filename: str | None = None
+
+
+@frozen
+class Part:
+    """One part of a message's content; ``type`` says which of the other fields is set."""
+
+    type: Annotated[str, _doc("`text`, `image_url`, `input_audio`, `file` or `refusal`")]
+    text: str | None = None
+    image_url: ImageUrl | None = None
+    input_audio: InputAudio | None = None
+    file: FileInput | None = None
+    refusal: str | None = None
+
+
+@frozen
+class FunctionCall:
+    """A function the model wants called; ``arguments`` is JSON in a string."""
+
+    name: str
+    arguments: str = ""
+
+
+@frozen
+class ToolCall:
+    """One call in an assistant message; the tool message that answers it has the same id."""
+
+    id: str
+    type: str = "function"
+    function: FunctionCall | None = None
+    custom: Json | None = None
+
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+
+
+@frozen
+class Message:
+    """One message of the conversation."""
+
+    role: Role
+    content: str | list[Part] | None = None
+    name: str | None = None
+    tool_calls: list[ToolCall] | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+    function_call: FunctionCall | None = None
+    audio: Annotated[Json | None, _doc("The id of an earlier spoken answer")] = None
+    reasoning_content: Annotated[str | None, _doc("Readable reasoning of an earlier answer")] = None
+    reasoning_details: Annotated[
+        list[Json] | None, _doc("Signed reasoning of an earlier answer, sent back unchanged")
+    ] = None
+
+
+@frozen
+class FunctionDef:
+    """A function the model may call; ``parameters`` is a JSON Schema."""
+
+    name: str
+    description: str | None = None
+    parameters: Json | None = None
+    strict: bool | None = None
+
+
+@frozen
+class Tool:
+    """A tool the model may call."""
+
+    type: Annotated[str, _doc("`function` or `custom`")] = "function"
+    function: FunctionDef | None = None
+    custom: Json | None = None
+
+
+@frozen
+class JsonSchemaFormat:
+    """A named JSON Schema the answer must fit."""
+
+    name: str
+    schema: Json | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+@frozen
+class ResponseFormat:
+    """The form of the answer."""
+
+    type: Annotated[str, _doc("`text`, `json_object` or `json_schema`")]
+    json_schema: JsonSchemaFormat | None = None
+
+
+@frozen
+class StreamOptions:
+    """Options of a streamed answer."""
+
+    include_usage: Annotated[bool | None, _doc("One more chunk before the end holds the usage")] = None
+    include_obfuscation: bool | None = None
+
+
+@frozen
+class ChatBody:
+    """The body of ``POST /v1/chat/completions``. Fields that are not listed travel on as they are."""
+
+    messages: Annotated[list[Message], _doc("The conversation so far", min_length=1, max_length=MOST_MESSAGES)]
+    model: Annotated[
+        str | None, _doc("`provider:model`, or a bare name of a known family; null: the gateway's own list")
+    ] = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_completion_tokens: Annotated[int | None, _doc("Cap on visible and reasoning tokens")] = None
+    max_tokens: Annotated[int | None, _doc("Older name of `max_completion_tokens`, which wins")] = None
+    temperature: Annotated[float | None, _doc("0 to 2")] = None
+    top_p: Annotated[float | None, _doc("0 to 1")] = None
+    n: Annotated[Annotated[int, msgspec.Meta(ge=1, le=128)] | None, _doc("Number of choices")] = None
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    logit_bias: dict[str, float] | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Annotated[str | Json | None, _doc("`none`, `auto`, `required` or the tool to call")] = None
+    parallel_tool_calls: bool | None = None
+    functions: Annotated[list[FunctionDef] | None, _doc("Older name of `tools`")] = None
+    function_call: Annotated[str | Json | None, _doc("Older name of `tool_choice`")] = None
+    response_format: ResponseFormat | None = None
+    reasoning_effort: Annotated[str | None, _doc("`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`")] = None
+    verbosity: str | None = None
+    modalities: list[str] | None = None
+    audio: Json | None = None
+    prediction: Json | None = None
+    service_tier: str | None = None
+    store: bool | None = None
+    metadata: Json | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+    prompt_cache_key: str | None = None
+    prompt_cache_options: Json | None = None
+    prompt_cache_retention: str | None = None
+    moderation: Json | None = None
+    web_search_options: Json | None = None
+    extra_body: Annotated[
+        Json | None, _doc("Merged last into the body sent to the selected provider, whatever its language")
+    ] = None
+
+
+@frozen
+class ChatRequest:
+    """A validated call: the caller's own object, and the view on it.
+
+    ``body`` is never changed in place: who must change something copies what it changes. It no longer has
+    ``extra_body``, and the deprecated ``functions`` have become ``tools`` (``legacy_functions`` says so, for
+    the way back).
+    """
+
+    body: Json
+    view: ChatBody
+    extra_body: Json | None = None
+    legacy_functions: bool = False
+
+    @property
+    def model(self) -> str | None:
+        """The model as the caller named it."""
+        return self.view.model
+
+    @property
+    def stream(self) -> bool:
+        """Whether the answer is wanted in pieces."""
+        return bool(self.view.stream)
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether the caller asked for usage at the end of a stream."""
+        return bool(self.view.stream_options and self.view.stream_options.include_usage)
+
+    def texts(self) -> Iterator[str]:
+        """Every text of the conversation, for estimates."""
+        for message in self.view.messages:
+            if isinstance(message.content, str):
+                yield message.content
+            else:
+                yield from (part.text for part in message.content or () if part.text)
+
+    def without_extra_body(self) -> ChatRequest:
+        """The same call for a provider that ``extra_body`` was not meant for."""
+        return evolve(self, extra_body=None)
+
+
+@frozen
+class ChatResponse:
+    """A whole answer: a ``chat.completion`` object, and ``raw``, its bytes as they came, if none had to change."""
+
+    data: Json
+    usage: Usage | None = None
+    raw: bytes | None = field(default=None, repr=False)
+
+    @property
+    def model(self) -> str:
+        """The model that answered, as the provider names it."""
+        return str(self.data.get("model") or "")
+
+
+@frozen(slots=True)
+class Chunk:
+    """One event of a streamed answer.
+
+    ``frame`` is set where the upstream's own event can go out as it is; else ``data`` is the
+    ``chat.completion.chunk`` object to render. ``commits`` says that from here on the answer is the caller's:
+    a text, reasoning, refusal or tool delta, or a finish reason (contract 3a).
+    """
+
+    commits: bool
+    data: Json | None = None
+    frame: bytes | None = field(default=None, repr=False)
+
+
+@frozen(slots=True)
+class End:
+    """The true end of a stream, said by the provider itself; ``usage`` as it counted, or None."""
+
+    usage: Usage | None = None
+
+
+# What a decoder gives: chunks, and at the last either the true end or the failure that took its place.
+StreamEvent = Chunk | End | UpstreamError
+
+
+def chunk_object(head: Mapping[str, Any], choices: list[Json], **more: Any) -> Json:
+    """A ``chat.completion.chunk`` object; ``head`` holds id, created and model, the same in every chunk."""
+    return {
+        "id": head["id"],
+        "object": "chat.completion.chunk",
+        "created": head["created"],
+        "model": head["model"],
+        "choices": choices,
+        **more,
+    }
+
+
+def choice_delta(delta: Json, index: int = 0, finish_reason: str | None = None, logprobs: Json | None = None) -> Json:
+    """One choice of a chunk."""
+    return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
+
+
+def calls_in(said: Mapping[str, Any]) -> list[Json]:
+    """The tool calls in a provider's message or delta; what is none is left out."""
+    calls = said.get("tool_calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def unfold(response: ChatResponse) -> list[Chunk]:
+    """A whole answer as the chunks of a stream: for a provider that answers a stream call with JSON (F24)."""
+    data = response.data
+    head = {"id": data.get("id"), "created": data.get("created"), "model": data.get("model")}
+    chunks = [_whole_choice(head, choice) for choice in data.get("choices") or []]
+    if data.get("usage"):
+        chunks.append(Chunk(False, chunk_object(head, [], usage=data["usage"])))
+    return chunks
+
+
+def _whole_choice(head: Json, choice: Json) -> Chunk:
+    message = dict(choice.get("message") or {})
+    if message.get("tool_calls"):
+        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls_in(message))]
+    finish = choice.get("finish_reason") or "stop"
+    return Chunk(True, chunk_object(head, [choice_delta(message, choice.get("index") or 0, finish)]))

@@ -1,0 +1,57 @@
+"""Where a call can be sent: an endpoint as configured, and a model there."""
+
+from __future__ import annotations
+
+from attrs import field, frozen
+
+from fwd_server.values.secret import Secret
+from fwd_server.values.timeouts import Timeouts
+
+
+@frozen
+class Endpoint:
+    """One provider as configured at start: where it is, its key, and whether it can be used.
+
+    ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``turned_on_by`` names the
+    variable that turns the endpoint on; ``available`` is False for a provider this version does not speak;
+    ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine).
+    """
+
+    provider: str
+    base_url: str = ""
+    key: Secret | None = None
+    default_model: str | None = None
+    on: bool = False
+    turned_on_by: str = ""
+    available: bool = True
+    headers: tuple[tuple[str, str], ...] = ()
+    always_tried: bool = False
+    timeouts: Timeouts = field(factory=Timeouts)
+
+    @property
+    def key_name(self) -> str:
+        """The variable that holds the key, for messages."""
+        return self.key.name if self.key else self.turned_on_by
+
+
+@frozen
+class Deployment:
+    """One way to serve a model: the endpoint, and the model's name there."""
+
+    endpoint: Endpoint = field(repr=False)
+    model: str
+
+    @property
+    def provider(self) -> str:
+        """The provider's name."""
+        return self.endpoint.provider
+
+    @property
+    def name(self) -> str:
+        """The public name, which routes back to this deployment."""
+        return f"{self.provider}:{self.model}"
+
+    @property
+    def shown(self) -> str:
+        """The model's name for people: echo's own has nothing but the prefix."""
+        return self.model or self.name

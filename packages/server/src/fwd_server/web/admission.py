@@ -1,0 +1,138 @@
+"""What runs, and whether there is room for more: the rest is turned away at once (contract R3, D13)."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Final
+
+from tornado.httputil import HTTPServerRequest
+
+from fwd_server.machine import MemoryUse
+from fwd_server.observe import log
+from fwd_server.values.errors import Overloaded
+
+if TYPE_CHECKING:
+    from fwd_server.web.base import BaseHandler
+
+MANY: Final = 10_000  # calls at once, where the system sets no limit
+SCARCE: Final = 0.9
+TIGHT: Final = 0.8
+_COPIES: Final = 3  # of the body of a call: as it comes, as it was read, as it goes on
+_LOOK_BYTES: Final = 1 << 20  # of bodies let in, until the memory is looked at again
+
+
+class Memory(enum.Enum):
+    """How much of the memory limit is left."""
+
+    AMPLE = "ample"
+    TIGHT = "tight"  # no new streams, and connections are not kept
+    SCARCE = "scarce"  # no new calls
+
+    @classmethod
+    def of(cls, share: float) -> Memory:
+        """From the used share of the limit."""
+        if share < TIGHT:
+            return cls.AMPLE
+        return cls.TIGHT if share < SCARCE else cls.SCARCE
+
+
+class Running:
+    """The handlers that have not answered yet (a stop waits until there are none), and the calls that were let in.
+
+    A call counts from its head on, ``most`` of them at once; handlers that need no key are never turned away. What
+    its body will take counts from then on, too: many may come between two looks at the memory (``probe``).
+    """
+
+    def __init__(self, most: int = MANY, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
+        self.most = most
+        self.memory = Memory.AMPLE
+        self._probe = probe
+        self._use: MemoryUse | None = None
+        self._promised = 0  # bytes of bodies that the last look could not see
+        self._unseen = 0  # of these, let in since
+        self._calls: dict[HTTPServerRequest, int] = {}  # and the bytes of their bodies that are yet to come
+        self._handlers: set[BaseHandler] = set()
+        self._emptied = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._handlers)
+
+    def __iter__(self) -> Iterator[BaseHandler]:
+        return iter(tuple(self._handlers))
+
+    # -- room
+
+    @property
+    def calls(self) -> int:
+        """How many calls there are, those whose body still comes included."""
+        return len(self._calls)
+
+    def check_room(self, size: int = 0) -> None:
+        """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
+        if len(self._calls) >= self.most:
+            raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
+        if self.memory is Memory.SCARCE or self._share(size) >= SCARCE:
+            raise Overloaded("The gateway is short of memory.")
+
+    def check_stream(self) -> None:
+        """Raises Overloaded when no further stream can be taken."""
+        if self.memory is not Memory.AMPLE:
+            raise Overloaded("The gateway is short of memory and takes no streams now.")
+
+    def admit(self, request: HTTPServerRequest, size: int = 0) -> None:
+        """Count a call in, from its head; ``size`` is that of its body, in bytes."""
+        self._calls[request] = size
+        self._promised += size
+        self._unseen += size
+        if self._unseen >= _LOOK_BYTES:
+            self.look()
+
+    def arrived(self, request: HTTPServerRequest) -> None:
+        """The body of a call is there: the next look sees it."""
+        if request in self._calls:
+            self._calls[request] = 0
+
+    def leave(self, request: HTTPServerRequest) -> None:
+        """Count a call out. Once more does no harm."""
+        self._calls.pop(request, None)
+        self._note_end()
+
+    # -- memory
+
+    def look(self) -> None:
+        """Look at the memory, and say so when there is more or less room than before (contract D13)."""
+        self._use = self._probe()
+        self._promised = sum(self._calls.values())
+        self._unseen = 0
+        memory = Memory.of(self._share(0))
+        if memory is not self.memory:
+            log.app.warning("Memory is %s now (before: %s).", memory.value, self.memory.value)
+            self.memory = memory
+
+    def _share(self, size: int) -> float:
+        """The share of the limit that is used or promised, with ``size`` bytes more; 0 without a limit."""
+        use = self._use
+        return 0.0 if use is None else (use.used + (self._promised + size) * _COPIES) / use.limit
+
+    # -- handlers
+
+    def add(self, handler: BaseHandler) -> None:
+        """Count a handler in."""
+        self._handlers.add(handler)
+
+    def discard(self, handler: BaseHandler) -> None:
+        """Count out a handler that has answered, or whose caller is gone."""
+        self._handlers.discard(handler)
+        self.leave(handler.request)
+
+    async def over(self) -> None:
+        """Return once nothing runs, and nothing comes that was let in."""
+        while self._handlers or self._calls:
+            self._emptied.clear()
+            await self._emptied.wait()
+
+    def _note_end(self) -> None:
+        if not self._handlers and not self._calls:
+            self._emptied.set()

@@ -1,0 +1,1 @@
+"""Pure helpers of text and bytes: server-sent events, JSON, retry hints, redaction, token estimates."""

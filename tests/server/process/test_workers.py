@@ -1,0 +1,415 @@
+"""The parent of several workers, with workers that only pretend; the real ones run in tests/together."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from kit.clock import FakeClock
+
+from fwd_server.process import workers
+from fwd_server.process.workers import Line, Order, Parent
+from fwd_server.settings import Settings
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process there")
+ORDER = Order({"FWD_PORT": "0"}, None, announces=True)
+
+
+class Pretended:
+    """A worker without a process: it ends when it is told to."""
+
+    def __init__(self, slot: int, order: Order, *, starts: bool = True, stubborn: bool = False) -> None:
+        self.slot = slot
+        self.order = order
+        self.stopped = 0
+        self.killed = False
+        self.word = "unready"
+        self.quiet = False
+        self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._starts = starts
+        self._stubborn = stubborn
+        if not starts:
+            self.end(78)
+
+    async def ready(self) -> bool:
+        self.word = "ready"
+        return self._starts
+
+    def stop(self) -> None:
+        self.stopped += 1
+        if not self._stubborn:
+            self.end(0)
+
+    def kill(self) -> None:
+        self.killed = True
+        self.end(-9)
+
+    def end(self, code: int) -> None:
+        if not self.ended.done():
+            self.ended.set_result(code)
+
+
+class House:
+    """A parent and all the workers it ever started."""
+
+    def __init__(self, slots: int = 2, reread: Callable[[], Order | None] = lambda: None) -> None:
+        self.started: list[Pretended] = []
+        self.how: dict[str, Any] = {}
+        self.clock = FakeClock()
+        self.parent = Parent([[]] * slots, ORDER, reread, 0.05, self.clock, self.start)  # type: ignore[arg-type]
+        self.task: asyncio.Task[int] | None = None
+
+    async def start(self, slot: int, _: Sequence[socket.socket], order: Order) -> Pretended:
+        self.started.append(Pretended(slot, order, **self.how))
+        return self.started[-1]
+
+    async def __aenter__(self) -> House:
+        self.task = asyncio.ensure_future(self.parent.run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self.task is not None
+        if not self.task.done():
+            os.kill(os.getpid(), signal.SIGTERM)
+            await self.task
+
+    async def have(self, count: int) -> None:
+        """Return once so many were started."""
+        while len(self.started) < count or len(self.parent.workers) < len(self.parent.slots):
+            await asyncio.sleep(0)
+
+    async def code(self) -> int:
+        assert self.task is not None
+        return await self.task
+
+
+def run(work: Callable[[], Any]) -> Any:
+    return asyncio.run(work())
+
+
+def test_a_stop_ends_every_worker() -> None:
+    async def act() -> tuple[int, list[int]]:
+        async with House() as house:
+            await house.have(2)
+            os.kill(os.getpid(), signal.SIGTERM)
+            return await house.code(), [worker.stopped for worker in house.started]
+
+    code, stopped = run(act)
+    assert code == 0
+    assert all(stopped)
+
+
+def test_only_the_first_worker_says_where_the_gateway_listens() -> None:
+    """... and only at the start."""
+
+    async def act() -> list[bool]:
+        async with House() as house:
+            await house.have(2)
+            house.started[0].end(1)
+            await house.have(3)
+            return [worker.order.announces for worker in house.started]
+
+    assert run(act) == [True, False, False]
+
+
+def test_a_worker_that_ends_is_replaced_after_a_rest() -> None:
+    """D12: in its own slot, each time after a longer rest."""
+
+    async def act() -> House:
+        async with House() as house:
+            await house.have(2)
+            for number in (3, 4, 5):
+                house.parent.workers[1].ended.set_result(-9)
+                await house.have(number)
+                await asyncio.sleep(0)
+            return house
+
+    house = run(act)
+    assert [worker.slot for worker in house.started] == [0, 1, 1, 1, 1]
+    assert house.clock.slept == [0.1, 0.2, 0.4]
+
+
+def test_too_many_deaths_end_it_all() -> None:
+    """D12: more than 5 within 60 s, exit code 70."""
+
+    async def act() -> tuple[int, int]:
+        async with House(1) as house:
+            await house.have(1)
+            for number in range(2, 8):
+                house.started[-1].end(1)
+                if number < 7:
+                    await house.have(number)
+            return await house.code(), len(house.started)
+
+    assert run(act) == (70, 6)
+
+
+def test_deaths_that_are_long_ago_do_not_count() -> None:
+    async def act() -> int:
+        async with House(1) as house:
+            await house.have(1)
+            for number in range(2, 12):
+                house.clock.move(61)
+                house.started[-1].end(1)
+                await house.have(number)
+            return len(house.started)
+
+    assert run(act) == 11
+
+
+def test_what_keeps_the_first_from_starting_is_the_exit_code() -> None:
+    async def act() -> int:
+        house = House()
+        house.how = {"starts": False}
+        async with house:
+            return await house.code()
+
+    assert run(act) == 78
+
+
+def test_all_are_replaced_one_by_one() -> None:
+    """R2, D9: each new one before its old one is asked to stop."""
+    fresh = Order({}, "FWD_ATTEMPTS=2")
+
+    async def act() -> House:
+        async with House(reread=lambda: fresh) as house:
+            await house.have(2)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await house.have(4)
+            await house.started[1].ended
+            return house
+
+    house = run(act)
+    assert [worker.slot for worker in house.started] == [0, 1, 0, 1]
+    assert [worker.order.dotenv for worker in house.started] == [None, None, fresh.dotenv, fresh.dotenv]
+    assert house.clock.slept == []  # nobody took them for dead
+
+
+@pytest.mark.parametrize(
+    ("words", "word"),
+    [
+        (("ready", "ready"), "ready"),
+        (("ready", "degraded"), "degraded"),
+        (("ready", "quiet"), "degraded"),
+        (("degraded", "missing"), "degraded"),
+        (("unready", "quiet"), "unready"),
+        (("missing", "missing"), "unready"),
+    ],
+)
+def test_the_parent_says_how_its_workers_are(words: tuple[str, str], word: str) -> None:
+    """One that hangs, or is being replaced, is a reason to look; that none serves is one to send nobody."""
+
+    async def act() -> Any:
+        house = House()
+        for slot, said in enumerate(words):
+            worker = await house.start(slot, [], ORDER)
+            worker.word, worker.quiet = said, said == "quiet"
+            if said == "missing":
+                worker.end(1)
+            house.parent.workers[slot] = worker  # type: ignore[assignment]
+        return house.parent.ready(details=True), house.parent.ready(details=False)
+
+    workers = [{"worker": 1, "status": words[0]}, {"worker": 2, "status": words[1]}]
+    assert run(act) == ({"status": word, "workers": workers}, {"status": word})
+
+
+def test_the_parent_lives_as_long_as_one_worker_moves() -> None:
+    """A loop that hangs answers no probe; with several it is the parent that notices."""
+
+    async def act() -> list[bool]:
+        async with House() as house:
+            await house.have(2)
+            found: list[bool] = []
+            for worker in house.started:
+                found.append(house.parent.alive())
+                worker.quiet = True
+            return [*found, house.parent.alive()]
+
+    assert run(act) == [True, True, False]
+
+
+def test_a_parent_that_stops_is_unready() -> None:
+    """R2: readiness goes first."""
+
+    async def act() -> str:
+        async with House() as house:
+            await house.have(2)
+        return house.parent.word()
+
+    assert run(act) == "unready"
+
+
+def test_settings_that_cannot_be_used_replace_nobody() -> None:
+    """D9."""
+    asked: list[None] = []
+
+    async def act() -> int:
+        async with House(reread=lambda: asked.append(None)) as house:
+            await house.have(2)
+            os.kill(os.getpid(), signal.SIGHUP)
+            while not asked:
+                await asyncio.sleep(0)
+            return len(house.started)
+
+    assert run(act) == 2
+
+
+def test_a_new_worker_that_does_not_start_leaves_the_old_one() -> None:
+    async def act() -> tuple[int, list[int]]:
+        async with House(reread=lambda: ORDER) as house:
+            await house.have(2)
+            house.how = {"starts": False}
+            os.kill(os.getpid(), signal.SIGHUP)
+            await house.have(3)
+            await asyncio.sleep(0)
+            return len(house.started), [worker.stopped for worker in house.started[:2]]
+
+    assert run(act) == (3, [0, 0])
+
+
+def test_a_worker_that_does_not_stop_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """First asked again, then killed."""
+    monkeypatch.setattr(workers, "GRACE_S", 0.05)
+
+    async def act() -> Pretended:
+        house = House(1)
+        house.how = {"stubborn": True}
+        async with house:
+            await house.have(1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await house.code()
+        return house.started[0]
+
+    worker = run(act)
+    assert worker.killed
+    assert worker.stopped == 2
+
+
+# -- a real one
+
+
+def test_a_worker_that_cannot_go_by_its_order_is_not_ready() -> None:
+    async def act() -> tuple[bool, int]:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            worker = await workers.Worker.start(0, [listener], Order({"FWD_ATTEMPTS": "many"}, None))
+            ready = await worker.ready()
+            worker.stop()  # too late, and no harm
+            worker.kill()
+            return ready, await worker.ended
+
+    assert run(act) == (False, 78)
+
+
+def test_a_worker_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "START_S", 0.05)
+
+    class Hanging:
+        pid = 0
+
+        def __init__(self) -> None:
+            self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def kill(self) -> None:
+            self.ended.set_result(-9)
+
+    async def act() -> tuple[bool, int]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            process = Hanging()
+            worker = workers.Worker(0, process, ours, process.ended)  # type: ignore[arg-type]
+            return await worker.ready(), await worker.ended
+
+    assert run(act) == (False, -9)
+
+
+def test_a_worker_is_heard_by_its_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Again and again, for one that hangs says nothing."""
+
+    class Living:
+        pid = 0
+
+    async def act() -> list[Any]:
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        worker = workers.Worker(0, Living(), ours, ended)  # type: ignore[arg-type]
+        with theirs:
+            theirs.sendall(b"ud")
+            found = [await worker.ready(), worker.word, worker.quiet]
+            monkeypatch.setattr(workers, "QUIET_S", -1.0)
+            return [*found, worker.quiet]
+
+    assert run(act) == [True, "degraded", False, True]
+
+
+# -- the worker's side
+
+
+def test_the_line_brings_the_order_and_then_the_wish_to_stop() -> None:
+    async def act() -> list[Any]:
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.sendall(json.dumps({"flags": {"A": "b"}, "dotenv": "C=d", "announces": False}).encode() + b"\nss")
+            line = Line(theirs)
+            found: list[Any] = [line.order()]
+            line.tell("degraded")
+            found += [ours.recv(1), await line.asked(), await line.asked()]
+            ours.close()
+            return [*found, await line.asked()]
+
+    assert run(act) == [Order({"A": "b"}, "C=d"), b"d", True, True, False]
+
+
+def test_a_parent_that_is_gone_has_no_order() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs, pytest.raises(ConnectionError):
+        Line(theirs).order()
+
+
+def test_sockets_are_handed_over_by_their_numbers() -> None:
+    """... and the variable is gone, so that no child of the worker takes itself for one."""
+    with contextlib.ExitStack() as stack:
+        pair = [stack.enter_context(one) for one in socket.socketpair()]
+        environ = {workers.HANDED: f"{os.dup(pair[0].fileno())},{os.dup(pair[1].fileno())}"}
+        found = workers.handed(environ)
+        assert found is not None
+        line, (listener,) = found
+        stack.enter_context(line.end)
+        assert stack.enter_context(listener).gettimeout() == 0
+        assert environ == {}
+    assert workers.handed({}) is None
+
+
+def test_every_slot_has_a_socket_of_its_own_on_one_port() -> None:
+    slots = workers.bind(Settings(port=0), 3)
+    with contextlib.ExitStack() as stack:
+        for (found,) in slots:
+            stack.enter_context(found)
+        ports = {found.getsockname()[1] for (found,) in slots}
+        assert len(ports) == 1
+        assert len({found.fileno() for (found,) in slots}) == (3 if workers.balances(Settings()) else 1)
+
+
+def test_where_nothing_balances_all_slots_share_one(tmp_path: Any) -> None:
+    slots = workers.bind(Settings(uds=tmp_path / "s"), 2)
+    with slots[0][0]:
+        assert slots[0] is slots[1]
+
+
+def test_a_given_port_is_the_port() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    slots = workers.bind(Settings(port=port), 2)
+    with contextlib.ExitStack() as stack:
+        assert [stack.enter_context(found).getsockname()[1] for (found,) in slots] == [port, port]

@@ -1,0 +1,127 @@
+"""From a model's name to a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from fwd_server.routing.planner import Routes, plan
+from fwd_server.values.deployment import Endpoint
+from fwd_server.values.errors import BadRequest, ModelNotFound, ProviderNotAvailable, ProviderNotConfigured
+
+NAMES = ("openai", "anthropic", "google", "groq", "openrouter", "ollama", "local", "echo")
+
+
+def routes(*priority: str, off: tuple[str, ...] = (), unspoken: tuple[str, ...] = ()) -> Routes:
+    """Every provider on, but for those named."""
+    found = {
+        name: Endpoint(
+            name,
+            default_model=f"{name}-default",
+            on=name not in off,
+            turned_on_by=f"{name.upper()}_API_KEY",
+            available=name not in unspoken,
+            always_tried=name == "ollama",
+        )
+        for name in NAMES
+    }
+    return Routes(found, priority, ("openai:gpt-6-luna", "groq:llama-x"))
+
+
+def names(model: str | None, *priority: str, fallback: bool = True, off: tuple[str, ...] = ()) -> list[str]:
+    return [deployment.name for deployment in plan(routes(*priority, off=off), model, fallback=fallback)]
+
+
+@pytest.mark.parametrize(
+    ("model", "found"),
+    [
+        ("openai:gpt-x", "openai:gpt-x"),
+        ("anthropic:claude-x", "anthropic:claude-x"),
+        ("ollama:llama3:8b", "ollama:llama3:8b"),
+        ("openrouter:meta-llama/llama-3:free", "openrouter:meta-llama/llama-3:free"),
+        ("local:any/model@v1", "local:any/model@v1"),
+        ("echo:", "echo:"),
+        ("echo:slow?ttft=500ms&rate=50", "echo:slow?ttft=500ms&rate=50"),
+        ("gpt-6", "openai:gpt-6"),
+        ("chatgpt-4o-latest", "openai:chatgpt-4o-latest"),
+        ("o1", "openai:o1"),
+        ("o3-mini", "openai:o3-mini"),
+        ("o4-mini", "openai:o4-mini"),
+        ("text-embedding-3-small", "openai:text-embedding-3-small"),
+        ("claude-opus-4.8", "anthropic:claude-opus-4.8"),
+        ("gemini-3-pro", "google:gemini-3-pro"),
+        ("ft:gpt-6:org", None),
+    ],
+)
+def test_prefixes_and_families(model: str, found: str | None) -> None:
+    """Design, *Routing*: first match wins, only the first colon counts."""
+    if found is None:
+        with pytest.raises(ModelNotFound):
+            names(model)
+    else:
+        assert names(model) == [found]
+
+
+def test_a_model_then_the_rest_of_the_list() -> None:
+    """Design, *Fallback*: its own provider first, and it does not come twice."""
+    assert names("groq:x", "openai", "groq", "echo") == ["groq:x", "openai:openai-default", "echo:echo-default"]
+
+
+def test_no_model_is_the_list() -> None:
+    assert names(None, "openai", "echo") == ["openai:openai-default", "echo:echo-default"]
+
+
+def test_without_fallback_only_the_first() -> None:
+    """x-fwd-fallback: none."""
+    assert names("groq:x", "openai", fallback=False) == ["groq:x"]
+    assert names(None, "openai", "echo", fallback=False) == ["openai:openai-default"]
+
+
+def test_a_provider_without_key_leaves_the_call_to_the_list() -> None:
+    """Design, *Routing*: with a priority list the list is tried first."""
+    assert names("groq:x", "openai", "groq", off=("groq",)) == ["openai:openai-default"]
+
+
+def test_a_provider_without_key_names_the_variable() -> None:
+    with pytest.raises(ProviderNotConfigured, match="GROQ_API_KEY") as caught:
+        names("groq:x", off=("groq",))
+    assert (caught.value.status, caught.value.should_retry) == (503, False)
+
+
+def test_ollama_is_tried_on_its_prefix_in_any_case() -> None:
+    assert names("ollama:llama3", off=("ollama",)) == ["ollama:llama3"]
+
+
+def test_a_provider_not_spoken_yet_is_501() -> None:
+    with pytest.raises(ProviderNotAvailable, match="google") as caught:
+        plan(routes(unspoken=("google",)), "gemini-3-pro")
+    assert (caught.value.status, caught.value.code) == (501, "provider_not_available")
+
+
+def test_no_model_and_no_list_says_what_to_set() -> None:
+    with pytest.raises(BadRequest, match="PROVIDERS_PRIORITY") as caught:
+        plan(routes(), None)
+    assert caught.value.code == "model_required"
+
+
+@pytest.mark.parametrize(
+    ("model", "near"),
+    [
+        ("opneai:gpt-x", "'openai:gpt-x'"),
+        ("antropic:c", "'anthropic:c'"),
+        ("gtp-6-luna", "'openai:gpt-6-luna'"),
+        ("ehco:", "'echo:'"),
+        ("grok", "'groq:MODEL'"),
+        ("openai:", "'openai:MODEL'"),
+    ],
+)
+def test_near_names_are_suggested(model: str, near: str) -> None:
+    with pytest.raises(ModelNotFound) as caught:
+        plan(routes(), model)
+    assert near in caught.value.message
+
+
+@pytest.mark.parametrize("model", ["", "a b", "x" * 129, "gpt-\n", "é", "gpt-x?" + "a" * 600, "openai:", "google:"])
+def test_names_that_cannot_be_are_refused(model: str) -> None:
+    """T17: letters, digits and . _ : / @ - only."""
+    with pytest.raises(ModelNotFound):
+        plan(routes(), model)
