@@ -206,7 +206,7 @@ def sustained(bench: Bench) -> Iterator[Figure]:
     """B6: paced streams on one core, every chunk counted."""
     for streams, pace in ((400, 20), (1000, 50)):
         count = int(bench.hold_s * 1000 / pace)
-        with processes.gateway(bench.place, FWD_STALL="50ms") as fwd:
+        with processes.gateway(bench.place, FWD_SLOW_LOOP="50ms") as fwd:
             seen = processes.load(fwd, "streams", streams=streams, spread=4, model=f"{fwd.prefix}bench-{count}x{pace}")
         lost = streams * count - seen["chunks"]
         figure = Figure(
@@ -303,7 +303,7 @@ def large_bodies(bench: Bench) -> Iterator[Figure]:
         growth = cost["1 MB"] / cost["100 KB"]
         figure = Figure("B9", "1 MB costs as much as 100 KB, times", "x", [growth], aim="<= 12 x (linear: 10)")
         yield with_verdict(figure, growth <= 12)
-    with processes.gateway(bench.place, FWD_STALL="20ms") as fwd:
+    with processes.gateway(bench.place, FWD_SLOW_LOOP="20ms") as fwd:
         waited = _stall_ms(fwd)
     figure = Figure("B9", "longest wait of others while 1 MiB bodies come, p99", "ms", [waited], note=lateness(fwd))
     yield with_limit(figure, 20)

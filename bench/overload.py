@@ -165,7 +165,7 @@ def measure(rate: float, seconds: float, most: int) -> None:
     with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
         place = Place(sys.executable, Path(name), upstream.port)
         with processes.gateway(
-            place, FWD_MAX_REQUESTS=str(most), FWD_STALL="50ms", FWD_MAX_STRANGERS="10000"
+            place, FWD_MAX_REQUESTS=str(most), FWD_SLOW_LOOP="50ms", FWD_MAX_UNAUTHENTICATED="10000"
         ) as gateway:
             for what, wanted, lasts in (
                 ("at capacity", most, calm_s),

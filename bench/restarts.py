@@ -103,7 +103,7 @@ def main() -> int:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
         place = Place(sys.executable, Path(name), upstream.port)
-        with processes.gateway(place, core=None, workers=2, FWD_STALL="50ms") as gateway:
+        with processes.gateway(place, core=None, workers=2, FWD_SLOW_LOOP="50ms") as gateway:
             tally = asyncio.run(trial(gateway, options))
             said = gateway.log
         lines = [line for line in said.read_text().splitlines() if "Event loop: late" in line]

@@ -66,7 +66,7 @@ async def steady(folder: Path, seconds: float) -> dict[str, Any]:
     """Calls at a rate beside streams, with faults."""
     async with contextlib.AsyncExitStack() as providers:
         up = await providers.enter_async_context(Upstream(play, keeps=False))
-        with soaked(folder, up.port, FWD_STALL="100ms") as (system, tasks):
+        with soaked(folder, up.port, FWD_SLOW_LOOP="100ms") as (system, tasks):
             watch = Watch(system, tasks)
             callers = Callers(f"http://127.0.0.1:{system.port}", random.Random(5))
             before = await watch.take()
@@ -139,7 +139,7 @@ async def crosstalk(folder: Path, seconds: float) -> dict[str, Any]:
     ends = time.monotonic() + seconds
     each = int(ANSWERS * min(1.0, seconds / 60 / MINUTES["crosstalk"]) / CALLERS * 1.5)
     async with repeater(chance) as up:
-        with soaked(folder, up.port, FWD_KEEPALIVE="0", FWD_MAX_STRANGERS="10000") as (system, _):
+        with soaked(folder, up.port, FWD_SSE_KEEPALIVE="0", FWD_MAX_UNAUTHENTICATED="10000") as (system, _):
             url = f"http://127.0.0.1:{system.port}"
             enough: Callable[[int], bool] = lambda calls: calls >= each and time.monotonic() > ends  # noqa: E731
             tally = await talk(url, KEY, callers=CALLERS, enough=enough, chance=chance)

@@ -47,11 +47,11 @@ def settings_table() -> str:
             group = variable.group
             about = ["", ABOUT[group]] if group in ABOUT else []
             lines += ["", f"**{group}**", *about, "", "| name | default | meaning |", "|---|---|---|"]
-        lines.append(_row(variable))
+        lines.append(_profile(variable))
     return "\n".join([*lines, ""])
 
 
-def _row(variable: Variable) -> str:
+def _profile(variable: Variable) -> str:
     name = f"`{variable.name}`" + (f"<br>`{variable.option}`" if variable.option else "")
     default = variable.shown(variable.default)
     shown = f"`{default}`" if default else (variable.note or "none")

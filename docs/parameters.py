@@ -172,7 +172,7 @@ MODELS: Final = {
     "openrouter": ("anthropic/claude-opus-4.8",),
     "ollama": ("qwen3.8:27b",),
 }
-ROWS: Final = tuple(name for name in compatible.ROWS if name not in PROVIDERS)
+PROFILES: Final = tuple(name for name in compatible.PROFILES if name not in PROVIDERS)
 
 
 # -- asking
@@ -202,7 +202,7 @@ def _open_embeddings(provider: Provider, model: str, body: Json) -> EmbeddingsEx
 
 
 def _deployment(provider: str, model: str) -> Deployment:
-    return Deployment(Endpoint(provider, "https://example.com/v1", Secret("k", "KEY"), on=True), model)
+    return Deployment(Endpoint(provider, "https://example.com/v1", Secret("k", "KEY"), enabled=True), model)
 
 
 def _became(plain: Json, probe: Probe, open_call: Any) -> str:
@@ -272,7 +272,7 @@ def _chapter(name: str, provider: Provider, models: tuple[str, ...]) -> str:
 
 def _others() -> str:
     """The further rows side by side: they differ in little."""
-    names = (*ROWS, "any other")
+    names = (*PROFILES, "any other")
     providers = [compatible.provider(name) for name in names]
     rows = [(probe, [chat(provider, "m", probe) for provider in providers]) for probe in CHAT]
     return "\n".join(["### Other OpenAI-compatible servers", "", *_table(("parameter", *names), rows)])
@@ -282,8 +282,8 @@ def _table(head: tuple[str, ...], rows: list[tuple[Probe, list[str]]]) -> list[s
     """What is not simply passed, as a table; then the names of what is."""
     changed = {_kind(probe) for probe, cells in rows if set(cells) != {"passed"}}
     passed = dict.fromkeys(_kind(probe) for probe, _ in rows if _kind(probe) not in changed)
-    lines = [_row([probe.title, *cells]) for probe, cells in rows if _kind(probe) in changed]
-    table = [_row(head), "|" + "---|" * len(head), *lines, ""] if lines else []
+    lines = [_profile([probe.title, *cells]) for probe, cells in rows if _kind(probe) in changed]
+    table = [_profile(head), "|" + "---|" * len(head), *lines, ""] if lines else []
     return [*table, f"Passed as it is ({head[0]}): {', '.join(passed)}.", ""] if passed else table
 
 
@@ -291,7 +291,7 @@ def _kind(probe: Probe) -> str:
     return probe.words if probe.name == "messages" else f"`{probe.name}`"
 
 
-def _row(cells: Iterable[str]) -> str:
+def _profile(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cell.replace('|', '&#124;') for cell in cells)} |"
 
 

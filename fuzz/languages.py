@@ -9,7 +9,7 @@ from tests.server.providers import golden
 
 from fuzz.cuts import parted, seed
 from fwd_server.callers import openai_chat as dialect
-from fwd_server.providers.base import Amend
+from fwd_server.providers.base import AmendedRequest
 from fwd_server.values.errors import UpstreamError
 
 LANGUAGES: Final = ("openai", "anthropic", "google", "ollama")
@@ -43,7 +43,7 @@ def check_wholes(data: bytes) -> None:
     except UpstreamError as error:
         error.body()
     found = exchange.error(_STATUSES[data[1:2][0] % len(_STATUSES) if data[1:] else 0], {}, body)
-    (found.error if isinstance(found, Amend) else found).body()
+    (found.error if isinstance(found, AmendedRequest) else found).body()
 
 
 def stream_seeds() -> Iterator[bytes]:

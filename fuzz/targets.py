@@ -24,7 +24,7 @@ from fwd_client import _sse as sdk
 from fwd_server.http1.client.answer import Answer
 from fwd_server.http1.client.values import Limits
 from fwd_server.http1.server.limits import Refusal, ServerLimits
-from fwd_server.http1.server.request import Head, Requests
+from fwd_server.http1.server.request import Head, RequestReader
 from fwd_server.wire.sse import Decoder, Lines, LineTooLong, encode
 
 _SERVER: Final = ServerLimits(header_bytes=512, header_lines=8, target_bytes=64)
@@ -60,7 +60,7 @@ class Reading:
 
 def read_requests(pieces: Iterable[bytes]) -> Reading:
     """Read as the server does: a head, its body, the next head."""
-    requests, fed = Requests(_SERVER), 0
+    requests, fed = RequestReader(_SERVER), 0
     reading = Reading([], [], refused=False, body=b"")
     head: Head | None = None
     body = bytearray()

@@ -20,7 +20,7 @@ from kit.loopup import Upstream, loopback
 
 from fwd_server.http1.client.pool import Pool, Resolver
 
-ENV = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k", "OPENAI_MODEL": "m", "GROQ_MODEL": "m", "FWD_KEEPALIVE": "0"}
+ENV = {"OPENAI_API_KEY": "k", "GROQ_API_KEY": "k", "OPENAI_MODEL": "m", "GROQ_MODEL": "m", "FWD_SSE_KEEPALIVE": "0"}
 
 
 def calls() -> list[Asked]:

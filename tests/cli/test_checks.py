@@ -26,7 +26,7 @@ def test_everything_is_well_with_a_gateway_that_just_started() -> None:
         findings = list(checks.gateway(gateway.url, gateway.key))
     assert "bad" not in states(findings)
     assert Finding("its providers", "ok", "on: echo") in findings
-    (off,) = (finding.said for finding in findings if finding.said.startswith("off"))
+    (off,) = (finding.detail for finding in findings if finding.detail.startswith("off"))
     assert "openai (OPENAI_API_KEY)" in off
     assert [finding.name for finding in findings[-2:]] == ["clock", "your key"]
 
@@ -37,8 +37,8 @@ def test_a_key_the_gateway_does_not_know(gateway: FakeGateway) -> None:
     gateway.reply = {"error": {"message": "No.", "type": "x", "param": None, "code": "invalid_api_key"}}
     with checks.Client(base_url=gateway.url, api_key=KEY) as client:
         (finding,) = checks.your_key(client, KEY)
-    assert (finding.state, finding.said) == ("bad", "No.")
-    assert "fwd generate-key" in finding.mend
+    assert (finding.state, finding.detail) == ("bad", "No.")
+    assert "fwd generate-key" in finding.fix
 
 
 def test_no_key_at_all(gateway: FakeGateway) -> None:
@@ -50,18 +50,22 @@ def test_no_key_at_all(gateway: FakeGateway) -> None:
 def test_a_gateway_that_is_not_ready_tells_what_it_knows(gateway: FakeGateway) -> None:
     """503 is an answer, too: its notices are passed on."""
     gateway.status = 503
-    gateway.reply = {"status": "unready", "degraded": ["no keys"], "providers": [{"name": "x", "state": "resting"}]}
+    gateway.reply = {
+        "status": "unready",
+        "degraded": ["no keys"],
+        "providers": [{"name": "x", "state": "cooling_down"}],
+    }
     first, second, third, *_ = checks.gateway(gateway.url, None)
-    assert (first.state, first.said) == ("bad", f"{gateway.url} is unready")
+    assert (first.state, first.detail) == ("bad", f"{gateway.url} is unready")
     assert second == Finding("gateway", "note", "no keys")
-    assert third.said == "x is resting, for it failed: others are asked first"
+    assert third.detail == "x is cooling down: others are tried first"
 
 
 def test_nobody_there() -> None:
     """One finding, with the command that starts a gateway."""
     (finding,) = checks.gateway("http://127.0.0.1:1", None)
     assert finding.state == "bad"
-    assert finding.mend.startswith("fwd run-server")
+    assert finding.fix.startswith("fwd run-server")
 
 
 def test_another_program_on_the_port() -> None:
@@ -69,7 +73,7 @@ def test_another_program_on_the_port() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         taken = other.getsockname()[1]
         (finding,) = checks.port(f"http://127.0.0.1:{taken}")
-    assert (finding.state, finding.said) == ("bad", f"another program listens on {taken}")
+    assert (finding.state, finding.detail) == ("bad", f"another program listens on {taken}")
     assert list(checks.port(f"http://127.0.0.1:{taken}")) == []
     assert list(checks.port("http://gateway.example")) == []
 
@@ -79,7 +83,7 @@ def test_versions(monkeypatch: pytest.MonkeyPatch) -> None:
     assert states(list(checks.versions())) == ["ok"]
     monkeypatch.setattr(checks, "version", lambda name: name)
     (finding,) = checks.versions()
-    assert finding.mend == "pip install --upgrade fwd-cli"
+    assert finding.fix == "pip install --upgrade fwd-cli"
 
 
 def test_clocks() -> None:
@@ -102,7 +106,7 @@ def test_settings(tmp_path: Path) -> None:
     assert states(list(checks.settings({"FWD_PRT": "1"}, path))) == ["ok", "note"]
     path.write_text("FWD_PORT=many\n")
     (finding,) = checks.settings({}, path)
-    assert (finding.state, finding.mend) == ("bad", "correct FWD_PORT, then fwd run-server --check")
+    assert (finding.state, finding.fix) == ("bad", "correct FWD_PORT, then fwd run-server --check")
 
 
 @POSIX
@@ -116,7 +120,7 @@ def test_a_settings_file_that_others_can_read(tmp_path: Path) -> None:
     assert states(list(checks.dotenv(path))) == ["note"]
     path.chmod(0o666)
     (finding,) = checks.dotenv(path)
-    assert (finding.state, finding.mend) == ("bad", f"chmod 600 {path}")
+    assert (finding.state, finding.fix) == ("bad", f"chmod 600 {path}")
 
 
 def test_keys(tmp_path: Path) -> None:

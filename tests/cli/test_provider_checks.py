@@ -30,7 +30,7 @@ def asked(answer: httpx.Response | httpx.HTTPError, settings: dict[str, str]) ->
         return answer
 
     found = list(providers(load({}, settings).settings, httpx.MockTransport(handle)))
-    return requests, [f"{finding.state} {finding.said} {finding.mend}".strip() for finding in found]
+    return requests, [f"{finding.state} {finding.detail} {finding.fix}".strip() for finding in found]
 
 
 def test_each_provider_is_asked_in_its_own_way() -> None:

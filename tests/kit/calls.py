@@ -15,7 +15,7 @@ from fwd_server.values.timeouts import Timeouts
 
 def make_call(**body: Any) -> Call:
     """A call with ``body`` over a short question; what is not of the body goes to the call."""
-    own = {name: body.pop(name) for name in ("strict", "fallback", "deadline_s", "hurry") if name in body}
+    own = {name: body.pop(name) for name in ("strict", "fallback", "deadline_s", "requested_timeouts") if name in body}
     given = {"model": "openai:gpt-x", "messages": [{"role": "user", "content": "Hi"}], **body}
     return Call("req_1", Caller("web"), parse_request(orjson.dumps(given)), **own)
 
@@ -24,4 +24,4 @@ def make_deployment(url: str, provider: str = "openai", model: str = "gpt-x", **
     """A deployment whose endpoint is at ``url``; ``times`` are those of Timeouts."""
     key = Secret(f"sk-{provider}-canary", f"{provider.upper()}_API_KEY")
     timeouts = Timeouts(**{"connect_s": 0.5, "idle_s": 5.0, **times})
-    return Deployment(Endpoint(provider, url, key, on=True, timeouts=timeouts), model)
+    return Deployment(Endpoint(provider, url, key, enabled=True, timeouts=timeouts), model)

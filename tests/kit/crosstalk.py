@@ -49,7 +49,7 @@ async def crosstalk(
     chance = random.Random(seed)
     async with repeater(chance) as up:
         pool = Pool(resolver=Resolver(loopback))
-        env = {"OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": up.url, "FWD_KEEPALIVE": "0"}
+        env = {"OPENAI_API_KEY": "sk-canary", "OPENAI_BASE_URL": up.url, "FWD_SSE_KEEPALIVE": "0"}
         async with gateway(folder, KEY, pool, clock, **env) as at:
             return await talk(at.url, KEY, callers=callers, enough=enough, chance=chance)
 

@@ -46,7 +46,7 @@ class Scene:
 
     async def _wait_for(self, phase: str, reader: asyncio.StreamReader, *, stream: bool) -> None:
         if phase == "connecting":
-            while not self.at.app.application.running:
+            while not self.at.app.application.admission:
                 await asyncio.sleep(0.001)
             await asyncio.sleep(0.005)
         else:
@@ -56,8 +56,8 @@ class Scene:
 
     async def _wait_until_left(self, phase: str, before: int) -> None:
         async def left() -> None:
-            running = self.at.app.application.running
-            while running or (phase != "connecting" and len(self.up.closed_at) == before):
+            admission = self.at.app.application.admission
+            while admission or (phase != "connecting" and len(self.up.closed_at) == before):
                 await asyncio.sleep(0.0005)
 
         await asyncio.wait_for(left(), _PATIENCE_S)

@@ -74,7 +74,7 @@ def shed(gateway: System, rate: float, seconds: float, most: int) -> float:
 
 def test_ten_times_the_capacity_is_shed(place: Place) -> None:
     """R3: goodput stays, refusals take 50 ms at most, signs of life 100 ms; and then all is as before."""
-    with processes.gateway(place, FWD_MAX_REQUESTS="50", FWD_MAX_STRANGERS="10000") as gateway:
+    with processes.gateway(place, FWD_MAX_REQUESTS="50", FWD_MAX_UNAUTHENTICATED="10000") as gateway:
         peak = shed(gateway, 50, 10, 50)
         assert shed(gateway, 500, 60, 50) >= 0.9 * peak
         assert shed(gateway, 50, 5, 50) >= 0.9 * peak

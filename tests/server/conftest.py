@@ -11,11 +11,11 @@ from kit.clock import FakeClock
 from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
-from fwd_server.gateway.fallback import Coordinator, Patience
+from fwd_server.gateway.fallback import Coordinator, RetryPolicy
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import compatible
 from fwd_server.upstream.send import Upstream
-from fwd_server.values.record import Trip
+from fwd_server.values.record import CallRecord
 
 
 @pytest.fixture(scope="session")
@@ -53,16 +53,18 @@ def coordinate(pool: Pool, clock: FakeClock) -> Callable[..., Coordinator]:
         names = ("openai", "groq", "openrouter", "local")
         providers = {name: compatible.provider(name) for name in names}
         upstream = Upstream(pool, clock)
-        return Coordinator(providers, upstream, clock, lambda prefix: prefix + "1", Patience(**patience), lambda: 0.5)
+        return Coordinator(
+            providers, upstream, clock, lambda prefix: prefix + "1", RetryPolicy(**patience), lambda: 0.5
+        )
 
     return make
 
 
 @pytest.fixture
-def trip(clock: FakeClock) -> Callable[..., Trip]:
-    """Begins the trip of a call."""
+def record(clock: FakeClock) -> Callable[..., CallRecord]:
+    """Opens the record of a call."""
 
-    def begin(**body: Any) -> Trip:
-        return Trip(make_call(**body), clock.monotonic())
+    def begin(**body: Any) -> CallRecord:
+        return CallRecord(make_call(**body), clock.monotonic())
 
     return begin

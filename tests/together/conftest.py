@@ -97,7 +97,7 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) 
 
     ``files`` is how many it may open.
     """
-    running: list[Gateway] = []
+    admission: list[Gateway] = []
 
     def start(*flags: str, keys: str | None = None, dotenv: str = "", files: int = 0, **env: str) -> Gateway:
         cwd = tmp_path_factory.mktemp("gateway")
@@ -120,13 +120,13 @@ def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) 
             text=True,
         )
         gateway = Gateway(process, cwd)
-        running.append(gateway)
+        admission.append(gateway)
         line = gateway.wait_for("listens on")
         gateway.port = int(line.partition("http://127.0.0.1:")[2].partition('"')[0])
         return gateway
 
     yield start
-    for gateway in running:
+    for gateway in admission:
         if gateway.process.poll() is None:
             gateway.stop()
         gateway.close()

@@ -20,7 +20,7 @@ from tornado.testing import bind_unused_port
 
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import InvalidKey
-from fwd_server.web.guard import Door, GatewayApplication, HostGuard
+from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
 
 PROGRAM = find_chromium()
@@ -36,7 +36,10 @@ PAYLOADS = (
     "{% raw 1 %}{{ 1 }}",
     "javascript:window.hit=1",
 )
-PROVIDERS = (ProviderView("echo", on=True, turned_on_by="FWD_ECHO"), ProviderView("groq", on=False, note="at rest"))
+PROVIDERS = (
+    ProviderView("echo", enabled=True, enabled_by="FWD_ECHO"),
+    ProviderView("groq", enabled=False, note="at rest"),
+)
 
 SWAGGER_READY = "document.querySelectorAll('.opblock').length >= 9"
 REDOC_READY = "document.querySelector('#redoc').innerText.includes('/v1/chat/completions')"
@@ -53,8 +56,8 @@ def no_key(headers: HTTPHeaders, peer: str) -> Caller:
 async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
     """The pages alone, on a loopback port, with a state of the test's own."""
     context = PageContext("1.2.3", status, lambda request: True)
-    door = Door(HostGuard(bound_to_loopback=True), no_key, lambda request: request.remote_ip or "", 1 << 20)
-    server = HTTPServer(GatewayApplication(routes(context), door))
+    guard = RequestGuard(HostGuard(bound_to_loopback=True), no_key, lambda request: request.remote_ip or "", 1 << 20)
+    server = HTTPServer(GatewayApplication(routes(context), guard))
     socket, port = bind_unused_port()
     server.add_socket(socket)
     try:
@@ -71,13 +74,13 @@ async def real(folder: Path) -> AsyncIterator[str]:
         yield server.url
 
 
-def browse(folder: Path, visit: Visit, server: AbstractAsyncContextManager[str] | None = None) -> None:
+def browse(folder: Path, context: Visit, server: AbstractAsyncContextManager[str] | None = None) -> None:
     """Run ``visit`` with a browser and the address of a server; nothing may be asked of anybody else."""
     assert PROGRAM, "Chromium is missing; .ci/run installs it"
 
     async def run() -> None:
         async with server or real(folder) as url, chromium(PROGRAM or "", folder / "profile") as tab:
-            await visit(tab, url)
+            await context(tab, url)
             outside = [asked for asked in tab.requests if not asked.startswith((f"{url}/", "data:"))]
             assert outside == []
             assert tab.complaints == []
@@ -91,13 +94,13 @@ def browse(folder: Path, visit: Visit, server: AbstractAsyncContextManager[str] 
 def test_page_renders(tmp_path: Path, page: str, ready: str) -> None:
     """At any width and in both schemes, without a complaint and without scrolling sideways."""
 
-    async def visit(tab: Tab, url: str) -> None:
+    async def context(tab: Tab, url: str) -> None:
         for width, dark in itertools.product((360, 1280), (False, True)):
             await tab.open(f"{url}/{page}", width=width, dark=dark)
             await tab.until(ready)
             assert await tab.evaluate("document.documentElement.scrollWidth") <= width
 
-    browse(tmp_path, visit)
+    browse(tmp_path, context)
 
 
 def test_status_page_can_be_read(tmp_path: Path) -> None:
@@ -107,7 +110,7 @@ def test_status_page_can_be_read(tmp_path: Path) -> None:
     def status() -> StatusView:
         return StatusView(now, 61.0, providers=PROVIDERS, notices=("Hm.",))
 
-    async def visit(tab: Tab, url: str) -> None:
+    async def context(tab: Tab, url: str) -> None:
         nonlocal now
         for state, dark in itertools.product(("ready", "degraded", "unready"), (False, True)):
             now = state
@@ -115,13 +118,13 @@ def test_status_page_can_be_read(tmp_path: Path) -> None:
             await tab.until(LOADED)
             assert await tab.evaluate(CONTRASTS) == []
 
-    browse(tmp_path, visit, serving(status))
+    browse(tmp_path, context, serving(status))
 
 
 def test_swagger_calls_with_the_key_it_was_given(tmp_path: Path) -> None:
     """Authorize, then execute an example: the gateway answers it."""
 
-    async def visit(tab: Tab, url: str) -> None:
+    async def context(tab: Tab, url: str) -> None:
         await tab.open(f"{url}/docs", height=2600)
         await tab.until(SWAGGER_READY)
         await tab.until(click(".auth-wrapper .authorize"))
@@ -137,13 +140,13 @@ def test_swagger_calls_with_the_key_it_was_given(tmp_path: Path) -> None:
         assert '"object": "chat.completion"' in answer
         assert '"content": "Say hello in one word."' in answer
 
-    browse(tmp_path, visit)
+    browse(tmp_path, context)
 
 
 def test_redoc_searches_without_a_worker(tmp_path: Path) -> None:
     """The policy allows no worker from a blob, and none is missed."""
 
-    async def visit(tab: Tab, url: str) -> None:
+    async def context(tab: Tab, url: str) -> None:
         await tab.open(f"{url}/redoc")
         await tab.until(REDOC_READY)
         for type_ in ("rawKeyDown", "keyUp"):
@@ -154,7 +157,7 @@ def test_redoc_searches_without_a_worker(tmp_path: Path) -> None:
         await tab.send("Input.insertText", text="model")
         await tab.until("document.body.innerText.includes('What this caller can reach')")
 
-    browse(tmp_path, visit)
+    browse(tmp_path, context)
 
 
 def test_no_payload_runs(tmp_path: Path) -> None:
@@ -164,7 +167,7 @@ def test_no_payload_runs(tmp_path: Path) -> None:
     def status() -> StatusView:
         return StatusView("ready", 1.0, shown, (ProviderView(shown, True, shown, shown),), (shown,))
 
-    async def visit(tab: Tab, url: str) -> None:
+    async def context(tab: Tab, url: str) -> None:
         nonlocal shown
         for payload in PAYLOADS:
             shown = payload
@@ -173,7 +176,7 @@ def test_no_payload_runs(tmp_path: Path) -> None:
             assert payload in await tab.evaluate("document.querySelector('.notices li').textContent")
             assert await tab.evaluate("[window.hit, ...document.querySelectorAll('script, iframe, svg')]") == [None]
 
-    browse(tmp_path, visit, serving(status))
+    browse(tmp_path, context, serving(status))
 
 
 def click(selector: str) -> str:

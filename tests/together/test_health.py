@@ -35,7 +35,7 @@ def probe(path: Path, target: str) -> tuple[int, Any]:
 def test_the_parent_of_workers_answers_for_all(start_gateway: Start, tmp_path: Path) -> None:
     """While one is replaced as well; when it stops it leaves no file behind."""
     path = tmp_path / "health"
-    gateway = start_gateway("--workers", "2", "--health", str(path))
+    gateway = start_gateway("--workers", "2", "--health-listen", str(path))
     said = {"status": "ready", "workers": [{"worker": n, "status": "ready"} for n in (1, 2)]}
     until(lambda: probe(path, "/ready") == (200, said))
     first = workers_of(gateway)
@@ -50,12 +50,12 @@ def test_the_parent_of_workers_answers_for_all(start_gateway: Start, tmp_path: P
 def test_a_socket_is_taken_from_the_dead_alone(start_gateway: Start, tmp_path: Path) -> None:
     """A gateway that was killed leaves a file; one that lives keeps its place, and says who cannot start why."""
     path = tmp_path / "health"
-    killed = start_gateway("--health", str(path))
+    killed = start_gateway("--health-listen", str(path))
     killed.process.kill()
     killed.process.wait()
     assert path.is_socket()
-    living = start_gateway("--health", str(path))
-    done = run("--port", "0", "--health", str(path), cwd=tmp_path)
+    living = start_gateway("--health-listen", str(path))
+    done = run("--port", "0", "--health-listen", str(path), cwd=tmp_path)
     assert done.returncode == 70
     assert f"Cannot listen on {path}: in use" in done.stderr
     assert probe(path, "/health") == (200, {"status": "ok"})
@@ -66,7 +66,7 @@ def test_a_socket_is_taken_from_the_dead_alone(start_gateway: Start, tmp_path: P
 def test_a_unix_socket_for_calls_is_removed_too(tmp_path: Path) -> None:
     """Also where the start fails after it was bound."""
     (tmp_path / "taken").write_text("precious")
-    done = run("--uds", str(tmp_path / "s"), "--health", str(tmp_path / "taken"), cwd=tmp_path)
+    done = run("--uds", str(tmp_path / "s"), "--health-listen", str(tmp_path / "taken"), cwd=tmp_path)
     assert done.returncode == 70
     assert "there is a file that is no socket" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]

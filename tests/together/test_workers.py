@@ -170,10 +170,10 @@ def test_a_worker_that_dies_takes_only_its_own_calls_along(gateway: Gateway) -> 
 def test_workers_are_replaced_without_a_failed_call(gateway: Gateway) -> None:
     """R2, D9: under load, with streams that run on; new settings are taken."""
     before = set(workers_of(gateway))
-    write_env(gateway, "FWD_KEEPALIVE=7s")
+    write_env(gateway, "FWD_SSE_KEEPALIVE=7s")
     with opened(gateway, 6, "echo:slow?rate=4") as streams, Load(gateway) as load:
         gateway.process.send_signal(signal.SIGHUP)
-        assert "FWD_KEEPALIVE" in gateway.wait_for("read again")
+        assert "FWD_SSE_KEEPALIVE" in gateway.wait_for("read again")
         gateway.wait_for("All 2 workers are replaced", 40)
         assert [stream.end() for stream in streams] == ["whole"] * 6
     assert not load.failed

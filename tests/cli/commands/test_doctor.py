@@ -29,7 +29,7 @@ def test_json_is_one_finding_a_line(fwd: Run) -> None:
     """For programs: the same, without the marks."""
     findings = [json.loads(line) for line in fwd("doctor", "--json").out.splitlines()]
     assert findings[0]["name"] == "python"
-    assert findings[-1]["mend"].startswith("fwd run-server")
+    assert findings[-1]["fix"].startswith("fwd run-server")
 
 
 def test_all_well_is_exit_code_0(fwd: Run, gateway: FakeGateway) -> None:

@@ -378,7 +378,7 @@ __all__ = ["ALL", "KEYS", "LONG", "PROMPT", "Case", "Result", "cases", "differen
 async def settle(stage: Stage) -> tuple[int, int]:
     """The connections and handlers that are still busy a moment after the last answer."""
     for _ in range(300):
-        left = (stage.at.pool.open - stage.at.pool.idle, len(stage.at.app.application.running))
+        left = (stage.at.pool.open - stage.at.pool.idle, len(stage.at.app.application.admission))
         if not any(left):
             break
         await asyncio.sleep(0.01)

@@ -204,7 +204,7 @@ async def stage(name: str, folder: Path, early: Fault | None = None) -> AsyncIte
         providers = await stack.enter_async_context(_providers(kind, folder, early))
         others = await _others(stack, kind)
         pool = Pool(limits=Limits(body=BODY_LIMIT), **{"resolver": Resolver(loopback), **providers.pool})
-        env = {**addresses(providers.base), **others, "FWD_KEEPALIVE": _keepalive(name)}
+        env = {**addresses(providers.base), **others, "FWD_SSE_KEEPALIVE": _keepalive(name)}
         at = await stack.enter_async_context(gateway(folder, CALLERS_KEY, pool, LoopClock(), **env))
         sdk = openai.AsyncOpenAI(base_url=f"{at.url}/v1", api_key=CALLERS_KEY, max_retries=0, timeout=3600)
         await stack.enter_async_context(sdk)

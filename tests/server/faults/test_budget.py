@@ -68,5 +68,5 @@ def test_retries_of_the_sdk_are_in_the_log(tmp_path: Path) -> None:
     with LogKeeper([JsonLines()], ["fwd"]) as log:
         assert loop.run(ask()) == 3
     lines = [json.loads(line) for line in log.lines]
-    assert [line["retry"] for line in lines] == [0, 1, 2]
+    assert [line["client_retry"] for line in lines] == [0, 1, 2]
     assert [len(line["attempts"]) for line in lines] == [1, 1, 1]

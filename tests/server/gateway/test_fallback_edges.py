@@ -34,11 +34,11 @@ from fwd_server.upstream.send import Upstream
 from fwd_server.values.call import Call, Caller
 from fwd_server.values.chat import ChatRequest, End, StreamEvent
 from fwd_server.values.deployment import Deployment
-from fwd_server.values.errors import Refused, UpstreamError, broken
-from fwd_server.values.record import Trip
+from fwd_server.values.errors import Refused, UpstreamError, upstream_failure
+from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
-Begin = Callable[..., Trip]
+Begin = Callable[..., CallRecord]
 Make = Callable[..., Coordinator]
 LINK = "https://pictures.example/a.png"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
@@ -73,36 +73,36 @@ def make(clock: FakeClock, pool: Pool) -> Make:
 # -- images
 
 
-async def test_an_image_is_fetched_for_a_provider_that_needs_its_bytes(make: Make, trip: Begin) -> None:
+async def test_an_image_is_fetched_for_a_provider_that_needs_its_bytes(make: Make, record: Begin) -> None:
     """T20, with FWD_FETCH_IMAGES: the bytes take the place of the link; who takes links gets the link."""
     images = Fetched()
     with Fakeup(lambda seen: [json_answer(SAID)]) as up, Fakeup(lambda seen: [error_answer(500)]) as other:
         plan = (make_deployment(other.url), make_deployment(up.url, "ollama", "llava"))
-        await make(images=cast("Images", images)).complete(trip(messages=PICTURE), plan)
+        await make(images=cast("Images", images)).complete(record(messages=PICTURE), plan)
     assert len(images.asked) == 1
     assert up.seen[0].json["messages"][0]["images"] == [PIXEL.partition(",")[2]]
     assert other.seen[0].json["messages"] == PICTURE
 
 
-async def test_an_image_that_is_not_to_be_had_is_a_refusal(make: Make, trip: Begin) -> None:
+async def test_an_image_that_is_not_to_be_had_is_a_refusal(make: Make, record: Begin) -> None:
     """G11: nothing was sent, and a provider that takes the link may still answer."""
     images = cast("Images", Fetched(Refused("not there", param="messages")))
     with Fakeup(lambda seen: []) as up, pytest.raises(Refused, match="not there"):
-        await make(images=images).complete(trip(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).complete(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert up.connections == 0
 
 
-async def test_the_time_for_images_is_the_calls(make: Make, trip: Begin) -> None:
+async def test_the_time_for_images_is_the_calls(make: Make, record: Begin) -> None:
     """G1: one deadline over everything; with it the call is over."""
-    images = cast("Images", Fetched(broken("deadline")))
+    images = cast("Images", Fetched(upstream_failure("deadline")))
     with Fakeup(lambda seen: []) as up, pytest.raises(UpstreamError) as caught:
-        await make(images=images).complete(trip(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).complete(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert (caught.value.code, caught.value.should_retry) == ("deadline", False)
 
 
-async def test_a_dry_run_names_what_would_be_fetched(make: Make, trip: Begin) -> None:
+async def test_a_dry_run_names_what_would_be_fetched(make: Make, record: Begin) -> None:
     """Nothing is fetched for it: something stands in."""
-    begun, plan = trip(messages=PICTURE), make_deployment("http://x", "ollama", "llava")
+    begun, plan = record(messages=PICTURE), make_deployment("http://x", "ollama", "llava")
     assert len(make(images=cast("Images", Fetched())).stand_ins(begun, plan)) == 1
     assert make().stand_ins(begun, plan) == {}
 
@@ -110,10 +110,10 @@ async def test_a_dry_run_names_what_would_be_fetched(make: Make, trip: Begin) ->
 # -- embeddings
 
 
-def embedding(clock: FakeClock, **body: Any) -> Trip:
+def embedding(clock: FakeClock, **body: Any) -> CallRecord:
     """A call for vectors."""
     given = {"model": "openai:e", "input": "Hi", **body}
-    return Trip(Call("req_1", Caller("web"), parse_request(orjson.dumps(given))), clock.monotonic())
+    return CallRecord(Call("req_1", Caller("web"), parse_request(orjson.dumps(given))), clock.monotonic())
 
 
 VECTORS = {"object": "list", "data": [{"object": "embedding", "index": 0, "embedding": [0.5]}], "model": "e"}
@@ -131,11 +131,11 @@ async def test_embeddings_walk_the_same_way(make: Make, clock: FakeClock) -> Non
 
 @pytest.mark.parametrize("operation", ["chat completions", "embeddings"])
 async def test_a_provider_without_the_operation_says_so(
-    make: Make, trip: Begin, clock: FakeClock, operation: str
+    make: Make, record: Begin, clock: FakeClock, operation: str
 ) -> None:
     """501: another provider has to be asked for it."""
     coordinator, plan = make({"odd": Provider("odd", None, None, None)}), (make_deployment("http://x", "odd"),)
-    work = coordinator.embed(embedding(clock), plan) if "emb" in operation else coordinator.complete(trip(), plan)
+    work = coordinator.embed(embedding(clock), plan) if "emb" in operation else coordinator.complete(record(), plan)
     (found,) = await asyncio.gather(work, return_exceptions=True)
     assert str(found) == f"The provider odd has no {operation}."
     assert getattr(found, "status", None) == 501
@@ -144,21 +144,21 @@ async def test_a_provider_without_the_operation_says_so(
 # -- ends
 
 
-async def test_a_closed_stream_lets_go_of_the_provider(make: Make, trip: Begin, pool: Pool) -> None:
+async def test_a_closed_stream_lets_go_of_the_provider(make: Make, record: Begin, pool: Pool) -> None:
     """S19: whoever has enough closes, and the connection is not used again."""
     with Fakeup(lambda seen: [STREAM_HEAD, event({"content": "x"}), WAIT_FOR_CLOSE]) as up:
-        found = await make().stream(trip(stream=True), (make_deployment(up.url),))
+        found = await make().stream(record(stream=True), (make_deployment(up.url),))
         found.close()
         while pool.open:
             await asyncio.sleep(0.001)
     assert pool.idle == 0
 
 
-async def test_a_stream_made_of_a_whole_answer_has_nothing_to_expire(make: Make, trip: Begin) -> None:
+async def test_a_stream_made_of_a_whole_answer_has_nothing_to_expire(make: Make, record: Begin) -> None:
     """F24: it has no timer, and its end is a good one."""
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}
     with Fakeup(lambda seen: [json_answer(whole)]) as up:
-        found = await make().stream(trip(stream=True), (make_deployment(up.url),))
+        found = await make().stream(record(stream=True), (make_deployment(up.url),))
         last = await found.flow(lambda batch: None)
         found.close()
     assert isinstance(last, End)
@@ -175,23 +175,23 @@ class EndsAtOnce:
         return [End()]
 
 
-async def test_an_end_before_anything_else_is_no_answer(make: Make, trip: Begin) -> None:
+async def test_an_end_before_anything_else_is_no_answer(make: Make, record: Begin) -> None:
     """F22: a good end of nothing is a failure, and somebody else is asked."""
     providers = {**PROVIDERS, "odd": Provider("odd", cast("ChatCodec", EndsAtOnce()), None, None)}
     with Fakeup(lambda seen: [STREAM_HEAD, piece(DONE), STREAM_END]) as up, Fakeup(lambda seen: stream("ok")) as good:
-        begun = trip(stream=True)
+        begun = record(stream=True)
         await make(providers).stream(begun, (make_deployment(up.url, "odd"), make_deployment(good.url)))
     assert [attempt.code for attempt in begun.attempts] == ["bad_payload", None]
 
 
-async def test_a_callers_hurry_is_no_fault_of_the_provider(make: Make, trip: Begin, clock: FakeClock) -> None:
+async def test_a_callers_hurry_is_no_fault_of_the_provider(make: Make, record: Begin, clock: FakeClock) -> None:
     """G8: a stream that was silent for longer than its caller allowed, and not longer than the operator did."""
     coordinator = make()
     said = STREAM_HEAD + event({"content": "x"})  # in one piece: no silence before it
     with Fakeup(lambda seen: [said, WAIT_FOR_CLOSE]) as up:
         for _ in range(3):
-            begun = trip(stream=True, hurry={"idle_s": 0.05})
+            begun = record(stream=True, requested_timeouts={"idle_s": 0.05})
             found = await coordinator.stream(begun, (make_deployment(up.url, idle_s=60.0),))
             last = await found.flow(lambda batch: None)
             assert getattr(last, "code", None) == "upstream_stalled"
-    assert coordinator._health.resting(clock.monotonic()) == ()
+    assert coordinator._health.cooling_down(clock.monotonic()) == ()

@@ -9,7 +9,7 @@ import pytest
 
 from fwd_server.gateway.relay import Stream
 from fwd_server.values.chat import Chunk, End, StreamEvent
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 
 pytestmark = pytest.mark.gen_test
 HELLO = Chunk(True, frame=b"data: hello\n\n")
@@ -165,7 +165,7 @@ async def test_what_follows_the_end_is_dropped() -> None:
     _, last = await flowing(response, reader)
     response.take(b".")
     response.take(b"more")
-    response.over(broken("upstream_reset"))
+    response.over(upstream_failure("upstream_reset"))
     assert await last == End()
     assert frames(reader.events) == b"data: hello\n\n"
 
@@ -178,7 +178,7 @@ async def test_a_body_that_ends_or_breaks_is_a_failure(error: str | None, code: 
     """F8, F10, F22: after the commit a reset is a cut, and an end without an end is one too."""
     response, reader = Scripted(), Reader()
     _, last = await flowing(response, reader)
-    response.over(broken(error) if error else None)
+    response.over(upstream_failure(error) if error else None)
     found = await last
     assert isinstance(found, UpstreamError)
     assert found.code == code
@@ -205,7 +205,7 @@ async def test_a_time_that_is_over_before_anybody_listens_is_over() -> None:
         await asyncio.sleep(0)
     last = asyncio.ensure_future(stream.flow(reader))
     await asyncio.sleep(0)
-    response.over(broken("upstream_reset"))
+    response.over(upstream_failure("upstream_reset"))
     found = await last
     assert isinstance(found, UpstreamError)
     assert found.code == "deadline"
@@ -214,7 +214,7 @@ async def test_a_time_that_is_over_before_anybody_listens_is_over() -> None:
 async def test_how_it_ended_is_told() -> None:
     """G8: the health of the deployment knows only now."""
     told: list[str | None] = []
-    for last, error in ((b".", None), (b"", broken("upstream_stalled"))):
+    for last, error in ((b".", None), (b"", upstream_failure("upstream_stalled"))):
         response = Scripted()
         stream = Stream(response, Letters(), [HELLO], lambda error: told.append(error and error.code))
         end = asyncio.ensure_future(stream.flow(Reader()))

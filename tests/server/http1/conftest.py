@@ -46,7 +46,7 @@ class Line:
             await self.loop.sock_sendall(self.sock, data[start : start + step])
             await asyncio.sleep(0)
 
-    async def gone(self) -> bool:
+    async def disconnected(self) -> bool:
         """Return True once the other side has closed or reset the connection."""
         with contextlib.suppress(ConnectionError):
             while await self.loop.sock_recv(self.sock, 65536):

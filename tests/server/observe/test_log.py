@@ -16,14 +16,14 @@ from fwd_server.values.usage import Usage
 OUTCOME = Outcome(
     id="req_1",
     caller="web",
-    asked="gpt-x",
+    requested_model="gpt-x",
     status=200,
     stream=True,
     provider="groq",
     model="llama",
     attempts=(Attempt("openai", "gpt-x", 10.04, 503, "provider_overloaded"), Attempt("groq", "llama", 20.0, 200)),
     usage=Usage(12, 34, cached=2),
-    first_ms=123.456,
+    ttft_ms=123.456,
     total_ms=1234.5,
     peer="127.0.0.1",
 )
@@ -51,7 +51,7 @@ def test_a_call_is_one_json_line() -> None:
     (line,) = out.getvalue().splitlines()
     found = json.loads(line)
     assert (found["id"], found["key"], found["provider"], found["status"]) == ("req_1", "web", "groq", 200)
-    assert (found["first_ms"], found["tokens_in"], found["tokens_out"]) == (123.5, 12, 34)
+    assert (found["ttft_ms"], found["tokens_in"], found["tokens_out"]) == (123.5, 12, 34)
     assert [attempt["provider"] for attempt in found["attempts"]] == ["openai", "groq"]
     assert "error" not in found
 

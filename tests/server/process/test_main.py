@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fwd_server.app import App
-from fwd_server.process.main import Current, load, text_of
+from fwd_server.process.main import CurrentConfig, load, text_of
 
 
 @pytest.fixture
@@ -22,11 +22,13 @@ def dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def current(dotenv: Path) -> Current:
-    return Current({"FWD_PORT": "0"}, load({"FWD_PORT": "0"}, {}, dotenv))
+def current(dotenv: Path) -> CurrentConfig:
+    return CurrentConfig({"FWD_PORT": "0"}, load({"FWD_PORT": "0"}, {}, dotenv))
 
 
-def test_what_changed_is_named_and_taken(current: Current, dotenv: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_changed_is_named_and_taken(
+    current: CurrentConfig, dotenv: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """D9, with several workers: they get the flags and the new text."""
     dotenv.write_text("FWD_ATTEMPTS=7\nOPENAI_API_KEY=sk-canary\n")
     with caplog.at_level(logging.INFO):
@@ -38,7 +40,7 @@ def test_what_changed_is_named_and_taken(current: Current, dotenv: Path, caplog:
     assert "canary" not in caplog.text
 
 
-def test_one_process_gets_a_gateway_of_the_new_settings(current: Current, dotenv: Path) -> None:
+def test_one_process_gets_a_gateway_of_the_new_settings(current: CurrentConfig, dotenv: Path) -> None:
     """D9."""
     dotenv.write_text("FWD_ECHO=false\n")
 
@@ -62,7 +64,7 @@ def test_one_process_gets_a_gateway_of_the_new_settings(current: Current, dotenv
     ],
 )
 def test_what_cannot_be_taken_leaves_all_as_it_is(
-    current: Current, dotenv: Path, caplog: pytest.LogCaptureFixture, text: str, said: str
+    current: CurrentConfig, dotenv: Path, caplog: pytest.LogCaptureFixture, text: str, said: str
 ) -> None:
     """D9: invalid = keep old, say why."""
     before = current.loaded
@@ -72,7 +74,9 @@ def test_what_cannot_be_taken_leaves_all_as_it_is(
     assert said in caplog.text
 
 
-def test_a_certificate_that_is_gone_is_named(current: Current, dotenv: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_certificate_that_is_gone_is_named(
+    current: CurrentConfig, dotenv: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     current.flags["FWD_SSL_CERTFILE"] = "gone.pem"
     current.loaded = load(current.flags, {}, dotenv)
     assert current.reordered() is None

@@ -237,7 +237,7 @@ def test_a_kept_connection_is_told_to_close_while_the_gateway_stops(tmp_path: Pa
     served(settings_of(tmp_path), act)
 
 
-@pytest.mark.parametrize(("env", "watched"), [({}, False), ({"FWD_STALL": "80ms"}, True)])
+@pytest.mark.parametrize(("env", "watched"), [({}, False), ({"FWD_SLOW_LOOP": "80ms"}, True)])
 def test_the_loop_is_watched_where_it_is_asked_for(tmp_path: Path, env: dict[str, str], watched: bool) -> None:
     """R5."""
     assert hasattr(monitor(settings_of(tmp_path, **env)), "lags") is watched

@@ -16,23 +16,23 @@ import pytest
 from kit.clock import FakeClock
 
 from fwd_server.process import workers
-from fwd_server.process.workers import Line, Order, Parent
+from fwd_server.process.workers import ControlChannel, Supervisor, WorkerConfig
 from fwd_server.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process there")
-ORDER = Order({"FWD_PORT": "0"}, None, announces=True)
+ORDER = WorkerConfig({"FWD_PORT": "0"}, None, announces=True)
 
 
 class Pretended:
     """A worker without a process: it ends when it is told to."""
 
-    def __init__(self, slot: int, order: Order, *, starts: bool = True, stubborn: bool = False) -> None:
+    def __init__(self, slot: int, order: WorkerConfig, *, starts: bool = True, stubborn: bool = False) -> None:
         self.slot = slot
         self.order = order
         self.stopped = 0
         self.killed = False
-        self.word = "unready"
-        self.quiet = False
+        self.status = "unready"
+        self.is_unresponsive = False
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._starts = starts
         self._stubborn = stubborn
@@ -40,7 +40,7 @@ class Pretended:
             self.end(78)
 
     async def ready(self) -> bool:
-        self.word = "ready"
+        self.status = "ready"
         return self._starts
 
     def stop(self) -> None:
@@ -60,14 +60,14 @@ class Pretended:
 class House:
     """A parent and all the workers it ever started."""
 
-    def __init__(self, slots: int = 2, reread: Callable[[], Order | None] = lambda: None) -> None:
+    def __init__(self, slots: int = 2, reread: Callable[[], WorkerConfig | None] = lambda: None) -> None:
         self.started: list[Pretended] = []
         self.how: dict[str, Any] = {}
         self.clock = FakeClock()
-        self.parent = Parent([[]] * slots, ORDER, reread, 0.05, self.clock, self.start)  # type: ignore[arg-type]
+        self.parent = Supervisor([[]] * slots, ORDER, reread, 0.05, self.clock, self.start)  # type: ignore[arg-type]
         self.task: asyncio.Task[int] | None = None
 
-    async def start(self, slot: int, _: Sequence[socket.socket], order: Order) -> Pretended:
+    async def start(self, slot: int, _: Sequence[socket.socket], order: WorkerConfig) -> Pretended:
         self.started.append(Pretended(slot, order, **self.how))
         return self.started[-1]
 
@@ -177,7 +177,7 @@ def test_what_keeps_the_first_from_starting_is_the_exit_code() -> None:
 
 def test_all_are_replaced_one_by_one() -> None:
     """R2, D9: each new one before its old one is asked to stop."""
-    fresh = Order({}, "FWD_ATTEMPTS=2")
+    fresh = WorkerConfig({}, "FWD_ATTEMPTS=2")
 
     async def act() -> House:
         async with House(reread=lambda: fresh) as house:
@@ -198,9 +198,9 @@ def test_all_are_replaced_one_by_one() -> None:
     [
         (("ready", "ready"), "ready"),
         (("ready", "degraded"), "degraded"),
-        (("ready", "quiet"), "degraded"),
+        (("ready", "unresponsive"), "degraded"),
         (("degraded", "missing"), "degraded"),
-        (("unready", "quiet"), "unready"),
+        (("unready", "unresponsive"), "unready"),
         (("missing", "missing"), "unready"),
     ],
 )
@@ -211,7 +211,7 @@ def test_the_parent_says_how_its_workers_are(words: tuple[str, str], word: str) 
         house = House()
         for slot, said in enumerate(words):
             worker = await house.start(slot, [], ORDER)
-            worker.word, worker.quiet = said, said == "quiet"
+            worker.status, worker.is_unresponsive = said, said == "unresponsive"
             if said == "missing":
                 worker.end(1)
             house.parent.workers[slot] = worker  # type: ignore[assignment]
@@ -230,7 +230,7 @@ def test_the_parent_lives_as_long_as_one_worker_moves() -> None:
             found: list[bool] = []
             for worker in house.started:
                 found.append(house.parent.alive())
-                worker.quiet = True
+                worker.is_unresponsive = True
             return [*found, house.parent.alive()]
 
     assert run(act) == [True, True, False]
@@ -242,7 +242,7 @@ def test_a_parent_that_stops_is_unready() -> None:
     async def act() -> str:
         async with House() as house:
             await house.have(2)
-        return house.parent.word()
+        return house.parent.status_name()
 
     assert run(act) == "unready"
 
@@ -299,7 +299,7 @@ def test_a_worker_that_does_not_stop_is_ended(monkeypatch: pytest.MonkeyPatch) -
 def test_a_worker_that_cannot_go_by_its_order_is_not_ready() -> None:
     async def act() -> tuple[bool, int]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            worker = await workers.Worker.start(0, [listener], Order({"FWD_ATTEMPTS": "many"}, None))
+            worker = await workers.Worker.start(0, [listener], WorkerConfig({"FWD_ATTEMPTS": "many"}, None))
             ready = await worker.ready()
             worker.stop()  # too late, and no harm
             worker.kill()
@@ -344,9 +344,9 @@ def test_a_worker_is_heard_by_its_last_word(monkeypatch: pytest.MonkeyPatch) -> 
         worker = workers.Worker(0, Living(), ours, ended)  # type: ignore[arg-type]
         with theirs:
             theirs.sendall(b"ud")
-            found = [await worker.ready(), worker.word, worker.quiet]
-            monkeypatch.setattr(workers, "QUIET_S", -1.0)
-            return [*found, worker.quiet]
+            found = [await worker.ready(), worker.status, worker.is_unresponsive]
+            monkeypatch.setattr(workers, "UNRESPONSIVE_S", -1.0)
+            return [*found, worker.is_unresponsive]
 
     assert run(act) == [True, "degraded", False, True]
 
@@ -359,21 +359,21 @@ def test_the_line_brings_the_order_and_then_the_wish_to_stop() -> None:
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.sendall(json.dumps({"flags": {"A": "b"}, "dotenv": "C=d", "announces": False}).encode() + b"\nss")
-            line = Line(theirs)
-            found: list[Any] = [line.order()]
-            line.tell("degraded")
-            found += [ours.recv(1), await line.asked(), await line.asked()]
+            line = ControlChannel(theirs)
+            found: list[Any] = [line.receive_config()]
+            line.send_status("degraded")
+            found += [ours.recv(1), await line.wait_for_request(), await line.wait_for_request()]
             ours.close()
-            return [*found, await line.asked()]
+            return [*found, await line.wait_for_request()]
 
-    assert run(act) == [Order({"A": "b"}, "C=d"), b"d", True, True, False]
+    assert run(act) == [WorkerConfig({"A": "b"}, "C=d"), b"d", True, True, False]
 
 
 def test_a_parent_that_is_gone_has_no_order() -> None:
     ours, theirs = socket.socketpair()
     ours.close()
     with theirs, pytest.raises(ConnectionError):
-        Line(theirs).order()
+        ControlChannel(theirs).receive_config()
 
 
 def test_sockets_are_handed_over_by_their_numbers() -> None:
@@ -381,13 +381,13 @@ def test_sockets_are_handed_over_by_their_numbers() -> None:
     with contextlib.ExitStack() as stack:
         pair = [stack.enter_context(one) for one in socket.socketpair()]
         environ = {workers.HANDED: f"{os.dup(pair[0].fileno())},{os.dup(pair[1].fileno())}"}
-        found = workers.handed(environ)
+        found = workers.inherited_sockets(environ)
         assert found is not None
         line, (listener,) = found
         stack.enter_context(line.end)
         assert stack.enter_context(listener).gettimeout() == 0
         assert environ == {}
-    assert workers.handed({}) is None
+    assert workers.inherited_sockets({}) is None
 
 
 def test_every_slot_has_a_socket_of_its_own_on_one_port() -> None:

@@ -57,7 +57,7 @@ def provider(name: str) -> Provider:
 def deployment(name: str, model: str) -> Deployment:
     """The provider as the fixtures have it configured."""
     key = Secret("sk-canary-0123456789", KEYS.get(name, "API_KEY"))
-    return Deployment(Endpoint(name, BASES.get(name, ""), key, on=True, headers=HEADERS.get(name, ())), model)
+    return Deployment(Endpoint(name, BASES.get(name, ""), key, enabled=True, headers=HEADERS.get(name, ())), model)
 
 
 def open_exchange(name: str, request: ChatRequest, codec: ChatCodec | None = None) -> Exchange:
@@ -145,8 +145,8 @@ def shown_request(case: Case, exchange: Exchange | EmbeddingsExchange) -> dict[s
     """The upstream request as the fixtures write it."""
     request = exchange.request
     assert isinstance(request, UpstreamRequest)
-    row = compatible.ROWS.get(case.provider)
-    base = BASES.get(case.provider, row.base_url if row else "").partition("://")[2]
+    profile = compatible.PROFILES.get(case.provider)
+    base = BASES.get(case.provider, profile.base_url if profile else "").partition("://")[2]
     headers = {name: value.shown() if isinstance(value, Secret) else value for name, value in request.headers}
     path = "/" * ("/" in base) + base.partition("/")[2] + request.path
     return {"method": request.method, "path": path, "headers": headers, "body": orjson.loads(request.body)}

@@ -11,7 +11,7 @@ from tests.server.providers import golden
 
 from fwd_server.providers.base import EmbeddingsCodec, EmbeddingsExchange, UpstreamRequest
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
-from fwd_server.providers.compatible.rows import row_of
+from fwd_server.providers.compatible.profiles import profile_of
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama import OllamaEmbeddings
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest
@@ -20,7 +20,7 @@ from fwd_server.values.errors import Refused, UpstreamError
 CODECS: dict[str, EmbeddingsCodec] = {
     "google": GoogleEmbeddings(),
     "ollama": OllamaEmbeddings(),
-    "openai": CompatibleEmbeddings(row_of("openai")),
+    "openai": CompatibleEmbeddings(profile_of("openai")),
 }
 MODEL = "gemini-embedding-2"
 

@@ -12,7 +12,7 @@ from tests.server.providers.golden import Case
 from fwd_server.callers import openai_chat as dialect
 from fwd_server.callers import openai_embeddings as embeddings_dialect
 from fwd_server.providers import PROVIDERS
-from fwd_server.providers.compatible import ROWS
+from fwd_server.providers.compatible import PROFILES
 
 
 def each(*kinds: str, surface: str = "chat") -> pytest.MarkDecorator:
@@ -33,7 +33,7 @@ def caller_gets(case: Case, *pieces: bytes) -> bytes:
 @pytest.mark.parametrize("kind", ["request", "stream"])
 def test_every_provider_has_cases(kind: str) -> None:
     """Every row too; echo has no language of its own."""
-    assert {case.provider for case in golden.cases(kind)} >= {*PROVIDERS, *ROWS} - {"echo"}
+    assert {case.provider for case in golden.cases(kind)} >= {*PROVIDERS, *PROFILES} - {"echo"}
 
 
 @each("request", "stream")

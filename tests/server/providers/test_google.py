@@ -9,7 +9,7 @@ import pytest
 from tests.server.providers import golden
 from tests.server.providers.google.helpers import calls, opened, result, user
 
-from fwd_server.providers.base import Amend, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, UpstreamRequest
 from fwd_server.providers.google import GoogleChat, GoogleExchange
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.errors import ErrorKind, UpstreamError
@@ -28,7 +28,7 @@ def failed(status: int, error: object, **body: Any) -> UpstreamError:
 
 def amended(error: str, **body: Any) -> GoogleExchange:
     found = opened(**body).error(400, {}, orjson.dumps({"error": {"message": error}}))
-    assert isinstance(found, Amend)
+    assert isinstance(found, AmendedRequest)
     assert isinstance(found.exchange, GoogleExchange)
     assert error.startswith(found.error.message)
     return found.exchange

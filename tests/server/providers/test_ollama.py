@@ -9,7 +9,7 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.providers.base import Amend, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, UpstreamRequest
 from fwd_server.providers.ollama import OllamaChat, OllamaExchange
 from fwd_server.values.chat import ChatRequest, Chunk, End
 from fwd_server.values.deployment import Deployment, Endpoint
@@ -51,7 +51,7 @@ def test_a_key_is_a_bearer_token_and_only_hosted_servers_have_one() -> None:
     request = opened().request
     assert isinstance(request, UpstreamRequest)
     assert [name for name, _ in request.headers] == ["content-type", "authorization"]
-    local = Deployment(Endpoint("ollama", on=True, headers=(("x-a", "b"),)), "gemma4")
+    local = Deployment(Endpoint("ollama", enabled=True, headers=(("x-a", "b"),)), "gemma4")
     plain = OllamaChat().open(golden.chat_request(), local, 0, golden.fresh_ids()).request
     assert plain.headers == (("content-type", "application/json"), ("x-a", "b"))
 
@@ -315,7 +315,7 @@ def failed(status: int, said: object, **body: Any) -> UpstreamError:
 def test_a_model_that_cannot_think_is_asked_once_more_without() -> None:
     body = orjson.dumps({"error": '"gemma4" does not support thinking'})
     amended = opened(reasoning_effort="low").error(400, {}, body)
-    assert isinstance(amended, Amend)
+    assert isinstance(amended, AmendedRequest)
     assert amended.error.code == "unsupported_parameter"
     assert amended.exchange.dropped == ("reasoning_effort",)
     assert isinstance(amended.exchange, OllamaExchange)
@@ -325,7 +325,7 @@ def test_a_model_that_cannot_think_is_asked_once_more_without() -> None:
 
 def test_thinking_asked_for_in_ollamas_own_words_is_lost_by_that_name() -> None:
     amended = opened(ollama={"think": True}).error(400, {}, b'{"error": "x does not support thinking"}')
-    assert isinstance(amended, Amend)
+    assert isinstance(amended, AmendedRequest)
     assert amended.exchange.dropped == ("ollama",)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fwd_server.routing.planner import Routes, plan
+from fwd_server.routing.planner import Routes, plan_call
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import BadRequest, ModelNotFound, ProviderNotAvailable, ProviderNotConfigured
 
@@ -17,8 +17,8 @@ def routes(*priority: str, off: tuple[str, ...] = (), unspoken: tuple[str, ...] 
         name: Endpoint(
             name,
             default_model=f"{name}-default",
-            on=name not in off,
-            turned_on_by=f"{name.upper()}_API_KEY",
+            enabled=name not in off,
+            enabled_by=f"{name.upper()}_API_KEY",
             available=name not in unspoken,
             always_tried=name == "ollama",
         )
@@ -28,7 +28,7 @@ def routes(*priority: str, off: tuple[str, ...] = (), unspoken: tuple[str, ...] 
 
 
 def names(model: str | None, *priority: str, fallback: bool = True, off: tuple[str, ...] = ()) -> list[str]:
-    return [deployment.name for deployment in plan(routes(*priority, off=off), model, fallback=fallback)]
+    return [deployment.name for deployment in plan_call(routes(*priority, off=off), model, fallback=fallback)]
 
 
 @pytest.mark.parametrize(
@@ -93,13 +93,13 @@ def test_ollama_is_tried_on_its_prefix_in_any_case() -> None:
 
 def test_a_provider_not_spoken_yet_is_501() -> None:
     with pytest.raises(ProviderNotAvailable, match="google") as caught:
-        plan(routes(unspoken=("google",)), "gemini-3-pro")
+        plan_call(routes(unspoken=("google",)), "gemini-3-pro")
     assert (caught.value.status, caught.value.code) == (501, "provider_not_available")
 
 
 def test_no_model_and_no_list_says_what_to_set() -> None:
     with pytest.raises(BadRequest, match="PROVIDERS_PRIORITY") as caught:
-        plan(routes(), None)
+        plan_call(routes(), None)
     assert caught.value.code == "model_required"
 
 
@@ -116,7 +116,7 @@ def test_no_model_and_no_list_says_what_to_set() -> None:
 )
 def test_near_names_are_suggested(model: str, near: str) -> None:
     with pytest.raises(ModelNotFound) as caught:
-        plan(routes(), model)
+        plan_call(routes(), model)
     assert near in caught.value.message
 
 
@@ -124,4 +124,4 @@ def test_near_names_are_suggested(model: str, near: str) -> None:
 def test_names_that_cannot_be_are_refused(model: str) -> None:
     """T17: letters, digits and . _ : / @ - only."""
     with pytest.raises(ModelNotFound):
-        plan(routes(), model)
+        plan_call(routes(), model)

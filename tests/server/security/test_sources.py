@@ -24,7 +24,10 @@ MODULES = frozenset({"subprocess", "pickle", "marshal", "shelve", "runpy", "code
 # What is there all the same, and why no request and nothing stored can get at it.
 ALLOWED = {
     ("__init__.py", "import_module"): "the modules stand in a table in the same file",
-    ("process/workers.py", "create_subprocess_exec"): "a worker: this same program, with nothing of a request in its arguments",
+    (
+        "process/workers.py",
+        "create_subprocess_exec",
+    ): "a worker: this same program, with nothing of a request in its arguments",
 }
 
 

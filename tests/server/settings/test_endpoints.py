@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fwd_server.providers import PROVIDERS
-from fwd_server.providers.compatible import ROWS
-from fwd_server.routing.planner import Routes, plan
+from fwd_server.providers.compatible import PROFILES
+from fwd_server.routing.planner import Routes, plan_call
 from fwd_server.settings import load
 from fwd_server.settings.endpoints import endpoints
 from fwd_server.values.deployment import Endpoint
@@ -28,8 +28,8 @@ def test_the_order_is_known_providers_then_compat_then_echo() -> None:
 def test_without_settings_only_echo_is_on() -> None:
     """And every other one says which variable turns it on."""
     found = fleet()
-    assert [name for name, endpoint in found.items() if endpoint.on] == ["echo"]
-    assert [endpoint.turned_on_by for endpoint in found.values()] == [
+    assert [name for name, endpoint in found.items() if endpoint.enabled] == ["echo"]
+    assert [endpoint.enabled_by for endpoint in found.values()] == [
         "OPENAI_API_KEY",
         "ANTHROPIC_API_KEY",
         "GOOGLE_API_KEY",
@@ -43,7 +43,7 @@ def test_without_settings_only_echo_is_on() -> None:
 def test_a_key_turns_a_provider_on_and_is_bound_to_its_address() -> None:
     """Contract S11."""
     openai = fleet(OPENAI_API_KEY="sk-1", OPENAI_BASE_URL="https://eu.api.openai.com/v1/")["openai"]
-    assert openai.on
+    assert openai.enabled
     assert openai.key is not None
     assert (openai.base_url, openai.key.reveal()) == ("https://eu.api.openai.com/v1", "sk-1")
     assert openai.key_name == "OPENAI_API_KEY"
@@ -52,17 +52,17 @@ def test_a_key_turns_a_provider_on_and_is_bound_to_its_address() -> None:
 def test_a_server_of_compat_is_on_and_spoken() -> None:
     """It needs no key, and speaks OpenAI's language."""
     vllm = fleet(spoken=(), FWD_COMPAT="vllm", VLLM_BASE_URL="http://x", VLLM_MODEL="vllm:m")["vllm"]
-    assert (vllm.on, vllm.available, vllm.default_model) == (True, True, "vllm:m")
-    assert vllm.turned_on_by == "VLLM_BASE_URL"
+    assert (vllm.enabled, vllm.available, vllm.default_model) == (True, True, "vllm:m")
+    assert vllm.enabled_by == "VLLM_BASE_URL"
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if name not in PROVIDERS])
+@pytest.mark.parametrize("name", [name for name in PROFILES if name not in PROVIDERS])
 def test_a_row_is_one_name_and_one_key_away(name: str) -> None:
     """Its address is known; without the key it is off, and says what to set."""
     variable = f"{name.upper()}_API_KEY"
     off, on = fleet(FWD_COMPAT=name)[name], fleet(FWD_COMPAT=name, **{variable: "k"})[name]
-    assert (off.on, on.on) == (False, True)
-    assert (off.turned_on_by, on.base_url) == (variable, ROWS[name].base_url)
+    assert (off.enabled, on.enabled) == (False, True)
+    assert (off.enabled_by, on.base_url) == (variable, PROFILES[name].base_url)
 
 
 def test_a_provider_without_codec_is_not_available() -> None:
@@ -74,16 +74,16 @@ def test_a_provider_without_codec_is_not_available() -> None:
 def test_echo_can_be_turned_off() -> None:
     """Then its prefix is answered by naming the variable."""
     found = fleet(FWD_ECHO="false")
-    assert not found["echo"].on
+    assert not found["echo"].enabled
     with pytest.raises(ProviderNotConfigured, match="set FWD_ECHO"):
-        plan(Routes(found), "echo:")
+        plan_call(Routes(found), "echo:")
 
 
 def test_ollama_is_on_when_mentioned_and_tried_on_its_prefix_in_any_case() -> None:
     """Design section 4."""
-    assert not fleet()["ollama"].on
-    assert [d.name for d in plan(Routes(fleet()), "ollama:llama3:8b")] == ["ollama:llama3:8b"]
-    assert fleet(OLLAMA_MODEL="llama3:8b")["ollama"].on
+    assert not fleet()["ollama"].enabled
+    assert [d.name for d in plan_call(Routes(fleet()), "ollama:llama3:8b")] == ["ollama:llama3:8b"]
+    assert fleet(OLLAMA_MODEL="llama3:8b")["ollama"].enabled
 
 
 def test_openrouter_is_told_about_the_app_when_that_is_set() -> None:

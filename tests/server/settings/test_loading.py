@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from fwd_server.settings import Row, Settings, SettingsError, describe, load, needs_key
+from fwd_server.settings import SettingRow, Settings, SettingsError, describe, load, needs_key
 from fwd_server.values.timeouts import Timeouts
 
 
@@ -47,10 +47,10 @@ def test_an_empty_value_does_not_hide_the_next_source() -> None:
 
 def test_every_type_of_value_arrives() -> None:
     """Durations, sizes, flags, choices, lists and paths."""
-    env = {"FWD_KEEPALIVE": "0", "FWD_IDLE_TIMEOUT": "250ms", "FWD_MAX_BODY": "500KB", "FWD_ECHO": "off"}
+    env = {"FWD_SSE_KEEPALIVE": "0", "FWD_IDLE_TIMEOUT": "250ms", "FWD_MAX_BODY": "500KB", "FWD_ECHO": "off"}
     env |= {"FWD_LOG_FORMAT": "JSON", "FWD_TRUSTED_PROXIES": "10.0.0.0/8", "FORWARDER_KEYS_FILE": "/k/f.txt"}
     settings = load({}, env).settings
-    assert (settings.keepalive, settings.idle_timeout, settings.max_body) == (0, 0.25, 500_000)
+    assert (settings.sse_keepalive, settings.idle_timeout, settings.max_body) == (0, 0.25, 500_000)
     assert (settings.echo, settings.log_format, str(settings.trusted_proxies[0])) == (False, "json", "10.0.0.0/8")
     assert settings.keys_file.as_posix() == "/k/f.txt"
 
@@ -60,8 +60,8 @@ def test_a_bad_value_is_named_with_its_source_and_what_is_allowed() -> None:
     assert problems({}, {"FWD_PORT": "80a"}) == [
         "FWD_PORT (flag --port): found '80a'; allowed: a whole number, from 0 to 65535"
     ]
-    assert problems({"FWD_KEEPALIVE": "2h"}) == [
-        "FWD_KEEPALIVE (environment): found '2h'; allowed: a duration such as 30, 30s, 500ms or 5m, from 0 to 1h"
+    assert problems({"FWD_SSE_KEEPALIVE": "2h"}) == [
+        "FWD_SSE_KEEPALIVE (environment): found '2h'; allowed: a duration such as 30, 30s, 500ms or 5m, from 0 to 1h"
     ]
     assert problems({}, dotenv="\nFWD_LOG_LEVEL=loud\n") == [
         "FWD_LOG_LEVEL (.env line 2): found 'loud'; allowed: one of debug, info, warning, error"
@@ -104,7 +104,7 @@ def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     loaded = load({}, {"OPENAI_API_KEY": "sk-canary"})
     assert loaded.settings.providers["openai"].api_key is not None
     assert loaded.settings.providers["openai"].api_key.reveal() == "sk-canary"
-    assert Row("OPENAI_API_KEY", "***", "environment") in describe(loaded)
+    assert SettingRow("OPENAI_API_KEY", "***", "environment") in describe(loaded)
     assert "canary" not in repr(loaded)
 
 
@@ -112,9 +112,9 @@ def test_every_setting_stands_in_the_description() -> None:
     """``--check`` shows them all, those of FWD_COMPAT too, with values as they would be written."""
     env = {"FWD_COMPAT": "vllm", "VLLM_BASE_URL": "http://localhost:9000/v1/"}
     rows = {row.name: row for row in describe(load({}, env))}
-    assert rows["VLLM_BASE_URL"] == Row("VLLM_BASE_URL", "http://localhost:9000/v1", "environment")
-    assert rows["VLLM_API_KEY"] == Row("VLLM_API_KEY", "", "default")
-    assert rows["FWD_MAX_BODY"] == Row("FWD_MAX_BODY", "10MiB", "default")
+    assert rows["VLLM_BASE_URL"] == SettingRow("VLLM_BASE_URL", "http://localhost:9000/v1", "environment")
+    assert rows["VLLM_API_KEY"] == SettingRow("VLLM_API_KEY", "", "default")
+    assert rows["FWD_MAX_BODY"] == SettingRow("FWD_MAX_BODY", "10MiB", "default")
 
 
 @pytest.mark.parametrize(
@@ -221,10 +221,10 @@ def test_times_of_one_provider_are_described_when_they_are_its_own() -> None:
     loaded = load({}, {"FWD_GROQ_IDLE_TIMEOUT": "9"})
     times = [row for row in describe(loaded) if row.name.startswith(("FWD_GROQ", "FWD_OPENAI_", "FWD_OLLAMA"))]
     assert times == [
-        Row("FWD_GROQ_IDLE_TIMEOUT", "9s", "environment"),
-        Row("FWD_OLLAMA_FIRST_EVENT_TIMEOUT", "5m", "default"),
+        SettingRow("FWD_GROQ_IDLE_TIMEOUT", "9s", "environment"),
+        SettingRow("FWD_OLLAMA_FIRST_EVENT_TIMEOUT", "5m", "default"),
     ]
-    assert Row("FWD_OPENAI_IDLE_TIMEOUT", "", "default") in describe(loaded, every=True)
+    assert SettingRow("FWD_OPENAI_IDLE_TIMEOUT", "", "default") in describe(loaded, every=True)
 
 
 def test_a_misspelled_time_of_a_provider_is_reported() -> None:

@@ -32,7 +32,7 @@ def test_no_variable_and_no_option_stands_twice() -> None:
     names = Counter(variable.name for variable in documented())
     options = Counter(variable.option for variable in documented() if variable.option)
     assert set(names.values()) == {1}
-    listening = ["--host", "--port", "--workers", "--uds", "--health", "--ssl-certfile", "--ssl-keyfile"]
+    listening = ["--host", "--port", "--workers", "--uds", "--health-listen", "--ssl-certfile", "--ssl-keyfile"]
     assert options == Counter([*listening, "--log-level", "--log-format"])
 
 

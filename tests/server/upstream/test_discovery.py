@@ -12,32 +12,32 @@ from tornado.ioloop import IOLoop
 
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
-from fwd_server.upstream.discovery import Roster
+from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.send import Upstream
 from fwd_server.values.deployment import Endpoint
 
 pytestmark = pytest.mark.gen_test
 LIST = json_answer({"data": [{"id": "a"}], "models": [{"name": "a"}]})
-Make = Callable[..., Roster]
+Make = Callable[..., ModelDiscovery]
 
 
 @pytest.fixture
 def make(pool: Pool, clock: FakeClock, io_loop: IOLoop) -> Iterator[Make]:
     """Makes a roster; ``wait_s`` is how long it waits."""
-    made: list[Roster] = []
+    made: list[ModelDiscovery] = []
 
-    def roster(wait_s: float = 30.0) -> Roster:
+    def discovery(wait_s: float = 30.0) -> ModelDiscovery:
         upstream = Upstream(pool, clock)
-        made.append(Roster(PROVIDERS, upstream, clock, wait_s))
+        made.append(ModelDiscovery(PROVIDERS, upstream, clock, wait_s))
         return made[-1]
 
-    yield roster
+    yield discovery
     for one in made:
         io_loop.run_sync(one.aclose)
 
 
 def endpoint(up: Fakeup, provider: str = "openai") -> Endpoint:
-    return Endpoint(provider, up.url, on=True)
+    return Endpoint(provider, up.url, enabled=True)
 
 
 async def test_nobody_is_asked_before_somebody_looks(make: Make) -> None:
@@ -49,12 +49,12 @@ async def test_nobody_is_asked_before_somebody_looks(make: Make) -> None:
 
 async def test_a_list_is_kept_for_an_hour(make: Make, clock: FakeClock) -> None:
     with Fakeup(lambda seen: [LIST]) as up:
-        roster = make()
+        discovery = make()
         for seconds in (0, 3599, 1):
             clock.move(seconds)
-            await roster.refresh([endpoint(up)])
-        assert roster.names(endpoint(up)) == ("a",)
-        assert not roster.knows_all(endpoint(up))
+            await discovery.refresh([endpoint(up)])
+        assert discovery.names(endpoint(up)) == ("a",)
+        assert not discovery.knows_all(endpoint(up))
         assert len(up.seen) == 2
 
 
@@ -62,38 +62,38 @@ async def test_a_live_list_is_asked_for_every_time(make: Make) -> None:
     """What Ollama has today is all it has."""
     answers = iter([LIST, json_answer({"models": []})])
     with Fakeup(lambda seen: [next(answers)]) as up:
-        roster, ollama = make(), endpoint(up, "ollama")
-        await roster.refresh([ollama])
-        assert (roster.names(ollama), roster.knows_all(ollama)) == (("a",), True)
-        await roster.refresh([ollama])
-        assert (roster.names(ollama), roster.knows_all(ollama)) == ((), True)
+        discovery, ollama = make(), endpoint(up, "ollama")
+        await discovery.refresh([ollama])
+        assert (discovery.names(ollama), discovery.knows_all(ollama)) == (("a",), True)
+        await discovery.refresh([ollama])
+        assert (discovery.names(ollama), discovery.knows_all(ollama)) == ((), True)
 
 
 async def test_a_live_list_that_fails_is_forgotten(make: Make) -> None:
     answers = iter([LIST, error_answer(500)])
     with Fakeup(lambda seen: [next(answers)]) as up:
-        roster, ollama = make(), endpoint(up, "ollama")
-        await roster.refresh([ollama])
-        await roster.refresh([ollama])
-        assert (roster.names(ollama), roster.knows_all(ollama)) == ((), False)
+        discovery, ollama = make(), endpoint(up, "ollama")
+        await discovery.refresh([ollama])
+        await discovery.refresh([ollama])
+        assert (discovery.names(ollama), discovery.knows_all(ollama)) == ((), False)
 
 
 async def test_after_a_failure_the_old_list_stands_and_the_provider_is_left_alone(make: Make, clock: FakeClock) -> None:
     answers = iter([LIST, error_answer(401), error_answer(500)])
     with Fakeup(lambda seen: [next(answers)]) as up:
-        roster = make()
+        discovery = make()
         for seconds in (0, 3600, 59, 1):
             clock.move(seconds)
-            await roster.refresh([endpoint(up)])
-        assert roster.names(endpoint(up)) == ("a",)
+            await discovery.refresh([endpoint(up)])
+        assert discovery.names(endpoint(up)) == ("a",)
         assert len(up.seen) == 3
 
 
 async def test_a_provider_that_is_not_there_is_as_good_as_none(make: Make) -> None:
-    nowhere = Endpoint("openai", f"http://127.0.0.1:{closed_port()}/v1", on=True)
-    roster = make()
-    await roster.refresh([nowhere, Endpoint("echo", on=True), Endpoint("unknown", on=True)])
-    assert roster.names(nowhere) == ()
+    nowhere = Endpoint("openai", f"http://127.0.0.1:{closed_port()}/v1", enabled=True)
+    discovery = make()
+    await discovery.refresh([nowhere, Endpoint("echo", enabled=True), Endpoint("unknown", enabled=True)])
+    assert discovery.names(nowhere) == ()
 
 
 async def test_nobody_waits_for_a_slow_list(make: Make) -> None:
@@ -106,19 +106,19 @@ async def test_nobody_waits_for_a_slow_list(make: Make) -> None:
         yield LIST
 
     with Fakeup(slowly) as up:
-        roster = make(wait_s=0.01)
-        await roster.refresh([endpoint(up)])
-        await roster.refresh([endpoint(up)])
-        assert roster.names(endpoint(up)) == ()
+        discovery = make(wait_s=0.01)
+        await discovery.refresh([endpoint(up)])
+        await discovery.refresh([endpoint(up)])
+        assert discovery.names(endpoint(up)) == ()
         released.set()
-        while not roster.names(endpoint(up)):
-            await roster.refresh([endpoint(up)])
+        while not discovery.names(endpoint(up)):
+            await discovery.refresh([endpoint(up)])
         assert len(up.seen) == 1
 
 
 async def test_a_close_ends_what_is_being_asked(make: Make) -> None:
     with Fakeup(lambda seen: [WAIT_FOR_CLOSE]) as up:
-        roster = make(wait_s=0.01)
-        await roster.refresh([endpoint(up)])
-        await roster.aclose()
-        assert roster.names(endpoint(up)) == ()
+        discovery = make(wait_s=0.01)
+        await discovery.refresh([endpoint(up)])
+        await discovery.aclose()
+        assert discovery.names(endpoint(up)) == ()

@@ -10,8 +10,8 @@ from kit.clock import FakeClock
 from kit.fakeup import CLOSE, Fakeup, answer, closed_port, json_answer
 
 from fwd_server.http1.client.pool import Pool
-from fwd_server.providers.base import Script, UpstreamRequest
-from fwd_server.upstream.send import Played, Upstream, read_all, wire_headers
+from fwd_server.providers.base import ScriptedResponse, UpstreamRequest
+from fwd_server.upstream.send import ScriptedPlayback, Upstream, read_all, wire_headers
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.secret import Secret
@@ -75,8 +75,8 @@ async def test_more_than_the_limit_is_too_much(upstream: Upstream) -> None:
     assert caught.value.code == "too_large"
 
 
-def script(*steps: tuple[float, bytes], ends: str = "end") -> Script:
-    return Script(200, (("content-type", "text/plain"),), steps, ends)
+def script(*steps: tuple[float, bytes], ends: str = "end") -> ScriptedResponse:
+    return ScriptedResponse(200, (("content-type", "text/plain"),), steps, ends)
 
 
 async def test_a_script_is_played_with_the_clock(upstream: Upstream, clock: FakeClock) -> None:
@@ -87,7 +87,7 @@ async def test_a_script_is_played_with_the_clock(upstream: Upstream, clock: Fake
 
 
 async def test_a_script_may_end_in_the_middle(clock: FakeClock) -> None:
-    played = Played(script((0, b"a"), ends="cut"), clock)
+    played = ScriptedPlayback(script((0, b"a"), ends="cut"), clock)
     assert await played.read() == b"a"
     with pytest.raises(UpstreamError) as caught:
         await played.read()
@@ -95,14 +95,14 @@ async def test_a_script_may_end_in_the_middle(clock: FakeClock) -> None:
 
 
 async def test_a_script_may_fall_silent(clock: FakeClock) -> None:
-    played = Played(script(ends="stall"), clock)
+    played = ScriptedPlayback(script(ends="stall"), clock)
     with pytest.raises(asyncio.TimeoutError):
         await asyncio.wait_for(played.read(), 0.05)
 
 
 async def test_a_script_takes_turns_with_all_else(clock: FakeClock) -> None:
     """R5: a long text, all of it at once, would hold everybody up."""
-    played, over = Played(script((0, b"a"), (0, b"b")), clock), asyncio.Event()
+    played, over = ScriptedPlayback(script((0, b"a"), (0, b"b")), clock), asyncio.Event()
     seen: list[bytes] = []
 
     def take(data: bytes) -> None:
@@ -115,6 +115,6 @@ async def test_a_script_takes_turns_with_all_else(clock: FakeClock) -> None:
 
 
 async def test_a_closed_script_says_nothing_more(clock: FakeClock) -> None:
-    played = Played(script((0, b"a"), (0, b"b")), clock)
+    played = ScriptedPlayback(script((0, b"a"), (0, b"b")), clock)
     played.close()
     assert await played.read() == b""

@@ -12,7 +12,7 @@ import pytest
 from fwd_server.providers.base import merge, present
 from fwd_server.values import ids, usage
 from fwd_server.values.chat import ChatResponse, End, unfold
-from fwd_server.values.errors import ErrorKind, GatewayError, InvalidKey, broken, from_status
+from fwd_server.values.errors import ErrorKind, GatewayError, InvalidKey, from_status, upstream_failure
 from fwd_server.values.secret import Secret
 from fwd_server.values.usage import Usage
 from fwd_server.wire.backoff import parse_retry_after
@@ -170,7 +170,7 @@ def test_an_overloaded_provider_has_a_time() -> None:
 
 def test_errors_say_what_they_are() -> None:
     assert str(InvalidKey()) == "Incorrect API key provided."
-    assert broken("deadline").should_retry is False
+    assert upstream_failure("deadline").should_retry is False
     assert GatewayError("x", attempts=({"provider": "a"},)).body()["error"]["attempts"] == [{"provider": "a"}]
 
 

@@ -9,15 +9,15 @@ from kit.calls import make_call, make_deployment
 
 from fwd_server.values.chat import ChatResponse, Chunk, choice_delta, chunk_object
 from fwd_server.values.errors import from_status
-from fwd_server.values.record import Trip
+from fwd_server.values.record import CallRecord
 from fwd_server.values.usage import Usage
 
 HEAD = {"id": "1", "created": 1, "model": "m"}
 OPENAI = make_deployment("http://127.0.0.1:1/v1")
 
 
-def begin(**body: Any) -> Trip:
-    return Trip(make_call(**body), 100.0)
+def begin(**body: Any) -> CallRecord:
+    return CallRecord(make_call(**body), 100.0)
 
 
 def chunk(text: str, commits: bool = True) -> Chunk:
@@ -25,23 +25,23 @@ def chunk(text: str, commits: bool = True) -> Chunk:
 
 
 def test_a_good_call() -> None:
-    trip = begin()
-    trip.tried(OPENAI, 100.0, 100.5)
-    trip.committed(OPENAI, (), 100.5)
-    trip.answered(ChatResponse({}, Usage(3, 4)))
-    outcome = trip.outcome(101.0)
+    record = begin()
+    record.note_attempt(OPENAI, 100.0, 100.5)
+    record.note_commit(OPENAI, (), 100.5)
+    record.note_answer(ChatResponse({}, Usage(3, 4)))
+    outcome = record.to_outcome(101.0)
     assert (outcome.status, outcome.provider, outcome.model, outcome.error) == (200, "openai", "gpt-x", None)
-    assert (outcome.first_ms, outcome.total_ms, outcome.usage) == (500.0, 1000.0, Usage(3, 4))
+    assert (outcome.ttft_ms, outcome.total_ms, outcome.usage) == (500.0, 1000.0, Usage(3, 4))
 
 
 def test_a_call_that_failed_names_who_was_asked_last() -> None:
-    trip = begin()
-    trip.tried(OPENAI, 100.0, 100.1, from_status(500))
-    trip.error = from_status(500)
-    outcome = trip.outcome(100.2)
+    record = begin()
+    record.note_attempt(OPENAI, 100.0, 100.1, from_status(500))
+    record.error = from_status(500)
+    outcome = record.to_outcome(100.2)
     assert (outcome.status, outcome.provider, outcome.error) == (502, "openai", "provider_error")
     assert outcome.usage is None
-    assert outcome.attempts[0].shown() == {
+    assert outcome.attempts[0].as_fields() == {
         "provider": "openai",
         "model": "gpt-x",
         "status": 500,
@@ -51,28 +51,28 @@ def test_a_call_that_failed_names_who_was_asked_last() -> None:
 
 
 def test_a_call_that_got_nowhere_names_nobody() -> None:
-    outcome = begin().outcome(100.0)
+    outcome = begin().to_outcome(100.0)
     assert (outcome.provider, outcome.model, outcome.attempts) == (None, None, ())
 
 
 def test_a_stream_that_broke_is_settled_as_an_estimate() -> None:
     """S27, design 2.9: what went out is counted, and marked as our count."""
-    trip = begin(messages=[{"role": "user", "content": [{"type": "text", "text": "12345678"}]}], stream=True)
-    trip.committed(OPENAI, (), 100.1)
+    record = begin(messages=[{"role": "user", "content": [{"type": "text", "text": "12345678"}]}], stream=True)
+    record.note_commit(OPENAI, (), 100.1)
     for event in (chunk("", commits=False), chunk("abcdefgh"), Chunk(True, frame=b"data: x\n\n")):
-        trip.sent(event)
-    trip.error, trip.broke = from_status(500), True
-    outcome = trip.outcome(101.0)
+        record.note_chunk(event)
+    record.error, record.broke_midstream = from_status(500), True
+    outcome = record.to_outcome(101.0)
     assert outcome.usage == Usage(prompt=2, completion=3, estimated=True)
     assert (outcome.status, outcome.error) == (200, "provider_error")
 
 
 @pytest.mark.parametrize("choices", [[{"message": {"content": "abcde"}}], [{"message": {"content": 5}}], [{}], []])
 def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
-    trip = begin()
-    trip.committed(OPENAI, (), 100.1)
-    trip.answered(ChatResponse({"choices": choices}))
-    usage = trip.outcome(101.0).usage
+    record = begin()
+    record.note_commit(OPENAI, (), 100.1)
+    record.note_answer(ChatResponse({"choices": choices}))
+    usage = record.to_outcome(101.0).usage
     assert usage is not None
     assert usage.estimated
     assert usage.completion == (2 if "abcde" in str(choices) else 0)
@@ -81,7 +81,7 @@ def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
 @pytest.mark.parametrize("content", [5, True, ["x"], {"a": 1}, None])
 def test_content_that_is_no_text_counts_as_nothing(content: Any) -> None:
     """Some upstream may send it: what goes out is its business, the count is ours."""
-    trip = begin(stream=True)
-    trip.committed(OPENAI, (), 100.1)
-    trip.sent(chunk(content))
-    assert trip.sent_tokens == 0
+    record = begin(stream=True)
+    record.note_commit(OPENAI, (), 100.1)
+    record.note_chunk(chunk(content))
+    assert record.sent_tokens == 0

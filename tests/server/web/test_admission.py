@@ -17,8 +17,8 @@ from fwd_server.machine import MemoryUse
 from fwd_server.settings import Settings
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import Overloaded
-from fwd_server.web.admission import Memory, Running
-from fwd_server.web.guard import Door, HostGuard
+from fwd_server.web.admission import AdmissionController, MemoryPressure
+from fwd_server.web.guard import HostGuard, RequestGuard
 
 from .conftest import KEY
 
@@ -97,7 +97,7 @@ async def test_more_calls_than_there_is_room_for_are_refused_at_once(app: Any, b
     """R3: 503 with Retry-After, from the head alone: this body never comes."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call("echo:stall?after=0"))
-        await until(lambda: app.running.calls == 1)
+        await until(lambda: app.admission.calls == 1)
         await other.send(head(1000))
         status, text = await other.answer()
         assert status == 503
@@ -108,21 +108,21 @@ async def test_a_call_counts_from_its_head_on(app: Any, base_url: str, http_serv
     """... so that bodies cannot pile up; whoever leaves before the body was there is counted out."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(head(1000) + b"{")
-        await until(lambda: app.running.calls == 1)
+        await until(lambda: app.admission.calls == 1)
         await other.send(call())
         assert (await other.answer())[0] == 503
-    await until(lambda: app.running.calls == 0)
+    await until(lambda: app.admission.calls == 0)
     async with Talk(base_url) as again:
         await again.send(call())
         assert (await again.answer())[0] == 200
-    await until(lambda: app.running.calls == 0)
+    await until(lambda: app.admission.calls == 0)
 
 
 async def test_health_answers_under_overload(app: Any, base_url: str, http_server: Any) -> None:
     """R3: liveness."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call("echo:stall?after=0"))
-        await until(lambda: app.running.calls == 1)
+        await until(lambda: app.admission.calls == 1)
         await other.send(head(0, "GET /health"))
         assert (await other.answer())[0] == 200
 
@@ -131,7 +131,7 @@ async def test_a_wrong_key_takes_no_room(app: Any, base_url: str, http_server: A
     async with Talk(base_url) as one:
         await one.send(head(0, key="fwd_wrong"))
         assert (await one.answer())[0] == 401
-    assert app.running.calls == 0
+    assert app.admission.calls == 0
 
 
 async def test_tight_memory_refuses_streams_and_keeps_no_connection(
@@ -139,7 +139,7 @@ async def test_tight_memory_refuses_streams_and_keeps_no_connection(
 ) -> None:
     """D13 at 80 %."""
     gauge.show(0.8)
-    built.application.running.look()
+    built.application.admission.refresh_memory()
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call(stream=True))
         status, text = await one.answer()
@@ -156,7 +156,7 @@ async def test_scarce_memory_refuses_all_calls_until_it_is_over(
     with caplog.at_level("WARNING"):
         for used in (0.9, 0.95, None):
             gauge.show(used)
-            built.application.running.look()
+            built.application.admission.refresh_memory()
             async with Talk(base_url) as one:
                 await one.send(call())
                 assert (await one.answer())[0] == (200 if used is None else 503)
@@ -169,7 +169,7 @@ async def test_scarce_memory_refuses_all_calls_until_it_is_over(
 async def test_how_many_calls_follows_from_the_files_unless_it_is_set() -> None:
     assert most_calls(Settings(max_requests=7)) == 7
     assert most_calls(Settings()) >= 16
-    assert Memory.of(0.79) is Memory.AMPLE
+    assert MemoryPressure.of(0.79) is MemoryPressure.AMPLE
 
 
 # -- what bodies will take
@@ -182,51 +182,51 @@ def request() -> HTTPServerRequest:
 
 async def test_bodies_that_still_come_are_counted_three_times(gauge: Gauge) -> None:
     """D13: a thousand heads may come between two looks; each body is held as it came, read, and as it goes on."""
-    running, first = Running(probe=gauge), request()
+    admission, first = AdmissionController(probe=gauge), request()
     gauge.show(0.5)
-    running.look()
-    running.admit(first, 100 * MB)
-    running.check_room(33 * MB)
+    admission.refresh_memory()
+    admission.admit(first, 100 * MB)
+    admission.check_room(33 * MB)
     with pytest.raises(Overloaded, match="short of memory"):
-        running.check_room(34 * MB)
-    running.leave(first)
-    running.look()
-    running.check_room(100 * MB)
+        admission.check_room(34 * MB)
+    admission.release_call(first)
+    admission.refresh_memory()
+    admission.check_room(100 * MB)
 
 
 async def test_a_body_that_has_come_is_seen_and_no_longer_promised(gauge: Gauge) -> None:
     """Nothing is counted twice."""
-    running, first = Running(probe=gauge), request()
+    admission, first = AdmissionController(probe=gauge), request()
     gauge.show(0.5)
-    running.admit(first, 100 * MB)
-    running.arrived(first)
-    running.look()
-    running.check_room(100 * MB)
-    running.leave(first)
-    running.arrived(first)
-    assert running.calls == 0
+    admission.admit(first, 100 * MB)
+    admission.note_body_complete(first)
+    admission.refresh_memory()
+    admission.check_room(100 * MB)
+    admission.release_call(first)
+    admission.note_body_complete(first)
+    assert admission.calls == 0
 
 
 async def test_much_that_comes_at_once_is_looked_at_at_once(gauge: Gauge) -> None:
     """D13: not half a second later, when it is too late."""
-    running = Running(probe=gauge)
+    admission = AdmissionController(probe=gauge)
     gauge.show(0.95)
-    running.admit(request(), 100_000)
-    assert running.memory is Memory.AMPLE
-    running.admit(request(), 1_000_000)
-    assert running.memory is Memory.SCARCE
+    admission.admit(request(), 100_000)
+    assert admission.memory is MemoryPressure.AMPLE
+    admission.admit(request(), 1_000_000)
+    assert admission.memory is MemoryPressure.SCARCE
 
 
 async def test_without_a_limit_nothing_is_too_much() -> None:
-    running = Running()
-    running.admit(request(), 10**12)
-    running.check_room(10**12)
+    admission = AdmissionController()
+    admission.admit(request(), 10**12)
+    admission.check_room(10**12)
 
 
 async def test_a_body_without_a_length_may_be_as_long_as_any() -> None:
     """D13: chunks do not say."""
-    door = Door(HostGuard(True), lambda headers, peer: Caller(), lambda request: "", max_body=MB)
+    guard = RequestGuard(HostGuard(True), lambda headers, peer: Caller(), lambda request: "", max_body=MB)
     chunked, short, long = request(), request(), request()
     chunked.headers["Transfer-Encoding"] = "chunked"
     short.headers["Content-Length"], long.headers["Content-Length"] = "7", "2000000"
-    assert [door.size(one) for one in (request(), chunked, short, long)] == [0, MB, 7, MB]
+    assert [guard.body_bound(one) for one in (request(), chunked, short, long)] == [0, MB, 7, MB]

@@ -73,8 +73,8 @@ async def test_a_caller_that_is_gone_is_no_bug() -> None:
     """T7: a write to it may fail before anybody is told; its line says that it left."""
     gateway = build_app(Settings()).gateway
     body = {"model": "echo:", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
-    trip = gateway.begin(Call("req_1", Caller("web"), parse_request(json.dumps(body).encode())))
+    record = gateway.open_record(Call("req_1", Caller("web"), parse_request(json.dumps(body).encode())))
     with pytest.raises(StreamClosedError):
-        async with gateway.stream(trip):
+        async with gateway.stream(record):
             raise StreamClosedError
-    assert (trip.left, trip.error) == (True, None)
+    assert (record.was_disconnected, record.error) == (True, None)

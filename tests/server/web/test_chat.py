@@ -57,7 +57,7 @@ def built(make_app: Callable[..., App], up: Fakeup) -> App:
         OPENAI_API_KEY="sk-canary",
         OPENAI_BASE_URL=up.url,
         OPENAI_MODEL="gpt-x",
-        FWD_KEEPALIVE="0.1",
+        FWD_SSE_KEEPALIVE="0.1",
         FWD_IDLE_TIMEOUT="1",
     )
 

@@ -20,28 +20,28 @@ from fwd_server.settings.units import Address
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import from_status
-from fwd_server.web.health import State
+from fwd_server.web.health import GatewayStatus
 
-OPENAI = Endpoint("openai", "http://up.test", on=True, turned_on_by="OPENAI_API_KEY")
-GOOGLE = Endpoint("google", turned_on_by="GOOGLE_API_KEY")
+OPENAI = Endpoint("openai", "http://up.test", enabled=True, enabled_by="OPENAI_API_KEY")
+GOOGLE = Endpoint("google", enabled_by="GOOGLE_API_KEY")
 OTHER = Endpoint("other", available=False)
 
 
-def state(*limited: str) -> State:
+def state(*limited: str) -> GatewayStatus:
     """A gateway whose openai has hit the rate limits of these models."""
     clock, health = FakeClock(), Health()
     for model in limited:
-        health.failed(make_deployment("", model=model), from_status(429, retry_after_s=41.0), clock.monotonic())
+        health.note_failure(make_deployment("", model=model), from_status(429, retry_after_s=41.0), clock.monotonic())
     routes = Routes({endpoint.provider: endpoint for endpoint in (OPENAI, GOOGLE, OTHER)})
-    return State(routes, clock, clock.monotonic(), lambda: (), health)
+    return GatewayStatus(routes, clock, clock.monotonic(), lambda: (), health)
 
 
 def test_ready_lists_what_rests() -> None:
     """G10: which model, and for how long."""
     ready = state("gpt-x").ready(details=True)
     assert ready["status"] == "ready"
-    assert ready["resting"] == [{"provider": "openai", "model": "gpt-x", "seconds": 41.0}]
-    assert [provider["state"] for provider in ready["providers"]] == ["resting", "off", "unavailable"]
+    assert ready["cooling_down"] == [{"provider": "openai", "model": "gpt-x", "seconds": 41.0}]
+    assert [provider["state"] for provider in ready["providers"]] == ["cooling_down", "off", "unavailable"]
 
 
 def test_strangers_see_one_word() -> None:
@@ -50,20 +50,20 @@ def test_strangers_see_one_word() -> None:
 
 
 def test_the_page_says_what_rests() -> None:
-    notes = [provider.note for provider in state("gpt-x", "gpt-y").status().providers]
+    notes = [provider.note for provider in state("gpt-x", "gpt-y").status_view().providers]
     assert notes == ["gpt-x rests for 41 s and 1 more", "", "not spoken by this version"]
 
 
 def test_nothing_rests() -> None:
-    assert {provider.note for provider in state().status().providers} == {"", "not spoken by this version"}
-    assert state().ready(details=True)["resting"] == []
+    assert {provider.note for provider in state().status_view().providers} == {"", "not spoken by this version"}
+    assert state().ready(details=True)["cooling_down"] == []
 
 
 def test_a_gateway_that_stops_is_unready() -> None:
     """R2: readiness goes first."""
     stopping = state()
     stopping.draining = True
-    assert stopping.word() == "unready"
+    assert stopping.status_name() == "unready"
 
 
 # -- a port of their own
@@ -78,7 +78,7 @@ class Fixed:
     def alive(self) -> bool:
         return self.lives
 
-    def word(self) -> str:
+    def status_name(self) -> str:
         return "degraded"
 
     def ready(self, *, details: bool) -> Json:
@@ -120,7 +120,7 @@ def test_only_probes_are_answered_on_their_port() -> None:
 
 def test_what_is_stuck_does_not_live() -> None:
     """With several workers the parent answers, though none of them might."""
-    assert probing(LOOPBACK, Fixed(lives=False), "/health") == [(503, {"status": "stuck"})]
+    assert probing(LOOPBACK, Fixed(lives=False), "/health") == [(503, {"status": "hung"})]
 
 
 @pytest.mark.parametrize(("more", "details"), [("", True), (" X-Forwarded-For: 192.0.2.1\r\n", False)])

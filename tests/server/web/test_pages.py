@@ -15,7 +15,7 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import InvalidKey
 from fwd_server.web import pages
-from fwd_server.web.guard import Door, GatewayApplication, HostGuard
+from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, routes, uptime
 
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre><svg onload=alert(1)>", "{{ 1 + 1 }}")
@@ -23,8 +23,8 @@ STATUS = StatusView(
     "ready",
     3_725.0,
     providers=(
-        ProviderView("openai", on=False, turned_on_by="OPENAI_API_KEY"),
-        ProviderView("echo", on=True, turned_on_by="FWD_ECHO", note="at rest for 4 s"),
+        ProviderView("openai", enabled=False, enabled_by="OPENAI_API_KEY"),
+        ProviderView("echo", enabled=True, enabled_by="FWD_ECHO", note="at rest for 4 s"),
     ),
 )
 URLS = ["/", "/openapi.json", *pages.files()]
@@ -51,8 +51,8 @@ def world() -> World:
 
 @pytest.fixture
 def app(world: World) -> GatewayApplication:
-    door = Door(HostGuard(bound_to_loopback=False), no_key, lambda request: request.remote_ip or "", 1 << 20)
-    return GatewayApplication(routes(world.context()), door)
+    guard = RequestGuard(HostGuard(bound_to_loopback=False), no_key, lambda request: request.remote_ip or "", 1 << 20)
+    return GatewayApplication(routes(world.context()), guard)
 
 
 def no_key(headers: HTTPHeaders, peer: str) -> Caller:

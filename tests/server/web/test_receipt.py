@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from kit.calls import make_call, make_deployment
 
-from fwd_server.values.record import Trip
+from fwd_server.values.record import CallRecord
 from fwd_server.values.usage import Usage
-from fwd_server.web.receipt import MOST_DROPPED, dropped_names, fact_headers, facts
+from fwd_server.web.receipt import MOST_DROPPED, dropped_names, fact_headers, receipt_facts
 
 
 def test_names_of_dropped_fields_cannot_break_a_header() -> None:
@@ -18,18 +18,18 @@ def test_names_of_dropped_fields_cannot_break_a_header() -> None:
 
 
 def test_a_call_that_got_nowhere_has_a_short_receipt() -> None:
-    trip = Trip(make_call(), 10.0)
-    assert fact_headers(trip, 10.5) == [("x-fwd-attempts", "0"), ("server-timing", "queue;dur=0.0, total;dur=500.0")]
-    assert facts(trip) == {"request_id": "req_1", "attempts": 0}
+    record = CallRecord(make_call(), 10.0)
+    assert fact_headers(record, 10.5) == [("x-fwd-attempts", "0"), ("server-timing", "queue;dur=0.0, total;dur=500.0")]
+    assert receipt_facts(record) == {"request_id": "req_1", "attempts": 0}
 
 
 def test_a_finished_call_tells_all() -> None:
-    trip = Trip(make_call(), 10.0)
+    record = CallRecord(make_call(), 10.0)
     deployment = make_deployment("http://127.0.0.1:1/v1")
-    trip.tried(deployment, 10.0, 10.2)
-    trip.committed(deployment, ("seed",), 10.2)
-    trip.committed_usage, trip.upstream_request_id = Usage(3, 4), "up_1"
-    assert facts(trip, 10.4) == {
+    record.note_attempt(deployment, 10.0, 10.2)
+    record.note_commit(deployment, ("seed",), 10.2)
+    record.committed_usage, record.upstream_request_id = Usage(3, 4), "up_1"
+    assert receipt_facts(record, 10.4) == {
         "request_id": "req_1",
         "provider": "openai",
         "model": "gpt-x",

@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 COMMANDS = (
     Entry("Start", "demo", "demo", "Start a gateway without any provider key and show real calls."),
     Entry("Start", "init", "init", "Set up a gateway here: three questions, .env, a key."),
-    Entry("Start", "doctor", "doctor", "Find out what is wrong and how to mend it."),
+    Entry("Start", "doctor", "doctor", "Find out what is wrong and how to fix it."),
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
     Entry("Use", "chat", "chat", "Talk with a model."),
     Entry("Use", "models", "models", "List the models your key can reach."),

@@ -51,8 +51,8 @@ def port(url: str) -> Iterator[Finding]:
     with socket.socket() as trial:
         trial.settimeout(1)
         if parts.hostname in LOOPBACK and trial.connect_ex(("127.0.0.1", number)) == 0:
-            mend = f"fwd run-server --port {number + 1}, and export FORWARDER_URL=http://127.0.0.1:{number + 1}"
-            yield Finding("port", "bad", f"another program listens on {number}", mend)
+            fix = f"fwd run-server --port {number + 1}, and export FORWARDER_URL=http://127.0.0.1:{number + 1}"
+            yield Finding("port", "bad", f"another program listens on {number}", fix)
 
 
 def dotenv(path: Path) -> Iterator[Finding]:
@@ -127,15 +127,15 @@ def _health(url: str, health: Health) -> Iterator[Finding]:
 
 
 def _states(providers: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
-    """What the gateway says of its providers: those that are on, those that rest, and what turns on the others."""
+    """What the gateway says of its providers: which are on, which are cooling down, and what turns on the others."""
     on = [provider.get("name", "?") for provider in providers if provider.get("state") == "on"]
     if on:
         yield Finding("its providers", "ok", f"on: {', '.join(on)}")
     for provider in providers:
         if provider.get("state") not in ("on", "off"):
-            said = f"{provider.get('name', '?')} is {provider.get('state', '?')}, for it failed: others are asked first"
-            yield Finding("its providers", "note", said)
-    off = [f"{p.get('name', '?')} ({p.get('turned_on_by', '?')})" for p in providers if p.get("state") == "off"]
+            state = str(provider.get("state", "?")).replace("_", " ")
+            yield Finding("its providers", "note", f"{provider.get('name', '?')} is {state}: others are tried first")
+    off = [f"{p.get('name', '?')} ({p.get('enabled_by', '?')})" for p in providers if p.get("state") == "off"]
     if off:
         yield Finding("its providers", "ok", f"off, and what turns them on: {', '.join(off)}")
 

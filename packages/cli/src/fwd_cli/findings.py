@@ -15,8 +15,8 @@ class Finding:
 
     name: str
     state: State
-    said: str
-    mend: str = ""
+    detail: str
+    fix: str = ""
 
     def as_dict(self) -> dict[str, str]:
         """For ``--json``."""

@@ -35,8 +35,8 @@ def _asked(client: httpx.Client, provider: ProviderSettings) -> Finding:
     try:
         status = client.get(url, headers=_headers(provider)).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        mend = "ollama serve" if provider.name == "ollama" else f"correct {variable}_BASE_URL, or set HTTPS_PROXY"
-        return Finding(name, "bad", f"{url} cannot be reached: {error}", mend)
+        fix = "ollama serve" if provider.name == "ollama" else f"correct {variable}_BASE_URL, or set HTTPS_PROXY"
+        return Finding(name, "bad", f"{url} cannot be reached: {error}", fix)
     if status in (401, 403):
         return Finding(name, "bad", f"it refuses the key ({status})", f"correct {variable}_API_KEY")
     if status >= 400:

@@ -11,7 +11,7 @@ from tornado.routing import URLSpec
 
 from fwd_server._version import __version__
 from fwd_server.clock import Clock, SystemClock
-from fwd_server.gateway.fallback import Coordinator, Patience
+from fwd_server.gateway.fallback import Coordinator, RetryPolicy
 from fwd_server.gateway.gateway import Gateway
 from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
@@ -25,22 +25,22 @@ from fwd_server.routing.planner import Routes
 from fwd_server.settings import Settings
 from fwd_server.settings.endpoints import endpoints
 from fwd_server.store.key_file import KeyFile
-from fwd_server.upstream.discovery import Roster
+from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import Images
-from fwd_server.upstream.loop_guard import Hops
+from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.upstream.send import Upstream
 from fwd_server.values import ids
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import pages
-from fwd_server.web.admission import MANY, Running
+from fwd_server.web.admission import MANY, AdmissionController
 from fwd_server.web.authenticator import Authenticator, peer_address
 from fwd_server.web.calls import CallTimes
 from fwd_server.web.chat import ChatHandler
 from fwd_server.web.embeddings import EmbeddingsHandler
-from fwd_server.web.guard import Authenticate, Door, GatewayApplication, HostGuard, is_loopback
-from fwd_server.web.health import HealthHandler, ReadyHandler, State
-from fwd_server.web.models import ModelsHandler, Shelf
+from fwd_server.web.guard import Authenticate, GatewayApplication, HostGuard, RequestGuard, is_loopback
+from fwd_server.web.health import GatewayStatus, HealthHandler, ReadyHandler
+from fwd_server.web.models import ModelIndex, ModelsHandler
 
 _ANSWER_BYTES: Final = 64 << 20
 
@@ -53,11 +53,11 @@ class App:
 
     application: GatewayApplication
     gateway: Gateway
-    state: State
+    state: GatewayStatus
     keys: KeyFile
     upstream: Upstream
     clock: Clock
-    roster: Roster
+    discovery: ModelDiscovery
     images: Images | None = None
 
     def poll_keys(self) -> None:
@@ -69,7 +69,7 @@ class App:
 
     async def aclose(self) -> None:
         """Let go of every upstream connection."""
-        await self.roster.aclose()
+        await self.discovery.aclose()
         await self.upstream.aclose()
         if self.images is not None:
             await self.images.aclose()
@@ -90,28 +90,30 @@ def build_app(
     ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` is asked how much of its limit is used.
     """
     clock = clock or SystemClock()
-    providers = spoken(settings)
+    providers = known_providers(settings)
     routes = routes_of(settings, providers)
-    hops = Hops(ids.new_id(""))
+    loop_guard = LoopGuard(ids.new_id(""))
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
         clock,
-        hops,
+        loop_guard,
     )
     health = Health()
     images = (images or Images()) if settings.fetch_images == "public" else None
-    coordinator = Coordinator(providers, upstream, clock, ids.new_id, patience(settings), health=health, images=images)
+    coordinator = Coordinator(
+        providers, upstream, clock, ids.new_id, retry_policy(settings), health=health, images=images
+    )
     gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
-    state = State(routes, clock, clock.monotonic(), keys.notices, health)
-    roster = Roster(providers, upstream, clock)
-    running = Running(most_calls(settings), memory)
-    application = _application(settings, gateway, state, keys, clock, hops, roster, running)
-    return App(application, gateway, state, keys, upstream, clock, roster, images)
+    state = GatewayStatus(routes, clock, clock.monotonic(), keys.notices, health)
+    discovery = ModelDiscovery(providers, upstream, clock)
+    admission = AdmissionController(most_calls(settings), memory)
+    application = _application(settings, gateway, state, keys, clock, loop_guard, discovery, admission)
+    return App(application, gateway, state, keys, upstream, clock, discovery, images)
 
 
-def spoken(settings: Settings) -> dict[str, Provider]:
+def known_providers(settings: Settings) -> dict[str, Provider]:
     """Every provider by its name, with the OpenAI-compatible servers of ``FWD_COMPAT``."""
     more = {str(name): compatible.provider(name) for name in settings.compat}
     return {**PROVIDERS, **more}
@@ -120,7 +122,7 @@ def spoken(settings: Settings) -> dict[str, Provider]:
 def routes_of(settings: Settings, providers: Mapping[str, Provider]) -> Routes:
     """Where calls can go, as the settings say."""
     found = endpoints(settings, [name for name, provider in providers.items() if provider.chat])
-    known = tuple(f"{name}:{model.id}" for name, endpoint in found.items() if endpoint.on for model in _chat(name))
+    known = tuple(f"{name}:{model.id}" for name, endpoint in found.items() if endpoint.enabled for model in _chat(name))
     return Routes(found, settings.priority, known)
 
 
@@ -128,39 +130,39 @@ def _chat(provider: str) -> list[Model]:
     return [model for model in models.load().of(provider) if model.kind == "chat"]
 
 
-def patience(settings: Settings) -> Patience:
+def retry_policy(settings: Settings) -> RetryPolicy:
     """How often, how long and how much, as the settings say."""
-    return Patience(settings.attempts, settings.stream_timeout, _ANSWER_BYTES)
+    return RetryPolicy(settings.attempts, settings.stream_timeout, _ANSWER_BYTES)
 
 
 def _application(
     settings: Settings,
     gateway: Gateway,
-    state: State,
+    state: GatewayStatus,
     keys: KeyFile,
     clock: Clock,
-    hops: Hops,
-    roster: Roster,
-    running: Running,
+    loop_guard: LoopGuard,
+    discovery: ModelDiscovery,
+    admission: AdmissionController,
 ) -> GatewayApplication:
     authenticator = Authenticator(keys, clock)
     authenticate = _authenticate(authenticator)
     peer = _peer(settings)
     hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
     details = _details(authenticate, peer)
-    times = CallTimes(settings.total_timeout, settings.keepalive)
-    calls = {"gateway": gateway, "clock": clock, "times": times, "hops": hops}
-    shelf = Shelf(gateway.routes, models.load(), roster)
+    times = CallTimes(settings.total_timeout, settings.sse_keepalive)
+    calls = {"gateway": gateway, "clock": clock, "times": times, "loop_guard": loop_guard}
+    model_index = ModelIndex(gateway.routes, models.load(), discovery)
     routes = [
         URLSpec(r"/v1/chat/completions", ChatHandler, calls),
         URLSpec(r"/v1/embeddings", EmbeddingsHandler, calls),
-        URLSpec(r"/v1/models", ModelsHandler, {"shelf": shelf}),
-        URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"shelf": shelf}),
+        URLSpec(r"/v1/models", ModelsHandler, {"model_index": model_index}),
+        URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
-        *pages.routes(pages.PageContext(__version__, state.status, details)),
+        *pages.routes(pages.PageContext(__version__, state.status_view, details)),
     ]
-    return GatewayApplication(routes, Door(hosts, authenticate, peer, settings.max_body, running))
+    return GatewayApplication(routes, RequestGuard(hosts, authenticate, peer, settings.max_body, admission))
 
 
 def most_calls(settings: Settings) -> int:

@@ -229,7 +229,7 @@ def test_how_long_an_idle_connection_is_welcome(value: bytes, welcome_s: float) 
     """The upstream's own hint is respected with a second to spare."""
     answer, _ = feed(OK + b"Keep-Alive: " + value + b"\r\n\r\n", 1 << 20)
     assert answer.head is not None
-    assert answer.head.welcome_s == welcome_s
+    assert answer.head.keepalive_limit_s == welcome_s
 
 
 def h11_reading(data: bytes) -> tuple[int, bytes]:

@@ -28,7 +28,7 @@ async def answers(line: Any) -> None:
 
 
 async def silence(line: Any) -> None:
-    await line.gone()
+    await line.disconnected()
 
 
 async def ask_all(pool: Pool, origin: Origin, **timeouts: float) -> bytes:
@@ -556,7 +556,7 @@ def test_a_proxy_that_does_not_help(run: Run, upstream: Any, reply: bytes | None
     async def script(line: Any) -> None:
         await line.request()
         if reply is None:
-            await line.gone()
+            await line.disconnected()
         else:
             await line.say(reply)
 

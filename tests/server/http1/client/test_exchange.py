@@ -76,7 +76,7 @@ def test_how_an_answer_ends(run: Run, upstream: Any, said: bytes, then: str, out
         if then in {"reset", "half_close"}:
             getattr(line, then)()
         if then in {"wait", "half_close"}:
-            await line.gone()
+            await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> Any:
         try:
@@ -118,7 +118,7 @@ def test_no_head_in_time(run: Run, upstream: Any, said: bytes) -> None:
     async def script(line: Any) -> None:
         await line.request()
         await line.say(said)
-        assert await line.gone()
+        assert await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         with pytest.raises(TransportError, match=r"no answer within 0\.03 s") as caught:
@@ -137,7 +137,7 @@ def test_a_stall_inside_the_body(run: Run, upstream: Any) -> None:
         for _ in range(6):
             await line.say(b"1\r\nx\r\n")
             await asyncio.sleep(0.1)
-        await line.gone()
+        await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> Any:
         return await pieces_and_error(await ask(pool, up, idle_s=0.4))
@@ -156,7 +156,7 @@ def test_a_slow_reader_holds_the_upstream_back(run: Run, upstream: Any) -> None:
         for _ in range(32 * 16):
             await line.say(b"x" * 65536)
             sent += 65536
-        await line.gone()
+        await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         response = await ask(pool, up, idle_s=0.3)
@@ -193,7 +193,7 @@ def test_an_ended_answer_may_be_read_later(run: Run, upstream: Any) -> None:
         for _ in range(2):
             await line.request()
             await line.say(OK)
-        await line.gone()
+        await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         first = await ask(pool, up)
@@ -255,7 +255,7 @@ def test_an_early_success_does_not_stop_the_upload(run: Run, upstream: Any) -> N
         await line.say(CHUNKED)
         request = await line.request()
         await line.say(b"7\r\n%7d\r\n0\r\n\r\n" % len(request.partition(b"\r\n\r\n")[2]))
-        await line.gone()
+        await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> Any:
         return await pieces_and_error(await ask(pool, up, b"x" * 4 * MIB))
@@ -278,7 +278,7 @@ def test_a_cancelled_exchange_closes_the_socket(run: Run, upstream: Any, phase: 
             await line.say(CHUNKED)
         if phase == "upload":
             await asyncio.sleep(0.05)
-        assert await line.gone()
+        assert await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         async def work() -> None:
@@ -303,7 +303,7 @@ def test_closing_an_answer_twice_or_after_its_end(run: Run, upstream: Any) -> No
         await line.say(OK)
         await line.request()
         await line.say(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nhi")
-        assert await line.gone()
+        assert await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         whole = await ask(pool, up)
@@ -324,7 +324,7 @@ def test_closing_wakes_who_reads(run: Run, upstream: Any) -> None:
     async def script(line: Any) -> None:
         await line.request()
         await line.say(CHUNKED)
-        assert await line.gone()
+        assert await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> Any:
         response = await ask(pool, up)
@@ -340,7 +340,7 @@ def test_read_all_has_a_limit(run: Run, upstream: Any) -> None:
     async def script(line: Any) -> None:
         await line.request()
         await line.say(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 11)
-        assert await line.gone()
+        assert await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         response = await ask(pool, up)
@@ -375,7 +375,7 @@ def test_head_and_no_content(run: Run, upstream: Any, answer: bytes) -> None:
         for _ in range(3):
             assert (await line.request()).startswith(b"HEAD ")
             await line.say(answer)
-        await line.gone()
+        await line.disconnected()
 
     async def act(pool: Pool, up: Any) -> None:
         for _ in range(3):

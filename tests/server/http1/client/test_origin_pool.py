@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fwd_server.http1.client.exchange import Connection
-from fwd_server.http1.client.origin_pool import Lane
+from fwd_server.http1.client.origin_pool import OriginPool
 from fwd_server.http1.client.values import Origin
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
@@ -30,23 +30,23 @@ class Transport(asyncio.Transport):
         self.closing = True
 
 
-def lane_of_one() -> tuple[Lane, Connection, list[Connection]]:
+def lane_of_one() -> tuple[OriginPool, Connection, list[Connection]]:
     """A lane with one place, the connection that takes it, and the list of what was kept."""
     kept: list[Connection] = []
-    lane = Lane(Origin("http", "a.test", 80), 1, lambda lane, connection: kept.append(connection))
-    connection = Connection(lane, memoryview(b""))
+    origin_pool = OriginPool(Origin("http", "a.test", 80), 1, lambda origin_pool, connection: kept.append(connection))
+    connection = Connection(origin_pool, memoryview(b""))
     connection.connection_made(Transport())
-    return lane, connection, kept
+    return origin_pool, connection, kept
 
 
 def test_a_turn_whose_owner_leaves_goes_on(run: Run) -> None:
     """Cancelled in the moment its turn came, a waiter passes the connection on (S28)."""
 
     async def main() -> None:
-        lane, connection, kept = lane_of_one()
-        first, second = (asyncio.create_task(lane.turn(5)) for _ in range(2))
+        origin_pool, connection, kept = lane_of_one()
+        first, second = (asyncio.create_task(origin_pool.acquire(5)) for _ in range(2))
         await asyncio.sleep(0)
-        lane.freed(connection)
+        origin_pool.freed(connection)
         first.cancel()
         assert await second is connection
         assert kept == []
@@ -58,14 +58,14 @@ def test_a_place_whose_owner_leaves_goes_on(run: Run) -> None:
     """The same for the place of a connection that was lost."""
 
     async def main() -> None:
-        lane, connection, _ = lane_of_one()
-        first, second = (asyncio.create_task(lane.turn(5)) for _ in range(2))
+        origin_pool, connection, _ = lane_of_one()
+        first, second = (asyncio.create_task(origin_pool.acquire(5)) for _ in range(2))
         await asyncio.sleep(0)
         connection.connection_lost(None)
         first.cancel()
         assert await second is None
-        lane.unreserve()
-        assert not lane.used
+        origin_pool.unreserve()
+        assert not origin_pool.used
 
     run(main())
 
@@ -74,13 +74,13 @@ def test_a_dead_connection_is_passed_to_nobody(run: Run) -> None:
     """A connection that died on its way to a waiter is a place; one whose waiter left as well is nothing."""
 
     async def main() -> None:
-        lane, connection, kept = lane_of_one()
-        turn, left = (asyncio.create_task(lane.turn(5)) for _ in range(2))
+        origin_pool, connection, kept = lane_of_one()
+        turn, left = (asyncio.create_task(origin_pool.acquire(5)) for _ in range(2))
         await asyncio.sleep(0)
-        lane.freed(connection)
+        origin_pool.freed(connection)
         connection.abort()
         assert await turn is None
-        lane.freed(connection)
+        origin_pool.freed(connection)
         left.cancel()
         with pytest.raises(asyncio.CancelledError):
             await left
@@ -93,9 +93,9 @@ def test_a_turn_that_comes_with_its_time_limit(run: Run) -> None:
     """A connection that is handed over in the same moment the time runs out is taken."""
 
     async def main() -> None:
-        lane, connection, _ = lane_of_one()
-        asyncio.get_running_loop().call_later(0.001, lane.freed, connection)
-        turn = asyncio.create_task(lane.turn(0.002))
+        origin_pool, connection, _ = lane_of_one()
+        asyncio.get_running_loop().call_later(0.001, origin_pool.freed, connection)
+        turn = asyncio.create_task(origin_pool.acquire(0.002))
         await asyncio.sleep(0)
         time.sleep(0.01)
         assert await turn is connection
@@ -107,12 +107,12 @@ def test_who_has_left_is_skipped(run: Run) -> None:
     """A waiter that left before its turn is not waited for."""
 
     async def main() -> None:
-        lane, connection, kept = lane_of_one()
-        turn = asyncio.create_task(lane.turn(5))
+        origin_pool, connection, kept = lane_of_one()
+        turn = asyncio.create_task(origin_pool.acquire(5))
         await asyncio.sleep(0)
         turn.cancel()
         await asyncio.gather(turn, return_exceptions=True)
-        lane.freed(connection)
+        origin_pool.freed(connection)
         assert kept == [connection]
 
     run(main())
@@ -122,15 +122,15 @@ def test_closing_twice_over(run: Run) -> None:
     """A waiter that was sent away and cancelled is no trouble; a connection that comes late is closed."""
 
     async def main() -> None:
-        lane, connection, _ = lane_of_one()
-        turn = asyncio.create_task(lane.turn(5))
+        origin_pool, connection, _ = lane_of_one()
+        turn = asyncio.create_task(origin_pool.acquire(5))
         await asyncio.sleep(0)
-        lane.close()
-        lane.close()
+        origin_pool.close()
+        origin_pool.close()
         turn.cancel()
         with pytest.raises(asyncio.CancelledError):
             await turn
-        late = Connection(lane, memoryview(b""))
+        late = Connection(origin_pool, memoryview(b""))
         late.connection_made(Transport())
         assert (late.usable, connection.usable) == (False, False)
 

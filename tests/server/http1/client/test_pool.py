@@ -47,7 +47,7 @@ def test_one_exchange(run: Run, upstream: Any) -> None:
     async def script(line: Any) -> None:
         seen.append(await line.request())
         await line.say(b"HTTP/1.1 201 Created\r\nX-B: c\r\nContent-Length: 2\r\n\r\nhi", step=1)
-        await line.gone()
+        await line.disconnected()
 
     async def main() -> None:
         async with upstream(script) as up:
@@ -97,7 +97,7 @@ def test_a_connection_that_is_not_kept(run: Run, upstream: Any, answer: bytes) -
     async def script(line: Any) -> None:
         await line.request()
         await line.say(answer)
-        await line.gone()
+        await line.disconnected()
 
     async def main() -> None:
         async with upstream(script) as up:
@@ -117,7 +117,7 @@ def test_bytes_on_an_idle_connection_end_it(run: Run, upstream: Any) -> None:
         await line.say(OK)
         await asyncio.sleep(0.01)
         await line.say(OK)
-        await line.gone()
+        await line.disconnected()
 
     async def main() -> None:
         async with upstream(script) as up:
@@ -134,7 +134,7 @@ def test_an_upstream_that_speaks_first(run: Run, upstream: Any) -> None:
 
     async def script(line: Any) -> None:
         await line.say(b"220 ready\r\n")
-        await line.gone()
+        await line.disconnected()
 
     async def main() -> None:
         async with upstream(script) as up:
@@ -197,11 +197,11 @@ def test_a_retry_is_counted_even_when_its_origin_was_forgotten(run: Run, upstrea
         async with upstream(answers) as up:
             pool, loop = Pool(), asyncio.get_running_loop()
             assert await ask_all(pool, up) == b"hi"
-            (connection,) = pool._lanes[up.origin].connections
+            (connection,) = pool._origins[up.origin].connections
             task = asyncio.create_task(ask_all(pool, up))
             await asyncio.sleep(0)
             loop.call_soon(connection.transport.abort)
-            loop.call_soon(loop.call_soon, pool._lane, ORIGIN)
+            loop.call_soon(loop.call_soon, pool._origin_pool, ORIGIN)
             assert await task == b"hi"
             assert (up.connections, pool.open) == (2, 1)
             await pool.aclose()
@@ -262,7 +262,7 @@ def test_idle_connections_are_swept(run: Run, upstream: Any) -> None:
             if b"slow" in await line.request():
                 await go_on.wait()
             await line.say(OK)
-            await line.gone()
+            await line.disconnected()
 
         async with upstream(script) as up:
             pool = Pool(keepalive_s=0.02)
@@ -346,7 +346,7 @@ def test_waiting_for_a_place_ends(run: Run, upstream: Any) -> None:
 
 async def silence(line: Any) -> None:
     await line.request()
-    await line.gone()
+    await line.disconnected()
 
 
 def test_canaries_do_not_cross(run: Run, upstream: Any) -> None:
@@ -394,7 +394,7 @@ def test_200_cancelled_exchanges_leave_nothing(run: Run, upstream: Any) -> None:
             assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
             await settled(lambda: pool.open == 0)
             await settled(lambda: len(up.tasks) >= 50 and all(task.done() for task in up.tasks))
-            assert not pool._lanes[up.origin].used
+            assert not pool._origins[up.origin].used
             await pool.aclose()
 
     run(main())
@@ -466,7 +466,7 @@ def test_origins_no_longer_used_are_forgotten(run: Run, upstream: Any) -> None:
             async with upstream(once) as up:
                 await ask_all(pool, up)
                 await settled(lambda: pool.open == 0)
-        assert len(pool._lanes) == 1
+        assert len(pool._origins) == 1
         await pool.aclose()
 
     run(main())

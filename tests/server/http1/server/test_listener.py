@@ -526,7 +526,7 @@ def test_strangers_must_read_at_a_least_rate(run: Run, key: bool, rate: int, sec
     async def test(served: Served) -> None:
         connection, transport = Connection(served.server, "http"), Unread()
         connection.connection_made(transport)  # type: ignore[arg-type]
-        connection.trusted = key
+        connection.authenticated = key
         connection.pause_writing()
         begun, lasted = connection.stalls - 30, 0
         while lasted < 100 and not transport.aborted:
@@ -728,7 +728,7 @@ def test_too_many_strangers_of_one_address_are_refused(run: Run) -> None:
         known = await served.say(get(b"/wait"))
         await until(lambda: served.seen)
         connection: Any = served.seen[0].connection
-        connection.trust()
+        connection.mark_authenticated()
         old = [await served.connect() for _ in range(3)]
         await until(lambda: served.server.open == 4)
         late = await served.connect()
@@ -736,7 +736,7 @@ def test_too_many_strangers_of_one_address_are_refused(run: Run) -> None:
         assert served.server.open >= 4
         served.release.set()
         assert (await known.answer())[2] == b"done"
-        connection.trust()  # too late, and harmless
+        connection.mark_authenticated()  # too late, and harmless
         for client in old:
             await client.send(GET)
             assert (await client.answer())[0] == 200

@@ -11,7 +11,7 @@ from attrs import evolve
 from kit.malformed import CASES, CLASSES, SECOND, mutate
 
 from fwd_server.http1.server.limits import Refusal, ServerLimits
-from fwd_server.http1.server.request import Head, Requests, parse_head
+from fwd_server.http1.server.request import Head, RequestReader, parse_head
 
 LIMITS = ServerLimits()
 POST = b"POST /v1?a=b HTTP/1.1\r\nHost: gateway:8000\r\n"
@@ -34,7 +34,7 @@ Taken = tuple[str, str, bytes]
 
 def read(data: bytes, step: int = 1 << 20, limits: ServerLimits = LIMITS) -> tuple[list[Taken], bytes]:
     """The complete requests in ``data``, fed in pieces of ``step`` bytes, and what is left. Raises Refusal."""
-    requests, taken, body = Requests(limits), [], bytearray()
+    requests, taken, body = RequestReader(limits), [], bytearray()
     head: Head | None = None
     for start in range(0, len(data), step):
         requests.feed(data[start : start + step])
@@ -132,7 +132,7 @@ def test_an_incomplete_request_is_waited_for(data: bytes) -> None:
 @pytest.mark.parametrize("factor", [1, 4])
 def test_tiny_pieces_cost_no_more_than_their_bytes(factor: int) -> None:
     """T38: a head is searched once, however it comes; the buffer never holds more than what is new."""
-    requests = Requests(evolve(LIMITS, header_bytes=1 << 20))
+    requests = RequestReader(evolve(LIMITS, header_bytes=1 << 20))
     for byte in sized(4000 * factor)[:-1]:
         requests.feed(bytes([byte]))
         assert requests.next_head() is None

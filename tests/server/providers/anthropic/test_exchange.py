@@ -11,7 +11,7 @@ from tests.server.providers import golden
 from tests.server.providers.anthropic.helpers import OLD, WEATHER, opened
 
 from fwd_server.providers.anthropic import AnthropicChat, AnthropicExchange
-from fwd_server.providers.base import Amend
+from fwd_server.providers.base import AmendedRequest
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.secret import Secret
 
@@ -25,14 +25,14 @@ THOUGHT = [
 STRICT = {"type": "function", "function": {"name": "a", "strict": True}}
 
 
-def refused(exchange: AnthropicExchange, message: str, status: int = 400) -> UpstreamError | Amend:
+def refused(exchange: AnthropicExchange, message: str, status: int = 400) -> UpstreamError | AmendedRequest:
     error = {"type": "invalid_request_error", "message": message}
     return exchange.error(status, {}, orjson.dumps({"type": "error", "error": error}))
 
 
 def amended(exchange: AnthropicExchange, message: str) -> AnthropicExchange:
     found = refused(exchange, message)
-    assert isinstance(found, Amend)
+    assert isinstance(found, AmendedRequest)
     assert found.error.status == 400
     assert isinstance(found.exchange, AnthropicExchange)
     return found.exchange

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange
 
-from fwd_server.providers.base import Amend, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, UpstreamRequest
 from fwd_server.values.errors import ErrorKind, UpstreamError
 
 
@@ -187,7 +187,7 @@ def test_a_server_that_cannot_be_asked_for_usage_is_asked_no_more() -> None:
     body = orjson.dumps({"detail": [{"loc": ["body", "stream_options"], "msg": "Extra inputs are not permitted"}]})
     request = chat_request(model="local:m", stream=True, stream_options={"include_usage": True})
     amended = open_exchange("local", request).error(422, {}, body)
-    assert isinstance(amended, Amend)
+    assert isinstance(amended, AmendedRequest)
     assert amended.error.param == "stream_options"
     sent = amended.exchange.request
     assert isinstance(sent, UpstreamRequest)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange, play
 
-from fwd_server.providers.base import Exchange, Script
+from fwd_server.providers.base import Exchange, ScriptedResponse
 from fwd_server.providers.echo import MOST_CHUNKS, MOST_TEXT, cut, provider
 from fwd_server.values.chat import ChatRequest, ChatResponse, Chunk, End
 from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
@@ -27,9 +27,9 @@ def ask(model: str, text: str = "Hello there, you all", **body: Any) -> ChatRequ
     return chat_request(**{"model": f"echo:{model}", "messages": [{"role": "user", "content": text}], **body})
 
 
-def opened(request: ChatRequest) -> tuple[Exchange, Script]:
+def opened(request: ChatRequest) -> tuple[Exchange, ScriptedResponse]:
     exchange = open_exchange("echo", request, provider().chat)
-    assert isinstance(exchange.request, Script)
+    assert isinstance(exchange.request, ScriptedResponse)
     return exchange, exchange.request
 
 

@@ -17,7 +17,7 @@ from fwd_cli.prompts import usage_error
 from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
-    from fwd_server.settings import Loaded, Row
+    from fwd_server.settings import Loaded, SettingRow
 
 OURS = {"FORWARDER_URL": DEFAULT_URL, "FORWARDER_KEY": "", "FWD_LOG": ""}
 """What the command and the SDK read, with its defaults; the server does not."""
@@ -58,7 +58,7 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
         click.echo(f"note: {warning}", err=True)
 
 
-def _facts(row: Row) -> Mapping[str, str]:
+def _facts(row: SettingRow) -> Mapping[str, str]:
     return {"name": row.name, "value": row.value, "source": row.source}
 
 
@@ -76,22 +76,22 @@ def loaded_here(path: Path) -> Loaded:
         raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
 
 
-def _rows(loaded: Loaded, *, every: bool) -> list[Row]:
+def _rows(loaded: Loaded, *, every: bool) -> list[SettingRow]:
     """The settings: those of this command first, for they say which gateway is asked."""
     from fwd_server.settings import describe
 
     return [*map(_own, OURS), *describe(loaded, every=every)]
 
 
-def _own(name: str) -> Row:
-    from fwd_server.settings import Row
+def _own(name: str) -> SettingRow:
+    from fwd_server.settings import SettingRow
 
     value, source = OURS[name], "default"
     if name in os.environ:
         value, source = os.environ[name], "environment"
     elif found := dotenv(Path(".env")).get(name):
         value, source = found, ".env"
-    return Row(name, "***" if value and name == "FORWARDER_KEY" else value, source)
+    return SettingRow(name, "***" if value and name == "FORWARDER_KEY" else value, source)
 
 
 def _check_names(names: tuple[str, ...], known: list[str]) -> None:

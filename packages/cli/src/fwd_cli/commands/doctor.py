@@ -25,7 +25,7 @@ MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
     epilog=examples(
         "fwd doctor",
         "fwd doctor --server https://gateway.example",
-        "fwd doctor --json | jq -r 'select(.state == \"bad\") | .mend'",
+        "fwd doctor --json | jq -r 'select(.state == \"bad\") | .fix'",
     ),
 )
 @key_option
@@ -34,7 +34,7 @@ MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
 @click.option("--offline", is_flag=True, help="Do not ask the providers.")
 @json_option
 def command(key: str | None, server: str, keys_file: Path, offline: bool, as_json: bool) -> int:
-    """Find out what is wrong and how to mend it.
+    """Find out what is wrong and how to fix it.
 
     Looks at Python, the installed packages, .env, the settings and keys of a server started here, whether each provider
     can be reached and takes its key, and at the gateway in use: whether it answers, what it says of itself and its
@@ -53,6 +53,6 @@ def command(key: str | None, server: str, keys_file: Path, offline: bool, as_jso
 def line(finding: Finding) -> str:
     """One finding for people, broken between words where the terminal ends."""
     mark, tint = MARKS[finding.state]
-    first, *more = lines_of(f"{mark} {finding.name}: {clean_line(finding.said)}", "  ", sys.stdout)
-    mend = lines_of(f"    try: {clean_line(finding.mend)}", " " * 9, sys.stdout) if finding.mend else []
-    return "\n".join([click.style(mark, fg=tint) + first[len(mark) :], *more, *mend]) + "\n"
+    first, *more = lines_of(f"{mark} {finding.name}: {clean_line(finding.detail)}", "  ", sys.stdout)
+    fix = lines_of(f"    try: {clean_line(finding.fix)}", " " * 9, sys.stdout) if finding.fix else []
+    return "\n".join([click.style(mark, fg=tint) + first[len(mark) :], *more, *fix]) + "\n"

@@ -5,25 +5,25 @@ from __future__ import annotations
 import orjson
 
 from fwd_server.gateway.fallback import AnyExchange, Coordinator
-from fwd_server.providers.base import Header, Script
+from fwd_server.providers.base import Header, ScriptedResponse
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
-from fwd_server.values.record import Trip
+from fwd_server.values.record import CallRecord
 from fwd_server.values.secret import Secret
 
 
-def rehearse(coordinator: Coordinator, trip: Trip, plan: tuple[Deployment, ...]) -> Json:
+def describe_plan(coordinator: Coordinator, record: CallRecord, plan: tuple[Deployment, ...]) -> Json:
     """The plan, first choice first: for each deployment its exact request, with keys as ``$NAME``, or its refusal."""
-    return {"object": "fwd.dry_run", "plan": [_step(coordinator, trip, deployment, plan[0]) for deployment in plan]}
+    return {"object": "fwd.dry_run", "plan": [_step(coordinator, record, deployment, plan[0]) for deployment in plan]}
 
 
-def _step(coordinator: Coordinator, trip: Trip, deployment: Deployment, first: Deployment) -> Json:
-    who = {"provider": deployment.provider, "model": deployment.shown}
+def _step(coordinator: Coordinator, record: CallRecord, deployment: Deployment, first: Deployment) -> Json:
+    who = {"provider": deployment.provider, "model": deployment.display_name}
     try:
-        images = coordinator.stand_ins(trip, deployment)
+        images = coordinator.stand_ins(record, deployment)
         selected = deployment.provider == first.provider
-        exchange, behind = coordinator.open(trip, deployment, selected=selected, images=images)
+        exchange, behind = coordinator.open(record, deployment, selected=selected, images=images)
     except Refused as error:
         return {**who, **error.body()}
     return {**who, "dropped": [*exchange.dropped, *behind], "request": _shown(deployment, exchange)}
@@ -32,7 +32,7 @@ def _step(coordinator: Coordinator, trip: Trip, deployment: Deployment, first: D
 def _shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:
     """The request as it would go out; None for echo, which sends nothing."""
     request = exchange.request
-    if isinstance(request, Script):
+    if isinstance(request, ScriptedResponse):
         return None
     return {
         "method": request.method,

@@ -18,7 +18,7 @@ from attrs import frozen
 from fwd_server.clock import Clock
 from fwd_server.gateway.relay import Stream
 from fwd_server.providers.base import (
-    Amend,
+    AmendedRequest,
     Decoder,
     EmbeddingsExchange,
     Exchange,
@@ -33,8 +33,15 @@ from fwd_server.upstream.send import Upstream, UpstreamResponse, read_all
 from fwd_server.values.chat import ChatRequest, ChatResponse, End, StreamEvent, unfold
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.values.errors import CALLERS_FAULT, MODELS_FAULT, ProviderNotAvailable, Refused, UpstreamError, broken
-from fwd_server.values.record import Trip
+from fwd_server.values.errors import (
+    CALLERS_FAULT,
+    MODELS_FAULT,
+    ProviderNotAvailable,
+    Refused,
+    UpstreamError,
+    upstream_failure,
+)
+from fwd_server.values.record import CallRecord
 from fwd_server.values.timeouts import Timeouts
 
 T = TypeVar("T")
@@ -57,7 +64,7 @@ _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 
 
 @frozen
-class Patience:
+class RetryPolicy:
     """How often, how long and how much, whoever is asked: attempts of one call in all (G1), bytes of an answer.
 
     ``stream_s`` are seconds from the commit; those before it are by provider (``Endpoint.timeouts``).
@@ -81,7 +88,7 @@ class Coordinator:
         upstream: Upstream,
         clock: Clock,
         new_id: NewId,
-        patience: Patience | None = None,
+        patience: RetryPolicy | None = None,
         rand: Callable[[], float] = random.random,
         health: Health | None = None,
         images: Images | None = None,
@@ -90,89 +97,89 @@ class Coordinator:
         self._upstream = upstream
         self._clock = clock
         self._new_id = new_id
-        self._patience = patience or Patience()
+        self._retry_policy = patience or RetryPolicy()
         self._rand = rand
         self._health = health or Health()
         self._images = images
 
-    async def complete(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse:
+    async def complete(self, record: CallRecord, plan: tuple[Deployment, ...]) -> ChatResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
-        return cast("ChatResponse", await self._answer(trip, plan))
+        return cast("ChatResponse", await self._answer(record, plan))
 
-    async def embed(self, trip: Trip, plan: tuple[Deployment, ...]) -> EmbeddingsResponse:
+    async def embed(self, record: CallRecord, plan: tuple[Deployment, ...]) -> EmbeddingsResponse:
         """Vectors. Raises GatewayError when no attempt gives them."""
-        return cast("EmbeddingsResponse", await self._answer(trip, plan))
+        return cast("EmbeddingsResponse", await self._answer(record, plan))
 
-    async def _answer(self, trip: Trip, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
-        answer = await self._walk(trip, plan, self._whole)
-        self._health.answered(_committed(trip))
+    async def _answer(self, record: CallRecord, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
+        answer = await self._walk(record, plan, self._whole)
+        self._health.note_success(_committed(record))
         return answer
 
-    async def stream(self, trip: Trip, plan: tuple[Deployment, ...]) -> Stream:
+    async def stream(self, record: CallRecord, plan: tuple[Deployment, ...]) -> Stream:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
-        stream = await self._walk(trip, plan, self._first_content)
-        stream.ended = functools.partial(self._judge, trip, _committed(trip))
+        stream = await self._walk(record, plan, self._first_content)
+        stream.ended = functools.partial(self._judge, record, _committed(record))
         return stream
 
-    def _judge(self, trip: Trip, deployment: Deployment, error: UpstreamError | None) -> None:
+    def _judge(self, record: CallRecord, deployment: Deployment, error: UpstreamError | None) -> None:
         """A committed stream has ended: its deployment's health knows only now (G8)."""
         if error is None:
-            self._health.answered(deployment)
+            self._health.note_success(deployment)
         else:
-            self._failed(trip, deployment, error)
+            self._failed(record, deployment, error)
 
-    def _failed(self, trip: Trip, deployment: Deployment, error: UpstreamError) -> None:
+    def _failed(self, record: CallRecord, deployment: Deployment, error: UpstreamError) -> None:
         """Tell the deployment's health, unless the caller was in a greater hurry than the operator."""
-        if not _is_hurry(error, trip, deployment):
-            self._health.failed(deployment, error, self._clock.monotonic())
+        if not _is_callers_timeout(error, record, deployment):
+            self._health.note_failure(deployment, error, self._clock.monotonic())
 
-    async def _walk(self, trip: Trip, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
-        most = self._patience.attempts
+    async def _walk(self, record: CallRecord, plan: tuple[Deployment, ...], read: _Read[T]) -> T:
+        most = self._retry_policy.attempts
         refusal: Refused | None = None
         failure: UpstreamError | None = None
-        for deployment in self._health.arranged(plan, self._clock.monotonic()):
-            if failure is not None and (len(trip.attempts) >= most or _is_final(failure, trip)):
+        for deployment in self._health.order_by_health(plan, self._clock.monotonic()):
+            if failure is not None and (len(record.attempts) >= most or _is_final(failure, record)):
                 break
             selected = deployment.provider == plan[0].provider
             try:
-                images = await self._fetched(trip, deployment)
-                exchange, behind = self.open(trip, deployment, selected=selected, images=images)
+                images = await self._fetched(record, deployment)
+                exchange, behind = self.open(record, deployment, selected=selected, images=images)
             except Refused as error:
                 refusal = refusal or error
                 continue
-            result = await self._serve(exchange, deployment, trip, read, most, lone=len(plan) == 1)
+            result = await self._serve(exchange, deployment, record, read, most, lone=len(plan) == 1)
             if not isinstance(result, UpstreamError):
-                trip.committed(deployment, trip.dropped + behind, self._clock.monotonic())
+                record.note_commit(deployment, record.dropped + behind, self._clock.monotonic())
                 return result
             failure = result
         if failure is not None:
-            raise _final(failure, trip)
-        raise refusal or broken("provider_error")
+            raise _final(failure, record)
+        raise refusal or upstream_failure("provider_error")
 
-    async def _fetched(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+    async def _fetched(self, record: CallRecord, deployment: Deployment) -> Mapping[str, str]:
         """What the call's image links lead to, where the provider needs the bytes. Raises Refused."""
-        links = self._links(trip, deployment)
+        links = self._links(record, deployment)
         if self._images is None or not links:
             return {}
         try:
-            with Deadline(_left(trip, self._clock.monotonic()), "deadline"):
+            with Deadline(_remaining_s(record, self._clock.monotonic()), "deadline"):
                 return await self._images.fetch(links)
         except UpstreamError as error:
-            raise _final(error, trip) from None
+            raise _final(error, record) from None
 
-    def stand_ins(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+    def stand_ins(self, record: CallRecord, deployment: Deployment) -> Mapping[str, str]:
         """What stands in a dry run for the images that would be fetched."""
-        return dict.fromkeys(self._links(trip, deployment), STAND_IN)
+        return dict.fromkeys(self._links(record, deployment), STAND_IN)
 
-    def _links(self, trip: Trip, deployment: Deployment) -> Mapping[str, str]:
+    def _links(self, record: CallRecord, deployment: Deployment) -> Mapping[str, str]:
         """The links the gateway would open for this provider: none, unless it is set to (contract T20)."""
-        request = trip.call.request
+        request = record.call.request
         if self._images is None or not isinstance(request, ChatRequest):
             return {}
         return links_in(request, self._providers[deployment.provider].needs_bytes)
 
     def open(
-        self, trip: Trip, deployment: Deployment, *, selected: bool, images: Mapping[str, str] = _NO_IMAGES
+        self, record: CallRecord, deployment: Deployment, *, selected: bool, images: Mapping[str, str] = _NO_IMAGES
     ) -> tuple[AnyExchange, tuple[str, ...]]:
         """Translate the call; the names are those of what stays behind, besides what the exchange drops.
 
@@ -180,13 +187,13 @@ class Coordinator:
         for the provider the call was meant for; elsewhere it stays behind, and that is said. ``images`` take the places
         of their links.
         """
-        request = trip.call.request if selected else trip.call.request.without_extra_body()
+        request = record.call.request if selected else record.call.request.without_extra_body()
         if isinstance(request, ChatRequest):
             request = with_images(request, images)
         exchange = self._translate(request, deployment)
-        behind = () if selected or not trip.call.request.extra_body else ("extra_body",)
+        behind = () if selected or not record.call.request.extra_body else ("extra_body",)
         dropped = tuple(exchange.dropped) + behind
-        if dropped and trip.call.strict:
+        if dropped and record.call.strict:
             raise Refused(
                 f"The provider {deployment.provider} cannot take {', '.join(map(repr, dropped))} with this model. "
                 "Leave it out, or send the call without 'x-fwd-strict: true' to have it dropped.",
@@ -205,55 +212,68 @@ class Coordinator:
         raise ProviderNotAvailable(f"The provider {deployment.provider} has no {operation}.")
 
     async def _serve(
-        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T], most: int, *, lone: bool
+        self,
+        exchange: AnyExchange,
+        deployment: Deployment,
+        record: CallRecord,
+        read: _Read[T],
+        most: int,
+        *,
+        lone: bool,
     ) -> T | UpstreamError:
         """One deployment: an attempt, an amended one where the codec asks for it, and for a lone one a second."""
-        result = await self._attempt(exchange, deployment, trip, read)
-        if isinstance(result, Amend) and len(trip.attempts) < most and not _loses_more(result, exchange, trip):
+        result = await self._attempt(exchange, deployment, record, read)
+        if (
+            isinstance(result, AmendedRequest)
+            and len(record.attempts) < most
+            and not _loses_more(result, exchange, record)
+        ):
             exchange = result.exchange
-            result = await self._attempt(exchange, deployment, trip, read)
-        if isinstance(result, UpstreamError) and lone and len(trip.attempts) < most and _may_help(result):
+            result = await self._attempt(exchange, deployment, record, read)
+        if isinstance(result, UpstreamError) and lone and len(record.attempts) < most and _may_help(result):
             low, high = RETRY_WAIT_S
             wait_s = low + (high - low) * self._rand()
-            if wait_s < _left(trip, self._clock.monotonic()):
+            if wait_s < _remaining_s(record, self._clock.monotonic()):
                 await self._clock.sleep(wait_s)
-                result = await self._attempt(exchange, deployment, trip, read)
-        return result.error if isinstance(result, Amend) else result
+                result = await self._attempt(exchange, deployment, record, read)
+        return result.error if isinstance(result, AmendedRequest) else result
 
     async def _attempt(
-        self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]
-    ) -> T | Amend | UpstreamError:
+        self, exchange: AnyExchange, deployment: Deployment, record: CallRecord, read: _Read[T]
+    ) -> T | AmendedRequest | UpstreamError:
         began = self._clock.monotonic()
-        seconds, code = self._limit(trip, deployment, began)
-        self._health.trying(deployment, began)
+        seconds, code = self._limit(record, deployment, began)
+        self._health.note_attempt(deployment, began)
         try:
             with Deadline(seconds, code):
-                result = await self._exchange(exchange, deployment, trip, read)
+                result = await self._exchange(exchange, deployment, record, read)
         except UpstreamError as error:
-            trip.tried(deployment, began, self._clock.monotonic(), error)
-            self._failed(trip, deployment, error)
+            record.note_attempt(deployment, began, self._clock.monotonic(), error)
+            self._failed(record, deployment, error)
             return error
         finally:
-            self._health.released(deployment)
-        failed = result.error if isinstance(result, Amend) else None
-        trip.dropped = tuple(exchange.dropped)
-        trip.tried(deployment, began, self._clock.monotonic(), failed)
+            self._health.release_probe(deployment)
+        failed = result.error if isinstance(result, AmendedRequest) else None
+        record.dropped = tuple(exchange.dropped)
+        record.note_attempt(deployment, began, self._clock.monotonic(), failed)
         return result
 
-    def _limit(self, trip: Trip, deployment: Deployment, now: float) -> tuple[float, str]:
+    def _limit(self, record: CallRecord, deployment: Deployment, now: float) -> tuple[float, str]:
         """Seconds for an attempt, and what it is called when they are over."""
-        left, times = _left(trip, now), _timeouts(trip, deployment)
-        own = min(times.first_event_s, times.total_s) if trip.call.request.stream else times.total_s
+        left, times = _remaining_s(record, now), _timeouts(record, deployment)
+        own = min(times.first_event_s, times.total_s) if record.call.request.stream else times.total_s
         return (own, "upstream_timeout") if own < left else (left, "deadline")
 
-    async def _exchange(self, exchange: AnyExchange, deployment: Deployment, trip: Trip, read: _Read[T]) -> T | Amend:
-        times = _timeouts(trip, deployment)
-        response = await self._upstream.send(deployment.endpoint, exchange.request, trip.call.via, times)
+    async def _exchange(
+        self, exchange: AnyExchange, deployment: Deployment, record: CallRecord, read: _Read[T]
+    ) -> T | AmendedRequest:
+        times = _timeouts(record, deployment)
+        response = await self._upstream.send(deployment.endpoint, exchange.request, record.call.via, times)
         try:
-            trip.upstream_request_id = _upstream_request_id(response.headers)
+            record.upstream_request_id = _upstream_request_id(response.headers)
             if 200 <= response.status < 300:
                 limits = self._providers[deployment.provider].limits(response.headers, int(self._clock.now()))
-                trip.passed = tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value))
+                record.passed_headers = tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value))
                 return await read(response, exchange)
             body = await read_all(response, _LONGEST_ERROR)
             found = exchange.error(response.status, response.headers, body)
@@ -261,7 +281,7 @@ class Coordinator:
             response.close()
             raise
         response.close()
-        if isinstance(found, Amend):
+        if isinstance(found, AmendedRequest):
             return found
         raise found
 
@@ -269,8 +289,8 @@ class Coordinator:
         # A codec may ask for a stream by itself, where a provider wants that for long answers, and fold it.
         folds = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
         if media_type(response) not in (_JSON | _STREAMS if folds else _JSON):
-            raise broken("bad_content_type")
-        answer = exchange.answer(await read_all(response, self._patience.answer_bytes))
+            raise upstream_failure("bad_content_type")
+        answer = exchange.answer(await read_all(response, self._retry_policy.answer_bytes))
         response.close()
         return answer
 
@@ -280,35 +300,35 @@ class Coordinator:
             answer = cast("ChatResponse", await self._whole(response, exchange))
             return Stream(response, None, [*unfold(answer), End(answer.usage)])
         if media_type(response) not in _STREAMS:
-            raise broken("bad_content_type")
+            raise upstream_failure("bad_content_type")
         decoder = exchange.decoder()
         stream = Stream(response, decoder, await self._head(response, decoder))
-        stream.expire_in(self._patience.stream_s)
+        stream.expire_in(self._retry_policy.stream_s)
         return stream
 
     async def _head(self, response: UpstreamResponse, decoder: Decoder) -> list[StreamEvent]:
         """The events up to the first content; until then they are all held, so they are bounded (F26)."""
         head: list[StreamEvent] = []
-        left = self._patience.answer_bytes
+        left = self._retry_policy.answer_bytes
         while True:
             data = await response.read()
             left -= len(data)
             if left < 0:
-                raise broken("too_large")
-            found = decoder.feed(data) if data else (decoder.close() or [broken("upstream_truncated")])
+                raise upstream_failure("too_large")
+            found = decoder.feed(data) if data else (decoder.close() or [upstream_failure("upstream_truncated")])
             head += found
             if _has_content(found):
                 return head
 
 
-def _left(trip: Trip, now: float) -> float:
+def _remaining_s(record: CallRecord, now: float) -> float:
     """Seconds that are left of a call's time; exact where none has passed."""
-    return trip.call.deadline_s - (now - trip.started)
+    return record.call.deadline_s - (now - record.started)
 
 
-def _committed(trip: Trip) -> Deployment:
+def _committed(record: CallRecord) -> Deployment:
     """Who answers a call that has committed."""
-    return cast("Deployment", trip.deployment)
+    return cast("Deployment", record.deployment)
 
 
 def _has_content(found: list[StreamEvent]) -> bool:
@@ -317,34 +337,34 @@ def _has_content(found: list[StreamEvent]) -> bool:
         if isinstance(event, UpstreamError):
             raise event
         if isinstance(event, End):
-            raise broken("bad_payload", "The provider's stream ended without any content.")
+            raise upstream_failure("bad_payload", "The provider's stream ended without any content.")
         if event.commits:
             return True
     return False
 
 
-def _is_final(error: UpstreamError, trip: Trip) -> bool:
+def _is_final(error: UpstreamError, record: CallRecord) -> bool:
     """Whether no other provider is asked after ``error``."""
     if error.code == "deadline" or error.kind in CALLERS_FAULT:
         return True
-    return error.kind in MODELS_FAULT and trip.call.request.model is not None
+    return error.kind in MODELS_FAULT and record.call.request.model is not None
 
 
-def _timeouts(trip: Trip, deployment: Deployment) -> Timeouts:
+def _timeouts(record: CallRecord, deployment: Deployment) -> Timeouts:
     """The deployment's times, or what the caller asked for where that is shorter."""
-    return deployment.endpoint.timeouts.within(trip.call.hurry)
+    return deployment.endpoint.timeouts.within(record.call.requested_timeouts)
 
 
-def _is_hurry(error: UpstreamError, trip: Trip, deployment: Deployment) -> bool:
+def _is_callers_timeout(error: UpstreamError, record: CallRecord, deployment: Deployment) -> bool:
     """Whether a time was over that the caller had made shorter: that says nothing about the provider."""
-    own, asked = deployment.endpoint.timeouts, _timeouts(trip, deployment)
+    own, asked = deployment.endpoint.timeouts, _timeouts(record, deployment)
     ended = () if error.upstream_status else _ENDED.get(error.code, ())
     return any(getattr(asked, name) != getattr(own, name) for name in ended)
 
 
-def _loses_more(amend: Amend, exchange: AnyExchange, trip: Trip) -> bool:
+def _loses_more(amend: AmendedRequest, exchange: AnyExchange, record: CallRecord) -> bool:
     """Whether a changed request would drop what strict mode does not allow to be dropped."""
-    return trip.call.strict and not set(amend.exchange.dropped) <= set(exchange.dropped)
+    return record.call.strict and not set(amend.exchange.dropped) <= set(exchange.dropped)
 
 
 def _may_help(error: UpstreamError) -> bool:
@@ -353,12 +373,12 @@ def _may_help(error: UpstreamError) -> bool:
     return soon and (error.code == "upstream_reset" or error.upstream_status in _WORTH_A_RETRY)
 
 
-def _final(error: UpstreamError, trip: Trip) -> UpstreamError:
+def _final(error: UpstreamError, record: CallRecord) -> UpstreamError:
     """The failure the caller sees: the last one, with every attempt and no retry on top of ours (F33, G9)."""
-    error.upstream_request_id = trip.upstream_request_id
-    if len(trip.attempts) > 1:
+    error.upstream_request_id = record.upstream_request_id
+    if len(record.attempts) > 1:
         error.should_retry = False
-        error.attempts = tuple(attempt.shown() for attempt in trip.attempts)
+        error.attempts = tuple(attempt.as_fields() for attempt in record.attempts)
     return error
 
 

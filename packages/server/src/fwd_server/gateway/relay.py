@@ -14,10 +14,10 @@ from attrs import define
 from fwd_server.providers.base import Decoder
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import Chunk, End, StreamEvent
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 
 # Sends events; a future that is not done asks for no more until it is.
-Take = Callable[[list[StreamEvent]], "asyncio.Future[None] | None"]
+EventSink = Callable[[list[StreamEvent]], "asyncio.Future[None] | None"]
 
 
 @define
@@ -34,14 +34,14 @@ class Stream:
     ended: Callable[[UpstreamError | None], None] = lambda error: None
     _timer: asyncio.TimerHandle | None = None
     _expired: bool = False
-    _take: Take = lambda batch: None
+    _take: EventSink = lambda batch: None
     _last: asyncio.Future[End | UpstreamError] | None = None
 
     def expire_in(self, seconds: float) -> None:
         """End after ``seconds``, however much still comes (F28)."""
         self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
 
-    async def flow(self, take: Take) -> End | UpstreamError:
+    async def flow(self, take: EventSink) -> End | UpstreamError:
         """Hand ``take`` the events as they come; the very last is an End or an UpstreamError, always, and returned.
 
         Raises what ``take`` raises, or the future it returned; and what a decoder should never raise.
@@ -73,7 +73,7 @@ class Stream:
             if error is not None:
                 self._give([self._once_committed(error)])
             elif self.decoder is not None:
-                self._give(self.decoder.close() or [broken("upstream_truncated")])
+                self._give(self.decoder.close() or [upstream_failure("upstream_truncated")])
         except Exception as bug:  # noqa: BLE001 - as above
             self._fell(bug)
 
@@ -113,10 +113,10 @@ class Stream:
     def _once_committed(self, error: UpstreamError) -> UpstreamError:
         """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
         if self._expired:
-            return broken("deadline")
-        return broken("upstream_truncated") if error.code == "upstream_reset" else error
+            return upstream_failure("deadline")
+        return upstream_failure("upstream_truncated") if error.code == "upstream_reset" else error
 
     def _expire(self) -> None:
         self._expired = True
         self.response.close()
-        self._over(broken("deadline"))
+        self._over(upstream_failure("deadline"))

@@ -99,7 +99,7 @@ def report(outcome: Outcome) -> None:
         request_line(outcome_fields(outcome))
     for attempt in outcome.attempts:
         if attempt.code in _ALARMS:
-            fields = {"id": outcome.id, **attempt.shown()}
+            fields = {"id": outcome.id, **attempt.as_fields()}
             upstream.error("%s: %s", attempt.provider, _ALARMS[attempt.code], extra={_FIELDS: fields})
 
 
@@ -110,19 +110,19 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "key": outcome.caller,
         "peer": outcome.peer,
         "status": outcome.status,
-        "asked": outcome.asked,
+        "requested_model": outcome.requested_model,
         "provider": outcome.provider,
         "model": outcome.model,
         "stream": outcome.stream,
-        "first_ms": _ms(outcome.first_ms),
+        "ttft_ms": _ms(outcome.ttft_ms),
         "total_ms": _ms(outcome.total_ms),
         **_tokens(outcome.usage),
         "error": outcome.error,
-        "left": outcome.left or None,
+        "disconnected": outcome.disconnected or None,
         "dropped": list(outcome.dropped) or None,
-        "attempts": [attempt.shown() for attempt in outcome.attempts] or None,
+        "attempts": [attempt.as_fields() for attempt in outcome.attempts] or None,
         "upstream_request_id": outcome.upstream_request_id,
-        "retry": outcome.retry_count,
+        "client_retry": outcome.retry_count,
     }
     return {name: value for name, value in fields.items() if value is not None and value != ""}
 
@@ -198,7 +198,7 @@ def _what(fields: Mapping[str, Any]) -> str:
     """The request's line, or for a call the model that was asked for and who answered."""
     if "method" in fields:
         return f"{fields['method']} {fields.get('path', '')}"
-    asked, provider = fields.get("asked") or "no model", fields.get("provider")
+    asked, provider = fields.get("requested_model") or "no model", fields.get("provider")
     if provider is None:
         return str(asked)
     model = str(fields.get("model", "")).removeprefix(f"{provider}:")
@@ -206,7 +206,7 @@ def _what(fields: Mapping[str, Any]) -> str:
 
 
 def _times(fields: Mapping[str, Any]) -> str:
-    total, first = fields.get("total_ms"), fields.get("first_ms")
+    total, first = fields.get("total_ms"), fields.get("ttft_ms")
     if total is None:
         return ""
     return f"{total} ms (first {first} ms)" if first is not None and fields.get("stream") else f"{total} ms"

@@ -37,13 +37,21 @@ OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
 DOTENV: Final = Path(".env")
-FIXED: Final = ("FWD_HOST", "FWD_PORT", "FWD_UDS", "FWD_HEALTH", "FWD_WORKERS", "FWD_SSL_CERTFILE", "FWD_SSL_KEYFILE")
+FIXED: Final = (
+    "FWD_HOST",
+    "FWD_PORT",
+    "FWD_UDS",
+    "FWD_HEALTH_LISTEN",
+    "FWD_WORKERS",
+    "FWD_SSL_CERTFILE",
+    "FWD_SSL_KEYFILE",
+)
 T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    given = workers.handed(os.environ)
+    given = workers.inherited_sockets(os.environ)
     if given is not None:
         return _guarded(lambda: work(*given))
     parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
@@ -64,9 +72,9 @@ def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) 
     return _guarded(lambda: _checked(dict(flags)) if check else _run(dict(flags), reload=reload))
 
 
-def work(line: workers.Line, sockets: list[socket.socket]) -> int:
+def work(line: workers.ControlChannel, sockets: list[socket.socket]) -> int:
     """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
-    order = line.order()
+    order = line.receive_config()
     settings = configuration.load(order.flags, os.environ, order.dotenv).settings
     _prepare(settings)
 
@@ -78,7 +86,7 @@ def work(line: workers.Line, sockets: list[socket.socket]) -> int:
                 announce(app, settings, port)
             _settle()
 
-        await serve(app, sockets, settings, started, until=line.asked, tell=line.tell)
+        await serve(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
 
     return _until_complete(serve_slot())
 
@@ -125,7 +133,7 @@ def print_settings(loaded: Loaded) -> None:
 
 
 def _run(flags: dict[str, str], *, reload: bool) -> int:
-    current = Current(flags, load(flags, os.environ, DOTENV))
+    current = CurrentConfig(flags, load(flags, os.environ, DOTENV))
     settings = current.loaded.settings
     _prepare(settings)
     for warning in current.loaded.warnings:
@@ -137,14 +145,14 @@ def _run(flags: dict[str, str], *, reload: bool) -> int:
             tls_context(settings)  # before anything is bound: a bad certificate is found out here
             slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
             stack.enter_context(left_clean(main_address(settings)))
-            where = str(settings.health)
-            health = _listen_for_probes(settings.health, stack)
+            where = str(settings.health_listen)
+            health = _listen_for_probes(settings.health_listen, stack)
         except OSError as error:
             log.app.error("Cannot listen on %s: %s", where, _why(error))
             return GAVE_UP
         if count > 1:
             reread, drain_s = current.reordered, settings.drain_timeout
-            code = asyncio.run(workers.Parent(slots, current.order(), reread, drain_s, health=health).run())
+            code = asyncio.run(workers.Supervisor(slots, current.order(), reread, drain_s, health=health).run())
         else:
             code = _until_complete(_serve(current, slots[0], health, reload=reload))
     log.app.info("Stopped.")
@@ -158,7 +166,7 @@ def _why(error: OSError) -> str:
 
 
 def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> list[socket.socket]:
-    """The sockets of FWD_HEALTH, if it is set. Raises OSError."""
+    """The sockets of FWD_HEALTH_LISTEN, if it is set. Raises OSError."""
     if wanted is None:
         return []
     sockets = listen_at(wanted)
@@ -191,7 +199,9 @@ def _until_complete(work: Coroutine[Any, Any, None]) -> int:
     return OK
 
 
-async def _serve(current: Current, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool) -> None:
+async def _serve(
+    current: CurrentConfig, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool
+) -> None:
     settings = current.loaded.settings
     app = build_app(settings, environment=os.environ, memory=memory_use)
     if reload:
@@ -207,7 +217,7 @@ async def _serve(current: Current, sockets: list[socket.socket], health: list[so
 
 
 @define
-class Current:
+class CurrentConfig:
     """The settings in force, and how they are read again when SIGHUP asks for it (contract D9).
 
     Whatever cannot be used leaves everything as it is, and is said.
@@ -222,13 +232,13 @@ class Current:
             lambda loaded: (build_app(loaded.settings, environment=os.environ, memory=memory_use), loaded.settings)
         )
 
-    def reordered(self) -> workers.Order | None:
+    def reordered(self) -> workers.WorkerConfig | None:
         """The order for new workers."""
         return self._again(lambda _: self.order())
 
-    def order(self) -> workers.Order:
+    def order(self) -> workers.WorkerConfig:
         """What workers go by; the first of them says where the gateway listens, once."""
-        return workers.Order(self.flags, text_of(DOTENV), announces=True)
+        return workers.WorkerConfig(self.flags, text_of(DOTENV), announces=True)
 
     def _again(self, use: Callable[[Loaded], T]) -> T | None:
         try:
@@ -269,8 +279,8 @@ def start_lines(app: App, settings: Settings, port: int) -> list[str]:
     """What is said at the start, a line each."""
     url = address(settings, port)
     endpoints = app.gateway.routes.endpoints.values()
-    on = [endpoint.provider for endpoint in endpoints if endpoint.on and endpoint.available]
-    off = [f"{e.provider} ({e.turned_on_by})" for e in endpoints if not e.on and e.available]
+    on = [endpoint.provider for endpoint in endpoints if endpoint.enabled and endpoint.available]
+    off = [f"{e.provider} ({e.enabled_by})" for e in endpoints if not e.enabled and e.available]
     return [
         f"fwd {__version__} listens on {url}",
         *([] if settings.uds else [f"For people: {url}/  API description: {url}/docs"]),

@@ -148,7 +148,7 @@ def limits(settings: Settings) -> ServerLimits:
         idle_s=settings.client_idle_timeout,
         unread_s=settings.unread_timeout,
         connections=settings.max_connections or connection_cap(),
-        strangers=settings.max_strangers,
+        strangers=settings.max_unauthenticated,
     )
 
 
@@ -171,9 +171,9 @@ class Serving:
         """That it can answer says so."""
         return self.app.state.alive()
 
-    def word(self) -> str:
+    def status_name(self) -> str:
         """``ready``, ``degraded`` or ``unready``."""
-        return self.app.state.word()
+        return self.app.state.status_name()
 
     def ready(self, *, details: bool) -> Json:
         """For ``/ready``."""
@@ -191,13 +191,13 @@ class Serving:
         task.add_done_callback(self._closing.discard)
 
     async def _leave(self, app: App) -> None:
-        await app.application.running.over()
+        await app.application.admission.wait_until_idle()
         self.apps.remove(app)
         await app.aclose()
 
     def running(self) -> list[BaseHandler]:
         """What has not answered yet."""
-        return [handler for app in self.apps for handler in app.application.running]
+        return [handler for app in self.apps for handler in app.application.admission]
 
     async def over(self) -> None:
         """Return once nothing runs, and no connection is left that waits for a request.
@@ -207,7 +207,7 @@ class Serving:
         """
         until = asyncio.get_running_loop().time() + LINGER_S
         while self.running() or (self.server.open and asyncio.get_running_loop().time() < until):
-            await asyncio.gather(*(app.application.running.over() for app in self.apps))
+            await asyncio.gather(*(app.application.admission.wait_until_idle() for app in self.apps))
             await asyncio.sleep(_LINGER_STEP_S)
 
     def drain(self) -> None:
@@ -267,17 +267,17 @@ async def serve(
 
 def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
     """The event loop's monitor, where it is asked for (contract R5)."""
-    limit_s = settings.stall or (LIMIT_S if settings.log_level == "debug" else 0)
+    limit_s = settings.slow_loop or (LIMIT_S if settings.log_level == "debug" else 0)
     return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
 async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
     """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
-        tell(serving.word())
+        tell(serving.status_name())
         await asyncio.sleep(POLL_S)
         serving.app.poll_keys()
-        serving.app.application.running.look()
+        serving.app.application.admission.refresh_memory()
 
 
 async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:

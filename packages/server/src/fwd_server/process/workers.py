@@ -40,11 +40,11 @@ _WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
 _STOP: Final = b"s"
 START_S: Final = 60.0
 GRACE_S: Final = 5.0
-QUIET_S: Final = 10.0  # a worker that says nothing for so long hangs
+UNRESPONSIVE_S: Final = 10.0  # a worker that says nothing for so long hangs
 
 
 @frozen
-class Order:
+class WorkerConfig:
     """What a worker goes by: the flags and the text of ``.env`` as they were when the parent read them."""
 
     flags: dict[str, str]
@@ -56,26 +56,26 @@ class Order:
 
 
 @frozen
-class Line:
+class ControlChannel:
     """A worker's end of the line to its parent."""
 
     end: socket.socket
 
-    def order(self) -> Order:
+    def receive_config(self) -> WorkerConfig:
         """What to go by. Raises ConnectionError if the parent is gone already."""
         with self.end.makefile("rb", buffering=0) as file:  # takes no byte more than the line
             text = file.readline()
         if not text:
             raise ConnectionError("the parent is gone")
         self.end.setblocking(False)
-        return Order(**json.loads(text))
+        return WorkerConfig(**json.loads(text))
 
-    def tell(self, word: str) -> None:
+    def send_status(self, word: str) -> None:
         """Tell the parent how it is; the first time says that connections are taken now."""
         with contextlib.suppress(OSError):  # it is gone: asked() will say so
             self.end.send(word[:1].encode())
 
-    async def asked(self) -> bool:
+    async def wait_for_request(self) -> bool:
         """Return when the parent asks to stop, or is gone; whether it may ask once more."""
         try:
             return await asyncio.get_running_loop().sock_recv(self.end, 1) != b""
@@ -83,7 +83,7 @@ class Line:
             return False
 
 
-def handed(environ: MutableMapping[str, str]) -> tuple[Line, list[socket.socket]] | None:
+def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel, list[socket.socket]] | None:
     """The line and the listening sockets of a worker; None in a process that is none."""
     numbers = environ.pop(HANDED, "")
     if not numbers:
@@ -91,7 +91,7 @@ def handed(environ: MutableMapping[str, str]) -> tuple[Line, list[socket.socket]
     line, *listeners = (socket.socket(fileno=int(number)) for number in numbers.split(","))
     for listener in listeners:
         listener.setblocking(False)
-    return Line(line), listeners
+    return ControlChannel(line), listeners
 
 
 # -- the parent's side
@@ -122,8 +122,8 @@ class Worker:
     process: asyncio.subprocess.Process
     line: socket.socket
     ended: asyncio.Future[int]
-    word: str = "unready"  # what it said last
-    heard: float = field(factory=time.monotonic)  # and when
+    status: str = "unready"  # what it said last
+    last_heard: float = field(factory=time.monotonic)  # and when
     _spoken: asyncio.Event = field(factory=asyncio.Event)
     _listening: asyncio.Future[None] = field(init=False)
 
@@ -132,7 +132,7 @@ class Worker:
         self._listening = asyncio.ensure_future(self._listen())
 
     @classmethod
-    async def start(cls, slot: int, listeners: Sequence[socket.socket], order: Order) -> Worker:
+    async def start(cls, slot: int, listeners: Sequence[socket.socket], order: WorkerConfig) -> Worker:
         """Start the process and tell it what to go by."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -157,7 +157,7 @@ class Worker:
         loop = asyncio.get_running_loop()
         with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
             while said := await loop.sock_recv(self.line, 64):
-                self.word, self.heard = _WORDS[said[-1:]], time.monotonic()
+                self.status, self.last_heard = _WORDS[said[-1:]], time.monotonic()
                 self._spoken.set()
 
     async def ready(self) -> bool:
@@ -173,9 +173,9 @@ class Worker:
         return False
 
     @property
-    def quiet(self) -> bool:
+    def is_unresponsive(self) -> bool:
         """Whether nothing was heard of it for too long."""
-        return time.monotonic() - self.heard > QUIET_S
+        return time.monotonic() - self.last_heard > UNRESPONSIVE_S
 
     def stop(self) -> None:
         """Ask it to stop: to finish what runs the first time, at once the second time (contract D14).
@@ -194,7 +194,7 @@ class Worker:
         return f"worker {self.slot + 1} (process {self.process.pid})"
 
 
-class GivesUp(Exception):
+class SupervisorFailed(Exception):
     """Workers cannot be kept running; ``code`` is the exit code that says why."""
 
     def __init__(self, code: int) -> None:
@@ -203,15 +203,15 @@ class GivesUp(Exception):
 
 
 @define(eq=False)
-class Parent:
+class Supervisor:
     """Keeps a worker in each slot. ``reread`` gives the order as it is now, or None if it cannot be used."""
 
     slots: Sequence[Sequence[socket.socket]]
-    order: Order
-    reread: Callable[[], Order | None]
+    order: WorkerConfig
+    reread: Callable[[], WorkerConfig | None]
     drain_s: float
     clock: Clock = field(factory=SystemClock)
-    start: Callable[[int, Sequence[socket.socket], Order], Awaitable[Worker]] = Worker.start
+    start: Callable[[int, Sequence[socket.socket], WorkerConfig], Awaitable[Worker]] = Worker.start
     health: Sequence[socket.socket] = ()  # for probes
     workers: dict[int, Worker] = field(factory=dict)  # by slot
     _stopping: bool = False
@@ -228,7 +228,7 @@ class Parent:
                 try:
                     await self._first()
                     code = await self._until_asked()
-                except GivesUp as error:
+                except SupervisorFailed as error:
                     code = error.code
                 self._stopping = True
                 await self._stop()
@@ -238,9 +238,9 @@ class Parent:
 
     def alive(self) -> bool:
         """Whether a worker moves; where there is none just now, one is being started."""
-        return not self._alive or not all(worker.quiet for worker in self._alive)
+        return not self._alive or not all(worker.is_unresponsive for worker in self._alive)
 
-    def word(self) -> str:
+    def status_name(self) -> str:
         """``ready`` if all workers are, ``degraded`` if others serve, ``unready`` if none does, or we stop."""
         said = {found["status"] for found in self._said()}
         if self._stopping or said.isdisjoint(("ready", "degraded")):
@@ -249,17 +249,17 @@ class Parent:
 
     def ready(self, *, details: bool) -> Json:
         """For ``/ready``."""
-        return {"status": self.word(), **({"workers": self._said()} if details else {})}
+        return {"status": self.status_name(), **({"workers": self._said()} if details else {})}
 
     def _said(self) -> list[Json]:
-        """How the worker of each slot is by its own word, or that it is ``quiet`` or ``missing``."""
+        """How the worker of each slot is by its own word, or that it is ``unresponsive`` or ``missing``."""
         return [{"worker": slot + 1, "status": self._said_in(slot)} for slot in range(len(self.slots))]
 
     def _said_in(self, slot: int) -> str:
         worker = self.workers.get(slot)
         if worker is None or worker.ended.done():
             return "missing"
-        return "quiet" if worker.quiet else worker.word
+        return "unresponsive" if worker.is_unresponsive else worker.status
 
     # -- keeping
 
@@ -293,7 +293,7 @@ class Parent:
         """Put a worker into a slot. Raises GivesUp when one after the other ends."""
         while not await (worker := await self._start(slot)).ready():
             if first:
-                raise GivesUp(worker.ended.result() if worker.ended.result() > 0 else GAVE_UP)
+                raise SupervisorFailed(worker.ended.result() if worker.ended.result() > 0 else GAVE_UP)
             await self._crashed(worker)
         self.workers[slot] = worker
 
@@ -316,7 +316,7 @@ class Parent:
         log.app.error("%s ended with %d.", str(worker).capitalize(), worker.ended.result())
         if len(self._crashes) > MOST_CRASHES:
             log.app.error("%d workers ended within %g s. Giving up.", len(self._crashes), CRASHES_S)
-            raise GivesUp(GAVE_UP)
+            raise SupervisorFailed(GAVE_UP)
         await self.clock.sleep(BACKOFF_S * 2 ** (len(self._crashes) - 1))
 
     # -- replacing
@@ -350,15 +350,15 @@ class Parent:
         for worker in self._alive:
             worker.stop()
         again = asyncio.ensure_future(self._asked.get())
-        gone = asyncio.ensure_future(self._gone())
-        await asyncio.wait({again, gone}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        disconnected = asyncio.ensure_future(self._gone())
+        await asyncio.wait({again, disconnected}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
         for worker in self._alive:
             worker.stop()
-        await asyncio.wait({gone}, timeout=GRACE_S)
+        await asyncio.wait({disconnected}, timeout=GRACE_S)
         for worker in self._alive:
             worker.kill()
         again.cancel()
-        await asyncio.gather(again, gone, return_exceptions=True)
+        await asyncio.gather(again, disconnected, return_exceptions=True)
 
     async def _gone(self) -> None:
         while self._alive:

@@ -38,7 +38,7 @@ class UpstreamRequest:
 
 
 @frozen
-class Script:
+class ScriptedResponse:
     """An answer that is played instead of fetched: pairs of delay in seconds and bytes (``echo``).
 
     ``ends`` says how it is over: "end" as an answer should, "cut" in the middle, "stall" with silence.
@@ -52,7 +52,7 @@ class Script:
 
 
 @frozen
-class Amend:
+class AmendedRequest:
     """A changed request for one more try at the same deployment; it counts as an attempt.
 
     ``error`` is what the caller sees if that try is not made.
@@ -83,7 +83,7 @@ class Exchange(Protocol):
     """One attempt in one language."""
 
     @property
-    def request(self) -> UpstreamRequest | Script:
+    def request(self) -> UpstreamRequest | ScriptedResponse:
         """What to send, or to play."""
         ...
 
@@ -100,7 +100,7 @@ class Exchange(Protocol):
         """A decoder for the streamed answer."""
         ...
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a status that is not 200; ``headers`` have lower-case names."""
         ...
 
@@ -120,7 +120,7 @@ class EmbeddingsExchange(Protocol):
     """One attempt at embeddings in one language."""
 
     @property
-    def request(self) -> UpstreamRequest | Script:
+    def request(self) -> UpstreamRequest | ScriptedResponse:
         """What to send, or to play."""
         ...
 

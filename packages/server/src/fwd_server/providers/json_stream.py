@@ -7,7 +7,7 @@ from typing import Protocol
 import orjson
 
 from fwd_server.values.chat import End, Json, StreamEvent
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
 from fwd_server.wire import jsontext
 from fwd_server.wire.sse import Decoder, LineTooLong
@@ -78,7 +78,7 @@ class JsonStream:
             texts = self._framing.feed(data)
         except LineTooLong:
             self._over = True
-            return [broken("too_large")]
+            return [upstream_failure("too_large")]
         return self._read(texts, "bad_payload")
 
     def close(self) -> list[StreamEvent]:
@@ -105,5 +105,5 @@ class JsonStream:
         try:
             said = jsontext.loads(written)
         except orjson.JSONDecodeError:
-            return [broken(unreadable)]
-        return self._reader.read(said) if isinstance(said, dict) else [broken("bad_payload")]
+            return [upstream_failure(unreadable)]
+        return self._reader.read(said) if isinstance(said, dict) else [upstream_failure("bad_payload")]

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from fwd_server.values.chat import Json
-from fwd_server.values.errors import broken
+from fwd_server.values.errors import upstream_failure
 from fwd_server.wire import jsontext
 
 
@@ -33,7 +33,7 @@ def load(body: bytes) -> Any:
     try:
         return jsontext.loads(body)
     except orjson.JSONDecodeError:
-        raise broken("bad_payload") from None
+        raise upstream_failure("bad_payload") from None
 
 
 def dumps(value: object) -> str:

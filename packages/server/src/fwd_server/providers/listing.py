@@ -11,7 +11,7 @@ from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import Header, UpstreamRequest
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.errors import broken
+from fwd_server.values.errors import upstream_failure
 
 MOST_NAMES: Final = 5000
 
@@ -43,7 +43,7 @@ class ModelList:
         said = lenient.load(body)
         listed = said if isinstance(said, list) else lenient.obj(said).get(self.entries)
         if not isinstance(listed, list):
-            raise broken("bad_payload")
+            raise upstream_failure("bad_payload")
         usable = filter(self.usable, lenient.objects(listed))
         names = (lenient.text(entry.get(self.name)).removeprefix(self.prefix) for entry in usable)
         return tuple(dict.fromkeys(filter(None, names)))[:MOST_NAMES]

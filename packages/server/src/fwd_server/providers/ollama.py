@@ -17,12 +17,12 @@ import orjson
 from attrs import evolve, frozen
 
 from fwd_server.providers import answer_shape, json_stream, lenient, media, request_fields, request_headers
-from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
 from fwd_server.values import embeddings, usage
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json, StreamEvent
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.values.errors import Refused, UpstreamError, broken, from_status
+from fwd_server.values.errors import Refused, UpstreamError, from_status, upstream_failure
 from fwd_server.wire.backoff import parse_retry_after
 from fwd_server.wire.redact import clean
 from fwd_server.wire.sse import Lines
@@ -89,19 +89,19 @@ class OllamaExchange:
         if "error" in said:
             raise self._failure(said["error"])
         if not isinstance(said.get("message"), dict):
-            raise broken("bad_payload")
+            raise upstream_failure("bad_payload")
         return _Reading(self._failure, self._now, self._new_id).whole(said)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the lines of a streamed answer."""
         return json_stream.JsonStream(Lines(), _Reading(self._failure, self._now, self._new_id))
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. A model that cannot think is asked once more, without thinking."""
         said = _error_text(body)
         error = _read_failure(self._deployment.endpoint, status, said, parse_retry_after(headers))
         if status == 400 and "think" in self.body and "does not support thinking" in said:
-            return Amend(self._without_thinking(), error)
+            return AmendedRequest(self._without_thinking(), error)
         return error
 
     def _without_thinking(self) -> OllamaExchange:
@@ -349,7 +349,7 @@ class _Reading:
 
     def end(self) -> list[StreamEvent]:
         """No line said that the answer is done."""
-        return [broken("upstream_truncated")]
+        return [upstream_failure("upstream_truncated")]
 
     def _head(self, said: Json) -> Json:
         created = _seconds(lenient.text(said.get("created_at")))

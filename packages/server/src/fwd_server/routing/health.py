@@ -32,7 +32,7 @@ _Key = tuple[str, str]
 
 
 @frozen
-class Rest:
+class Cooldown:
     """A deployment that rests, and for how many seconds more; 0 when it is due."""
 
     provider: str
@@ -41,11 +41,11 @@ class Rest:
 
 
 @define
-class _Record:
+class _FailureRecord:
     faults: int = 0
     until: float | None = None
-    rest_s: float = 0.0
-    tried: bool = False  # by the one call that may, once it is due
+    cooldown_s: float = 0.0
+    probing: bool = False  # by the one call that may, once it is due
 
 
 class Health:
@@ -53,70 +53,74 @@ class Health:
 
     def __init__(self, most: int = MOST) -> None:
         self._most = most
-        self._records: dict[_Key, _Record] = {}
+        self._records: dict[_Key, _FailureRecord] = {}
 
-    def arranged(self, plan: tuple[Deployment, ...], now: float) -> tuple[Deployment, ...]:
+    def order_by_health(self, plan: tuple[Deployment, ...], now: float) -> tuple[Deployment, ...]:
         """The plan with what rests at its end; otherwise in its own order."""
-        return tuple(sorted(plan, key=lambda deployment: self._rests(deployment, now))) if self._records else plan
+        return (
+            tuple(sorted(plan, key=lambda deployment: self._is_cooling_down(deployment, now)))
+            if self._records
+            else plan
+        )
 
-    def trying(self, deployment: Deployment, now: float) -> None:
+    def note_attempt(self, deployment: Deployment, now: float) -> None:
         """An attempt begins. Every attempt ends with ``answered``, ``failed`` or ``released``."""
         record = self._records.get(_key(deployment))
-        if record is not None and _due(record, now):
-            record.tried = True
+        if record is not None and _is_half_open(record, now):
+            record.probing = True
 
-    def answered(self, deployment: Deployment) -> None:
+    def note_success(self, deployment: Deployment) -> None:
         """It is up: forget what was."""
         self._records.pop(_key(deployment), None)
 
-    def released(self, deployment: Deployment) -> None:
+    def release_probe(self, deployment: Deployment) -> None:
         """The attempt is over, or has begun to answer, and says nothing yet: the next call may try."""
         record = self._records.get(_key(deployment))
         if record is not None:
-            record.tried = False
+            record.probing = False
 
-    def failed(self, deployment: Deployment, error: UpstreamError, now: float) -> None:
+    def note_failure(self, deployment: Deployment, error: UpstreamError, now: float) -> None:
         """An attempt ended with ``error``."""
         if error.code in _OURS:
-            self.released(deployment)
+            self.release_probe(deployment)
         elif error.kind in _UP:
-            self.answered(deployment)
+            self.note_success(deployment)
         else:
-            self._note(self._record(deployment), error, now)
+            self._count_failure(self._record(deployment), error, now)
 
-    def resting(self, now: float) -> tuple[Rest, ...]:
+    def cooling_down(self, now: float) -> tuple[Cooldown, ...]:
         """Everything that rests or is due."""
         known = ((key, record.until) for key, record in self._records.items())
-        return tuple(Rest(*key, max(0.0, until - now)) for key, until in known if until is not None)
+        return tuple(Cooldown(*key, max(0.0, until - now)) for key, until in known if until is not None)
 
-    def _rests(self, deployment: Deployment, now: float) -> bool:
+    def _is_cooling_down(self, deployment: Deployment, now: float) -> bool:
         record = self._records.get(_key(deployment))
         if record is None or record.until is None:
             return False
-        return record.tried or record.until > now
+        return record.probing or record.until > now
 
-    def _record(self, deployment: Deployment) -> _Record:
+    def _record(self, deployment: Deployment) -> _FailureRecord:
         """The deployment's record; the oldest makes room for a new one."""
         key = _key(deployment)
         if key not in self._records and len(self._records) >= self._most:
             del self._records[next(iter(self._records))]
-        return self._records.setdefault(key, _Record())
+        return self._records.setdefault(key, _FailureRecord())
 
     @staticmethod
-    def _note(record: _Record, error: UpstreamError, now: float) -> None:
+    def _count_failure(record: _FailureRecord, error: UpstreamError, now: float) -> None:
         """Count a fault, and rest if it is due for that; a fault of a call from before the rest changes nothing."""
-        record.tried = False
+        record.probing = False
         if error.kind is ErrorKind.RATE_LIMITED:
             given = error.retry_after_s if error.retry_after_s is not None else RATE_LIMIT_S
             record.until = max(now + given, record.until or now)
         elif record.until is None or record.until <= now:
             record.faults += 1
             if record.faults >= FAULTS:
-                record.rest_s = min(2 * record.rest_s or SHORTEST_S, LONGEST_S)
-                record.until = now + record.rest_s
+                record.cooldown_s = min(2 * record.cooldown_s or SHORTEST_S, LONGEST_S)
+                record.until = now + record.cooldown_s
 
 
-def _due(record: _Record, now: float) -> bool:
+def _is_half_open(record: _FailureRecord, now: float) -> bool:
     return record.until is not None and record.until <= now
 
 

@@ -53,14 +53,14 @@ class Routes:
     @_listed.default
     def _list(self) -> tuple[Deployment, ...]:
         found = (self.endpoints[name] for name in self.priority)
-        return tuple(Deployment(e, cut_prefix(e.default_model or "", e.provider)) for e in found if _usable(e))
+        return tuple(Deployment(e, cut_prefix(e.default_model or "", e.provider)) for e in found if _is_usable(e))
 
-    def listed(self) -> tuple[Deployment, ...]:
+    def priority_plan(self) -> tuple[Deployment, ...]:
         """The priority list as deployments, each with its default model: made once, asked for by every call."""
         return self._listed
 
 
-def plan(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
+def plan_call(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
     """The deployments for a call, first choice first.
 
     No model: the priority list. A model: its own provider, then the rest of the list. With ``fallback`` off only
@@ -70,16 +70,16 @@ def plan(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[D
     if model is None:
         listed = _listed_or_refuse(routes)
         return listed if fallback else listed[:1]
-    endpoint, name = resolve(routes, model)
-    rest = tuple(d for d in routes.listed() if d.provider != endpoint.provider) if fallback else ()
-    if _usable(endpoint):
+    endpoint, name = resolve_model(routes, model)
+    rest = tuple(d for d in routes.priority_plan() if d.provider != endpoint.provider) if fallback else ()
+    if _is_usable(endpoint):
         return (Deployment(endpoint, name), *rest)
     if rest:
         return rest
-    raise unusable(endpoint)
+    raise unusable_endpoint(endpoint)
 
 
-def resolve(routes: Routes, model: str) -> tuple[Endpoint, str]:
+def resolve_model(routes: Routes, model: str) -> tuple[Endpoint, str]:
     """The endpoint that a model's name picks, and the name without prefix. Raises ModelNotFound."""
     bare, _, options = model.partition("?")
     if (bare and not _NAME.fullmatch(bare)) or not _OPTIONS.fullmatch(options):
@@ -90,7 +90,7 @@ def resolve(routes: Routes, model: str) -> tuple[Endpoint, str]:
     for beginning, provider in FAMILIES:
         if model.startswith(beginning) and provider in routes.endpoints:
             return routes.endpoints[provider], model
-    raise _not_found(routes, model)
+    raise _model_not_found(routes, model)
 
 
 def cut_prefix(model: str, provider: str) -> str:
@@ -98,21 +98,21 @@ def cut_prefix(model: str, provider: str) -> str:
     return model.removeprefix(f"{provider}:")
 
 
-def unusable(endpoint: Endpoint) -> GatewayError:
+def unusable_endpoint(endpoint: Endpoint) -> GatewayError:
     """Why an endpoint cannot be used, and what to do about it."""
     if not endpoint.available:
         return ProviderNotAvailable(f"This version of fwd does not speak to {endpoint.provider} yet.")
     return ProviderNotConfigured(
-        f"The provider {endpoint.provider} is not configured: set {endpoint.turned_on_by} on the gateway."
+        f"The provider {endpoint.provider} is not configured: set {endpoint.enabled_by} on the gateway."
     )
 
 
-def _usable(endpoint: Endpoint) -> bool:
-    return (endpoint.on or endpoint.always_tried) and endpoint.available
+def _is_usable(endpoint: Endpoint) -> bool:
+    return (endpoint.enabled or endpoint.always_tried) and endpoint.available
 
 
 def _listed_or_refuse(routes: Routes) -> tuple[Deployment, ...]:
-    listed = routes.listed()
+    listed = routes.priority_plan()
     if listed:
         return listed
     raise BadRequest(
@@ -123,9 +123,9 @@ def _listed_or_refuse(routes: Routes) -> tuple[Deployment, ...]:
     )
 
 
-def _not_found(routes: Routes, model: str) -> ModelNotFound:
+def _model_not_found(routes: Routes, model: str) -> ModelNotFound:
     prefixes = ", ".join(f"{name}:" for name in routes.endpoints)
-    near = _nearest(routes, model)
+    near = _nearest_names(routes, model)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ModelNotFound(
         f"The model {model!r} does not exist or has no provider.{hint} "
@@ -133,11 +133,11 @@ def _not_found(routes: Routes, model: str) -> ModelNotFound:
     )
 
 
-def _nearest(routes: Routes, model: str) -> list[str]:
+def _nearest_names(routes: Routes, model: str) -> list[str]:
     """Up to two names that look like ``model``: a prefix mistyped, or a model known by a name close to it."""
     prefix, colon, rest = model.partition(":")
     near = difflib.get_close_matches(prefix, routes.endpoints, n=1, cutoff=0.6)
     if near and (colon or not rest):
         return [f"'{near[0]}:{rest or ('' if near[0] == 'echo' else 'MODEL')}'"]
-    known = {name.partition(":")[2]: name for name in (*routes.known, *(d.name for d in routes.listed()))}
+    known = {name.partition(":")[2]: name for name in (*routes.known, *(d.name for d in routes.priority_plan()))}
     return [f"'{known[name]}'" for name in difflib.get_close_matches(model, known, n=2, cutoff=0.6)]

@@ -26,8 +26,8 @@ def _endpoint(provider: ProviderSettings, settings: Settings, spoken: Collection
         base_url=provider.base_url,
         key=provider.api_key,
         default_model=provider.model,
-        on=_is_on(provider, settings),
-        turned_on_by=_turned_on_by(provider.name),
+        enabled=_is_on(provider, settings),
+        enabled_by=_enabling_variable(provider.name),
         available=provider.name in spoken or provider.name not in KNOWN,
         headers=_attribution(settings) if provider.name == "openrouter" else (),
         always_tried=provider.name == "ollama",
@@ -43,7 +43,7 @@ def _is_on(provider: ProviderSettings, settings: Settings) -> bool:
     return provider.api_key is not None or not needs_key(provider.name)
 
 
-def _turned_on_by(name: str) -> str:
+def _enabling_variable(name: str) -> str:
     if name == _ECHO:
         return "FWD_ECHO"
     return f"{stem_of(name)}_API_KEY" if needs_key(name) else f"{stem_of(name)}_BASE_URL"

@@ -39,7 +39,7 @@ class Loaded:
 
 
 @frozen
-class Row:
+class SettingRow:
     """One line of ``--check``."""
 
     name: str
@@ -47,14 +47,16 @@ class Row:
     source: str
 
 
-def describe(loaded: Loaded, *, every: bool = False) -> tuple[Row, ...]:
+def describe(loaded: Loaded, *, every: bool = False) -> tuple[SettingRow, ...]:
     """The settings in force for ``--check``: secrets masked, the source of each.
 
     A provider's times stand there if they are its own; with ``every`` those it shares with all, too, and empty.
     """
     times = (v for name in loaded.settings.providers for v in timeout_variables(name) if v.default is None)
     shared = set() if every else {v.name for v in times if loaded.sources[v.name] == DEFAULT}
-    return tuple(Row(name, shown, source) for name, (source, shown) in loaded.sources.items() if name not in shared)
+    return tuple(
+        SettingRow(name, shown, source) for name, (source, shown) in loaded.sources.items() if name not in shared
+    )
 
 
 def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = None) -> Loaded:
@@ -63,7 +65,7 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = 
     Raises SettingsError with every problem there is. Empty values count as unset.
     """
     file = read_dotenv(dotenv or "")
-    reading = _Reading(flags, env, file.values)
+    reading = _SettingsReader(flags, env, file.values)
     names = reading.compat_names()
     providers = {name: reading.provider(name) for name in (*KNOWN, *names)}
     own = {variable.field: reading.value(variable) for variable in own_variables()}
@@ -76,7 +78,7 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = 
 
 
 @define
-class _Reading:
+class _SettingsReader:
     """Looks values up where they may stand, and remembers where each was found and what was wrong."""
 
     flags: Mapping[str, str]

@@ -176,12 +176,12 @@ class Settings:
     uds: Path | None = setting(
         "FWD_UDS", None, "Listening", "Unix socket to listen on, instead of address and port.", option="--uds"
     )
-    health: Address | None = setting(
-        "FWD_HEALTH",
+    health_listen: Address | None = setting(
+        "FWD_HEALTH_LISTEN",
         None,
         "Listening",
         "Where /health and /ready answer besides, and nothing else does: HOST:PORT, or a Unix socket.",
-        option="--health",
+        option="--health-listen",
     )
     ssl_certfile: Path | None = setting(
         "FWD_SSL_CERTFILE",
@@ -227,8 +227,8 @@ class Settings:
         "Most connections of callers at once; more wait to be accepted. 0: half of the limit of open files, less 64.",
         between=(0, 1_000_000),
     )
-    max_strangers: int = setting(
-        "FWD_MAX_STRANGERS",
+    max_unauthenticated: int = setting(
+        "FWD_MAX_UNAUTHENTICATED",
         64,
         "Limits",
         "Most connections of one address that have not shown a key.",
@@ -272,8 +272,8 @@ class Settings:
         "How to log: json, text, or auto (text on a terminal, json elsewhere).",
         option="--log-format",
     )
-    stall: Seconds = setting(
-        "FWD_STALL",
+    slow_loop: Seconds = setting(
+        "FWD_SLOW_LOOP",
         Seconds(0),
         "Log",
         "Log where the event loop stood still for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
@@ -314,8 +314,8 @@ class Settings:
     stream_timeout: Seconds = setting(
         "FWD_STREAM_TIMEOUT", Seconds(1800), "Timeouts", "For a stream from its first content on.", between=_MOMENT
     )
-    keepalive: Seconds = setting(
-        "FWD_KEEPALIVE",
+    sse_keepalive: Seconds = setting(
+        "FWD_SSE_KEEPALIVE",
         Seconds(15),
         "Timeouts",
         "Silence after which a stream sends a comment to keep the connection open; 0 turns it off.",
@@ -416,9 +416,9 @@ def address_of(name: str) -> str:
     """Where a provider is unless something else is set; nothing for a server that only its owner knows."""
     if name in BASE_URLS:
         return BASE_URLS[name]
-    from fwd_server.providers.compatible.rows import row_of  # few name one, and it takes time
+    from fwd_server.providers.compatible.profiles import profile_of  # few name one, and it takes time
 
-    return row_of(name).base_url
+    return profile_of(name).base_url
 
 
 def stem_of(name: str) -> str:

@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
-from fwd_server.values.errors import broken
+from fwd_server.values.errors import upstream_failure
 
 
 class Deadline:
@@ -37,7 +37,7 @@ class Deadline:
         if not self._expired:
             return
         if kind is asyncio.CancelledError and not self._uncancel():
-            raise broken(self._code) from None
+            raise upstream_failure(self._code) from None
 
     def _uncancel(self) -> int:
         """Take our own cancellation back; says how many from others remain."""

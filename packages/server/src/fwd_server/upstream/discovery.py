@@ -30,7 +30,7 @@ Names = tuple[str, ...]
 
 
 @define
-class _Listed:
+class _KnownModels:
     """What a provider said last, whether that is all there is, and until when it is good enough."""
 
     names: Names = ()
@@ -39,7 +39,7 @@ class _Listed:
     task: asyncio.Task[None] | None = None
 
 
-class Roster:
+class ModelDiscovery:
     """The providers' own lists of models. Close it with ``aclose``."""
 
     def __init__(
@@ -49,7 +49,7 @@ class Roster:
         self._upstream = upstream
         self._clock = clock
         self._wait_s = wait_s
-        self._listed: dict[str, _Listed] = {}
+        self._listed: dict[str, _KnownModels] = {}
 
     async def refresh(self, endpoints: Iterable[Endpoint]) -> None:
         """Ask for every list that is not fresh, and wait for them, but not long."""
@@ -79,12 +79,12 @@ class Roster:
         provider = self._providers.get(endpoint.provider)
         if provider is None or provider.models is None:
             return None
-        listed = self._listed.setdefault(endpoint.provider, _Listed())
+        listed = self._listed.setdefault(endpoint.provider, _KnownModels())
         if listed.task is None and self._clock.monotonic() >= listed.until:
             listed.task = asyncio.create_task(self._ask(endpoint, provider.models, listed))
         return listed.task
 
-    async def _ask(self, endpoint: Endpoint, models: ModelsCodec, listed: _Listed) -> None:
+    async def _ask(self, endpoint: Endpoint, models: ModelsCodec, listed: _KnownModels) -> None:
         names = None
         try:
             with Deadline(_PATIENCE_S, "upstream_timeout"):
@@ -95,7 +95,7 @@ class Roster:
             listed.task = None
         self._keep(listed, names, live=models.live)
 
-    def _keep(self, listed: _Listed, names: Names | None, *, live: bool) -> None:
+    def _keep(self, listed: _KnownModels, names: Names | None, *, live: bool) -> None:
         """Take a list; without a new one the old one stands, unless it is worth nothing any more."""
         if names is not None or live:
             listed.names, listed.all = names or (), live and names is not None

@@ -19,12 +19,12 @@ _ID: Final = re.compile(r"[A-Za-z0-9]{29}")  # as ids.py makes them; a caller's 
 
 
 @frozen
-class Hops:
+class LoopGuard:
     """The id of this gateway, and what is asked of the ids before it."""
 
     own: str
 
-    def arrived(self, value: str | None) -> tuple[str, ...]:
+    def check_incoming(self, value: str | None) -> tuple[str, ...]:
         """The gateways a call came by. Raises GatewayError: 508, it has been here, or came by too many."""
         if value is None:
             return ()
@@ -38,6 +38,6 @@ class Hops:
             )
         return via
 
-    def onward(self, via: tuple[str, ...]) -> str:
+    def outgoing_header(self, via: tuple[str, ...]) -> str:
         """The header's value for the next one."""
         return ",".join((*via, self.own))

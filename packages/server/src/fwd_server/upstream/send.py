@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from fwd_server.clock import Clock
 from fwd_server.http1.client.pool import Pool, Response
 from fwd_server.http1.client.values import Origin, TransportError
-from fwd_server.providers.base import Header, Script, UpstreamRequest
-from fwd_server.upstream.loop_guard import HEADER, Hops
+from fwd_server.providers.base import Header, ScriptedResponse, UpstreamRequest
+from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.secret import Secret
 from fwd_server.values.timeouts import Timeouts
 
@@ -59,16 +59,16 @@ class UpstreamResponse(Protocol):
 class Upstream:
     """Sends requests to endpoints and plays scripts. Raises UpstreamError for every way this can fail."""
 
-    def __init__(self, pool: Pool, clock: Clock, hops: Hops | None = None) -> None:
+    def __init__(self, pool: Pool, clock: Clock, loop_guard: LoopGuard | None = None) -> None:
         self._pool = pool
-        self._hops = hops
+        self._loop_guard = loop_guard
         self._clock = clock
         self._places: dict[str, tuple[Origin, str]] = {}
 
     async def send(
         self,
         endpoint: Endpoint,
-        request: UpstreamRequest | Script,
+        request: UpstreamRequest | ScriptedResponse,
         via: tuple[str, ...] = (),
         timeouts: Timeouts | None = None,
     ) -> UpstreamResponse:
@@ -77,19 +77,19 @@ class Upstream:
         ``via`` are the gateways the call came by; this one is added for those after it. ``timeouts`` take the place
         of the endpoint's own.
         """
-        if isinstance(request, Script):
-            return Played(request, self._clock)
+        if isinstance(request, ScriptedResponse):
+            return ScriptedPlayback(request, self._clock)
         origin, path = self._place(endpoint)
         headers = wire_headers(endpoint, request.headers)
-        if self._hops is not None:
-            headers.append((HEADER.encode(), self._hops.onward(via).encode()))
+        if self._loop_guard is not None:
+            headers.append((HEADER.encode(), self._loop_guard.outgoing_header(via).encode()))
         try:
             response = await self._pool.send(
                 origin, request.method, path + request.path, headers, request.body, timeouts or endpoint.timeouts
             )
         except TransportError as error:
-            raise broken(error.code) from error
-        return Received(response)
+            raise upstream_failure(error.code) from error
+        return NetworkResponse(response)
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -116,7 +116,7 @@ def _value(endpoint: Endpoint, value: str | Secret) -> str:
     return value.reveal()
 
 
-class Received:
+class NetworkResponse:
     """An answer from the network."""
 
     def __init__(self, response: Response) -> None:
@@ -132,17 +132,17 @@ class Received:
         try:
             return await self._response.read()
         except TransportError as error:
-            raise broken(error.code) from error
+            raise upstream_failure(error.code) from error
 
     def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
         """Hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
-        self._response.flow(take, lambda error: over(broken(error.code) if error else None))
+        self._response.flow(take, lambda error: over(upstream_failure(error.code) if error else None))
 
 
-class Played:
+class ScriptedPlayback:
     """An answer from a script: each step after its delay, then the end the script asks for."""
 
-    def __init__(self, script: Script, clock: Clock) -> None:
+    def __init__(self, script: ScriptedResponse, clock: Clock) -> None:
         self._steps = iter(script.steps)
         self._ends = script.ends
         self._clock = clock
@@ -164,7 +164,7 @@ class Played:
             self._stalled = asyncio.get_running_loop().create_future()
             await self._stalled
         if self._ends == "cut":
-            raise broken("upstream_truncated")
+            raise upstream_failure("upstream_truncated")
         return b""
 
     def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
@@ -185,7 +185,7 @@ class Played:
         if self._reader is not None:
             self._reader.cancel()
         if self._stalled is not None and not self._stalled.done():
-            self._stalled.set_exception(broken("upstream_reset"))
+            self._stalled.set_exception(upstream_failure("upstream_reset"))
 
     async def _play(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
         try:
@@ -205,9 +205,17 @@ async def read_all(response: UpstreamResponse, limit: int) -> bytes:
     while piece := await response.read():
         size += len(piece)
         if size > limit:
-            raise broken("too_large")
+            raise upstream_failure("too_large")
         pieces.append(piece)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
-__all__ = ["Played", "Received", "Upstream", "UpstreamError", "UpstreamResponse", "read_all", "wire_headers"]
+__all__ = [
+    "NetworkResponse",
+    "ScriptedPlayback",
+    "Upstream",
+    "UpstreamError",
+    "UpstreamResponse",
+    "read_all",
+    "wire_headers",
+]

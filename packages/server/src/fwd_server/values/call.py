@@ -40,7 +40,7 @@ class Call:
     peer: str = ""
     queued_ms: float = 0.0
     via: tuple[str, ...] = ()
-    hurry: Mapping[str, float] = field(factory=dict)
+    requested_timeouts: Mapping[str, float] = field(factory=dict)
 
 
 @frozen
@@ -54,7 +54,7 @@ class Attempt:
     code: str | None = None
     kind: ErrorKind | None = None
 
-    def shown(self) -> dict[str, str | int | float | None]:
+    def as_fields(self) -> dict[str, str | int | float | None]:
         """The attempt for an error's body and for the log (contract F33); no secrets in it."""
         return {
             "provider": self.provider,
@@ -75,7 +75,7 @@ class Outcome:
 
     id: str
     caller: str
-    asked: str | None
+    requested_model: str | None
     status: int
     stream: bool
     provider: str | None = None
@@ -84,8 +84,8 @@ class Outcome:
     usage: Usage | None = None
     dropped: tuple[str, ...] = ()
     error: str | None = None
-    left: bool = False
-    first_ms: float | None = None
+    disconnected: bool = False
+    ttft_ms: float | None = None
     total_ms: float = 0.0
     upstream_request_id: str | None = None
     retry_count: int | None = None

@@ -12,7 +12,7 @@ from fwd_server.values.timeouts import Timeouts
 class Endpoint:
     """One provider as configured at start: where it is, its key, and whether it can be used.
 
-    ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``turned_on_by`` names the
+    ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``enabled_by`` names the
     variable that turns the endpoint on; ``available`` is False for a provider this version does not speak;
     ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine).
     """
@@ -21,8 +21,8 @@ class Endpoint:
     base_url: str = ""
     key: Secret | None = None
     default_model: str | None = None
-    on: bool = False
-    turned_on_by: str = ""
+    enabled: bool = False
+    enabled_by: str = ""
     available: bool = True
     headers: tuple[tuple[str, str], ...] = ()
     always_tried: bool = False
@@ -31,7 +31,7 @@ class Endpoint:
     @property
     def key_name(self) -> str:
         """The variable that holds the key, for messages."""
-        return self.key.name if self.key else self.turned_on_by
+        return self.key.name if self.key else self.enabled_by
 
 
 @frozen
@@ -52,6 +52,6 @@ class Deployment:
         return f"{self.provider}:{self.model}"
 
     @property
-    def shown(self) -> str:
+    def display_name(self) -> str:
         """The model's name for people: echo's own has nothing but the prefix."""
         return self.model or self.name

@@ -15,7 +15,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from fwd_server.values.chat import Json
-from fwd_server.values.errors import Refused, UpstreamError, broken
+from fwd_server.values.errors import Refused, UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
 
 
@@ -100,7 +100,7 @@ def listing(vectors: list[Any], call: EmbeddingsRequest, model: str, usage: Usag
     Raises UpstreamError when there are not as many as texts, or one is no vector.
     """
     if len(vectors) != (1 if isinstance(call.view.input, str) else len(call.view.input)):
-        raise broken("bad_payload", "The provider's answer has not as many vectors as there are texts.")
+        raise upstream_failure("bad_payload", "The provider's answer has not as many vectors as there are texts.")
     asked = [as_asked(vector, call) for vector in vectors]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(asked)]
     tokens = usage.prompt if usage else 0
@@ -133,4 +133,4 @@ def _decode(written: str) -> list[float]:
 
 
 def _unreadable() -> UpstreamError:
-    return broken("bad_payload", "The provider's answer has a vector that is none.")
+    return upstream_failure("bad_payload", "The provider's answer has a vector that is none.")

@@ -180,12 +180,12 @@ class UpstreamError(GatewayError):
         return [*given, *retry_headers(OVERLOADED_RETRY_S)] if silent else given
 
 
-_Row = tuple[ErrorKind, int, str, str | None]
+_StatusRow = tuple[ErrorKind, int, str, str | None]
 _SERVER: Final = "server_error"
 _INVALID: Final = "invalid_request_error"
 
 # Upstream status -> kind, and the status, type and code the caller sees (contract F11 to F19).
-_BY_STATUS: Final[dict[int, _Row]] = {
+_BY_STATUS: Final[dict[int, _StatusRow]] = {
     400: (ErrorKind.INVALID_REQUEST, 400, _INVALID, None),
     401: (ErrorKind.AUTH, 502, _SERVER, "provider_auth"),
     402: (ErrorKind.QUOTA, 429, "insufficient_quota", "insufficient_quota"),
@@ -202,8 +202,8 @@ _BY_STATUS: Final[dict[int, _Row]] = {
     504: (ErrorKind.PROVIDER, 504, _SERVER, "upstream_timeout"),
     529: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
 }
-_OTHER_5XX: Final[_Row] = (ErrorKind.PROVIDER, 502, _SERVER, "provider_error")
-_REDIRECT: Final[_Row] = (ErrorKind.PAYLOAD, 502, _SERVER, "provider_redirect")
+_OTHER_5XX: Final[_StatusRow] = (ErrorKind.PROVIDER, 502, _SERVER, "provider_error")
+_REDIRECT: Final[_StatusRow] = (ErrorKind.PAYLOAD, 502, _SERVER, "provider_redirect")
 
 _OUR_WORDS: Final[dict[str, str]] = {
     "insufficient_quota": "The provider's account is out of credit.",
@@ -275,7 +275,7 @@ def _param(kind: ErrorKind) -> str | None:
     return "model" if kind is ErrorKind.NOT_FOUND else None
 
 
-def _row(status: int) -> _Row:
+def _row(status: int) -> _StatusRow:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= 500 or status in (409, 412, 424):
@@ -309,14 +309,14 @@ _TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
 }
 
 
-def broken(code: str, message: str = "") -> UpstreamError:
+def upstream_failure(code: str, message: str = "") -> UpstreamError:
     """An attempt that failed on the way: unreachable, cut, silent or unreadable (contract 3c)."""
     kind, status, words = _TRANSPORT[code]
     retry = False if code == "deadline" else None
     return UpstreamError(message or words, status, code=code, kind=kind, should_retry=retry)
 
 
-def internal() -> GatewayError:
+def internal_error() -> GatewayError:
     """A bug of ours; what it was is in the log and nowhere else."""
     return GatewayError(
         "The gateway failed. This is a bug: please report it with the request id.", 500, code="internal"

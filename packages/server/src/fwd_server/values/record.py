@@ -13,7 +13,7 @@ from fwd_server.values.usage import Usage
 
 
 @define
-class Trip:
+class CallRecord:
     """What has happened to a call so far. Times are monotonic seconds, handed in by who has the clock."""
 
     call: Call
@@ -21,21 +21,23 @@ class Trip:
     attempts: list[Attempt] = field(factory=list)
     deployment: Deployment | None = None
     dropped: tuple[str, ...] = ()
-    first: float | None = None
+    first_content_at: float | None = None
     committed_usage: Usage | None = None
     upstream_request_id: str | None = None
-    passed: tuple[tuple[str, str], ...] = ()
+    passed_headers: tuple[tuple[str, str], ...] = ()
     error: GatewayError | None = None
-    broke: bool = False
-    left: bool = False
+    broke_midstream: bool = False
+    was_disconnected: bool = False
     sent_tokens: int = 0
 
-    def tried(self, deployment: Deployment, began: float, now: float, error: UpstreamError | None = None) -> None:
+    def note_attempt(
+        self, deployment: Deployment, began: float, now: float, error: UpstreamError | None = None
+    ) -> None:
         """Note the end of an attempt: the failure, or None for the one that commits."""
         self.attempts.append(
             Attempt(
                 deployment.provider,
-                deployment.shown,
+                deployment.display_name,
                 (now - began) * 1000,
                 error.upstream_status if error else 200,
                 error.code if error else None,
@@ -43,9 +45,9 @@ class Trip:
             )
         )
 
-    def committed(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:
+    def note_commit(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:
         """From here on the answer is the caller's."""
-        self.deployment, self.dropped, self.first = deployment, dropped, now
+        self.deployment, self.dropped, self.first_content_at = deployment, dropped, now
 
     @property
     def provider(self) -> str | None:
@@ -58,36 +60,36 @@ class Trip:
     def model(self) -> str | None:
         """The model that answered or was asked last, as its provider names it."""
         if self.deployment is not None:
-            return self.deployment.shown
+            return self.deployment.display_name
         return self.attempts[-1].model if self.attempts else None
 
     def settled_usage(self) -> Usage | None:
         """As the provider counted; of a stream that broke or was left, an estimate of what went out."""
-        if self.committed_usage is not None or self.first is None:
+        if self.committed_usage is not None or self.first_content_at is None:
             return self.committed_usage
         prompt = sum(usage.estimate_tokens(text) for text in self.call.request.texts())
         return Usage(prompt=prompt, completion=self.sent_tokens, estimated=True)
 
-    def answered(self, response: ChatResponse) -> None:
+    def note_answer(self, response: ChatResponse) -> None:
         """Take the usage of a whole answer; where the provider gives none, its text is counted."""
         self.committed_usage = response.usage
         choices = response.data.get("choices") or ()
         if response.usage is None:
             self.sent_tokens = sum(_tokens(choice.get("message")) for choice in choices)
 
-    def sent(self, chunk: Chunk) -> None:
+    def note_chunk(self, chunk: Chunk) -> None:
         """Count what goes out, for a stream whose usage never comes: a relayed event is one token, as most are."""
         if chunk.commits:
             self.sent_tokens += 1 if chunk.data is None else _delta_tokens(chunk.data)
 
-    def outcome(self, now: float) -> Outcome:
+    def to_outcome(self, now: float) -> Outcome:
         """The end of the call, for everybody who reports on it."""
         error = self.error
         return Outcome(
             id=self.call.id,
             caller=self.call.caller.name or self.call.caller.shown,
-            asked=self.call.request.model,
-            status=200 if error is None or self.broke else error.status,
+            requested_model=self.call.request.model,
+            status=200 if error is None or self.broke_midstream else error.status,
             stream=self.call.request.stream,
             provider=self.provider,
             model=self.model,
@@ -95,8 +97,8 @@ class Trip:
             usage=self.settled_usage(),
             dropped=self.dropped,
             error=(error.code or error.type) if error else None,
-            left=self.left,
-            first_ms=None if self.first is None else (self.first - self.started) * 1000,
+            disconnected=self.was_disconnected,
+            ttft_ms=None if self.first_content_at is None else (self.first_content_at - self.started) * 1000,
             total_ms=(now - self.started) * 1000,
             upstream_request_id=self.upstream_request_id,
             retry_count=self.call.retry_count,

@@ -23,7 +23,7 @@ _COPIES: Final = 3  # of the body of a call: as it comes, as it was read, as it 
 _LOOK_BYTES: Final = 1 << 20  # of bodies let in, until the memory is looked at again
 
 
-class Memory(enum.Enum):
+class MemoryPressure(enum.Enum):
     """How much of the memory limit is left."""
 
     AMPLE = "ample"
@@ -31,14 +31,14 @@ class Memory(enum.Enum):
     SCARCE = "scarce"  # no new calls
 
     @classmethod
-    def of(cls, share: float) -> Memory:
+    def of(cls, share: float) -> MemoryPressure:
         """From the used share of the limit."""
         if share < TIGHT:
             return cls.AMPLE
         return cls.TIGHT if share < SCARCE else cls.SCARCE
 
 
-class Running:
+class AdmissionController:
     """The handlers that have not answered yet (a stop waits until there are none), and the calls that were let in.
 
     A call counts from its head on, ``most`` of them at once; handlers that need no key are never turned away. What
@@ -47,7 +47,7 @@ class Running:
 
     def __init__(self, most: int = MANY, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
         self.most = most
-        self.memory = Memory.AMPLE
+        self.memory = MemoryPressure.AMPLE
         self._probe = probe
         self._use: MemoryUse | None = None
         self._promised = 0  # bytes of bodies that the last look could not see
@@ -73,12 +73,12 @@ class Running:
         """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
         if len(self._calls) >= self.most:
             raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
-        if self.memory is Memory.SCARCE or self._share(size) >= SCARCE:
+        if self.memory is MemoryPressure.SCARCE or self._share(size) >= SCARCE:
             raise Overloaded("The gateway is short of memory.")
 
     def check_stream(self) -> None:
         """Raises Overloaded when no further stream can be taken."""
-        if self.memory is not Memory.AMPLE:
+        if self.memory is not MemoryPressure.AMPLE:
             raise Overloaded("The gateway is short of memory and takes no streams now.")
 
     def admit(self, request: HTTPServerRequest, size: int = 0) -> None:
@@ -87,26 +87,26 @@ class Running:
         self._promised += size
         self._unseen += size
         if self._unseen >= _LOOK_BYTES:
-            self.look()
+            self.refresh_memory()
 
-    def arrived(self, request: HTTPServerRequest) -> None:
+    def note_body_complete(self, request: HTTPServerRequest) -> None:
         """The body of a call is there: the next look sees it."""
         if request in self._calls:
             self._calls[request] = 0
 
-    def leave(self, request: HTTPServerRequest) -> None:
+    def release_call(self, request: HTTPServerRequest) -> None:
         """Count a call out. Once more does no harm."""
         self._calls.pop(request, None)
         self._note_end()
 
     # -- memory
 
-    def look(self) -> None:
+    def refresh_memory(self) -> None:
         """Look at the memory, and say so when there is more or less room than before (contract D13)."""
         self._use = self._probe()
         self._promised = sum(self._calls.values())
         self._unseen = 0
-        memory = Memory.of(self._share(0))
+        memory = MemoryPressure.of(self._share(0))
         if memory is not self.memory:
             log.app.warning("Memory is %s now (before: %s).", memory.value, self.memory.value)
             self.memory = memory
@@ -125,9 +125,9 @@ class Running:
     def discard(self, handler: BaseHandler) -> None:
         """Count out a handler that has answered, or whose caller is gone."""
         self._handlers.discard(handler)
-        self.leave(handler.request)
+        self.release_call(handler.request)
 
-    async def over(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Return once nothing runs, and nothing comes that was let in."""
         while self._handlers or self._calls:
             self._emptied.clear()

@@ -106,9 +106,9 @@ def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[N
     trusted proxy's is the caller's; what stands before it may be made up.
     """
     peer = _address(remote)
-    hops = (x_forwarded_for or "").split(",")
-    while peer is not None and hops and any(peer in network for network in trusted):
-        before = _address(hops.pop())
+    loop_guard = (x_forwarded_for or "").split(",")
+    while peer is not None and loop_guard and any(peer in network for network in trusted):
+        before = _address(loop_guard.pop())
         if before is None:
             break
         peer = before

@@ -21,8 +21,8 @@ from fwd_server.callers import openai_chat
 from fwd_server.observe import log
 from fwd_server.values import ids
 from fwd_server.values.call import Caller
-from fwd_server.values.errors import BadRequest, GatewayError, internal
-from fwd_server.web.admission import Memory
+from fwd_server.values.errors import BadRequest, GatewayError, internal_error
+from fwd_server.web.admission import MemoryPressure
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
 
@@ -37,7 +37,7 @@ SAFE_HEADERS: Final = (
 
 
 @frozen
-class Visit:
+class RequestContext:
     """Who is at the door, as checked from the head of the request. ``caller`` is None where no key was needed."""
 
     id: str
@@ -53,9 +53,11 @@ class BaseHandler(RequestHandler):
     takes_json: ClassVar[bool] = False
 
     def __init__(self, application: Any, request: httputil.HTTPServerRequest, **kwargs: Any) -> None:
-        self.visit: Visit = kwargs.pop("visit", None) or Visit(ids.request_id(request.headers.get("x-request-id")))
+        self.context: RequestContext = kwargs.pop("context", None) or RequestContext(
+            ids.request_id(request.headers.get("x-request-id"))
+        )
         self.task: asyncio.Task[None] | None = None
-        self.gone = False
+        self.disconnected = False
         self.reported = False  # whether the line of this request is written already
         self.error_code: str | None = None
         self.application: Any = application
@@ -78,10 +80,10 @@ class BaseHandler(RequestHandler):
     def set_default_headers(self) -> None:
         """The headers of every answer; also after an error has cleared what was set."""
         headers = self._headers
-        headers["X-Request-Id"] = self.visit.id
+        headers["X-Request-Id"] = self.context.id
         for name, value in SAFE_HEADERS:
             headers[name] = value
-        if self.application.settings.get("draining") or self.application.running.memory is not Memory.AMPLE:
+        if self.application.settings.get("draining") or self.application.admission.memory is not MemoryPressure.AMPLE:
             headers["Connection"] = "close"
 
     def compute_etag(self) -> None:
@@ -103,22 +105,22 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Count among what runs, so that a stop can wait for it."""
-        self.application.running.add(self)
+        self.application.admission.add(self)
 
     def shut_down(self) -> None:
         """The gateway stops and waits no longer; for handlers that can say so to their caller."""
 
     def on_connection_close(self) -> None:
         """The caller is gone: so is the work for it, down to the upstream's connection (S19, T7)."""
-        self.gone = True
-        self.application.running.discard(self)
+        self.disconnected = True
+        self.application.admission.discard(self)
         if self.task is not None:
             self.task.cancel()
 
     def on_finish(self) -> None:
         """The task is no longer this request's to cancel."""
         self.task = None
-        self.application.running.discard(self)
+        self.application.admission.discard(self)
 
     # -- errors
 
@@ -145,7 +147,7 @@ class BaseHandler(RequestHandler):
     ) -> None:
         """Only what is a bug of ours is worth more than the request's own line."""
         if not isinstance(value, (GatewayError, HTTPError, StreamClosedError, asyncio.CancelledError)):
-            log.app.error("A bug: request %s failed.", self.visit.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+            log.app.error("A bug: request %s failed.", self.context.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 
 
 @functools.lru_cache(maxsize=2)
@@ -164,7 +166,7 @@ def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHand
         return _method_not_allowed(handler)
     if status < 500:
         return BadRequest("The request is not valid HTTP for this path.", status=status)
-    return internal()
+    return internal_error()
 
 
 def not_found(request: httputil.HTTPServerRequest) -> GatewayError:

@@ -13,12 +13,12 @@ from tornado.iostream import StreamClosedError
 
 from fwd_server.clock import Clock
 from fwd_server.gateway.gateway import Gateway
-from fwd_server.upstream.loop_guard import HEADER, Hops
+from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.call import Call, Caller
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.embeddings import EmbeddingsRequest
-from fwd_server.values.errors import BadRequest, GatewayError, UpstreamError, broken
-from fwd_server.values.record import Trip
+from fwd_server.values.errors import BadRequest, GatewayError, UpstreamError, upstream_failure
+from fwd_server.values.record import CallRecord
 from fwd_server.web.base import BaseHandler
 from fwd_server.web.receipt import fact_headers
 
@@ -47,13 +47,13 @@ class CallHandler(BaseHandler):
 
     takes_json = True
 
-    def initialize(self, gateway: Gateway, clock: Clock, times: CallTimes, hops: Hops) -> None:
+    def initialize(self, gateway: Gateway, clock: Clock, times: CallTimes, loop_guard: LoopGuard) -> None:
         """What it works with."""
         self.gateway = gateway
         self.clock = clock
         self.times = times
-        self.hops = hops
-        self.trip: Trip | None = None
+        self.loop_guard = loop_guard
+        self.record: CallRecord | None = None
         self.ending: UpstreamError | None = None
 
     async def post(self) -> None:
@@ -62,13 +62,13 @@ class CallHandler(BaseHandler):
         try:
             await self.serve()
         except asyncio.CancelledError:
-            if self.gone:
+            if self.disconnected:
                 return
             if self.ending is None:
                 raise
             self.end(self.ending)
         except StreamClosedError:
-            self.gone = True
+            self.disconnected = True
 
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer. Raises GatewayError."""
@@ -79,42 +79,42 @@ class CallHandler(BaseHandler):
         body, self.request.body = self.request.body, b""
         return body
 
-    def begin(self, request: ChatRequest | EmbeddingsRequest) -> Trip | None:
+    def begin(self, request: ChatRequest | EmbeddingsRequest) -> CallRecord | None:
         """The trip of a call; None when only the plan was wanted, which is then the answer."""
         call = self.call(request)
-        if self._word("x-fwd-dry-run", _FLAG, "true or false"):
-            self.write_json(orjson.dumps(self.gateway.rehearse(call)))
+        if self._header_choice("x-fwd-dry-run", _FLAG, "true or false"):
+            self.write_json(orjson.dumps(self.gateway.plan_dry_run(call)))
             return None
-        self.trip = self.gateway.begin(call)
+        self.record = self.gateway.open_record(call)
         self.reported = True
-        return self.trip
+        return self.record
 
     def call(self, request: ChatRequest | EmbeddingsRequest) -> Call:
         """The call that a request and its head make together. Raises BadRequest."""
         headers = self.request.headers
-        hurry = self._hurry()
+        requested_timeouts = self._requested_timeouts()
         return Call(
-            id=self.visit.id,
-            caller=self.visit.caller or Caller(),
+            id=self.context.id,
+            caller=self.context.caller or Caller(),
             request=request,
-            deadline_s=min(hurry.pop("total_s", math.inf), self.times.total_s),
-            strict=self._word("x-fwd-strict", _FLAG, "true or false"),
-            fallback=self._word("x-fwd-fallback", _FALLBACK, "none"),
+            deadline_s=min(requested_timeouts.pop("total_s", math.inf), self.times.total_s),
+            strict=self._header_choice("x-fwd-strict", _FLAG, "true or false"),
+            fallback=self._header_choice("x-fwd-fallback", _FALLBACK, "none"),
             retry_count=_whole(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
-            peer=self.visit.peer,
+            peer=self.context.peer,
             queued_ms=self.request.request_time() * 1000,
-            via=self.hops.arrived(headers.get(HEADER)),
-            hurry=hurry,
+            via=self.loop_guard.check_incoming(headers.get(HEADER)),
+            requested_timeouts=requested_timeouts,
         )
 
-    def _word(self, name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
+    def _header_choice(self, name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
         """What a header means. Raises BadRequest: a misspelled dry run must not become a call that costs money."""
         given = self.request.headers.get(name, "").lower()
         if given not in meanings:
             raise BadRequest(f"Invalid value for '{name}': {given[:40]!r}; {allowed} is allowed.", param=name)
         return meanings[given]
 
-    def _hurry(self) -> dict[str, float]:
+    def _requested_timeouts(self) -> dict[str, float]:
         """The times the caller asks for, in seconds; few do, so the headers are looked through once."""
         headers = self.request.headers
         if _TIMES.keys().isdisjoint(headers):
@@ -135,9 +135,9 @@ class CallHandler(BaseHandler):
 
     def shut_down(self) -> None:
         """The gateway stops and waits no longer: end what runs, and say so (contract D14)."""
-        self.ending = broken("shutdown")
-        if self.trip is not None:
-            self.trip.error, self.trip.broke = self.ending, self._headers_written
+        self.ending = upstream_failure("shutdown")
+        if self.record is not None:
+            self.record.error, self.record.broke_midstream = self.ending, self._headers_written
         if self.task is not None:
             self.task.cancel()
 
@@ -145,13 +145,13 @@ class CallHandler(BaseHandler):
 
     def failed_with(self, error: GatewayError) -> None:
         """Say who was asked, also when nobody answered."""
-        if self.trip is not None:
-            self.set_facts(self.trip)
+        if self.record is not None:
+            self.set_facts(self.record)
 
-    def set_facts(self, trip: Trip) -> None:
+    def set_facts(self, record: CallRecord) -> None:
         """Put the receipt into the headers; its values are plain, so they need not be looked at one by one."""
         headers = self._headers
-        for name, value in fact_headers(trip, self.clock.monotonic()):
+        for name, value in fact_headers(record, self.clock.monotonic()):
             headers[name] = value
 
 

@@ -10,10 +10,10 @@ from tornado.httputil import HTTPConnection, HTTPServerRequest
 
 from fwd_server.callers import openai_chat
 from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
-from fwd_server.values.errors import GatewayError, UpstreamError, internal
-from fwd_server.values.record import Trip
+from fwd_server.values.errors import GatewayError, UpstreamError, internal_error
+from fwd_server.values.record import CallRecord
 from fwd_server.web.calls import CallHandler
-from fwd_server.web.receipt import facts
+from fwd_server.web.receipt import receipt_facts
 
 
 class ChatHandler(CallHandler):
@@ -23,44 +23,44 @@ class ChatHandler(CallHandler):
         """Read the call, have it answered, write the answer or relay it as it comes."""
         request = openai_chat.parse_request(self.take_body())
         if request.stream:
-            self.application.running.check_stream()
-        trip = self.begin(request)
-        if trip is None:
+            self.application.admission.check_stream()
+        record = self.begin(request)
+        if record is None:
             return
         if request.stream:
-            await self._stream(trip, request)
+            await self._stream(record, request)
         else:
-            response = await self.gateway.complete(trip)
-            self.set_facts(trip)
+            response = await self.gateway.complete(record)
+            self.set_facts(record)
             self.write_json(openai_chat.render_response(response, request))
 
     # -- a stream
 
-    async def _stream(self, trip: Trip, request: ChatRequest) -> None:
+    async def _stream(self, record: CallRecord, request: ChatRequest) -> None:
         beat = _Heartbeat(self, self.times.keepalive_s)
         try:
-            async with self.gateway.stream(trip) as live:
+            async with self.gateway.stream(record) as live:
                 if self._headers_written:
-                    self.write(openai_chat.render_comment(facts(trip)))
+                    self.write(openai_chat.render_comment(receipt_facts(record)))
                     self.flush()
                 else:
-                    self._begin(trip)
+                    self._begin(record)
                 last = await live.flow(partial(self._relay, request, beat))
                 if isinstance(last, UpstreamError):
                     self.break_off(last)
                 else:
-                    self._finish_stream(trip)
+                    self._finish_stream(record)
         except GatewayError as error:
             self.end(error)
         finally:
             beat.stop()
 
-    def _begin(self, trip: Trip | None) -> None:
+    def _begin(self, record: CallRecord | None) -> None:
         self.set_header("Content-Type", "text/event-stream; charset=utf-8")
         self.set_header("Cache-Control", "no-cache, no-store")
         self.set_header("X-Accel-Buffering", "no")
-        if trip is not None:
-            self.set_facts(trip)
+        if record is not None:
+            self.set_facts(record)
 
     def _relay(self, request: ChatRequest, beat: _Heartbeat, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
         """Send what can be sent of some events; the future is done once the caller has taken enough."""
@@ -73,8 +73,8 @@ class ChatHandler(CallHandler):
             return self.flush()
         return cast(HTTPConnection, self.request.connection).write(frames)
 
-    def _finish_stream(self, trip: Trip) -> None:
-        self.write(openai_chat.render_comment(facts(trip, self.clock.monotonic())) + openai_chat.DONE)
+    def _finish_stream(self, record: CallRecord) -> None:
+        self.write(openai_chat.render_comment(receipt_facts(record, self.clock.monotonic())) + openai_chat.DONE)
         self.finish()
 
     def break_off(self, error: GatewayError) -> None:
@@ -86,13 +86,13 @@ class ChatHandler(CallHandler):
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As everywhere; a bug after the head is told as any other failure, for Tornado's end would look good."""
         if self._headers_written and not self._finished:
-            self.break_off(internal())
+            self.break_off(internal_error())
         else:
             super().send_error(status_code, **kwargs)
 
     def keep_alive(self) -> None:
         """A sign of life while the provider thinks; the head goes out with the first (contract 3a)."""
-        if self.gone or self._finished:
+        if self.disconnected or self._finished:
             return
         if not self._headers_written:
             self._begin(None)

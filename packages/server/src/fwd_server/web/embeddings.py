@@ -12,8 +12,8 @@ class EmbeddingsHandler(CallHandler):
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer."""
         request = openai_embeddings.parse_request(self.take_body())
-        trip = self.begin(request)
-        if trip is not None:
-            response = await self.gateway.embed(trip)
-            self.set_facts(trip)
+        record = self.begin(request)
+        if record is not None:
+            response = await self.gateway.embed(record)
+            self.set_facts(record)
             self.write_json(openai_embeddings.render_response(response))

@@ -15,8 +15,8 @@ from fwd_server.values.errors import (
     ProviderNotAvailable,
     ProviderNotConfigured,
     Refused,
-    broken,
     from_status,
+    upstream_failure,
 )
 from fwd_server.web.guard import too_large
 
@@ -110,10 +110,10 @@ def model() -> Json:
 def ready() -> Json:
     """The answer of ``/ready`` with its details."""
     providers = [
-        {"name": "echo", "state": "on", "turned_on_by": "FWD_ECHO"},
-        {"name": "openai", "state": "off", "turned_on_by": "OPENAI_API_KEY"},
+        {"name": "echo", "state": "on", "enabled_by": "FWD_ECHO"},
+        {"name": "openai", "state": "off", "enabled_by": "OPENAI_API_KEY"},
     ]
-    return {"status": "ready", "degraded": [], "providers": providers, "resting": []}
+    return {"status": "ready", "degraded": [], "providers": providers, "cooling_down": []}
 
 
 def failures() -> dict[int, list[GatewayError]]:
@@ -162,10 +162,10 @@ def _providers() -> list[GatewayError]:
         from_status(402),
         from_status(401, key_name="OPENAI_API_KEY"),
         from_status(500),
-        broken("connect_failed"),
+        upstream_failure("connect_failed"),
         from_status(529),
-        broken("upstream_timeout"),
-        broken("deadline"),
+        upstream_failure("upstream_timeout"),
+        upstream_failure("deadline"),
     ]
 
 

@@ -22,8 +22,8 @@ from fwd_server.observe import log
 from fwd_server.values import ids
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import BadRequest, GatewayError
-from fwd_server.web.admission import Running
-from fwd_server.web.base import BaseHandler, Visit, not_found
+from fwd_server.web.admission import AdmissionController
+from fwd_server.web.base import BaseHandler, RequestContext, not_found
 
 DRAIN_BYTES: Final = 32 << 20
 DRAIN_S: Final = 2.0
@@ -74,23 +74,25 @@ def is_loopback(host: str) -> bool:
 
 
 @frozen
-class Door:
+class RequestGuard:
     """What every request passes."""
 
     hosts: HostGuard
     authenticate: Authenticate
     peer: Callable[[httputil.HTTPServerRequest], str]
     max_body: int
-    running: Running = Factory(Running)
+    admission: AdmissionController = Factory(AdmissionController)
 
-    def address(self, request: httputil.HTTPServerRequest) -> str:
+    def peer_address(self, request: httputil.HTTPServerRequest) -> str:
         """Where a request comes from. Raises GatewayError."""
         try:
             return self.peer(request)
         except Exception as error:
-            raise _nobody_gets_in(error) from error
+            raise _authentication_crashed(error) from error
 
-    def check(self, request: httputil.HTTPServerRequest, handler: type[Any], visit_id: str, peer: str) -> Visit:
+    def check_request(
+        self, request: httputil.HTTPServerRequest, handler: type[Any], request_id: str, peer: str
+    ) -> RequestContext:
         """Who is there. Raises GatewayError: the first thing that is wrong, the key before the body.
 
         Whoever needs a key is turned away even before that when there is no room (R3): that costs least.
@@ -98,12 +100,12 @@ class Door:
         self.hosts.check(",".join(request.headers.get_list("Host")) or None)
         caller = None
         if getattr(handler, "needs_key", True):
-            self.running.check_room(self.size(request))
+            self.admission.check_room(self.body_bound(request))
             caller = self._caller(request, peer)
         self._check_body(request, handler)
-        return Visit(visit_id, peer, caller, is_loopback(request.remote_ip or ""))
+        return RequestContext(request_id, peer, caller, is_loopback(request.remote_ip or ""))
 
-    def size(self, request: httputil.HTTPServerRequest) -> int:
+    def body_bound(self, request: httputil.HTTPServerRequest) -> int:
         """How long the body of a request can be, in bytes."""
         if "Transfer-Encoding" in request.headers:
             return self.max_body
@@ -115,7 +117,7 @@ class Door:
         except GatewayError:
             raise
         except Exception as error:
-            raise _nobody_gets_in(error) from error
+            raise _authentication_crashed(error) from error
 
     def _check_body(self, request: httputil.HTTPServerRequest, handler: type[Any]) -> None:
         headers = request.headers
@@ -133,7 +135,7 @@ class Door:
             raise too_large(self.max_body)
 
 
-def _nobody_gets_in(error: Exception) -> GatewayError:
+def _authentication_crashed(error: Exception) -> GatewayError:
     """A bug on the way to who is calling: said in the log by kind and place, for its text may quote the key (S5)."""
     bug = RuntimeError(type(error).__name__)
     log.app.error("A bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
@@ -150,12 +152,12 @@ def too_large(limit: int) -> BadRequest:
 class GatewayApplication(Application):
     """Tornado's application behind our door. ``line`` writes the log line of a request that was no call."""
 
-    def __init__(self, handlers: Iterable[URLSpec], door: Door, **settings: Any) -> None:
+    def __init__(self, handlers: Iterable[URLSpec], guard: RequestGuard, **settings: Any) -> None:
         routes = list(handlers)
         super().__init__(routes, default_handler_class=NotFoundHandler, **settings)
         self._exact = {path: route for route in routes if (path := exact_path(route.regex.pattern)) is not None}
-        self._door = door
-        self.running = door.running
+        self._guard = guard
+        self.admission = guard.admission
 
     def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
         """As Tornado's, which tries one pattern after the other; most paths are no patterns."""
@@ -173,37 +175,37 @@ class GatewayApplication(Application):
         path_kwargs: dict[str, bytes] | None = None,
     ) -> Any:
         """The delegate that serves a request, or the one that refuses it: called once the head is in."""
-        visit_id = ids.request_id(request.headers.get("x-request-id"))
+        request_id = ids.request_id(request.headers.get("x-request-id"))
         peer = request.remote_ip or ""
         try:
-            peer = self._door.address(request)
-            visit = self._door.check(request, target_class, visit_id, peer)
+            peer = self._guard.peer_address(request)
+            context = self._guard.check_request(request, target_class, request_id, peer)
         except GatewayError as error:
-            return self._refusal(request, error, Visit(visit_id, peer))
+            return self._refusal(request, error, RequestContext(request_id, peer))
         connection: Any = request.connection
-        if visit.caller is not None and hasattr(connection, "trust"):
-            connection.trust()
-        kwargs = {**(target_kwargs or {}), "visit": visit}
+        if context.caller is not None and hasattr(connection, "mark_authenticated"):
+            connection.mark_authenticated()
+        kwargs = {**(target_kwargs or {}), "context": context}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
-        if visit.caller is not None:
-            self.running.admit(request, self._door.size(request))
+        if context.caller is not None:
+            self.admission.admit(request, self._guard.body_bound(request))
         elif "Content-Length" not in request.headers and "Transfer-Encoding" not in request.headers:
             return delegate
-        return _Counted(
+        return _BodyCounter(
             delegate,
-            self._door.max_body,
-            lambda error: self._refusal(request, error, visit),
-            lambda: self.running.arrived(request),
-            lambda: self.running.leave(request),
+            self._guard.max_body,
+            lambda error: self._refusal(request, error, context),
+            lambda: self.admission.note_body_complete(request),
+            lambda: self.admission.release_call(request),
         )
 
-    def _refusal(self, request: httputil.HTTPServerRequest, error: GatewayError, visit: Visit) -> Any:
-        return super().get_handler_delegate(request, RefusalHandler, {"error": error, "visit": visit})
+    def _refusal(self, request: httputil.HTTPServerRequest, error: GatewayError, context: RequestContext) -> Any:
+        return super().get_handler_delegate(request, RefusalHandler, {"error": error, "context": context})
 
     def log_request(self, handler: Any) -> None:
         """One line a request; a call has written its own from its outcome."""
         if not handler.reported:
-            log.request_line(visit_fields(handler))
+            log.request_line(request_log_fields(handler))
 
 
 def exact_path(pattern: str) -> str | None:
@@ -213,13 +215,13 @@ def exact_path(pattern: str) -> str | None:
     return path if re.escape(path) == bare else None
 
 
-def visit_fields(handler: BaseHandler) -> dict[str, Any]:
+def request_log_fields(handler: BaseHandler) -> dict[str, Any]:
     """What the line of a request that was no call holds. The query stays out of it (S13)."""
-    request, visit = handler.request, handler.visit
+    request, context = handler.request, handler.context
     fields = {
-        "id": visit.id,
-        "key": visit.caller and (visit.caller.name or visit.caller.shown),
-        "peer": visit.peer,
+        "id": context.id,
+        "key": context.caller and (context.caller.name or context.caller.shown),
+        "peer": context.peer,
         "status": handler.get_status(),
         "method": (request.method or "")[:20],
         "path": request.path[:200],
@@ -294,7 +296,7 @@ class RefusalHandler(BaseHandler):
             self._timer.cancel()
 
 
-class _Counted(httputil.HTTPMessageDelegate):
+class _BodyCounter(httputil.HTTPMessageDelegate):
     """Counts a body while it comes; at the limit the refusal takes over from the handler (T4).
 
     ``arrived`` is called when it is there; ``leave`` when the caller is gone before that, which no handler can tell.

@@ -15,19 +15,19 @@ from tornado.httputil import HTTPHeaders, HTTPServerRequest
 from tornado.routing import URLSpec
 
 from fwd_server.clock import Clock
-from fwd_server.routing.health import Health, Rest
+from fwd_server.routing.health import Cooldown, Health
 from fwd_server.routing.planner import Routes
 from fwd_server.values.call import Caller
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import GatewayError
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.guard import Door, GatewayApplication, HostGuard, is_loopback
+from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard, is_loopback
 from fwd_server.web.pages import ProviderView, StatusView
 
 
 @define
-class State:
+class GatewayStatus:
     """How the gateway is now. ``notices`` asks whoever knows what needs attention, in sentences."""
 
     routes: Routes
@@ -41,56 +41,61 @@ class State:
         """That it can answer says so."""
         return True
 
-    def word(self) -> str:
+    def status_name(self) -> str:
         """``ready``, ``degraded`` (serves, but something needs attention) or ``unready``."""
         if self.draining or not any(_usable(endpoint) for endpoint in self.routes.endpoints.values()):
             return "unready"
         return "degraded" if self.notices() else "ready"
 
-    def status(self) -> StatusView:
+    def status_view(self) -> StatusView:
         """For the status page."""
-        endpoints, resting = self.routes.endpoints.values(), self._resting()
-        model = next((d.name for d in self.routes.listed()), "echo:")
+        endpoints, resting = self.routes.endpoints.values(), self._cooldowns()
+        model = next((d.name for d in self.routes.priority_plan()), "echo:")
         return StatusView(
-            state=self.word(),
+            state=self.status_name(),
             uptime_s=self.clock.monotonic() - self.started,
             model=model,
-            providers=tuple(ProviderView(e.provider, _usable(e), e.turned_on_by, _note(e, resting)) for e in endpoints),
+            providers=tuple(ProviderView(e.provider, _usable(e), e.enabled_by, _note(e, resting)) for e in endpoints),
             notices=self.notices(),
         )
 
     def ready(self, *, details: bool) -> Json:
         """For ``/ready``."""
         if not details:
-            return {"status": self.word()}
+            return {"status": self.status_name()}
         resting = [
             {"provider": rest.provider, "model": rest.model, "seconds": round(rest.seconds, 1)}
-            for rest in self._resting()
+            for rest in self._cooldowns()
         ]
         tired = {rest["provider"] for rest in resting}
         found = [
-            {"name": e.provider, "state": _state(e, e.provider in tired), "turned_on_by": e.turned_on_by}
+            {"name": e.provider, "state": _state(e, e.provider in tired), "enabled_by": e.enabled_by}
             for e in self.routes.endpoints.values()
         ]
-        return {"status": self.word(), "degraded": list(self.notices()), "providers": found, "resting": resting}
+        return {
+            "status": self.status_name(),
+            "degraded": list(self.notices()),
+            "providers": found,
+            "cooling_down": resting,
+        }
 
-    def _resting(self) -> tuple[Rest, ...]:
-        return self.health.resting(self.clock.monotonic())
+    def _cooldowns(self) -> tuple[Cooldown, ...]:
+        return self.health.cooling_down(self.clock.monotonic())
 
 
 def _usable(endpoint: Endpoint) -> bool:
-    return endpoint.on and endpoint.available
+    return endpoint.enabled and endpoint.available
 
 
 def _state(endpoint: Endpoint, rests: bool) -> str:
     if not endpoint.available:
         return "unavailable"
     if rests:
-        return "resting"
-    return "on" if endpoint.on else "off"
+        return "cooling_down"
+    return "on" if endpoint.enabled else "off"
 
 
-def _note(endpoint: Endpoint, resting: tuple[Rest, ...]) -> str:
+def _note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
     if not endpoint.available:
         return "not spoken by this version"
     own = [rest for rest in resting if rest.provider == endpoint.provider]
@@ -104,7 +109,7 @@ class Readiness(Protocol):
     def alive(self) -> bool:
         """Whether it does what it is there for, or could again without being started anew."""
 
-    def word(self) -> str:
+    def status_name(self) -> str:
         """``ready``, ``degraded`` or ``unready``."""
 
     def ready(self, *, details: bool) -> Json:
@@ -120,8 +125,8 @@ def probes(readiness: Readiness, *, to_loopback: bool) -> GatewayApplication:
         URLSpec(r"/health", HealthHandler, {"alive": readiness.alive}),
         URLSpec(r"/ready", ReadyHandler, {"state": readiness, "details": _is_local}),
     ]
-    door = Door(HostGuard(to_loopback), _no_keys, lambda request: request.remote_ip or "", max_body=0)
-    return GatewayApplication(routes, door)
+    guard = RequestGuard(HostGuard(to_loopback), _no_keys, lambda request: request.remote_ip or "", max_body=0)
+    return GatewayApplication(routes, guard)
 
 
 def _is_local(request: HTTPServerRequest) -> bool:
@@ -146,7 +151,7 @@ class HealthHandler(BaseHandler):
         """Say so."""
         alive = self.alive()
         self.set_status(200 if alive else 503)
-        self.write_json(b'{"status":"ok"}' if alive else b'{"status":"stuck"}')
+        self.write_json(b'{"status":"ok"}' if alive else b'{"status":"hung"}')
 
 
 class ReadyHandler(BaseHandler):
@@ -161,6 +166,6 @@ class ReadyHandler(BaseHandler):
 
     def get(self) -> Any:
         """Answer with the state."""
-        if self.state.word() == "unready":
+        if self.state.status_name() == "unready":
             self.set_status(503)
         self.write_json(orjson.dumps(self.state.ready(details=self.details(self.request))))

@@ -10,8 +10,8 @@ from attrs import frozen
 
 from fwd_server.providers import echo
 from fwd_server.providers.model_catalog import Catalog, Model
-from fwd_server.routing.planner import Routes, cut_prefix, resolve
-from fwd_server.upstream.discovery import Roster
+from fwd_server.routing.planner import Routes, cut_prefix, resolve_model
+from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ModelNotFound
@@ -24,16 +24,16 @@ _ENDPOINTS: Final = frozenset({"chat", "embeddings"})  # those the gateway has; 
 
 
 @frozen
-class Shelf:
+class ModelIndex:
     """Everything a list of models is made of: where calls can go, what is known, what providers say they have."""
 
     routes: Routes
     catalog: Catalog
-    roster: Roster
+    discovery: ModelDiscovery
 
     def usable(self) -> tuple[Endpoint, ...]:
         """The endpoints whose models can be called."""
-        return tuple(e for e in self.routes.endpoints.values() if e.on and e.available)
+        return tuple(e for e in self.routes.endpoints.values() if e.enabled and e.available)
 
     def listing(self) -> list[Json]:
         """Every model of every endpoint that is on, as objects of the API."""
@@ -42,9 +42,9 @@ class Shelf:
 
     def entry(self, name: str) -> Json:
         """One model, also one that is in no list. Raises ModelNotFound when no provider here serves it."""
-        endpoint, model = resolve(self.routes, name)
-        if not endpoint.on:
-            raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.turned_on_by} on the gateway.")
+        endpoint, model = resolve_model(self.routes, name)
+        if not endpoint.enabled:
+            raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.enabled_by} on the gateway.")
         if endpoint.provider == "echo" and model.partition("?")[0] not in echo.OPTIONS:
             raise ModelNotFound(f"echo has no {model!r}; it has {', '.join('echo:' + one for one in echo.OPTIONS)}.")
         return self._entry(endpoint, model)
@@ -53,12 +53,12 @@ class Shelf:
         """The default model first, then the provider's own list, then what else is known of it."""
         default = _default(endpoint)
         callable_ = {model.id: model.endpoint in _ENDPOINTS for model in self.catalog.of(endpoint.provider)}
-        more = () if self.roster.knows_all(endpoint) else callable_
+        more = () if self.discovery.knows_all(endpoint) else callable_
         names = (*([default] if default else []), *self._theirs(endpoint), *more)
         return (name for name in names if callable_.get(name, True))
 
     def _theirs(self, endpoint: Endpoint) -> tuple[str, ...]:
-        return ECHO_MODELS if endpoint.provider == "echo" else self.roster.names(endpoint)
+        return ECHO_MODELS if endpoint.provider == "echo" else self.discovery.names(endpoint)
 
     def _entry(self, endpoint: Endpoint, name: str) -> Json:
         known = self.catalog.find(endpoint.provider, name)
@@ -98,14 +98,14 @@ def _details(model: Model) -> Json:
 class ModelsHandler(BaseHandler):
     """The list, or with an id one of it."""
 
-    def initialize(self, shelf: Shelf) -> None:
+    def initialize(self, model_index: ModelIndex) -> None:
         """What it reads."""
-        self.shelf = shelf
+        self.model_index = model_index
 
     async def get(self, name: str | None = None) -> None:
         """Answer with the list, or the one model named in the path."""
         if name is not None:
-            self.write_json(orjson.dumps(self.shelf.entry(name)))
+            self.write_json(orjson.dumps(self.model_index.entry(name)))
             return
-        await self.shelf.roster.refresh(self.shelf.usable())
-        self.write_json(orjson.dumps({"object": "list", "data": self.shelf.listing()}))
+        await self.model_index.discovery.refresh(self.model_index.usable())
+        self.write_json(orjson.dumps({"object": "list", "data": self.model_index.listing()}))

@@ -70,8 +70,8 @@ class ProviderView:
     """A provider as the status page shows it: on or off, which variable turns it on, and a word more."""
 
     name: str
-    on: bool
-    turned_on_by: str = ""
+    enabled: bool
+    enabled_by: str = ""
     note: str = ""
 
 
@@ -119,7 +119,7 @@ def routes(context: PageContext) -> list[URLSpec]:
     """The routes of every page and of every file a page loads."""
     document = orjson.dumps(openapi.document(context.version))
     return [
-        URLSpec(r"/", StatusPage, {"context": context, "template": _template("status.html")}),
+        URLSpec(r"/", StatusPage, {"page": context, "template": _template("status.html")}),
         URLSpec(r"/openapi\.json", DocumentHandler, {"document": document}),
         *(URLSpec(re.escape(url), FileHandler, {"file": file}) for url, file in files().items()),
     ]
@@ -161,17 +161,17 @@ class Page(BaseHandler):
 class StatusPage(Page):
     """``/``: whether the gateway is ready, and how to call it. Works without a script, and in a text browser."""
 
-    def initialize(self, context: PageContext, template: Template) -> None:
+    def initialize(self, page: PageContext, template: Template) -> None:
         """Take what the page is made from."""
-        self.context = context
+        self.page = page
         self.template = template
 
     def get(self) -> None:
         """Render the page. To strangers the snippets name ``echo:``, for a default model tells who is behind it."""
-        status = self.context.status()
-        details = self.context.details(self.request)
-        page = self.template.generate(
-            version=self.context.version,
+        status = self.page.status()
+        details = self.page.details(self.request)
+        html = self.template.generate(
+            version=self.page.version,
             status=status,
             model=status.model if details else "echo:",
             uptime=uptime(status.uptime_s),
@@ -179,7 +179,7 @@ class StatusPage(Page):
             url=own_url(self.request.protocol, self.request.host),
         )
         self.set_header("Content-Type", _HTML)
-        self.write(page)
+        self.write(html)
 
 
 class DocumentHandler(Page):

@@ -14,10 +14,10 @@ _RETRY_AFTER_S = 1.0
 
 def render_refusal(refusal: Refusal, remote_ip: str) -> tuple[list[tuple[str, str]], bytes]:
     """Headers and body in the one shape of errors.py, and the one line in the log (contract T1, T37)."""
-    error, visit_id = as_error(refusal), ids.new_id("req_")
-    fields = {"id": visit_id, "peer": remote_ip, "status": error.status, "method": "-", "error": error.code}
+    error, request_id = as_error(refusal), ids.new_id("req_")
+    fields = {"id": request_id, "peer": remote_ip, "status": error.status, "method": "-", "error": error.code}
     log.request_line({name: value for name, value in fields.items() if value})
-    own = [("Content-Type", "application/json"), ("x-request-id", visit_id)]
+    own = [("Content-Type", "application/json"), ("x-request-id", request_id)]
     return [*own, *SAFE_HEADERS, *error.all_headers()], openai_chat.render_error(error)
 
 

@@ -344,12 +344,12 @@ class ProviderState:
     """A provider as the gateway sees it now; never a key."""
 
     name: str
-    state: Annotated[str, _doc("`on`, `off`, `resting` or `unavailable`")]
-    turned_on_by: Annotated[str | None, _doc("The variable that turns it on")] = None
+    state: Annotated[str, _doc("`on`, `off`, `cooling_down` or `unavailable`")]
+    enabled_by: Annotated[str | None, _doc("The variable that turns it on")] = None
 
 
 @frozen
-class Resting:
+class CoolingDown:
     """A deployment that failed and is asked last for a while."""
 
     provider: str
@@ -364,4 +364,4 @@ class Ready:
     status: Literal["ready", "degraded", "unready"]
     degraded: Annotated[list[str] | None, _doc("What is not as it should be, in words")] = None
     providers: list[ProviderState] | None = None
-    resting: list[Resting] | None = None
+    cooling_down: list[CoolingDown] | None = None

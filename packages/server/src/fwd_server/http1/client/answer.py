@@ -44,7 +44,7 @@ class Head:
         return self.minor == 1 and "close" not in (token.strip() for token in tokens)
 
     @property
-    def welcome_s(self) -> float:
+    def keepalive_limit_s(self) -> float:
         """How long an idle connection is welcome: a second less than `Keep-Alive: timeout` says, if it does."""
         hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
         return math.inf if hint is None else int(hint[1]) - 1.0
@@ -83,7 +83,7 @@ class Answer:
         self._buffer = bytearray()
         self._informational = 0
         self._received = 0
-        self._body: _Counted | _Chunked | _UntilClose | None = None
+        self._body: _LengthBody | _ChunkedBody | _UntilClose | None = None
 
     @property
     def reusable(self) -> bool:
@@ -144,20 +144,20 @@ class Answer:
         if self._informational > self._limits.informational_answers:
             raise _bad(f"more than {self._limits.informational_answers} informational answers")
 
-    def _open_body(self, head: Head) -> _Counted | _Chunked | _UntilClose:
+    def _open_body(self, head: Head) -> _LengthBody | _ChunkedBody | _UntilClose:
         """Return how the body ends (RFC 9112, 6.3), refusing what could end in two ways."""
         coding, length = head.headers.get("transfer-encoding"), _parse_length(head)
         if coding is not None and (coding.lower() != "chunked" or head.minor == 0 or length is not None):
             raise _bad(f"the transfer coding {coding[:40]!r} does not fit the rest of the head")
         if self._method == "HEAD" or head.status in (204, 304):
-            return _Counted(0)
+            return _LengthBody(0)
         self._check_encoding(head.headers.get("content-encoding", ""))
         if coding is not None:
-            return _Chunked()
+            return _ChunkedBody()
         if length is None:
             return _UntilClose()
         self._check_size(length)
-        return _Counted(length)
+        return _LengthBody(length)
 
     def _check_encoding(self, coding: str) -> None:
         if coding.lower() not in {"", "identity", *self._asked}:
@@ -167,7 +167,7 @@ class Answer:
         if size > self._limits.body:
             raise TransportError("too_large", f"the answer is larger than {self._limits.body} bytes")
 
-    def _feed_body(self, body: _Counted | _Chunked | _UntilClose, data: bytes) -> bytes:
+    def _feed_body(self, body: _LengthBody | _ChunkedBody | _UntilClose, data: bytes) -> bytes:
         self._received += len(data)
         self._check_size(self._received)
         piece = body.feed(data) if data else b""
@@ -175,7 +175,7 @@ class Answer:
         return piece
 
 
-class _Counted:
+class _LengthBody:
     """A body whose length is known, none included."""
 
     __slots__ = ("_left", "clean")
@@ -208,13 +208,13 @@ class _UntilClose:
         return data
 
 
-class _Chunked:
+class _ChunkedBody:
     """A chunked body; extensions and trailers are read and dropped."""
 
     __slots__ = ("_events", "_framing", "_parser", "_tail", "clean", "ended", "error")
 
     def __init__(self) -> None:
-        self._events = _Events()
+        self._events = _ParserEvents()
         self._parser = httptools.HttpResponseParser(self._events)
         self._parser.feed_data(_CHUNKED_HEAD)
         self._framing = 0
@@ -245,7 +245,7 @@ class _Chunked:
         return False
 
 
-class _Events:
+class _ParserEvents:
     """What llhttp calls while it reads chunks; apart from `_Chunked`, so that no reference cycle forms."""
 
     def __init__(self) -> None:

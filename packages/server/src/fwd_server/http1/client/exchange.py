@@ -47,7 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self.exchanges = 0
         self.loop = asyncio.get_running_loop()
         self.expires = 0.0  # when an idle one is no longer to be used
-        self.welcome_s = math.inf  # how long the upstream said it keeps an idle one
+        self.keepalive_limit_s = math.inf  # how long the upstream said it keeps an idle one
         self.writable = True
         self._owner = owner
         self._scratch = scratch
@@ -282,7 +282,7 @@ class Exchange:
         self._unsent = memoryview(b"")
         self.resume()
         if reusable and self._answer.head is not None:
-            self._connection.welcome_s = self._answer.head.welcome_s
+            self._connection.keepalive_limit_s = self._answer.head.keepalive_limit_s
         self._connection.finish(reusable)
         self._wake()
 
@@ -320,15 +320,15 @@ class Exchange:
             self._timer.cancel()
         self._timer = None if seconds is None else self._loop.call_later(seconds, self._tick, seconds)
 
-    def _tick(self, patience: float) -> None:
-        """Fail after `patience` seconds without progress; set again rather than moved with every piece."""
-        left = patience if self._paused else self._active + patience - self._loop.time()
+    def _tick(self, seconds: float) -> None:
+        """Fail after `seconds` seconds without progress; set again rather than moved with every piece."""
+        left = seconds if self._paused else self._active + seconds - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._tick, patience)
+            self._timer = self._loop.call_later(left, self._tick, seconds)
         elif self._answer.head is None:
-            self.fail(TransportError("upstream_timeout", f"no answer within {patience:g} s"))
+            self.fail(TransportError("upstream_timeout", f"no answer within {seconds:g} s"))
         else:
-            self.fail(TransportError("upstream_stalled", f"nothing more of the answer for {patience:g} s"))
+            self.fail(TransportError("upstream_stalled", f"nothing more of the answer for {seconds:g} s"))
 
 
 class Response:

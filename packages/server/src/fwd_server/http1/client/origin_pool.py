@@ -10,13 +10,13 @@ from fwd_server.http1.client.exchange import Connection
 from fwd_server.http1.client.values import Origin, TransportError
 
 
-class Lane:
+class OriginPool:
     """A fixed number of places for connections to one origin, given out in the order of asking.
 
     `keep` is called with a connection nobody waits for.
     """
 
-    def __init__(self, origin: Origin, places: int, keep: Callable[[Lane, Connection], None]) -> None:
+    def __init__(self, origin: Origin, places: int, keep: Callable[[OriginPool, Connection], None]) -> None:
         self.origin = origin
         self.loop = asyncio.get_running_loop()  # kept, for to ask for it is a system call before Python 3.12
         self.connections: set[Connection] = set()
@@ -38,7 +38,7 @@ class Lane:
         """Whether anybody has to do with this origin."""
         return bool(self._dialing or self.connections or self._waiting)
 
-    def pop(self) -> Connection | None:
+    def pop_idle(self) -> Connection | None:
         """Return the connection kept last, if one is still good: the younger, the less likely closed."""
         now = self.loop.time()
         while self.idle:
@@ -64,7 +64,7 @@ class Lane:
         self._dialing -= 1
         self._offer_place()
 
-    async def turn(self, timeout_s: float) -> Connection | None:
+    async def acquire(self, timeout_s: float) -> Connection | None:
         """Wait for a connection, or for a place (None), which is then reserved.
 
         Raises TransportError `connect_timeout` when neither comes within `timeout_s`.

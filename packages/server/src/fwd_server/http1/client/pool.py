@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from fwd_server.http1.client.answer import Answer
 from fwd_server.http1.client.dial import Dialer, Proxies, Resolver, tls_context
 from fwd_server.http1.client.exchange import Connection, Exchange, Response, StaleConnection
-from fwd_server.http1.client.origin_pool import Lane
+from fwd_server.http1.client.origin_pool import OriginPool
 from fwd_server.http1.client.values import Limits, Origin, Timeouts, TransportError
 
 __all__ = ["Limits", "Origin", "Pool", "Proxies", "Resolver", "Response", "Timeouts", "TransportError", "tls_context"]
@@ -58,19 +58,19 @@ class Pool:
         self._keepalive_s = keepalive_s
         self._limits = limits or Limits()
         self._scratch = memoryview(bytearray(_SCRATCH))
-        self._lanes: dict[Origin, Lane] = {}
+        self._origins: dict[Origin, OriginPool] = {}
         self._sweeper: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
     def open(self) -> int:
         """How many connections are open."""
-        return sum(len(lane.connections) for lane in self._lanes.values())
+        return sum(len(origin_pool.connections) for origin_pool in self._origins.values())
 
     @property
     def idle(self) -> int:
         """How many of them wait for an exchange."""
-        return sum(len(lane.idle) for lane in self._lanes.values())
+        return sum(len(origin_pool.idle) for origin_pool in self._origins.values())
 
     async def send(
         self,
@@ -90,14 +90,14 @@ class Pool:
         at any point, it closes the socket it uses.
         """
         head, asked = encode_head(origin, method, target, headers, len(body))
-        lane = self._lane(origin)
-        connection = await self._take(lane, timeouts)
+        origin_pool = self._origin_pool(origin)
+        connection = await self._take(origin_pool, timeouts)
         try:
             return await self._exchange(connection, method, asked, timeouts).send(head, body)
         except StaleConnection:
-            lane = self._lane(origin)  # the old one may be forgotten: its last connection has gone
-            lane.reserve()
-            connection = await self._dial(lane, timeouts)
+            origin_pool = self._origin_pool(origin)  # the old one may be forgotten: its last connection has gone
+            origin_pool.reserve()
+            connection = await self._dial(origin_pool, timeouts)
             return await self._exchange(connection, method, asked, timeouts).send(head, body)
 
     async def aclose(self) -> None:
@@ -105,64 +105,64 @@ class Pool:
         self._closed = True
         if self._sweeper is not None:
             self._sweeper.cancel()
-        for lane in self._lanes.values():
-            lane.close()
+        for origin_pool in self._origins.values():
+            origin_pool.close()
         await self._dialer.aclose()
-        for lane in self._lanes.values():
-            await lane.emptied()
+        for origin_pool in self._origins.values():
+            await origin_pool.emptied()
 
-    def _lane(self, origin: Origin) -> Lane:
+    def _origin_pool(self, origin: Origin) -> OriginPool:
         if self._closed:
             raise TransportError("upstream_reset", "the pool is closed")
-        lane = self._lanes.get(origin)
-        if lane is None:
-            self._lanes = {known: lane for known, lane in self._lanes.items() if lane.used}
-            lane = self._lanes[origin] = Lane(origin, self._max_per_origin, self._keep)
-        return lane
+        origin_pool = self._origins.get(origin)
+        if origin_pool is None:
+            self._origins = {known: origin_pool for known, origin_pool in self._origins.items() if origin_pool.used}
+            origin_pool = self._origins[origin] = OriginPool(origin, self._max_per_origin, self._keep)
+        return origin_pool
 
-    async def _take(self, lane: Lane, timeouts: Timeouts) -> Connection:
+    async def _take(self, origin_pool: OriginPool, timeouts: Timeouts) -> Connection:
         """Return a kept connection, else a new one, waiting for a place if all are taken."""
-        connection = lane.pop()
+        connection = origin_pool.pop_idle()
         if connection is not None:
             return connection
-        if lane.full:
-            connection = await lane.turn(timeouts.connect_s)
+        if origin_pool.full:
+            connection = await origin_pool.acquire(timeouts.connect_s)
             if connection is not None:
                 return connection
         else:
-            lane.reserve()
-        return await self._dial(lane, timeouts)
+            origin_pool.reserve()
+        return await self._dial(origin_pool, timeouts)
 
-    async def _dial(self, lane: Lane, timeouts: Timeouts) -> Connection:
+    async def _dial(self, origin_pool: OriginPool, timeouts: Timeouts) -> Connection:
         """Return a new connection in the place that was reserved for it."""
-        connection = Connection(lane, self._scratch)
+        connection = Connection(origin_pool, self._scratch)
         try:
-            await self._dialer.dial(lane.origin, timeouts, connection)
+            await self._dialer.dial(origin_pool.origin, timeouts, connection)
         except BaseException:
-            lane.lost(connection)  # uvloop does not say so when cancelled between success and return
+            origin_pool.lost(connection)  # uvloop does not say so when cancelled between success and return
             raise
         finally:
-            lane.unreserve()
+            origin_pool.unreserve()
         return connection
 
     def _exchange(self, connection: Connection, method: str, asked: frozenset[str], timeouts: Timeouts) -> Exchange:
         return Exchange(connection, Answer(method, self._limits, asked), timeouts, self._limits)
 
-    def _keep(self, lane: Lane, connection: Connection) -> None:
+    def _keep(self, origin_pool: OriginPool, connection: Connection) -> None:
         """Keep a connection for later, or close it if there are enough."""
-        if len(lane.idle) >= self._max_idle or self._closed:
+        if len(origin_pool.idle) >= self._max_idle or self._closed:
             connection.abort()
             return
-        connection.expires = lane.loop.time() + min(self._keepalive_s, connection.welcome_s)
-        lane.idle.append(connection)
+        connection.expires = origin_pool.loop.time() + min(self._keepalive_s, connection.keepalive_limit_s)
+        origin_pool.idle.append(connection)
         if self._sweeper is None:
-            self._sweeper = lane.loop.call_later(self._keepalive_s, self._sweep)
+            self._sweeper = origin_pool.loop.call_later(self._keepalive_s, self._sweep)
 
     def _sweep(self) -> None:
         """Close what was kept long enough. A new connection is never among the idle before its first use."""
         loop = asyncio.get_running_loop()
-        for lane in self._lanes.values():
-            lane.sweep(loop.time())
+        for origin_pool in self._origins.values():
+            origin_pool.sweep(loop.time())
         self._sweeper = loop.call_later(self._keepalive_s, self._sweep) if self.idle else None
 
 

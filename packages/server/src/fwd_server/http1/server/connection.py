@@ -23,18 +23,18 @@ from tornado.iostream import StreamClosedError
 
 from fwd_server.http1.server.limits import Refusal, ServerLimits, malformed
 from fwd_server.http1.server.reply import Reply, closed
-from fwd_server.http1.server.request import Head, Requests
+from fwd_server.http1.server.request import Head, RequestReader
 
 _AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 # What the kernel keeps of answers (Linux doubles it): for a stranger little, so that an answer it does not read keeps
 # it from the next (contract T2, R4). With less than the loopback's largest packet, answers wait for delayed ACKs.
-STRANGERS_SNDBUF: Final = 64 << 10
+UNAUTHENTICATED_SNDBUF: Final = 64 << 10
 SNDBUF: Final = 128 << 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 @frozen
-class Context:
+class PeerContext:
     """Where a request came from. ``remote_ip`` is empty on a Unix socket."""
 
     remote_ip: str
@@ -42,7 +42,7 @@ class Context:
     address_family: int
 
 
-class Host(Protocol):
+class ConnectionHost(Protocol):
     """The server, as a connection needs it."""
 
     application: HTTPServerConnectionDelegate
@@ -66,17 +66,17 @@ class Connection(asyncio.BufferedProtocol):
     ``scratch`` of the host receives what the socket reads and is copied from at once, so all connections share it.
     """
 
-    def __init__(self, host: Host, protocol: str) -> None:
+    def __init__(self, host: ConnectionHost, protocol: str) -> None:
         self.expires = math.inf  # when the client must have sent what it owes
         self.stalls = math.inf  # when it must have taken some of what it was sent
         self.since = 0.0
-        self.trusted = False
+        self.authenticated = False
         self.reply: Reply | None = None
-        self.context = Context("", protocol, socket.AF_UNSPEC)
+        self.context = PeerContext("", protocol, socket.AF_UNSPEC)
         self._host = host
         self._limits = host.limits
         self._loop = asyncio.get_running_loop()
-        self._requests = Requests(host.limits)
+        self._requests = RequestReader(host.limits)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None  # of handlers, for a slow reader
         self._unsent = 0
@@ -109,7 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
         peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         remote_ip = peer[0] if isinstance(peer, tuple) else ""
-        self.context = Context(remote_ip, self.context.protocol, sock.family)
+        self.context = PeerContext(remote_ip, self.context.protocol, sock.family)
         self.transport.set_write_buffer_limits(high=1)  # 0 would stop TLS for good
         self.since = self._loop.time()
         self.expires = self.since + self._limits.header_s
@@ -185,10 +185,10 @@ class Connection(asyncio.BufferedProtocol):
             self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=head))
             self._linger()
 
-    def trust(self) -> None:
+    def mark_authenticated(self) -> None:
         """Count it no longer among the strangers of its address, and let more of its answers wait for it."""
-        if not self.trusted:
-            self.trusted = True
+        if not self.authenticated:
+            self.authenticated = True
             self.transport.set_write_buffer_limits(high=self._limits.buffer)
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SNDBUF)
 
@@ -205,7 +205,7 @@ class Connection(asyncio.BufferedProtocol):
         if unsent < before:
             self._taken += before - unsent
             self.stalls = now + limits.unread_s
-        due = math.inf if self.trusted else self._slow_since + limits.unread_s + self._taken / limits.read_rate
+        due = math.inf if self.authenticated else self._slow_since + limits.unread_s + self._taken / limits.read_rate
         if min(self.stalls, due) <= now:
             self._reset()
 

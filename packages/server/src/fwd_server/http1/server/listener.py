@@ -20,7 +20,7 @@ from typing import Any, Final
 from tornado.httputil import HTTPHeaders, HTTPServerConnectionDelegate, ResponseStartLine
 from tornado.ioloop import IOLoop
 
-from fwd_server.http1.server.connection import STRANGERS_SNDBUF, Connection
+from fwd_server.http1.server.connection import UNAUTHENTICATED_SNDBUF, Connection
 from fwd_server.http1.server.limits import Refusal, ServerLimits
 from fwd_server.http1.server.reply import encode_head
 
@@ -88,7 +88,7 @@ class HTTPServer:
         """Accept connections on sockets that listen and do not block; ``stop`` closes them."""
         self._listen(False)
         for listener in sockets:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, STRANGERS_SNDBUF)
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNAUTHENTICATED_SNDBUF)
             self._listeners.append(listener)
         self._note_room()
         if self._sweeper is None:
@@ -230,7 +230,7 @@ class HTTPServer:
         counts: Counter[str] = Counter()
         for connection in tuple(self._connections):
             address = connection.context.remote_ip
-            if connection.trusted or connection.since > old or not address or connection.closing:
+            if connection.authenticated or connection.since > old or not address or connection.closing:
                 continue
             counts[address] += 1
             if counts[address] > self.limits.strangers:

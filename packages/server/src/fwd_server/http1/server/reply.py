@@ -44,7 +44,7 @@ class Carrier(Protocol):
     def abort(self) -> None:
         """Close the socket at once."""
 
-    def trust(self) -> None:
+    def mark_authenticated(self) -> None:
         """Count the connection no longer among the strangers of its address."""
 
 
@@ -91,10 +91,10 @@ class Reply(HTTPConnection):
         """End the connection once this answer is out, though its head may not have said so."""
         self.keeps_alive = False
 
-    def trust(self) -> None:
+    def mark_authenticated(self) -> None:
         """Note that the caller has authenticated (contract T2)."""
         if self._carrier is not None:
-            self._carrier.trust()
+            self._carrier.mark_authenticated()
 
     def write_headers(
         self, start_line: RequestStartLine | ResponseStartLine, headers: HTTPHeaders, chunk: bytes | None = None

@@ -130,7 +130,7 @@ def _parse_expect(headers: HTTPHeaders, version: str) -> bool:
     return True
 
 
-class Requests:
+class RequestReader:
     """The requests of one connection, cut from its bytes one at a time.
 
     ``feed`` it, take a head, then ``take`` from that head's body until it has ``ended``, then the next head.
@@ -140,7 +140,7 @@ class Requests:
 
     def __init__(self, limits: ServerLimits) -> None:
         self.buffer = bytearray()  # what has come and is not taken yet
-        self.body: Body = Counted(0)
+        self.body: Body = LengthBody(0)
         self._limits = limits
         self._searched = 0
 
@@ -160,7 +160,7 @@ class Requests:
         head = parse_head(bytes(buffer[:end]), self._limits)
         del buffer[:end]
         self._searched = 0
-        self.body = Chunked(buffer) if head.length is None else Counted(head.length)
+        self.body = ChunkedBody(buffer) if head.length is None else LengthBody(head.length)
         return head
 
     def take(self) -> bytes:
@@ -181,7 +181,7 @@ class Requests:
         return _headers_too_large(f"The head of the request is longer than {self._limits.header_bytes} bytes.")
 
 
-class Counted:
+class LengthBody:
     """A body whose length is known."""
 
     __slots__ = ("left",)
@@ -202,7 +202,7 @@ class Counted:
         return piece
 
 
-class Chunked:
+class ChunkedBody:
     """A chunked body without extensions and trailers, in which readers differ and which no client of ours sends."""
 
     __slots__ = ("_content", "_framing", "_left", "ended")
@@ -245,7 +245,7 @@ class Chunked:
         self._left = int(size or b"0", 16)
 
 
-Body = Counted | Chunked
+Body = LengthBody | ChunkedBody
 
 
 def _target_too_long(limits: ServerLimits) -> Refusal:

@@ -21,10 +21,10 @@ from fwd_server.providers.anthropic import answer, failure, request
 from fwd_server.providers.anthropic.answer import Memory
 from fwd_server.providers.anthropic.stream import Reader
 from fwd_server.providers.anthropic.tools import STRICT
-from fwd_server.providers.base import Amend, Header, NewId, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, Header, NewId, UpstreamRequest
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.wire.sse import LineTooLong
 
 # The newer version answers 400 to sampling parameters, even to their defaults: the older one is for calls that have
@@ -78,12 +78,12 @@ class AnthropicExchange:
         """A decoder for the streamed answer."""
         return json_stream.JsonStream(json_stream.EventData(), Reader(self._memory))
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. What the API takes without, it is asked once more without."""
         memory = self._memory
         error = failure.read(status, headers, failure.said(body), memory.deployment.endpoint, memory.now)
         amended = None if self._amended or status != 400 else self._amend(error.message)
-        return error if amended is None else Amend(amended, error)
+        return error if amended is None else AmendedRequest(amended, error)
 
     @property
     def _streams(self) -> bool:
@@ -103,7 +103,7 @@ def _events(body: bytes) -> list[bytes]:
     try:
         return [*framing.feed(body), *framing.close()]
     except LineTooLong:
-        raise broken("too_large") from None
+        raise upstream_failure("too_large") from None
 
 
 # -- a call that the API refuses for something it can be asked without

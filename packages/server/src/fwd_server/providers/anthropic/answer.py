@@ -14,7 +14,7 @@ from fwd_server.providers.anthropic.turns import FORMAT, Renaming
 from fwd_server.providers.base import NewId
 from fwd_server.values.chat import ChatResponse, Json
 from fwd_server.values.deployment import Deployment
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage, count
 
 FINISH: Final = {
@@ -67,7 +67,7 @@ def completion(message: Json, memory: Memory) -> ChatResponse:
     if message.get("type") == "error":
         raise memory.failure(message)
     if not isinstance(message.get("content"), list):
-        raise broken("bad_payload")
+        raise upstream_failure("bad_payload")
     said = _said(message, memory)
     reason = finish_reason(message.get("stop_reason"), bool(said.get("tool_calls")))
     counted = lenient.obj(message.get("usage"))
@@ -212,7 +212,7 @@ def fold(events: list[bytes]) -> Json:
         folding.take(said)
         if kind == "message_stop":
             return folding.whole()
-    raise broken("upstream_truncated")
+    raise upstream_failure("upstream_truncated")
 
 
 def block_number(said: Json) -> int | None:
@@ -234,7 +234,7 @@ class _Folding:
         if kind == "message_start":
             self.message = {**lenient.obj(said.get("message")), "content": []}
         elif not self.message:
-            raise broken("bad_payload")
+            raise upstream_failure("bad_payload")
         elif kind == "content_block_start":
             self._blocks[index] = block = dict(lenient.obj(said.get("content_block")))
             self.message["content"].append(block)

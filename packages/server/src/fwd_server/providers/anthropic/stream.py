@@ -19,7 +19,7 @@ from fwd_server.providers.anthropic.answer import (
     thought,
 )
 from fwd_server.values.chat import Chunk, Json, StreamEvent
-from fwd_server.values.errors import broken
+from fwd_server.values.errors import upstream_failure
 from fwd_server.values.usage import Usage
 
 
@@ -59,12 +59,12 @@ class Reader:
         if kind not in _EVENTS:
             return []
         if self._writer is None and kind != "message_start":
-            return [broken("bad_payload")]
+            return [upstream_failure("bad_payload")]
         return self._write(_EVENTS[kind](self, said))
 
     def end(self) -> list[StreamEvent]:
         """The body ended before ``message_stop``."""
-        return [broken("upstream_truncated")]
+        return [upstream_failure("upstream_truncated")]
 
     def _write(self, deltas: Iterator[Json]) -> list[StreamEvent]:
         found = list(deltas)
@@ -73,7 +73,7 @@ class Reader:
 
     def _finish(self) -> list[StreamEvent]:
         if self._writer is None:
-            return [broken("bad_payload")]
+            return [upstream_failure("bad_payload")]
         last = self._write(self._last())
         finish = self._writer.finish(0, finish_reason(self._stop.get("stop_reason"), self._calls > 0))
         events = [*last, *finish, *self._writer.end(self.usage)]

@@ -13,43 +13,52 @@ from attrs import evolve, field, frozen
 
 from fwd_server.providers import listing
 from fwd_server.providers import model_catalog as models
-from fwd_server.providers.base import Amend, Exchange, Header, NewId, Provider, Script, UpstreamRequest, merge
+from fwd_server.providers.base import (
+    AmendedRequest,
+    Exchange,
+    Header,
+    NewId,
+    Provider,
+    ScriptedResponse,
+    UpstreamRequest,
+    merge,
+)
 from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
+from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
+from fwd_server.providers.compatible.profiles import PROFILES, profile_of
 from fwd_server.providers.compatible.request import edit
-from fwd_server.providers.compatible.row import Draft, Row
-from fwd_server.providers.compatible.rows import ROWS, row_of
 from fwd_server.providers.compatible.stream import Decoder
 from fwd_server.providers.lenient import load, objects
 from fwd_server.providers.model_catalog import Catalog
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment, Endpoint
-from fwd_server.values.errors import ErrorKind, UpstreamError, broken
+from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
 
-__all__ = ["ROWS", "Codec", "CompatibleExchange", "Row", "provider"]
+__all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provider"]
 
 
 def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
     """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
-    row = row_of(name)
-    return Provider(name, Codec(row, catalog), CompatibleEmbeddings(row), listing.COMPATIBLE)
+    profile = profile_of(name)
+    return Provider(name, Codec(profile, catalog), CompatibleEmbeddings(profile), listing.COMPATIBLE)
 
 
 @frozen
 class Codec:
     """Chat completions for one row."""
 
-    row: Row
+    profile: ProviderProfile
     catalog: Callable[[], Catalog] = models.load
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
         """Edit the caller's object for this provider. Raises Refused."""
-        draft = Draft(dict(request.body), deployment.model, self.catalog)
-        edit(self.row, draft)
+        draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
+        edit(self.profile, draft)
         body = orjson.dumps(merge(draft.body, request.extra_body))
         sent = UpstreamRequest("/chat/completions", _headers(deployment.endpoint), body, stream=request.stream)
-        return CompatibleExchange(self.row, request, deployment, now, new_id, sent, tuple(draft.dropped))
+        return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, tuple(draft.dropped))
 
 
 def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
@@ -63,46 +72,46 @@ def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
 class CompatibleExchange:
     """One attempt at one OpenAI-compatible provider."""
 
-    row: Row
+    profile: ProviderProfile
     _call: ChatRequest
     _deployment: Deployment
     _now: int
     _new_id: NewId
-    request: UpstreamRequest | Script
+    request: UpstreamRequest | ScriptedResponse
     dropped: tuple[str, ...] = field(default=())
 
     def answer(self, body: bytes) -> ChatResponse:
         """A whole answer; its own bytes where nothing in it has to change. Raises UpstreamError (F20, F21)."""
         data = load(body)
         if not isinstance(data, dict):
-            raise broken("bad_payload")
+            raise upstream_failure("bad_payload")
         if is_failure(data):
             raise self._inside(data)
         choices = objects(data.get("choices"))
         whole = choices == data.get("choices") and all(isinstance(choice.get("message"), dict) for choice in choices)
         if not choices or not whole:
-            raise broken("bad_payload", "The provider's answer has no choices.")
+            raise upstream_failure("bad_payload", "The provider's answer has no choices.")
         failed = next(filter(is_broken, choices), None)
         if failed is not None:
             raise self._inside(failed)
         return self._tidy(data, body)
 
     def _tidy(self, data: Json, body: bytes) -> ChatResponse:
-        if self.row.exact:
-            return ChatResponse(data, read_usage(self.row, data.get("usage")), body)
-        tidy = tidy_whole(self.row, data, self._default, self._new_id)
-        return ChatResponse(tidy, read_usage(self.row, tidy.get("usage")), body if tidy == data else None)
+        if self.profile.exact:
+            return ChatResponse(data, read_usage(self.profile, data.get("usage")), body)
+        tidy = tidy_whole(self.profile, data, self._default, self._new_id)
+        return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), body if tidy == data else None)
 
     def decoder(self) -> Decoder:
         """A decoder for the streamed answer."""
-        return Decoder(self.row, self._call, self._default, self._new_id, self._inside)
+        return Decoder(self.profile, self._call, self._default, self._new_id, self._inside)
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a status that is not 200; an older server that does not know how to be asked for usage is not asked."""
-        failed = read_failure(self.row, self._deployment.endpoint, status, headers, body)
-        if failed.kind is ErrorKind.INVALID_REQUEST and b"stream_options" in body and not self.row.exact:
+        failed = read_failure(self.profile, self._deployment.endpoint, status, headers, body)
+        if failed.kind is ErrorKind.INVALID_REQUEST and b"stream_options" in body and not self.profile.exact:
             plain = self._without_stream_options()
-            return Amend(plain, failed) if plain else failed
+            return AmendedRequest(plain, failed) if plain else failed
         return failed
 
     def _without_stream_options(self) -> CompatibleExchange | None:
@@ -117,4 +126,4 @@ class CompatibleExchange:
         return {"created": self._now, "model": self._deployment.model}
 
     def _inside(self, data: object) -> UpstreamError:
-        return read_inside(self.row, self._deployment.endpoint, data)
+        return read_inside(self.profile, self._deployment.endpoint, data)

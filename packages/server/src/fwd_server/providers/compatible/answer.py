@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 
 from fwd_server.providers.base import NewId
-from fwd_server.providers.compatible.row import Row
+from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import Json
 from fwd_server.values.usage import Usage, count, read
@@ -37,9 +37,9 @@ def finish_reason(said: object, called: bool) -> str | None:
     return "tool_calls" if word == "stop" and called else word
 
 
-def tidy_said(row: Row, said: Mapping[str, Any]) -> Json:
+def tidy_said(profile: ProviderProfile, said: Mapping[str, Any]) -> Json:
     """A message or delta without the provider's own fields, its reasoning under our name."""
-    kept = {key: value for key, value in said.items() if key not in row.extras}
+    kept = {key: value for key, value in said.items() if key not in profile.extras}
     if isinstance(kept.get("content"), list):
         kept.update(_in_parts(objects(kept["content"])))
     reasoning = kept.pop("reasoning", None)
@@ -80,35 +80,35 @@ def read_head(data: Json, default: Json, new_id: NewId) -> Json:
     }
 
 
-def tidy_whole(row: Row, data: Json, default: Json, new_id: NewId) -> Json:
+def tidy_whole(profile: ProviderProfile, data: Json, default: Json, new_id: NewId) -> Json:
     """A whole answer that keeps OpenAI's rules; equal to ``data`` where it did already."""
-    tidy = {key: value for key, value in data.items() if key not in row.extras}
+    tidy = {key: value for key, value in data.items() if key not in profile.extras}
     tidy.update(read_head(data, default, new_id))
-    tidy["choices"] = [_choice(row, choice, new_id) for choice in objects(data.get("choices"))]
+    tidy["choices"] = [_choice(profile, choice, new_id) for choice in objects(data.get("choices"))]
     tidy["object"] = "chat.completion"
     if tidy.get("system_fingerprint", "") is None:
         del tidy["system_fingerprint"]
     if isinstance(data.get("usage"), dict):
-        tidy["usage"] = tidy_usage(row, data["usage"])
-    tidy_tier(row, tidy)
+        tidy["usage"] = tidy_usage(profile, data["usage"])
+    tidy_tier(profile, tidy)
     return tidy
 
 
-def tidy_tier(row: Row, data: Json) -> None:
+def tidy_tier(profile: ProviderProfile, data: Json) -> None:
     """Say the service tier in OpenAI's words."""
     tier = text(data.get("service_tier"))
-    if tier in row.tiers:
-        data["service_tier"] = row.tiers[tier]
+    if tier in profile.tiers:
+        data["service_tier"] = profile.tiers[tier]
 
 
-def _choice(row: Row, choice: Json, new_id: NewId) -> Json:
-    message = {"role": "assistant", "content": None, "refusal": None, **tidy_said(row, obj(choice.get("message")))}
+def _choice(profile: ProviderProfile, choice: Json, new_id: NewId) -> Json:
+    message = {"role": "assistant", "content": None, "refusal": None, **tidy_said(profile, obj(choice.get("message")))}
     calls = objects(message.pop("tool_calls", None))
     if calls:
         message["tool_calls"] = [_call(call, new_id) for call in calls]
     elif message["content"] is None and message["refusal"] is None and message.get("audio") is None:
         message["content"] = ""
-    kept = {key: value for key, value in choice.items() if key not in row.extras}
+    kept = {key: value for key, value in choice.items() if key not in profile.extras}
     finish = finish_reason(choice.get("finish_reason"), bool(calls)) or "stop"
     return {"index": 0, "logprobs": None, **kept, "message": message, "finish_reason": finish}
 
@@ -121,20 +121,20 @@ def _call(call: Json, new_id: NewId) -> Json:
     return kept
 
 
-def tidy_usage(row: Row, usage: Mapping[str, Any]) -> Json:
+def tidy_usage(profile: ProviderProfile, usage: Mapping[str, Any]) -> Json:
     """Usage whose numbers are numbers and add up, without the provider's own fields (contract T30).
 
     Some providers count reasoning beside the completion instead of in it: their total says so.
     """
-    kept = {key: value for key, value in usage.items() if key not in row.usage_extras and key not in row.extras}
+    kept = {key: value for key, value in usage.items() if key not in profile.usage_extras and key not in profile.extras}
     prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
     reasoning = count(obj(usage.get("completion_tokens_details")).get("reasoning_tokens"))
     if reasoning and count(usage.get("total_tokens")) == prompt + completion + reasoning:
         completion += reasoning
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
-    return {**row.usage_defaults, **kept, **counts}
+    return {**profile.usage_defaults, **kept, **counts}
 
 
-def read_usage(row: Row, usage: object) -> Usage | None:
+def read_usage(profile: ProviderProfile, usage: object) -> Usage | None:
     """The same as a value; None when there is none."""
-    return read(tidy_usage(row, usage)) if isinstance(usage, dict) else None
+    return read(tidy_usage(profile, usage)) if isinstance(usage, dict) else None

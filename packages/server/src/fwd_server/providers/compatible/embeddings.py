@@ -13,32 +13,32 @@ from attrs import frozen
 from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import UpstreamRequest, merge
 from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
-from fwd_server.providers.compatible.row import Row
+from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.values import embeddings, usage
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 
 
 @frozen
 class CompatibleEmbeddings:
     """Embeddings for one row."""
 
-    row: Row
+    profile: ProviderProfile
 
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
         """Send the caller's object on; only the model's name is another."""
         body = merge({**request.body, "model": deployment.model}, request.extra_body)
         headers = request_headers.headers(deployment.endpoint, *request_headers.bearer(deployment.endpoint))
         sent = UpstreamRequest("/embeddings", headers, orjson.dumps(body))
-        return CompatibleEmbeddingsExchange(self.row, request, deployment, sent)
+        return CompatibleEmbeddingsExchange(self.profile, request, deployment, sent)
 
 
 @frozen
 class CompatibleEmbeddingsExchange:
     """One attempt at one OpenAI-compatible provider."""
 
-    row: Row
+    profile: ProviderProfile
     _call: EmbeddingsRequest
     _deployment: Deployment
     request: UpstreamRequest
@@ -48,10 +48,10 @@ class CompatibleEmbeddingsExchange:
         """Read an answer; its own bytes where every vector has the form asked for. Raises UpstreamError."""
         data = lenient.obj(lenient.load(body))
         if is_failure(data):
-            raise read_inside(self.row, self._deployment.endpoint, data)
+            raise read_inside(self.profile, self._deployment.endpoint, data)
         entries = lenient.objects(data.get("data"))
         if not entries:
-            raise broken("bad_payload", "The provider's answer has no vectors.")
+            raise upstream_failure("bad_payload", "The provider's answer has no vectors.")
         asked = [{**entry, "embedding": embeddings.as_asked(entry.get("embedding"), self._call)} for entry in entries]
         counted = usage.read(data.get("usage"))
         if asked == data["data"]:
@@ -60,4 +60,4 @@ class CompatibleEmbeddingsExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""
-        return read_failure(self.row, self._deployment.endpoint, status, headers, body)
+        return read_failure(self.profile, self._deployment.endpoint, status, headers, body)

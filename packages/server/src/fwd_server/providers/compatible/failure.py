@@ -13,7 +13,7 @@ import orjson
 from attrs import frozen
 
 from fwd_server.providers.base import RATE_LIMIT_HEADERS
-from fwd_server.providers.compatible.row import Row
+from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
@@ -62,26 +62,28 @@ class Said:
     reasons: bool = False  # moderation gave reasons
 
 
-def read_failure(row: Row, endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+def read_failure(
+    profile: ProviderProfile, endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes
+) -> UpstreamError:
     """An answer whose status is not 200; ``headers`` have lower-case names."""
     try:
         said = _read(orjson.loads(body))
     except orjson.JSONDecodeError:
         said = Said()  # a page of HTML, or nothing: never passed on
-    error = _failure(row, endpoint, said, status)
-    error.upstream_request_id = headers.get(row.id_header)
+    error = _failure(profile, endpoint, said, status)
+    error.upstream_request_id = headers.get(profile.id_header)
     if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED):
         error.retry_after_s = parse_retry_after(headers)
     error.headers = tuple((name, headers[name]) for name in RATE_LIMIT_HEADERS if name in headers)
     return error
 
 
-def read_inside(row: Row, endpoint: Endpoint, data: object) -> UpstreamError:
+def read_inside(profile: ProviderProfile, endpoint: Endpoint, data: object) -> UpstreamError:
     """A failure inside a 200 or in a stream: its own code or name stands for the status (contract F21)."""
     said = _read(data)
-    known = {**_STATUS_OF, **row.error_types}
+    known = {**_STATUS_OF, **profile.error_types}
     named = min((known[name] for name in said.names if name in known), default=500)
-    return _failure(row, endpoint, said, said.number if said.number in range(300, 600) else named)
+    return _failure(profile, endpoint, said, said.number if said.number in range(300, 600) else named)
 
 
 def is_failure(data: Json) -> bool:
@@ -89,17 +91,17 @@ def is_failure(data: Json) -> bool:
     return bool(data.get("error")) or data.get("object") == "error"
 
 
-def _failure(row: Row, endpoint: Endpoint, said: Said, status: int | None) -> UpstreamError:
+def _failure(profile: ProviderProfile, endpoint: Endpoint, said: Said, status: int | None) -> UpstreamError:
     words = clean(said.message, endpoint.key)
     if status == 400 and (_NO_KEY_WORDS.search(words) or "invalid_api_key" in said.names):
         status = 401
-    error = from_status(status or 500, words, provider=row.name, key_name=endpoint.key_name)
+    error = from_status(status or 500, words, provider=profile.name, key_name=endpoint.key_name)
     if said.param:
         error.param = clean(said.param)
     if said.reasons or said.names & _POLICY:
         return _as_policy(error, words)
     if error.kind is ErrorKind.RATE_LIMITED:
-        return _limited(row, error, said)
+        return _limited(profile, error, said)
     if error.kind is ErrorKind.INVALID_REQUEST and error.status != 413:
         return _invalid(error, said)
     return error
@@ -113,11 +115,11 @@ def _as_policy(error: UpstreamError, words: str) -> UpstreamError:
     return error
 
 
-def _limited(row: Row, error: UpstreamError, said: Said) -> UpstreamError:
+def _limited(profile: ProviderProfile, error: UpstreamError, said: Said) -> UpstreamError:
     """A limit for now, or the end of the money."""
     if said.names & _QUOTA:
         return as_kind(error, 402)
-    if row.own_types:
+    if profile.own_types:
         error.type = next(iter(said.names & {"requests", "tokens"}), error.type)
     return error
 

@@ -14,10 +14,10 @@ from fwd_server.providers.compatible import frame
 from fwd_server.providers.compatible.answer import is_broken, read_head, tidy_tier, tidy_usage
 from fwd_server.providers.compatible.choice import ChoiceStream
 from fwd_server.providers.compatible.failure import is_failure
-from fwd_server.providers.compatible.row import Row
+from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects
 from fwd_server.values.chat import ChatRequest, Chunk, End, Json, StreamEvent
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage, read
 from fwd_server.wire import jsontext, sse, tokens
 
@@ -32,12 +32,17 @@ class Decoder:
     """
 
     def __init__(
-        self, row: Row, request: ChatRequest, head: Json, new_id: NewId, failure: Callable[[object], UpstreamError]
+        self,
+        profile: ProviderProfile,
+        request: ChatRequest,
+        head: Json,
+        new_id: NewId,
+        failure: Callable[[object], UpstreamError],
     ) -> None:
-        self._row = row
+        self._profile = profile
         self._request = request
         self._asked = request.include_usage
-        self._fitting = frame.frames(row.extras)
+        self._fitting = frame.frames(profile.extras)
         self._head = head
         self._key: tuple[Any, ...] = ()  # the head as a frame has it, from the first chunk on
         self._new_id = new_id
@@ -58,9 +63,9 @@ class Decoder:
             for event in self._events.feed(data):
                 self._take(event, found)
         except sse.LineTooLong:
-            self._fail(broken("too_large"), found)
+            self._fail(upstream_failure("too_large"), found)
         except orjson.JSONDecodeError:
-            self._fail(broken("bad_payload"), found)
+            self._fail(upstream_failure("bad_payload"), found)
         return found
 
     def close(self) -> list[StreamEvent]:
@@ -71,7 +76,7 @@ class Decoder:
         if not self._done and self._choices and all(choice.finished for choice in self._choices.values()):
             self._end(found)
         if not self._done:
-            self._fail(broken("upstream_truncated"), found)
+            self._fail(upstream_failure("upstream_truncated"), found)
         return found
 
     def _take_last(self, found: list[StreamEvent]) -> None:
@@ -81,7 +86,7 @@ class Decoder:
                 with contextlib.suppress(orjson.JSONDecodeError):
                     self._take(event, found)
         except sse.LineTooLong:
-            self._fail(broken("too_large"), found)
+            self._fail(upstream_failure("too_large"), found)
 
     def _fail(self, error: UpstreamError, found: list[StreamEvent]) -> None:
         self._done = True
@@ -103,7 +108,7 @@ class Decoder:
 
     def _relay(self, data: bytes) -> bytes | None:
         """The event to send for ``data`` if it gives something to a choice that has begun; else it has to be parsed."""
-        if not self._row.relays:
+        if not self._profile.relays:
             return None
         fitting = frame.fit(self._fitting, data)
         if fitting is None or (fitting.id, fitting.created, fitting.model, fitting.object) != self._key:
@@ -113,7 +118,7 @@ class Decoder:
         if state is None or state.finished:
             return None
         text, calls = choice.delta.text, choice.delta.tool_calls
-        if not (text if calls is UNSET else calls and self._row.exact):
+        if not (text if calls is UNSET else calls and self._profile.exact):
             return None
         relayed = frame.relayed(data, fitting, asked=self._asked)
         if relayed is not None:
@@ -125,7 +130,7 @@ class Decoder:
     def _parse(self, event: sse.Event, found: list[StreamEvent]) -> None:
         chunk = jsontext.loads(event.data)
         if not isinstance(chunk, dict):
-            self._fail(broken("bad_payload"), found)
+            self._fail(upstream_failure("bad_payload"), found)
             return
         failed = _failure(event.name, chunk)
         if failed is not None:
@@ -135,8 +140,8 @@ class Decoder:
 
     def _read(self, chunk: Json, found: list[StreamEvent]) -> None:
         """A chunk's choices one by one, each after the chunk's head; its usage waits for the end."""
-        rest = {k: v for k, v in chunk.items() if k not in _NOT_REST and k not in self._row.extras}
-        tidy_tier(self._row, rest)
+        rest = {k: v for k, v in chunk.items() if k not in _NOT_REST and k not in self._profile.extras}
+        tidy_tier(self._profile, rest)
         self._note_usage(chunk, rest)
         choices = objects(chunk.get("choices"))
         if not self._key and (choices or chunk.get("id")):
@@ -154,14 +159,14 @@ class Decoder:
     def _choice(self, index: object) -> ChoiceStream:
         number = index if isinstance(index, int) else 0
         if number not in self._choices:
-            self._choices[number] = ChoiceStream(self._row, number, self._new_id)
+            self._choices[number] = ChoiceStream(self._profile, number, self._new_id)
         return self._choices[number]
 
     def _note_usage(self, chunk: Json, rest: Json) -> None:
         """Keep the latest count; it goes out in a chunk of its own at the end, whichever chunk it came in."""
         usage = chunk.get("usage") or obj(chunk.get("x_groq")).get("usage")
         if isinstance(usage, dict):
-            tidy = tidy_usage(self._row, usage)
+            tidy = tidy_usage(self._profile, usage)
             self.usage = read(tidy)
             self._last = {**rest, "usage": tidy}
 
@@ -174,7 +179,7 @@ class Decoder:
     def _end(self, found: list[StreamEvent]) -> None:
         """Choices left open are over; then the usage, counted by us where the provider did not, and the end."""
         if not self._choices:
-            self._fail(broken("bad_payload", "The provider ended its answer without saying anything."), found)
+            self._fail(upstream_failure("bad_payload", "The provider ended its answer without saying anything."), found)
             return
         self._done = True
         for choice in self._choices.values():

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 import orjson
 from attrs import frozen
 
-from fwd_server.providers.base import Exchange, NewId, Provider, Script, merge
-from fwd_server.providers.compatible import ROWS, CompatibleExchange
+from fwd_server.providers.base import Exchange, NewId, Provider, ScriptedResponse, merge
+from fwd_server.providers.compatible import PROFILES, CompatibleExchange
 from fwd_server.providers.echo.samples import sample
 from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import ChatRequest, Json, choice_delta, chunk_object
@@ -48,7 +48,7 @@ Step = tuple[float, bytes]
 
 
 @frozen
-class Wish:
+class EchoOptions:
     """A model's name, read: what to answer and how. ``rate`` is in tokens a second, 0: at once."""
 
     what: str = ""
@@ -66,7 +66,7 @@ class Wish:
         return "cut" if self.after is not None else "end"
 
 
-def read_wish(model: str) -> Wish:
+def read_options(model: str) -> EchoOptions:
     """Read ``slow?ttft=500ms&rate=50``. Raises Refused, which says what is allowed."""
     what, _, query = model.partition("?")
     if what not in OPTIONS:
@@ -77,12 +77,12 @@ def read_wish(model: str) -> Wish:
         if name not in OPTIONS[what]:
             allowed = ", ".join(OPTIONS[what]) or "no options"
             raise Refused(f"'echo:{what}' has no option '{name[:64]}'; it takes {allowed}.", param="model")
-    return _wish(what, given)
+    return _parse_options(what, given)
 
 
-def _wish(what: str, given: dict[str, str]) -> Wish:
+def _parse_options(what: str, given: dict[str, str]) -> EchoOptions:
     slow = what == "slow"
-    wish = Wish(
+    echo_options = EchoOptions(
         what,
         _seconds(given, "ttft", 0.5 if slow and not given else 0.0),
         _number(given, "rate", 20.0 if slow and not given else 0.0, 0.01, 1e6),
@@ -90,11 +90,11 @@ def _wish(what: str, given: dict[str, str]) -> Wish:
         str(_whole(given, "retry_after", 0, 86_400)) if "retry_after" in given else None,
         _whole(given, "after", 0, MOST_CHUNKS) if what == "stall" or "after" in given else None,
     )
-    if wish.status is not None and wish.after is not None:
+    if echo_options.status is not None and echo_options.after is not None:
         raise Refused("'echo:fail' takes 'status' or 'after', not both.", param="model")
-    if wish.status is None and wish.retry_after is not None:
+    if echo_options.status is None and echo_options.retry_after is not None:
         raise Refused("'echo:fail' takes 'retry_after' with a status only.", param="model")
-    return wish
+    return echo_options
 
 
 def _status(what: str, given: dict[str, str]) -> int | None:
@@ -134,7 +134,7 @@ def _bad(name: str, said: str, allowed: str) -> Refused:
 
 
 @frozen
-class Answer:
+class EchoAnswer:
     """What is said: a text, or one call of a tool; and why it ended."""
 
     text: str = ""
@@ -148,16 +148,16 @@ class Answer:
         return estimate_tokens(self.text) + (estimate_tokens(self.tool + self.arguments) if self.tool else 0)
 
 
-def answer(wish: Wish, body: Json) -> Answer:
+def answer(echo_options: EchoOptions, body: Json) -> EchoAnswer:
     """What ``wish`` says to the call in ``body``. Raises Refused when a tool is wished for and none is offered."""
     messages = objects(body.get("messages"))
     answered = bool(messages) and messages[-1].get("role") == "tool"
-    if wish.what == "tools" and body.get("tool_choice") != "none" and not answered:
+    if echo_options.what == "tools" and body.get("tool_choice") != "none" and not answered:
         function = _offered(body)
         arguments = sample(function.get("parameters") or {"type": "object"})
-        return Answer(tool=text(function.get("name")), arguments=_dumps(arguments), finish="tool_calls")
+        return EchoAnswer(tool=text(function.get("name")), arguments=_dumps(arguments), finish="tool_calls")
     said = _said(messages, "tool" if answered else "user")
-    return _ended(_as_json(body, said) if wish.what == "json" else said, body)
+    return _ended(_as_json(body, said) if echo_options.what == "json" else said, body)
 
 
 def _said(messages: list[Json], role: str) -> str:
@@ -194,7 +194,7 @@ def _offered(body: Json) -> Json:
     return found
 
 
-def _ended(said: str, body: Json) -> Answer:
+def _ended(said: str, body: Json) -> EchoAnswer:
     """``said`` up to the first stop text, and not longer than the caller or we allow."""
     stops = body.get("stop")
     for stop in stops if isinstance(stops, list) else [stops]:
@@ -203,8 +203,8 @@ def _ended(said: str, body: Json) -> Answer:
     data = said.encode("utf-8", "replace")
     size = min([MOST_TEXT // _choices(body), *(4 * max(0, cap) for cap in caps[:1])])
     if len(data) <= size:
-        return Answer(said)
-    return Answer(data[:size].decode("utf-8", "ignore"), finish="length")
+        return EchoAnswer(said)
+    return EchoAnswer(data[:size].decode("utf-8", "ignore"), finish="length")
 
 
 def _choices(body: Json) -> int:
@@ -220,11 +220,11 @@ def _dumps(value: Any) -> str:
 
 
 @frozen
-class Writer:
+class EchoWriter:
     """Writes one answer as OpenAI would."""
 
-    wish: Wish
-    answer: Answer
+    echo_options: EchoOptions
+    answer: EchoAnswer
     body: Json
     head: Json
     call_id: str
@@ -256,11 +256,11 @@ class Writer:
         """The frames of a stream, each with the seconds before it: role, pieces, finish, usage, ``[DONE]``."""
         indexes = range(_choices(self.body))
         pieces = self._pieces(MOST_CHUNKS // len(indexes))
-        yield self.wish.ttft_s, b"".join(self._frame(i, {"role": "assistant", "content": ""}) for i in indexes)
-        for weight, delta in pieces[: self.wish.after]:
-            delay = weight / self.wish.rate if self.wish.rate else 0.0
+        yield self.echo_options.ttft_s, b"".join(self._frame(i, {"role": "assistant", "content": ""}) for i in indexes)
+        for weight, delta in pieces[: self.echo_options.after]:
+            delay = weight / self.echo_options.rate if self.echo_options.rate else 0.0
             yield delay, b"".join(self._frame(i, delta) for i in indexes)
-        if self.wish.ends == "end":
+        if self.echo_options.ends == "end":
             last = b"".join(self._frame(i, {}, self.answer.finish) for i in indexes)
             yield 0.0, last + self._encode([], usage=tokens.render(self.usage)) + b"data: [DONE]\n\n"
 
@@ -305,39 +305,41 @@ class Echo:
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
         """Write the script. Raises Refused for a wish that cannot be read or met."""
-        wish = read_wish(deployment.model)
+        echo_options = read_options(deployment.model)
         body = merge(request.body, request.extra_body)
         head = {"id": new_id("chatcmpl-"), "created": now, "model": deployment.name}
-        if wish.status is not None:
-            script = failing(wish)
+        if echo_options.status is not None:
+            script = failing(echo_options)
         else:
-            writer = Writer(wish, answer(wish, body), body, head, new_id("call_"), request.include_usage)
+            writer = EchoWriter(
+                echo_options, answer(echo_options, body), body, head, new_id("call_"), request.include_usage
+            )
             script = streaming(writer) if request.stream else whole(writer)
-        return CompatibleExchange(ROWS["echo"], request, deployment, now, new_id, script)
+        return CompatibleExchange(PROFILES["echo"], request, deployment, now, new_id, script)
 
 
-def failing(wish: Wish) -> Script:
+def failing(echo_options: EchoOptions) -> ScriptedResponse:
     """An error status before anything else, in OpenAI's shape."""
-    status = wish.status or 500
+    status = echo_options.status or 500
     message = f"echo was asked to fail with status {status}."
     error = {"message": message, "type": "server_error", "param": None, "code": None}
-    waiting = (("retry-after", wish.retry_after),) if wish.retry_after else ()
+    waiting = (("retry-after", echo_options.retry_after),) if echo_options.retry_after else ()
     headers = (("content-type", "application/json"), *waiting)
-    return Script(status, headers, ((wish.ttft_s, orjson.dumps({"error": error})),))
+    return ScriptedResponse(status, headers, ((echo_options.ttft_s, orjson.dumps({"error": error})),))
 
 
-def whole(writer: Writer) -> Script:
+def whole(writer: EchoWriter) -> ScriptedResponse:
     """A JSON answer after all its time; one that is to break off does so in the middle."""
-    wish, data = writer.wish, orjson.dumps(writer.whole())
-    seconds = wish.ttft_s + (writer.answer.tokens / wish.rate if wish.rate else 0.0)
-    sent = data if wish.ends == "end" else data[: len(data) // 2]
-    return Script(200, (("content-type", "application/json"),), ((seconds, sent),), wish.ends)
+    echo_options, data = writer.echo_options, orjson.dumps(writer.whole())
+    seconds = echo_options.ttft_s + (writer.answer.tokens / echo_options.rate if echo_options.rate else 0.0)
+    sent = data if echo_options.ends == "end" else data[: len(data) // 2]
+    return ScriptedResponse(200, (("content-type", "application/json"),), ((seconds, sent),), echo_options.ends)
 
 
-def streaming(writer: Writer) -> Script:
+def streaming(writer: EchoWriter) -> ScriptedResponse:
     """A stream, one step for each piece."""
     headers = (("content-type", "text/event-stream"),)
-    return Script(200, headers, tuple(writer.events()), writer.wish.ends, stream=True)
+    return ScriptedResponse(200, headers, tuple(writer.events()), writer.echo_options.ends, stream=True)
 
 
 def provider() -> Provider:

@@ -14,13 +14,13 @@ from typing import Final
 from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient
-from fwd_server.providers.base import Amend, NewId, UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
 from fwd_server.providers.google.answer import Context, Frames, Reader
 from fwd_server.providers.google.failure import error_object, read_failure
 from fwd_server.providers.google.request import build, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 
 _BAD_SIGNATURE: Final = re.compile(r"corrupted thought.?signature", re.IGNORECASE)
 _NO_LOGPROBS: Final = re.compile(r"logprobs", re.IGNORECASE)
@@ -65,14 +65,14 @@ class GoogleExchange:
         """Read a whole answer. Raises UpstreamError."""
         said = lenient.load(body)
         if not isinstance(said, dict):
-            raise broken("bad_payload")
+            raise upstream_failure("bad_payload")
         return Reader(self._context).whole(said)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the frames of a streamed answer."""
         return json_stream.JsonStream(Frames(), Reader(self._context))
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | Amend:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. Two kinds are worth one more try: a signature from elsewhere, and unknown logprobs."""
         error = read_failure({**error_object(body), "code": status}, self._deployment, headers)
         if status != 400:
@@ -80,9 +80,9 @@ class GoogleExchange:
         if self._signatures and _BAD_SIGNATURE.search(error.message):
             context = self._context
             replaced = GoogleExchange.of(self._call, self._deployment, context.now, context.new_id, signatures=False)
-            return Amend(replaced, error)
+            return AmendedRequest(replaced, error)
         if "responseLogprobs" in self._config and _NO_LOGPROBS.search(error.message):
-            return Amend(self._without_logprobs(), error)
+            return AmendedRequest(self._without_logprobs(), error)
         return error
 
     @property

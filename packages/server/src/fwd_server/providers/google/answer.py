@@ -15,7 +15,7 @@ from attrs import define, field, frozen
 from fwd_server.providers import answer_shape, json_stream, lenient, tool_names
 from fwd_server.providers.base import NewId
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
-from fwd_server.values.errors import UpstreamError, broken
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage, count
 from fwd_server.wire import jsontext
 from fwd_server.wire.sse import LONGEST_LINE, LineTooLong
@@ -70,7 +70,7 @@ class Reader:
         read = [self._candidate(candidate) for candidate in lenient.objects(said.get("candidates"))]
         read += [(choice, []) for choice in self._blocked(said)]
         if not read:
-            raise broken("bad_payload", "The provider returned no usable answer.")
+            raise upstream_failure("bad_payload", "The provider returned no usable answer.")
         choices = [choice.whole(deltas) for choice, deltas in read]
         usage = self.usage
         written = answer_shape.usage_object(usage, **_details(self._counted)) if usage else None
@@ -96,7 +96,7 @@ class Reader:
         """The stream is complete when every choice has its finish reason and the bytes end."""
         choices = self._choices.values()
         if self._writer is None or not choices or not all(choice.reason for choice in choices):
-            return [broken("upstream_truncated")]
+            return [upstream_failure("upstream_truncated")]
         events: list[StreamEvent] = []
         try:
             for choice in choices:
@@ -186,7 +186,7 @@ class _Choice:
             return "tool_calls"
         if self.reason == "STOP" or self.texts:
             return "stop"
-        raise broken("bad_payload", f"The provider returned no usable answer ({_plain(self.reason)}).")
+        raise upstream_failure("bad_payload", f"The provider returned no usable answer ({_plain(self.reason)}).")
 
     def last_deltas(self) -> list[Json]:
         """What is known only at the end: the sources, and why the answer was blocked."""

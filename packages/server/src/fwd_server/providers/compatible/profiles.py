@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import evolve
 
+from fwd_server.providers.compatible.profile import EXTENSIONS, ProviderProfile, RequestDraft
 from fwd_server.providers.compatible.request import rename
-from fwd_server.providers.compatible.row import EXTENSIONS, Draft, Row
 from fwd_server.values.errors import Refused
 
 # -- OpenAI: https://platform.openai.com/docs/guides/reasoning
@@ -22,7 +22,7 @@ _SAMPLING: Final = ("temperature", "top_p", "logprobs", "top_logprobs", "frequen
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
-def edit_openai(draft: Draft) -> None:
+def edit_openai(draft: RequestDraft) -> None:
     """Reasoning models have their own name for the token cap, take no sampling, and only some efforts."""
     model = draft.find("openai")
     if not (model.reasons if model else _REASONS.match(draft.model)):
@@ -59,7 +59,7 @@ _GPT_OSS: Final = {"none": "low", "minimal": "low", "xhigh": "high", "max": "hig
 _GROQ_TIERS: Final = {"default": "on_demand", "priority": "performance", "fast": "performance", "scale": "auto"}
 
 
-def edit_groq(draft: Draft) -> None:
+def edit_groq(draft: RequestDraft) -> None:
     """Efforts by family of models, reasoning apart from the answer, Groq's names of the service tiers."""
     body = draft.body
     if any(tool.get("type", "function") != "function" for tool in body.get("tools") or ()):
@@ -70,7 +70,7 @@ def edit_groq(draft: Draft) -> None:
         body["service_tier"] = _GROQ_TIERS.get(tier, tier)
 
 
-def _groq_effort(draft: Draft) -> None:
+def _groq_effort(draft: RequestDraft) -> None:
     body, name = draft.body, draft.model
     effort = body.get("reasoning_effort")
     if "gpt-oss" in name:
@@ -93,7 +93,7 @@ def _groq_effort(draft: Draft) -> None:
 # -- OpenRouter: https://openrouter.ai/docs/api/api-reference/chat/send-chat-completion-request
 
 
-def edit_openrouter(draft: Draft) -> None:
+def edit_openrouter(draft: RequestDraft) -> None:
     """Usage always comes unasked; two efforts that differ are an error there, so one is sent."""
     body = draft.body
     body.pop("usage", None)
@@ -118,7 +118,7 @@ OPENROUTER_ERRORS: Final = {
 # -- Mistral: https://docs.mistral.ai/api/endpoint/chat
 
 
-def edit_mistral(draft: Draft) -> None:
+def edit_mistral(draft: RequestDraft) -> None:
     """It has its own name for the seed, and a field it does not know is a 422 there."""
     rename(draft.body, "seed", "random_seed")
 
@@ -131,16 +131,16 @@ _MISTRAL_DROPS: Final = (
 
 # -- the table
 
-_COMPAT: Final = Row(
+_COMPAT: Final = ProviderProfile(
     name="compat",
     cap_field="max_tokens",
     usage_defaults={"prompt_tokens_details": {"cached_tokens": 0}},
 )
 
-ROWS: Final[dict[str, Row]] = {
-    row.name: row
-    for row in (
-        Row(
+PROFILES: Final[dict[str, ProviderProfile]] = {
+    profile.name: profile
+    for profile in (
+        ProviderProfile(
             name="openai",
             base_url="https://api.openai.com/v1",
             roles={},
@@ -148,7 +148,7 @@ ROWS: Final[dict[str, Row]] = {
             exact=True,
             own_types=True,
         ),
-        Row(
+        ProviderProfile(
             name="groq",
             base_url="https://api.groq.com/openai/v1",
             cap_field="max_completion_tokens",
@@ -160,7 +160,7 @@ ROWS: Final[dict[str, Row]] = {
             usage_extras=frozenset({"queue_time", "prompt_time", "completion_time", "total_time"}),
             tiers={"on_demand": "default", "performance": "priority"},
         ),
-        Row(
+        ProviderProfile(
             name="openrouter",
             base_url="https://openrouter.ai/api/v1",
             ask_usage=False,
@@ -176,7 +176,7 @@ ROWS: Final[dict[str, Row]] = {
             id_header="x-generation-id",
             error_types=OPENROUTER_ERRORS,
         ),
-        Row(
+        ProviderProfile(
             name="mistral",
             base_url="https://api.mistral.ai/v1",
             ask_usage=False,
@@ -187,7 +187,7 @@ ROWS: Final[dict[str, Row]] = {
             extras=frozenset({"p"}),
         ),
         # It wants its reasoning back in the turns of a tool: https://api-docs.deepseek.com/guides/thinking_mode
-        Row(
+        ProviderProfile(
             name="deepseek",
             base_url="https://api.deepseek.com/v1",
             cap_field="max_tokens",
@@ -195,13 +195,13 @@ ROWS: Final[dict[str, Row]] = {
             usage_extras=frozenset({"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"}),
         ),
         # https://docs.together.ai/docs/openai-api-compatibility
-        Row(name="together", base_url="https://api.together.xyz/v1", cap_field="max_tokens"),
+        ProviderProfile(name="together", base_url="https://api.together.xyz/v1", cap_field="max_tokens"),
         # https://docs.fireworks.ai/tools-sdks/openai-compatibility
-        Row(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", cap_field="max_tokens"),
+        ProviderProfile(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", cap_field="max_tokens"),
         # Reasoning is counted beside the completion: https://docs.x.ai/docs/guides/reasoning
-        Row(name="xai", base_url="https://api.x.ai/v1", cap_field="max_completion_tokens"),
+        ProviderProfile(name="xai", base_url="https://api.x.ai/v1", cap_field="max_completion_tokens"),
         # https://inference-docs.cerebras.ai/resources/openai
-        Row(
+        ProviderProfile(
             name="cerebras",
             base_url="https://api.cerebras.ai/v1",
             cap_field="max_completion_tokens",
@@ -209,7 +209,7 @@ ROWS: Final[dict[str, Row]] = {
             extras=frozenset({"time_info"}),
         ),
         # Every chunk repeats the whole message: https://docs.perplexity.ai/docs/sonar/openai-compatibility
-        Row(
+        ProviderProfile(
             name="perplexity",
             base_url="https://api.perplexity.ai",
             ask_usage=False,
@@ -219,11 +219,11 @@ ROWS: Final[dict[str, Row]] = {
             usage_extras=frozenset({"cost"}),
         ),
         # Answers that we wrote ourselves, in OpenAI's own shape.
-        Row(name="echo", exact=True),
+        ProviderProfile(name="echo", exact=True),
     )
 }
 
 
-def row_of(name: str) -> Row:
+def profile_of(name: str) -> ProviderProfile:
     """The provider's row; a server that is only configured by its address gets the cautious one."""
-    return ROWS.get(name) or evolve(_COMPAT, name=name)
+    return PROFILES.get(name) or evolve(_COMPAT, name=name)

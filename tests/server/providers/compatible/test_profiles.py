@@ -8,15 +8,15 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.providers.compatible.rows import ROWS, row_of
+from fwd_server.providers.compatible.profiles import PROFILES, profile_of
 
-NAMED = sorted(set(ROWS) - {"echo"})
+NAMED = sorted(set(PROFILES) - {"echo"})
 
 
 @pytest.mark.parametrize("name", NAMED)
 def test_a_row_says_where_its_provider_is(name: str) -> None:
     """Over TLS, without a slash at the end that would double."""
-    url = urlsplit(ROWS[name].base_url)
+    url = urlsplit(PROFILES[name].base_url)
     assert url.scheme == "https"
     assert url.hostname
     assert not url.path.endswith("/")
@@ -30,13 +30,13 @@ def test_a_row_has_a_golden_case(name: str) -> None:
 
 def test_a_server_without_a_row_is_taken_with_caution() -> None:
     """FWD_COMPAT: the name is the prefix, nothing is relied on."""
-    row = row_of("rack-7")
-    assert (row.name, row.exact, row.cap_field) == ("rack-7", False, "max_tokens")
+    profile = profile_of("rack-7")
+    assert (profile.name, profile.exact, profile.cap_field) == ("rack-7", False, "max_tokens")
 
 
 def test_a_name_is_its_key() -> None:
     """Written out by hand, so it could differ."""
-    assert [row.name for row in ROWS.values()] == list(ROWS)
+    assert [profile.name for profile in PROFILES.values()] == list(PROFILES)
 
 
 def test_the_same_call_gives_the_same_bytes() -> None:

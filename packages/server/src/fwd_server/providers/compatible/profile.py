@@ -20,7 +20,7 @@ ROLES: Final = {"developer": "system"}
 
 
 @define
-class Draft:
+class RequestDraft:
     """A request while it is edited: the upstream body, the model's name there, and what had to be left out.
 
     ``body`` is a copy at its top level; who changes something deeper copies that too.
@@ -45,7 +45,7 @@ class Draft:
 
 
 @frozen(kw_only=True)
-class Row:
+class ProviderProfile:
     """One provider. The first group is about requests, the second about answers.
 
     ``base_url`` is where the provider is, when nothing else is configured; ``ask_usage`` asks for usage in streams;
@@ -72,7 +72,7 @@ class Row:
     removed: frozenset[str] = EXTENSIONS
     message_fields: frozenset[str] | None = None
     reasoning_in: str = ""
-    edit: Callable[[Draft], None] | None = None
+    edit: Callable[[RequestDraft], None] | None = None
 
     exact: bool = False
     relays: bool = True
