@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from fwd_server.callers import openai_chat
+from fwd_server.callers.base import StreamWriter
 from fwd_server.values.chat import ChatRequest, ChatResponse, Chunk, choice_delta, chunk_object
 from fwd_server.values.errors import BadRequest, GatewayError
 
@@ -176,12 +177,20 @@ def test_calls_that_are_none_are_no_function_call(odd: object) -> None:
 def test_a_streamed_call_comes_back_as_a_function_call() -> None:
     request = parse(functions=[{"name": "f"}], stream=True)
     delta = {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
-    frame = b"data: " + orjson.dumps(chunk_object(HEAD, [choice_delta(delta)])) + b"\n\n"
-    found = data(openai_chat.render_chunk(Chunk(True, frame=frame), request))
+    frame = orjson.dumps(chunk_object(HEAD, [choice_delta(delta)]))
+    found = data(written(request, Chunk(True, frame=frame)))
     assert found["choices"][0]["delta"] == {"function_call": {"arguments": "{}"}}
 
 
 # -- out
+
+
+def writer(request: ChatRequest | None = None) -> StreamWriter:
+    return openai_chat.OpenAIStreamWriter(request or parse(stream=True))
+
+
+def written(request: ChatRequest, *chunks: Chunk) -> bytes:
+    return writer(request).write_chunks(list(chunks))
 
 
 def test_an_answer_that_nothing_had_to_change_keeps_its_bytes() -> None:
@@ -190,7 +199,7 @@ def test_an_answer_that_nothing_had_to_change_keeps_its_bytes() -> None:
 
 
 def test_a_relayed_event_keeps_its_bytes() -> None:
-    assert openai_chat.render_chunk(Chunk(True, frame=b"data: x\n\n"), parse()) == b"data: x\n\n"
+    assert written(parse(), Chunk(True, frame=b"{ }"), Chunk(True, frame=b"x")) == b"data: { }\n\ndata: x\n\n"
 
 
 def test_usage_is_there_for_who_asked_only() -> None:
@@ -198,24 +207,26 @@ def test_usage_is_there_for_who_asked_only() -> None:
     asked = parse(stream=True, stream_options={"include_usage": True})
     usage = Chunk(False, chunk_object(HEAD, [], usage={"total_tokens": 1}))
     text = Chunk(True, chunk_object(HEAD, [choice_delta({"content": "x"})]))
-    assert openai_chat.render_chunk(usage, parse()) == b""
-    assert data(openai_chat.render_chunk(usage, asked))["usage"] == {"total_tokens": 1}
-    assert data(openai_chat.render_chunk(text, asked))["usage"] is None
-    assert "usage" not in data(openai_chat.render_chunk(text, parse()))
+    assert written(parse(), usage) == b""
+    assert data(written(asked, usage))["usage"] == {"total_tokens": 1}
+    assert data(written(asked, text))["usage"] is None
+    assert "usage" not in data(written(parse(), text))
 
 
 def test_a_null_usage_is_cut_for_who_did_not_ask() -> None:
     text = Chunk(True, chunk_object(HEAD, [choice_delta({"content": "x"})], usage=None))
-    assert "usage" not in data(openai_chat.render_chunk(text, parse()))
+    assert "usage" not in data(written(parse(), text))
 
 
 def test_errors_have_all_four_keys() -> None:
     error = GatewayError("m", 503, "server_error", "overloaded")
-    assert data(openai_chat.render_error_event(error)) == orjson.loads(openai_chat.render_error(error))
+    assert data(writer().write_error(error)) == orjson.loads(openai_chat.render_error(error))
     assert orjson.loads(openai_chat.render_error(error)) == {
         "error": {"message": "m", "type": "server_error", "param": None, "code": "overloaded"}
     }
 
 
 def test_a_comment_is_no_event() -> None:
-    assert openai_chat.render_comment({"a": 1}) == b': fwd {"a":1}\n\n'
+    assert writer().write_receipt({"a": 1}) == b': fwd {"a":1}\n\n'
+    assert writer().write_keep_alive().startswith(b":")
+    assert writer().write_end({}) == b": fwd {}\n\ndata: [DONE]\n\n"

@@ -30,6 +30,7 @@ from kit.fakeup import (
     stream,
 )
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.gateway.fallback import Coordinator, RetryPolicy
 from fwd_server.gateway.relay import Stream
 from fwd_server.http1.client.pool import Pool
@@ -111,7 +112,7 @@ async def test_when_all_fail_the_last_status_counts_and_every_attempt_is_told(
     error = caught.value
     assert (error.status, error.code, error.should_retry) == (502, "provider_error", False)
     assert [(row["provider"], row["status"]) for row in error.attempts] == [("openai", 503), ("groq", 500)]
-    assert "canary" not in str(error.body())
+    assert "canary" not in str(error_object(error))
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 529])

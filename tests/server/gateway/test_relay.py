@@ -12,7 +12,7 @@ from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 
 pytestmark = pytest.mark.gen_test
-HELLO = Chunk(True, frame=b"data: hello\n\n")
+HELLO = Chunk(True, frame=b"hello")
 
 
 class Scripted:
@@ -86,7 +86,7 @@ async def test_events_are_given_on_in_the_very_callback() -> None:
     response, reader = Scripted(), Reader()
     _, last = await flowing(response, reader)
     response.take(b"ab")
-    assert frames(reader.events) == b"data: hello\n\nab"
+    assert frames(reader.events) == b"helloab"
     response.take(b"c.")
     assert await last == End()
 
@@ -167,7 +167,7 @@ async def test_what_follows_the_end_is_dropped() -> None:
     response.take(b"more")
     response.over(upstream_failure("upstream_reset"))
     assert await last == End()
-    assert frames(reader.events) == b"data: hello\n\n"
+    assert frames(reader.events) == b"hello"
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,13 @@ from attrs import field, frozen
 
 from fwd_server.callers import openai_chat as dialect
 from fwd_server.callers import openai_embeddings as embeddings_dialect
+from fwd_server.callers.base import StreamWriter
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import ChatCodec, Decoder, EmbeddingsExchange, Exchange, NewId, Provider, UpstreamRequest
 from fwd_server.values.chat import ChatRequest, Chunk, End, StreamEvent
 from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.embeddings import EmbeddingsRequest
 from fwd_server.values.errors import GatewayError, UpstreamError
 from fwd_server.values.secret import Secret
 
@@ -130,9 +133,14 @@ def _is_upstream(case: Case) -> bool:
     return any(role.startswith("upstream") for role in case.files)
 
 
+def embeddings_request(case: Case) -> EmbeddingsRequest:
+    """The call of a case of embeddings."""
+    return embeddings_dialect.parse_request(case.read("client_request"))
+
+
 def embeddings_exchange(case: Case) -> EmbeddingsExchange:
     """The exchange for a case of embeddings."""
-    request = embeddings_dialect.parse_request(case.read("client_request"))
+    request = embeddings_request(case)
     codec = provider(case.provider).embeddings
     assert codec is not None
     return codec.open(request, deployment(case.provider, (request.model or "").partition(":")[2]))
@@ -167,14 +175,15 @@ def play(decoder: Decoder, pieces: Iterable[bytes]) -> list[StreamEvent]:
 
 
 def rendered(events: Iterable[StreamEvent], request: ChatRequest) -> bytes:
-    """What the caller gets."""
-    return b"".join(_rendered(event, request) for event in events)
+    """What the caller gets, without the receipt."""
+    writer = dialect.OpenAIStreamWriter(request)
+    return b"".join(_rendered(event, writer) for event in events)
 
 
-def _rendered(event: StreamEvent, request: ChatRequest) -> bytes:
+def _rendered(event: StreamEvent, writer: StreamWriter) -> bytes:
     if isinstance(event, Chunk):
-        return dialect.render_chunk(event, request)
-    return dialect.DONE if isinstance(event, End) else dialect.render_error_event(event)
+        return writer.write_chunks([event])
+    return writer.write_end({}).partition(b"\n\n")[2] if isinstance(event, End) else writer.write_error(event)
 
 
 def frames(stream: bytes) -> list[Any]:
@@ -205,7 +214,7 @@ def shown_error(error: GatewayError) -> dict[str, Any]:
     headers = dict(error.all_headers())
     if isinstance(error, UpstreamError) and error.upstream_request_id:
         headers["x-fwd-upstream-request-id"] = error.upstream_request_id
-    return {"status": error.status, "headers": headers, "body": error.body()}
+    return {"status": error.status, "headers": headers, "body": error_object(error)}
 
 
 def failure(case: Case, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:

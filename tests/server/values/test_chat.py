@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers.base import merge, present
 from fwd_server.values import ids, usage
 from fwd_server.values.chat import ChatResponse, End, unfold
@@ -171,7 +172,7 @@ def test_an_overloaded_provider_has_a_time() -> None:
 def test_errors_say_what_they_are() -> None:
     assert str(InvalidKey()) == "Incorrect API key provided."
     assert upstream_failure("deadline").should_retry is False
-    assert GatewayError("x", attempts=({"provider": "a"},)).body()["error"]["attempts"] == [{"provider": "a"}]
+    assert error_object(GatewayError("x", attempts=({"provider": "a"},)))["error"]["attempts"] == [{"provider": "a"}]
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def test_a_stream_that_broke_is_settled_as_an_estimate() -> None:
     """S27, design 2.9: what went out is counted, and marked as our count."""
     record = begin(messages=[{"role": "user", "content": [{"type": "text", "text": "12345678"}]}], stream=True)
     record.note_commit(OPENAI, (), 100.1)
-    for event in (chunk("", commits=False), chunk("abcdefgh"), Chunk(True, frame=b"data: x\n\n")):
+    for event in (chunk("", commits=False), chunk("abcdefgh"), Chunk(True, frame=b"x")):
         record.note_chunk(event)
     record.error, record.broke_midstream = from_status(500), True
     outcome = record.to_outcome(101.0)

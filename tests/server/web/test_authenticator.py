@@ -11,6 +11,7 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.store.key_set import KeySet, parse, read_expiry
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError, InvalidKey
@@ -75,7 +76,9 @@ def test_every_refusal_is_the_same_to_the_byte() -> None:
     tried = [None, "", "x", "sk-123", "fwd_" + "u" * 43, KEY[:-1] + "a", KEY[:-1], KEY + "a", EXPIRED]
     tried += [KEY.upper(), f"sha256:{DIGEST}", "é\x00", "\ud800", "k" * 60_000]
     refusals = [*(answer(gate(), key) for key in tried), answer(revoked, KEY)]
-    seen = {(e.status, json.dumps(e.body()), tuple(e.all_headers())) for e in refusals if isinstance(e, GatewayError)}
+    seen = {
+        (e.status, json.dumps(error_object(e)), tuple(e.all_headers())) for e in refusals if isinstance(e, GatewayError)
+    }
     assert len(seen) == 1
     assert all(type(refusal) is InvalidKey and refusal.status == 401 for refusal in refusals)
 
@@ -199,7 +202,7 @@ def test_nothing_of_a_key_is_in_a_refusal_or_in_the_text_of_the_gate() -> None:
     authenticator = gate()
     refusal = answer(authenticator, "fwd_canary")
     assert isinstance(refusal, GatewayError)
-    assert "canary" not in repr(refusal) + json.dumps(refusal.body()) + repr(authenticator)
+    assert "canary" not in repr(refusal) + json.dumps(error_object(refusal)) + repr(authenticator)
     assert KEY not in repr(authenticator)
 
 

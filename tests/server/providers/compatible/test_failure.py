@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers.base import AmendedRequest, UpstreamRequest
 from fwd_server.values.errors import ErrorKind, UpstreamError
 
@@ -223,7 +224,7 @@ def test_no_error_body_breaks_it(body: Any, status: int, name: str) -> None:
     assert found.status not in (401, 500)
     assert isinstance(found.message, str)
     assert found.message
-    orjson.dumps(found.body())
+    orjson.dumps(error_object(found))
 
 
 @pytest.mark.parametrize(

@@ -9,14 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import orjson
+from attrs import define, field
 
+from fwd_server.callers.base import Dialect
+from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.validation import take_extra_body, view
 from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
 from fwd_server.values.errors import BadRequest, GatewayError
 from fwd_server.wire import jsontext
-
-DONE: Final = b"data: [DONE]\n\n"
-KEEP_ALIVE: Final = b": keep-alive\n\n"
 
 
 def parse_request(body: bytes) -> ChatRequest:
@@ -37,11 +37,46 @@ def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
     return response.raw if response.raw is not None else orjson.dumps(response.data)
 
 
+@define
+class OpenAIStreamWriter:
+    """A stream of ``chat.completion.chunk`` events, ended by ``[DONE]``.
+
+    https://platform.openai.com/docs/api-reference/chat/streaming
+    """
+
+    _request: ChatRequest
+    content_type: str = field(default="text/event-stream; charset=utf-8", init=False)
+
+    def write_chunks(self, chunks: list[Chunk]) -> bytes:
+        """An event for each chunk; none for a usage chunk that the caller did not ask for."""
+        request = self._request
+        if len(chunks) == 1:  # the usual case: one frame of the provider came, one goes out
+            data = render_chunk(chunks[0], request)
+            return b"data: %b\n\n" % data if data else b""
+        return b"".join([b"data: %b\n\n" % data for chunk in chunks if (data := render_chunk(chunk, request))])
+
+    def write_keep_alive(self) -> bytes:
+        """A comment, which SSE clients skip."""
+        return b": keep-alive\n\n"
+
+    def write_receipt(self, facts: Json) -> bytes:
+        """The receipt as a comment: no client takes it for content."""
+        return b": fwd " + orjson.dumps(facts) + b"\n\n"
+
+    def write_end(self, facts: Json) -> bytes:
+        """The receipt, then ``[DONE]``."""
+        return self.write_receipt(facts) + b"data: [DONE]\n\n"
+
+    def write_error(self, error: GatewayError) -> bytes:
+        """An event with an ``error``, which OpenAI's SDKs raise (contract G5)."""
+        return b"data: %b\n\n" % render_error(error)
+
+
 def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
-    """One event of a stream; empty for a usage chunk the caller did not ask for."""
+    """The JSON of one event; empty for a usage chunk that the caller did not ask for."""
     if chunk.frame is not None and not request.legacy_functions:
         return chunk.frame
-    data = _chunk_data(chunk)
+    data = chunk.data if chunk.data is not None else orjson.loads(chunk.frame or b"{}")
     if not request.include_usage:
         if not data.get("choices") and data.get("usage") is not None:
             return b""
@@ -50,29 +85,7 @@ def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
         data = {**data, "usage": None}
     if request.legacy_functions:
         data = _with_function_delta(data)
-    return b"data: " + orjson.dumps(data) + b"\n\n"
-
-
-def render_error(error: GatewayError) -> bytes:
-    """The body of a failure."""
-    return orjson.dumps(error.body())
-
-
-def render_error_event(error: GatewayError) -> bytes:
-    """A failure after the stream has begun: OpenAI's SDKs raise on it (contract G5)."""
-    return b"data: " + render_error(error) + b"\n\n"
-
-
-def render_comment(facts: Json) -> bytes:
-    """What the gateway has to say about a stream, in a place no client takes for content."""
-    return b": fwd " + orjson.dumps(facts) + b"\n\n"
-
-
-def _chunk_data(chunk: Chunk) -> Json:
-    if chunk.data is not None:
-        return chunk.data
-    found = orjson.loads((chunk.frame or b"").removeprefix(b"data: "))
-    return found if isinstance(found, dict) else {}
+    return orjson.dumps(data)
 
 
 # -- the turns of a conversation
@@ -186,3 +199,6 @@ def _old_choice(choice: Json, side: str) -> Json:
 
 def _present(function: object) -> Json:
     return {k: v for k, v in function.items() if v is not None} if isinstance(function, dict) else {}
+
+
+OPENAI_CHAT: Final = Dialect("openai-chat", parse_request, render_response, render_error, OpenAIStreamWriter)

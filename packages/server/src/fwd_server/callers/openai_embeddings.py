@@ -5,8 +5,12 @@ https://platform.openai.com/docs/api-reference/embeddings/create
 
 from __future__ import annotations
 
+from typing import Final
+
 import orjson
 
+from fwd_server.callers.base import Dialect
+from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.validation import take_extra_body, view
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import BadRequest
@@ -27,6 +31,9 @@ def parse_request(body: bytes) -> EmbeddingsRequest:
     return EmbeddingsRequest(travelling, seen, extra_body)
 
 
-def render_response(response: EmbeddingsResponse) -> bytes:
+def render_response(response: EmbeddingsResponse, request: EmbeddingsRequest) -> bytes:
     """An answer: the provider's own bytes where nothing had to change."""
     return response.raw if response.raw is not None else orjson.dumps(response.data)
+
+
+OPENAI_EMBEDDINGS: Final = Dialect("openai-embeddings", parse_request, render_response, render_error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.gateway.fallback import AnyExchange, Coordinator
 from fwd_server.providers.base import Header, ScriptedResponse
 from fwd_server.values.chat import Json
@@ -25,7 +26,7 @@ def _step(coordinator: Coordinator, record: CallRecord, deployment: Deployment, 
         selected = deployment.provider == first.provider
         exchange, behind = coordinator.open(record, deployment, selected=selected, images=images)
     except Refused as error:
-        return {**who, **error.body()}
+        return {**who, **error_object(error)}
     return {**who, "dropped": [*exchange.dropped, *behind], "request": _shown(deployment, exchange)}
 
 

@@ -256,7 +256,7 @@ class ChatResponse:
 class Chunk:
     """One event of a streamed answer.
 
-    ``frame`` is set where the upstream's own event can go out as it is; else ``data`` is the
+    ``frame`` is set where the upstream's own JSON can go out as the bytes it came in, unframed; else ``data`` is the
     ``chat.completion.chunk`` object to render. ``commits`` says that from here on the answer is the caller's:
     a text, reasoning, refusal or tool delta, or a finish reason (contract 3a).
     """

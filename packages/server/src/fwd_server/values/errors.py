@@ -69,18 +69,6 @@ class GatewayError(Exception):
     def __str__(self) -> str:
         return self.message
 
-    def body(self) -> dict[str, Any]:
-        """The JSON object of the answer: the four keys every OpenAI client expects, and ``attempts``."""
-        error: dict[str, Any] = {
-            "message": self.message,
-            "type": self.type,
-            "param": self.param,
-            "code": self.code,
-        }
-        if self.attempts:
-            error["attempts"] = list(self.attempts)
-        return {"error": error}
-
     def all_headers(self) -> list[tuple[str, str]]:
         """The headers that belong to this failure, as name and value."""
         return [*self.headers, *retry_headers(self.retry_after_s), *should_retry_header(self.should_retry)]

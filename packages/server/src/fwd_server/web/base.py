@@ -17,7 +17,7 @@ from tornado import httputil
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from fwd_server.callers import openai_chat
+from fwd_server.callers.openai_errors import render_error
 from fwd_server.observe import log
 from fwd_server.values import ids
 from fwd_server.values.call import Caller
@@ -132,7 +132,7 @@ class BaseHandler(RequestHandler):
             self.set_header(name, value)
         self.error_code = error.code or error.type
         self.failed_with(error)
-        self.write_json(openai_chat.render_error(error))
+        self.write_json(render_error(error))
 
     def failed_with(self, error: GatewayError) -> None:
         """Add to the answer of a failure; for handlers that know more."""

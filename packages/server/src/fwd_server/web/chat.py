@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from tornado.httputil import HTTPConnection, HTTPServerRequest
 
-from fwd_server.callers import openai_chat
+from fwd_server.callers.base import StreamWriter
+from fwd_server.callers.openai_chat import OPENAI_CHAT, OpenAIStreamWriter
 from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
 from fwd_server.values.errors import GatewayError, UpstreamError, internal_error
 from fwd_server.values.record import CallRecord
@@ -21,7 +22,7 @@ class ChatHandler(CallHandler):
 
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer or relay it as it comes."""
-        request = openai_chat.parse_request(self.take_body())
+        request = OPENAI_CHAT.parse(self.take_body())
         if request.stream:
             self.application.admission.check_stream()
         record = self.begin(request)
@@ -32,20 +33,21 @@ class ChatHandler(CallHandler):
         else:
             response = await self.gateway.complete(record)
             self.set_facts(record)
-            self.write_json(openai_chat.render_response(response, request))
+            self.write_json(OPENAI_CHAT.render(response, request))
 
     # -- a stream
 
     async def _stream(self, record: CallRecord, request: ChatRequest) -> None:
+        self.writer: StreamWriter = OpenAIStreamWriter(request)
         beat = _Heartbeat(self, self.times.keepalive_s)
         try:
             async with self.gateway.stream(record) as live:
                 if self._headers_written:
-                    self.write(openai_chat.render_comment(receipt_facts(record)))
+                    self.write(self.writer.write_receipt(receipt_facts(record)))
                     self.flush()
                 else:
                     self._begin(record)
-                last = await live.flow(partial(self._relay, request, beat))
+                last = await live.flow(partial(self._relay, beat))
                 if isinstance(last, UpstreamError):
                     self.break_off(last)
                 else:
@@ -56,15 +58,15 @@ class ChatHandler(CallHandler):
             beat.stop()
 
     def _begin(self, record: CallRecord | None) -> None:
-        self.set_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.set_header("Content-Type", self.writer.content_type)
         self.set_header("Cache-Control", "no-cache, no-store")
         self.set_header("X-Accel-Buffering", "no")
         if record is not None:
             self.set_facts(record)
 
-    def _relay(self, request: ChatRequest, beat: _Heartbeat, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
+    def _relay(self, beat: _Heartbeat, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
         """Send what can be sent of some events; the future is done once the caller has taken enough."""
-        frames = b"".join([openai_chat.render_chunk(event, request) for event in batch if isinstance(event, Chunk)])
+        frames = self.writer.write_chunks([event for event in batch if isinstance(event, Chunk)])
         if not frames:
             return None
         beat.heard()
@@ -74,13 +76,13 @@ class ChatHandler(CallHandler):
         return cast(HTTPConnection, self.request.connection).write(frames)
 
     def _finish_stream(self, record: CallRecord) -> None:
-        self.write(openai_chat.render_comment(receipt_facts(record, self.clock.monotonic())) + openai_chat.DONE)
+        self.write(self.writer.write_end(receipt_facts(record, self.clock.monotonic())))
         self.finish()
 
     def break_off(self, error: GatewayError) -> None:
         """The failure as an event, no ``[DONE]``, and the end of the connection (contract G5)."""
         close_after(self.request)
-        self.write(openai_chat.render_error_event(error))
+        self.write(self.writer.write_error(error))
         self.finish()
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
@@ -96,7 +98,7 @@ class ChatHandler(CallHandler):
             return
         if not self._headers_written:
             self._begin(None)
-        self.write(openai_chat.KEEP_ALIVE)
+        self.write(self.writer.write_keep_alive())
         self.flush()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwd_server.callers import openai_embeddings
+from fwd_server.callers.openai_embeddings import OPENAI_EMBEDDINGS
 from fwd_server.web.calls import CallHandler
 
 
@@ -11,9 +11,9 @@ class EmbeddingsHandler(CallHandler):
 
     async def serve(self) -> None:
         """Read the call, have it answered, write the answer."""
-        request = openai_embeddings.parse_request(self.take_body())
+        request = OPENAI_EMBEDDINGS.parse(self.take_body())
         record = self.begin(request)
         if record is not None:
             response = await self.gateway.embed(record)
             self.set_facts(record)
-            self.write_json(openai_embeddings.render_response(response))
+            self.write_json(OPENAI_EMBEDDINGS.render(response, request))

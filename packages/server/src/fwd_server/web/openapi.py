@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.values.chat import ChatBody, Json
 from fwd_server.values.embeddings import EmbeddingsBody
 from fwd_server.values.errors import GatewayError
@@ -305,7 +306,7 @@ def _failure_name(status: int) -> str:
 
 
 def _failure(errors: list[GatewayError]) -> Json:
-    named = {_example_name(error): {"summary": error.message, "value": error.body()} for error in errors}
+    named = {_example_name(error): {"summary": error.message, "value": error_object(error)} for error in errors}
     codes = ", ".join(f"`{code}`" for code in dict.fromkeys(e.code for e in errors) if code)
     return {
         "description": codes or errors[0].message,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fwd_server.callers import openai_chat
+from fwd_server.callers.openai_errors import render_error
 from fwd_server.http1.server.limits import Refusal
 from fwd_server.observe import log
 from fwd_server.values import ids
@@ -18,7 +18,7 @@ def render_refusal(refusal: Refusal, remote_ip: str) -> tuple[list[tuple[str, st
     fields = {"id": request_id, "peer": remote_ip, "status": error.status, "method": "-", "error": error.code}
     log.request_line({name: value for name, value in fields.items() if value})
     own = [("Content-Type", "application/json"), ("x-request-id", request_id)]
-    return [*own, *SAFE_HEADERS, *error.all_headers()], openai_chat.render_error(error)
+    return [*own, *SAFE_HEADERS, *error.all_headers()], render_error(error)
 
 
 def as_error(refusal: Refusal) -> GatewayError:

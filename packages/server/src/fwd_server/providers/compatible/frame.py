@@ -92,7 +92,7 @@ def fit(decoder: msgspec.json.Decoder[Frame], data: bytes) -> Frame | None:
 
 
 def relayed(data: bytes, frame: Frame, *, asked: bool) -> bytes | None:
-    """The event to send: with ``"usage": null`` if the caller asked for usage, without it if not.
+    """The JSON to send on: with ``"usage": null`` if the caller asked for usage, without it if not.
 
     None if that cannot be done on the bytes. A JSON string cannot hold the bytes that are cut, since a quote in it
     has a backslash before it.
@@ -106,4 +106,4 @@ def relayed(data: bytes, frame: Frame, *, asked: bool) -> bytes | None:
             data = data.replace(_USAGE, b"")
         else:
             return None
-    return b"data: " + data + b"\n\n"
+    return data

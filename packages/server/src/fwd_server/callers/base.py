@@ -1,0 +1,66 @@
+"""What a language that callers speak is: a value made of pure functions.
+
+A dialect reads a request, renders a whole answer and an error, and makes a writer for each stream. No provider knows
+which dialect the caller speaks, and no dialect knows which provider answers: between them travel ``ChatRequest``,
+``ChatResponse`` and the events of a stream. A new caller language is one module here and one route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Generic, Protocol, TypeVar
+
+from attrs import frozen
+
+from fwd_server.values.chat import Chunk, Json
+from fwd_server.values.errors import GatewayError
+
+RequestT = TypeVar("RequestT")
+ResponseT = TypeVar("ResponseT")
+
+
+class StreamWriter(Protocol):
+    """Frames one stream in the caller's language, from its first bytes to its end; made anew for each call.
+
+    Each method returns the bytes to send, empty where there is nothing to say. ``end`` or ``error`` is the last.
+    """
+
+    @property
+    def content_type(self) -> str:
+        """The ``Content-Type`` of the answer."""
+        ...
+
+    def write_chunks(self, chunks: list[Chunk]) -> bytes:
+        """The events for some chunks, in their order."""
+        ...
+
+    def write_keep_alive(self) -> bytes:
+        """A sign of life that no client takes for content; may come before anything else."""
+        ...
+
+    def write_receipt(self, facts: Json) -> bytes:
+        """Who answers, for a stream whose head went out before that was known."""
+        ...
+
+    def write_end(self, facts: Json) -> bytes:
+        """The true end, with the receipt before it (contract 3c: only a complete answer gets one)."""
+        ...
+
+    def write_error(self, error: GatewayError) -> bytes:
+        """A failure after the head is out, in place of the end (contract G5)."""
+        ...
+
+
+@frozen
+class Dialect(Generic[RequestT, ResponseT]):
+    """A caller language for one operation.
+
+    ``parse`` raises BadRequest that names the field in the caller's own words. ``stream_writer`` is None for an
+    operation that never streams.
+    """
+
+    name: str
+    parse: Callable[[bytes], RequestT]
+    render: Callable[[ResponseT, RequestT], bytes]
+    render_error: Callable[[GatewayError], bytes]
+    stream_writer: Callable[[RequestT], StreamWriter] | None = None

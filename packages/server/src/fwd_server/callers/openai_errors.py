@@ -1,0 +1,25 @@
+"""Errors in OpenAI's shape, which every answer outside a caller language of its own uses too.
+
+https://platform.openai.com/docs/guides/error-codes
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from fwd_server.values.errors import GatewayError
+
+
+def error_object(error: GatewayError) -> dict[str, Any]:
+    """The JSON object of a failure: the four keys every OpenAI client expects, and ``attempts`` (contract F33)."""
+    fields: dict[str, Any] = {"message": error.message, "type": error.type, "param": error.param, "code": error.code}
+    if error.attempts:
+        fields["attempts"] = list(error.attempts)
+    return {"error": fields}
+
+
+def render_error(error: GatewayError) -> bytes:
+    """The body of a failure."""
+    return orjson.dumps(error_object(error))
