@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fwd_server.providers import answer_shape, lenient, media, request_fields, tool_names
+from fwd_server.providers import answer_shape, lenient, request_fields, tool_names
 from fwd_server.values.chat import Chunk, End
 from fwd_server.values.errors import Refused, UpstreamError
 from fwd_server.values.usage import Usage
@@ -34,18 +34,6 @@ def test_unreadable_json_is_a_bad_payload() -> None:
     for body in (b"\xff", b"[" * 300 + b"]" * 300):
         with pytest.raises(UpstreamError, match="cannot be read"):
             lenient.load(body)
-
-
-@pytest.mark.parametrize(
-    ("url", "mime"),
-    [
-        ("data:image/PNG;base64,QUJD", "image/png"),
-        ("DATA:text/plain;charset=utf-8;BASE64,QUJD", "text/plain"),
-        ("data:;base64,QUJD", "application/octet-stream"),
-    ],
-)
-def test_a_data_url_is_its_type_and_its_bytes(url: str, mime: str) -> None:
-    assert media.inline(url, "ollama", "x") == media.Inline(mime, "QUJD")
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,7 @@ def _image(part: Json, where: str) -> _Read:
 
 def _audio(part: Json, where: str) -> _Read:
     # Models that hear take sound where others take images; a model that does not answers 400 itself.
-    return None, request_fields.needed(part, "input_audio", where)["data"]
+    return None, media.bare_base64(request_fields.needed(part, "input_audio", where)["data"])
 
 
 _TEXT_FILES: Final = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql)$")

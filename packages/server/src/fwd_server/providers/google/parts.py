@@ -35,7 +35,7 @@ def _image(part: Json, where: str, traits: Traits) -> Json:
 def _audio(part: Json, where: str, traits: Traits) -> Json:
     sound = request_fields.needed(part, "input_audio", where)
     kind = sound["format"]
-    return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": sound["data"]}}
+    return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": media.bare_base64(sound["data"])}}
 
 
 def _file(part: Json, where: str, traits: Traits) -> Json:
