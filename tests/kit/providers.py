@@ -430,9 +430,14 @@ class Google:
 
     def _said(self, contents: list[Json]) -> Iterable[tuple[Any, ...]]:
         called: list[tuple[str, str]] = []
+        after, answering = "model", False
         for number, content in enumerate(contents):
-            same(content["role"], "model" if number % 2 else "user", f"contents[{number}].role")
+            # Nothing follows the responses within their turn: the user's next words are a turn of their own.
+            after = "user" if after == "model" or answering else "model"
+            same(content["role"], after, f"contents[{number}].role")
             parts = content["parts"]
+            answering = "functionResponse" in parts[0]
+            same({"functionResponse" in part for part in parts}, {answering}, f"contents[{number}]: only responses")
             answered = [
                 (p["functionResponse"]["id"], p["functionResponse"]["name"]) for p in parts if "functionResponse" in p
             ]
@@ -441,7 +446,7 @@ class Google:
             signed = [p.get("thoughtSignature") for p in parts if "functionCall" in p]
             same(signed, [SIGNATURE, *[None] * (len(signed) - 1)][: len(signed)], "signatures of the calls")
             for part in parts:
-                yield self._part("model" if number % 2 else "user", part)
+                yield self._part(after, part)
         same(called, [], "calls without a response")
 
     def _part(self, who: str, part: Json) -> tuple[Any, ...]:

@@ -278,3 +278,15 @@ def test_plain_json_has_a_limit_too() -> None:
     decoder = opened(stream=True).decoder()
     decoder.feed(b"{")
     assert codes(decoder.feed(b" " * (2 << 20))) == ["too_large"]
+
+
+# -- ids of calls
+
+
+def test_calls_with_one_id_get_ids_of_their_own() -> None:
+    """Over all choices of an answer, whole and streamed: callers match results by nothing but the id."""
+    parts = [{"functionCall": {"id": "c", "name": name}} for name in ("get", "put")]
+    pair = {"candidates": [{"content": {"parts": parts}, "finishReason": "STOP", "index": index} for index in (0, 1)]}
+    whole = [call["id"] for one in answered(pair)["choices"] for call in one["message"]["tool_calls"]]
+    streamed = [delta["tool_calls"][0]["id"] for _, delta, _ in deltas(played(pair)) if "tool_calls" in delta]
+    assert whole == streamed == ["c", "call_fx_0", "call_fx_1", "call_fx_2"]

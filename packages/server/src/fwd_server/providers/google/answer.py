@@ -12,8 +12,9 @@ from typing import Final
 import orjson
 from attrs import define, field, frozen
 
-from fwd_server.providers import answer_shape, json_stream, lenient, tool_names
+from fwd_server.providers import answer_shape, call_ids, json_stream, lenient, tool_names
 from fwd_server.providers.base import NewId
+from fwd_server.providers.google import pictures
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage, count
@@ -55,6 +56,7 @@ class Reader:
         self._context = context
         self._counted: Json = {}  # cumulative: the last one counts, and only then it is read
         self._choices: dict[int, _Choice] = {}
+        self._ids = call_ids.AnswerIds(context.new_id)
         self._writer: answer_shape.ChunkWriter | None = None
 
     @property
@@ -119,7 +121,7 @@ class Reader:
         index = count(candidate.get("index"))
         choice = self._choices.get(index)
         if choice is None:
-            choice = self._choices[index] = _Choice(index, self._context)
+            choice = self._choices[index] = _Choice(index, self._context, self._ids)
         return choice, choice.read(candidate)
 
     def _blocked(self, said: Json) -> list[_Choice]:
@@ -127,7 +129,7 @@ class Reader:
         reason = lenient.text(lenient.obj(said.get("promptFeedback")).get("blockReason"))
         if not reason or said.get("candidates"):
             return []
-        self._choices = self._choices or {0: _Choice(0, self._context)}
+        self._choices = self._choices or {0: _Choice(0, self._context, self._ids)}
         for choice in self._choices.values():
             choice.block(reason)
         return list(self._choices.values())
@@ -139,11 +141,13 @@ class _Choice:
 
     index: int
     context: Context
+    ids: call_ids.AnswerIds
     reason: str = ""
     over: bool = False
     calls: int = 0
     refusal: str = ""
     texts: list[str] = field(factory=list)
+    signatures: list[tuple[int, str]] = field(factory=list)  # of texts and pictures, and where in the content they end
     grounding: Json = field(factory=dict)
     logprobs: list[Json] = field(factory=list)
 
@@ -194,7 +198,9 @@ class _Choice:
         if not refusal and self._filtered():
             refusal = f"The provider blocked the answer ({_plain(self.reason)})."
         sources = _citations(self.grounding, "".join(self.texts))
-        return [*([{"annotations": sources}] if sources else []), *([{"refusal": refusal}] if refusal else [])]
+        signed = pictures.signature_fields("".join(self.texts), self.signatures)
+        deltas = [signed, {"annotations": sources} if sources else {}, {"refusal": refusal} if refusal else {}]
+        return [delta for delta in deltas if delta]
 
     def take_logprobs(self) -> Json | None:
         """The probabilities that no chunk has carried yet."""
@@ -208,36 +214,23 @@ class _Choice:
         said = lenient.text(part.get("text"))
         if part.get("thought") is True:
             return [{"reasoning_content": said}] if said else []
-        signed = _signed(part)
+        signature = lenient.text(part.get("thoughtSignature"))
         if "functionCall" in part and lenient.obj(part["functionCall"]).get("name"):
-            return [self._call(part["functionCall"], signed)]
-        said = said or _image(lenient.obj(part.get("inlineData")))
+            return [self._call(part["functionCall"], signature)]
+        said = said or pictures.picture_markdown(lenient.obj(part.get("inlineData")))
         if said:
             self.texts.append(said)
-        return [*([{"content": said}] if said else []), *([signed] if signed else [])]
+        if signature:
+            self.signatures.append((sum(map(len, self.texts)), signature))
+        return [{"content": said}] if said else []
 
-    def _call(self, call: Json, signed: Json) -> Json:
+    def _call(self, call: Json, signature: str) -> Json:
         # Each of several parallel calls may come as the first part of a frame of its own: only counting helps.
         index, self.calls = self.calls, self.calls + 1
-        call_id = lenient.text(call.get("id")) or self.context.new_id("call_")
+        call_id = self.ids.claim_id(lenient.text(call.get("id")))
+        signed = {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
         name = self.context.names.back(lenient.text(call["name"]))
         return answer_shape.tool_call(index, call_id, name, lenient.obj(call.get("args")), **signed)
-
-
-def _signed(part: Json) -> Json:
-    """The signature of a part, in the place Google's own OpenAI endpoint gives it."""
-    if "thoughtSignature" not in part:
-        return {}
-    signature = lenient.text(part["thoughtSignature"])
-    return {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
-
-
-def _image(data: Json) -> str:
-    """A picture as Markdown: OpenAI's messages have no place for one."""
-    mime = lenient.text(data.get("mimeType"))
-    if not re.fullmatch(r"image/[\w.+-]+", mime):
-        return ""
-    return f"![image](data:{mime};base64,{lenient.text(data.get('data'))})"
 
 
 def _plain(reason: str) -> str:

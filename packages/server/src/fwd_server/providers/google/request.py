@@ -68,7 +68,7 @@ def build(body: Json, model: str, *, signatures: bool = True) -> Built:
     names = tool_names.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
     config, lost = _config(body, traits)
     built: Json = {
-        **Conversation(traits, names, signatures).read(body["messages"]),
+        **Conversation(traits, names, signatures).read_messages(body["messages"]),
         "tools": _tools(body, names),
         "toolConfig": _tool_config(body, names),
         "generationConfig": config,

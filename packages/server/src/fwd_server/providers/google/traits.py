@@ -15,7 +15,11 @@ PROVIDER: Final = "google"
 
 @frozen
 class Traits:
-    """What the translation asks about a model. ``newer`` is Gemini 3 and every later generation."""
+    """What the translation asks about a model.
+
+    ``newer`` is Gemini 3 and every later generation. ``continues_own_turn``: a conversation may end with the model's
+    own turn, and the model goes on from there.
+    """
 
     newer: bool = True
     thinking: str | None = "level"
@@ -23,6 +27,7 @@ class Traits:
     sampling: bool = True
     pro: bool = False
     images: bool = False
+    continues_own_turn: bool = False
 
 
 def traits_of(model: str) -> Traits:
@@ -40,4 +45,15 @@ def traits_of(model: str) -> Traits:
         sampling=known.get("sampling_params", True),
         pro="-pro" in model,
         images="-image" in model,
+        continues_own_turn=_continues_own_turn(model, generation if version else None),
     )
+
+
+def _continues_own_turn(model: str, generation: tuple[int, int] | None) -> bool:
+    """Gemini 3.6 and later, and 3.5 Flash-Lite, answer 400 "Requests ending with a model turn are not supported".
+
+    A ``-latest`` alias may be one of them any day. https://ai.google.dev/gemini-api/docs/generate-content/latest-model
+    """
+    if generation is None:
+        return not model.startswith("gemini-")
+    return generation < (3, 6) and not model.startswith("gemini-3.5-flash-lite")

@@ -12,8 +12,8 @@ from typing import Any, Final
 import orjson
 from attrs import define, field
 
-from fwd_server.providers import lenient, request_fields, tool_names
-from fwd_server.providers.google import parts
+from fwd_server.providers import call_ids, lenient, media, request_fields, tool_names
+from fwd_server.providers.google import parts, pictures
 from fwd_server.providers.google.traits import PROVIDER, Traits
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
@@ -22,6 +22,11 @@ from fwd_server.wire import jsontext
 # Gemini 3 refuses a turn whose first call has no signature. This one, documented for calls that another model
 # made, passes. https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
 PLACEHOLDER: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="  # base64 of skip_thought_signature_validator
+
+# Gemini refuses an empty text, and takes a blank.
+_BLANK: Final = " "
+# What asks a model that cannot go on from its own turn to do so all the same.
+_GO_ON: Final = "Continue."
 
 _SYSTEM: Final = ("system", "developer")
 
@@ -36,46 +41,64 @@ class Conversation:
     turns: list[Json] = field(factory=list, init=False)
     calls: list[Json] = field(factory=list, init=False)  # those of the last assistant message
 
-    def read(self, messages: list[Json]) -> Json:
-        """``systemInstruction``, if there is one, and ``contents``."""
+    def read_messages(self, messages: list[Json]) -> Json:
+        """``systemInstruction``, if there is one, and ``contents``.
+
+        Raises Refused for what Gemini cannot take, and for messages that say nothing at all.
+        """
         leading = list(takewhile(lambda message: message["role"] in _SYSTEM, messages))
         instructions = [part for message in enumerate(leading) for part in self._texts(*message)]
         if len(leading) == len(messages):
-            self._add("user", instructions)
-            return {"contents": self._finished()}
+            self._add_parts("user", instructions)
+            instructions = []
         rest = list(enumerate(messages))[len(leading) :]
-        for answers, run in groupby(rest, lambda item: item[1]["role"] == "tool"):
-            if answers:
-                self._answers(list(run))
+        for are_results, run in groupby(rest, lambda item: item[1]["role"] == "tool"):
+            if are_results:
+                self._add_results(list(run))
             else:
-                self._say(run)
-        contents = {"contents": self._finished()}
+                self._add_messages(run)
+        if not instructions and all(part == {"text": _BLANK} for turn in self.turns for part in turn["parts"]):
+            raise Refused(f"'messages' say nothing that {PROVIDER} could be sent.", code=None, param="messages")
+        contents = {"contents": self._finished_turns()}
         return {"systemInstruction": {"parts": instructions}, **contents} if instructions else contents
 
-    def _finished(self) -> list[Json]:
-        if not self.turns:
-            raise Refused(f"'messages' say nothing that {PROVIDER} could be sent.", code=None, param="messages")
-        if self.turns[0]["role"] != "user":
-            self.turns.insert(0, {"role": "user", "parts": [{"text": " "}]})
+    def _finished_turns(self) -> list[Json]:
+        if not self.turns or self.turns[0]["role"] != "user":
+            self.turns.insert(0, {"role": "user", "parts": [{"text": _BLANK}]})
+        if self.turns[-1]["role"] == "model" and not self.traits.continues_own_turn:
+            self._add_parts("user", [{"text": _GO_ON}])
         for turn in self.turns:
-            _complete(turn, self.traits.newer)
+            _complete_turn(turn, self.traits.newer)
         return self.turns
 
-    def _add(self, role: str, said: list[Json]) -> None:
-        if self.turns and self.turns[-1]["role"] == role:
-            self.turns[-1]["parts"] += said
-        elif said:
-            self.turns.append({"role": role, "parts": [*said]})
+    def _add_parts(self, role: str, added: list[Json]) -> None:
+        """Parts into the last turn, if it is of this role, or into a new one.
 
-    def _say(self, run: Iterable[tuple[int, Json]]) -> None:
+        Nothing follows a function response within its turn: newer models refuse that, and older ones read it as the
+        tool's words. A new turn of the user begins there.
+        """
+        last = self.turns[-1] if self.turns else None
+        if last is not None and last["role"] == role and "functionResponse" not in last["parts"][-1]:
+            last["parts"] += added
+        elif added:
+            self.turns.append({"role": role, "parts": [*added]})
+
+    def _add_messages(self, run: Iterable[tuple[int, Json]]) -> None:
         for index, message in run:
             if message["role"] == "assistant":
-                self._add("model", self._assistant(index, message))
+                self._add_parts("model", self._assistant_parts(index, message))
             elif message["role"] in _SYSTEM:
-                said = [{"text": f"<system>{part['text']}</system>"} for part in self._texts(index, message)]
-                self._add("user", said)
+                texts = self._texts(index, message)
+                self._add_parts("user", [{"text": f"<system>{part['text']}</system>"} for part in texts])
             else:
-                self._add("user", self._parts(index, message))
+                self._add_user(index, message)
+
+    def _add_user(self, index: int, message: Json) -> None:
+        """A user's message. An empty one still is the user's turn: without it the model's would be the last."""
+        added = self._parts(index, message)
+        if not added and (not self.turns or self.turns[-1]["role"] != "user"):
+            added = [{"text": _BLANK}]
+        self._add_parts("user", added)
 
     def _texts(self, index: int, message: Json) -> list[Json]:
         return [part for part in self._parts(index, message) if "text" in part]
@@ -86,60 +109,71 @@ class Conversation:
         read = [parts.read(part, f"{where}[{number}]", self.traits) for number, part in written]
         return [part for part in read if part.get("text") != ""]
 
-    def _assistant(self, index: int, message: Json) -> list[Json]:
-        said = self._parts(index, message)
-        if not said and message.get("refusal"):
-            said = [{"text": message["refusal"]}]
-        signature = self._signature(message)
-        if signature:  # at the end of the text, where the stream had it
-            said = said or [{"text": ""}]
-            said[-1] = {**said[-1], "thoughtSignature": signature}
-        calls = list(request_fields.calls_of(message, PROVIDER, f"messages[{index}]"))
-        self.calls = [call for call, _ in calls]
-        return [*said, *(self._call(call, where) for call, where in calls)]
+    def _assistant_parts(self, index: int, message: Json) -> list[Json]:
+        where = f"messages[{index}]"
+        if message.get("audio"):
+            raise media.part_refused("audio", PROVIDER, f"{where}.audio")
+        spoken = [
+            piece
+            for part in self._parts(index, message)
+            for piece in (pictures.split_pictures(part["text"]) if "text" in part else [part])
+        ]
+        refusal = message.get("refusal")
+        if refusal and {"text": refusal} not in spoken:  # Gemini has no place of its own for a refusal
+            spoken.append({"text": refusal})
+        if self.signatures:
+            spoken = pictures.sign_parts(spoken, message)
+        calls = list(request_fields.calls_of(message, PROVIDER, where))
+        ids = call_ids.number_repeated(call["id"] for call, _ in calls)
+        self.calls = [{**call, "sent_id": sent_id} for (call, _), sent_id in zip(calls, ids, strict=True)]
+        return [*spoken, *(self._call_part(call, at) for call, (_, at) in zip(self.calls, calls, strict=True))]
 
-    def _call(self, call: Json, where: str) -> Json:
+    def _call_part(self, call: Json, where: str) -> Json:
         name = self.names.there(call["function"]["name"])
         part: Json = {"functionCall": {**self._id(call), "name": name, "args": request_fields.arguments(call, where)}}
-        signature = self._signature(call)
+        google = lenient.obj(lenient.obj(call.get("extra_content")).get("google"))
+        signature = lenient.text(google.get("thought_signature")) if self.signatures else ""
         return {**part, "thoughtSignature": signature} if signature else part
 
     def _id(self, call: Json) -> Json:
-        return {"id": call["id"]} if self.traits.newer else {}  # 2.5 refuses ids
+        return {"id": call["sent_id"]} if self.traits.newer else {}  # 2.5 refuses ids
 
-    def _signature(self, said: Json) -> str:
-        google = lenient.obj(lenient.obj(said.get("extra_content")).get("google"))
-        return lenient.text(google.get("thought_signature")) if self.signatures else ""
-
-    def _answers(self, run: list[tuple[int, Json]]) -> None:
-        """As many responses as there are calls, in the order of the calls, in one turn."""
-        order = {call["id"]: number for number, call in reversed(list(enumerate(self.calls)))}
-        run.sort(key=lambda item: order[item[1]["tool_call_id"]])
-        responses, media = [], []
-        for call, (index, message) in zip(self.calls, run, strict=True):
-            response, beside = self._answer(call, index, message)
+    def _add_results(self, run: list[tuple[int, Json]]) -> None:
+        """As many responses as there are calls, in the order of the calls, in a turn of their own."""
+        order = call_ids.match_results(
+            (call["id"] for call in self.calls), (message["tool_call_id"] for _, message in run)
+        )
+        responses, beside = [], []
+        for place, (index, message) in sorted(zip(order, run, strict=True)):
+            response, pictures_beside = self._response(self.calls[place], index, message)
             responses.append({"functionResponse": response})
-            media += beside
-        self._add("user", [*responses, *media])
+            beside += pictures_beside
+        self.turns.append({"role": "user", "parts": responses})
+        self._add_parts("user", beside)
 
-    def _answer(self, call: Json, index: int, message: Json) -> tuple[Json, list[Json]]:
+    def _response(self, call: Json, index: int, message: Json) -> tuple[Json, list[Json]]:
+        """A call's response, and the media of the result for which an older model has no place within it.
+
+        https://ai.google.dev/gemini-api/docs/function-calling#multimodal
+        """
         read = self._parts(index, message)
-        said = "\n".join(part["text"] for part in read if "text" in part)
-        media = [part for part in read if "text" not in part]
-        response = {**self._id(call), "name": self.names.there(call["function"]["name"]), "response": _result(said)}
-        if media and self.traits.newer:
-            return {**response, "parts": media}, []
-        return response, media
+        written = "\n".join(part["text"] for part in read if "text" in part)
+        attached = [part for part in read if "text" not in part]
+        name = self.names.there(call["function"]["name"])
+        response = {**self._id(call), "name": name, "response": _response_object(written)}
+        if attached and self.traits.newer:
+            return {**response, "parts": attached}, []
+        return response, attached
 
 
-def _complete(turn: Json, newer: bool) -> None:
+def _complete_turn(turn: Json, newer: bool) -> None:
     """What a turn must not lack: a user's media some text, a newer model's first call a signature."""
-    said: list[Json] = turn["parts"]
+    parts_: list[Json] = turn["parts"]
     if turn["role"] == "user":
-        if not any("text" in part or "functionResponse" in part for part in said):
-            said.append({"text": " "})
+        if not any("text" in part or "functionResponse" in part for part in parts_):
+            parts_.append({"text": _BLANK})
         return
-    first = next((part for part in said if "functionCall" in part), None)
+    first = next((part for part in parts_ if "functionCall" in part), None)
     if newer and first is not None:
         first.setdefault("thoughtSignature", PLACEHOLDER)
 
@@ -147,27 +181,41 @@ def _complete(turn: Json, newer: bool) -> None:
 _ERROR: Final = "[error] "  # how callers of other languages say that a tool failed
 
 
-def _result(said: str) -> Json:
-    """A tool's answer: an object as it is, anything else as ``output``; Gemini reads ``$ref`` as a pointer."""
-    if said.startswith(_ERROR):
-        return {"error": said[len(_ERROR) :]}
-    if said.lstrip()[:1] == "{":
+def _response_object(written: str) -> Json:
+    """A tool's result: an object as it is where Google can hold it exactly, anything else as ``output``."""
+    if written.startswith(_ERROR):
+        return {"error": written[len(_ERROR) :]}
+    if written.lstrip()[:1] == "{":
         try:
-            value: Json = jsontext.loads(said)
+            value: Json = jsontext.loads(written)
         except orjson.JSONDecodeError:
-            return {"output": said}
-        return {"output": said} if _points(value) else value
-    return {"output": said}
+            return {"output": written}
+        return {"output": written} if any(map(_is_misread, _nodes(value))) else value
+    return {"output": written}
 
 
-def _points(value: Json) -> bool:
+_MOST_EXACT: Final = 2**53
+
+
+def _is_misread(node: Any) -> bool:
+    """Whether Google would read something else than stands there.
+
+    An object with a text under ``$ref`` is a pointer to a part of the response; and numbers are doubles, so a whole
+    number beyond 2**53 becomes another one (https://protobuf.dev/reference/protobuf/google.protobuf/#value).
+    """
+    if isinstance(node, dict):
+        return isinstance(node.get("$ref"), str)
+    if isinstance(node, bool) or not isinstance(node, (int, float)):
+        return False
+    return abs(node) > _MOST_EXACT
+
+
+def _nodes(value: Any) -> Iterable[Any]:
     nodes: list[Any] = [value]
     while nodes:
         node = nodes.pop()
+        yield node
         if isinstance(node, dict):
-            if isinstance(node.get("$ref"), str):
-                return True
             nodes += node.values()
         elif isinstance(node, list):
             nodes += node
-    return False
