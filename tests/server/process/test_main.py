@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fwd_server.app import App
-from fwd_server.process.main import CurrentConfig, load, text_of
+from fwd_server.process.main import CurrentConfig, address, exposure_warnings, load, text_of
 
 
 @pytest.fixture
@@ -85,3 +85,22 @@ def test_a_certificate_that_is_gone_is_named(
 
 def test_without_a_file_there_is_no_text(tmp_path: Path) -> None:
     assert text_of(tmp_path / ".env") is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url", "warned"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000", False),
+        ("0.0.0.0", "http://127.0.0.1:8000", True),
+        ("::", "http://[::1]:8000", True),
+        ("::1", "http://[::1]:8000", False),
+        ("10.1.2.3", "http://10.1.2.3:8000", True),
+    ],
+)
+def test_the_address_at_the_start_can_be_opened(dotenv: Path, host: str, url: str, warned: bool) -> None:
+    """No browser opens 0.0.0.0; whoever listens there without TLS is warned once."""
+    settings = load({"FWD_HOST": host}, {}, dotenv).settings
+    assert address(settings, 8000) == url
+    assert [warning.startswith(f"FWD_HOST={host} without TLS") for warning in exposure_warnings(settings)] == (
+        [True] if warned else []
+    )

@@ -30,7 +30,7 @@ from fwd_server.observe import log
 from fwd_server.process import workers
 from fwd_server.process.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
 from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
-from fwd_server.settings.units import Address
+from fwd_server.settings.units import Address, is_everywhere, is_loopback
 from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
 
 OK: Final = 0
@@ -271,8 +271,22 @@ def announce(app: App, settings: Settings, port: int) -> None:
     """Say where the gateway listens, what it can do, and what to do next."""
     for line in start_lines(app, settings, port):
         log.app.info("%s", line)
+    for warning in exposure_warnings(settings):
+        log.app.warning("%s", warning)
     for notice in app.state.notices():
         log.app.warning("%s", notice)
+
+
+def exposure_warnings(settings: Settings) -> list[str]:
+    """A warning when other machines can reach the gateway without TLS.
+
+    Given at the start only, and not among the notices: behind a proxy that speaks TLS this is right, and must not keep
+    ``/ready`` degraded.
+    """
+    if settings.uds is not None or settings.ssl_certfile or is_loopback(settings.host):
+        return []
+    fix = "set FWD_SSL_CERTFILE, or put a TLS proxy in front"
+    return [f"FWD_HOST={settings.host} without TLS: keys and prompts can be read on the network; {fix}"]
 
 
 def start_lines(app: App, settings: Settings, port: int) -> list[str]:
@@ -282,7 +296,7 @@ def start_lines(app: App, settings: Settings, port: int) -> list[str]:
     on = [endpoint.provider for endpoint in endpoints if endpoint.enabled and endpoint.available]
     off = [f"{e.provider} ({e.enabled_by})" for e in endpoints if not e.enabled and e.available]
     return [
-        f"fwd {__version__} listens on {url}",
+        f"fwd {__version__} listens on {url}{' and every other address' if is_everywhere(settings.host) else ''}",
         *([] if settings.uds else [f"For people: {url}/  API description: {url}/docs"]),
         f"Providers on: {', '.join(on) or 'none'}",
         f"Providers off, and what turns them on: {', '.join(off) or 'none'}",
@@ -295,7 +309,9 @@ def address(settings: Settings, port: int) -> str:
     """Where the gateway listens: a URL, or the path of a Unix socket."""
     if settings.uds is not None:
         return f"unix:{settings.uds}"
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    # Nobody can open http://0.0.0.0, which means every address of the machine; loopback is always one of them.
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - not bound here
+    host = f"[{host}]" if ":" in host else host
     return f"{'https' if settings.ssl_certfile else 'http'}://{host}:{port}"
 
 
