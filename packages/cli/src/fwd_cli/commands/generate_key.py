@@ -82,9 +82,18 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
 
 
 def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") -> str:
-    """A new key, added to the file; what the system refuses is said in three lines."""
+    """A new key, added to the file. Raises :class:`Failure` when the name is taken or the file cannot be written.
+
+    A name belongs to one key: it is what the log shows and what ``fwd keys revoke`` takes.
+    """
     from fwd_server.store.key_file import append_key
 
+    if name and name in used_names(path):
+        raise Failure(
+            f"there is already a key named {name}",
+            f"{path} has it; two keys with one name cannot be told apart in the log",
+            f"another --name, or fwd keys revoke {name} first",
+        )
     key = PREFIX + secrets.token_urlsafe(length)
     try:
         append_key(path, key, name=name, expires=expires)
@@ -92,10 +101,20 @@ def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") 
         raise Failure(
             "the key could not be stored, and is not valid",
             f"{error.strerror or error}: {path}",
-            "fwd generate-key --keys-file PATH, with a file you may write (and no link)",
+            "fwd generate-key --keys-file PATH, with a file you can write (not a symbolic link)",
             ExitCode.ERROR,
         ) from error
     return key
+
+
+def used_names(path: Path) -> set[str]:
+    """The names of the keys in the file; empty when it cannot be read, because writing it explains that better."""
+    from fwd_server.store.key_file import read_keys
+
+    try:
+        return {key.name for key in read_keys(path) if key.name}
+    except OSError:
+        return set()
 
 
 def _described(key: str, name: str | None, expires: str | None, path: Path) -> str:

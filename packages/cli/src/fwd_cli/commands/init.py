@@ -149,9 +149,12 @@ def _own_key(keys_file: Path) -> dict[str, str]:
     """A new key for calls from here, stored for the gateway; nothing when there is one."""
     if _now("FORWARDER_KEY"):
         return {}
-    from fwd_cli.commands.generate_key import new_key
+    from fwd_cli.commands.generate_key import new_key, used_names
 
-    return {"FORWARDER_KEY": new_key(keys_file, name="init")}
+    # A second .env next to the same keys file is no mistake: its key gets a name of its own.
+    used = used_names(keys_file)
+    names = ("init", *(f"init-{number}" for number in range(2, len(used) + 3)))
+    return {"FORWARDER_KEY": new_key(keys_file, name=next(name for name in names if name not in used))}
 
 
 def _write(values: Mapping[str, str]) -> None:

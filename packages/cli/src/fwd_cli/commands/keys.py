@@ -21,7 +21,8 @@ from fwd_cli.tables import Rows
 if TYPE_CHECKING:
     from fwd_server.store.key_set import Listed
 
-COLUMNS = ("id", "name", "expires", "stored as", "remark")
+COLUMNS = ("id", "key", "name", "expires", "stored as", "remark")
+_SHORTEST_ID = 6
 _DAY_S = 86_400
 
 
@@ -30,10 +31,9 @@ _DAY_S = 86_400
     epilog=examples("fwd keys list", "fwd keys revoke web", "fwd keys harden"),
 )
 def command() -> None:
-    """List, revoke and harden keys.
+    """List, revoke and harden the keys of the gateway's callers.
 
-    They are those of the gateway's callers. A running gateway sees every change within two seconds. New keys come from
-    fwd generate-key.
+    A running gateway sees every change within two seconds. fwd generate-key makes new keys.
     """
 
 
@@ -50,8 +50,8 @@ def command() -> None:
 def list_(keys_file: Path, as_json: bool) -> None:
     """List the keys, never the secrets.
 
-    The id is the beginning of the key's SHA-256 digest. In a pipe the columns are separated by tabs; --json prints one
-    object a line.
+    The id is the start of the key's SHA-256 digest; "key" is how log lines show a key. In a pipe the columns are
+    separated by tabs; --json prints one object per line.
     """
     from fwd_server.store.key_file import read_keys
 
@@ -70,7 +70,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
     name="revoke",
     epilog=examples(
         "fwd keys revoke web                   # by its name",
-        "fwd keys revoke 9f86d081 2c26b46b     # by their ids",
+        "fwd keys revoke 9f86d081 fwd_…9NR0    # by id, or as a log line shows it",
         "fwd keys revoke web --json",
     ),
 )
@@ -78,10 +78,10 @@ def list_(keys_file: Path, as_json: bool) -> None:
 @keys_file_option
 @json_option
 def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
-    """Take keys out of the file, by name or id.
+    """Remove keys from the file, by name, by id, or by the short form in log lines.
 
-    The gateway refuses a revoked key within two seconds; there is no way back but a new key. A name that several keys
-    have is refused: their ids tell them apart.
+    The gateway refuses a revoked key within two seconds; this cannot be undone. A name that several keys share is
+    refused: use their ids.
     """
     from fwd_server.store import key_file as files
 
@@ -106,35 +106,47 @@ def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
 @keys_file_option
 @json_option
 def harden(keys_file: Path, as_json: bool) -> None:
-    """Write keys that stand in clear as their SHA-256 digests.
+    """Replace keys in plain text by their SHA-256 digests.
 
-    Every key stays good, but whoever reads the file cannot use it. The file is replaced in one step, with its mode and
-    owner as they were.
+    Every key stays valid, but a reader of the file cannot use it. The file is replaced in one step and keeps its mode
+    and owner.
     """
     from fwd_server.store import key_file as files
 
     with _keys_at(keys_file):
         count = files.harden(keys_file)
-    said = f"Keys in clear that are digests now: {count}." if count else "No key was in clear."
-    click.echo(render.as_json({"hardened": count}) if as_json else f"{said}\n", nl=False)
+    text = f"Replaced {count} by their digests." if count else "No key was in plain text."
+    click.echo(render.as_json({"hardened": count}) if as_json else f"{text}\n", nl=False)
 
 
 def chosen(keys: Sequence[Listed], word: str) -> list[Listed]:
-    """The lines of the one key with this id or name. Raises ``click.UsageError`` when there is none, or not one."""
-    found = [key for key in keys if word in (key.id, key.name)]
-    ids = list(dict.fromkeys(key.id for key in found))
+    """The lines of the one key that ``word`` identifies. Raises ``click.UsageError`` when it is none, or several.
+
+    A key is identified by its name, by its id or the digest that the id begins, and by the short form in log lines
+    (``fwd_…9NR0``), so that whatever a log or a list shows can be pasted here.
+    """
+    matching = [key for key in keys if identifies(word, key)]
+    ids = list(dict.fromkeys(key.id for key in matching))
     if not ids:
         raise usage_error(f"there is no key {word!r}: fwd keys list shows names and ids")
     if len(ids) > 1:
-        raise usage_error(f"{len(ids)} keys are called {word!r}; choose by id: {', '.join(ids)}")
-    return found
+        raise usage_error(f"{len(ids)} keys match {word!r}; choose by id: {', '.join(ids)}")
+    return matching
+
+
+def identifies(word: str, key: Listed) -> bool:
+    """Whether ``word`` is a name, a short form, or six or more digits of the digest of this key."""
+    digits = word.lower().removeprefix("sha256:").removeprefix("key_")
+    by_digest = len(digits) >= _SHORTEST_ID and key.digest.hex().startswith(digits)
+    short = word.replace("...", "…")  # what people type who have no … on the keyboard
+    return bool(word) and (word == key.name or by_digest or short == key.shown)
 
 
 def row(key: Listed, now: float) -> tuple[str, ...]:
-    """A key in the words of ``COLUMNS``."""
-    over = "no longer valid" if key.expires <= now else ""
-    remark = f"line {key.line} is skipped: {key.problem}" if key.problem else over
-    return (key.id, key.name, expiry(key.expires), "digest" if key.hashed else "clear", remark)
+    """A key in the order of ``COLUMNS``."""
+    state = "expired" if key.expires <= now else ""
+    remark = f"line {key.line} is skipped: {key.problem}" if key.problem else state
+    return (key.id, key.shown, key.name, expiry(key.expires), "digest" if key.hashed else "plain text", remark)
 
 
 def expiry(moment: float) -> str:
@@ -150,6 +162,7 @@ def _facts(key: Listed, now: float) -> dict[str, object]:
     """For programs; what there is nothing to say of is left out."""
     facts = {
         "id": key.id,
+        "key": key.shown,
         "name": key.name,
         "expires": expiry(key.expires),
         "expired": key.expires <= now,

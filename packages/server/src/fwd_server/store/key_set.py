@@ -114,6 +114,8 @@ class Listed:
     name: str = ""
     expires: float = math.inf
     problem: str = ""
+    shown: str = ""
+    """The form of the key in log lines; empty where the line holds the digest only."""
 
 
 def listed(data: bytes) -> tuple[Listed, ...]:
@@ -123,7 +125,8 @@ def listed(data: bytes) -> tuple[Listed, ...]:
 
 
 def _listed(number: int, raw: bytes, digest: bytes, hashed: bool) -> Listed:
-    found = Listed(digest.hex()[:_ID_LENGTH], digest, number, hashed)
+    short = "" if hashed else shown(raw.split(maxsplit=1)[0].decode())
+    found = Listed(digest.hex()[:_ID_LENGTH], digest, number, hashed, shown=short)
     try:
         entry = _read(raw)
     except BadLine as error:
