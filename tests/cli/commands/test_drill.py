@@ -51,6 +51,15 @@ def test_ollama_steps_in_too(fwd: Run) -> None:
     assert "none was called, and no key was used" in ended.err
 
 
+def test_nothing_of_the_drill_is_masked(fwd: Run) -> None:
+    """The stand-in's key is random, so that no word of its message is taken for the key."""
+    settings("OPENAI_API_KEY=k\nOPENAI_MODEL=m\nPROVIDERS_PRIORITY=openai\n")
+    ended = fwd("drill")
+    assert ended.code == 1
+    assert "This stand-in fails, as it was told." in ended.err
+    assert "***" not in ended.err
+
+
 def test_nobody_steps_in(fwd: Run) -> None:
     """Exit code 1, what the caller gets, and what would mend it."""
     settings("PROVIDERS_PRIORITY=echo\n")

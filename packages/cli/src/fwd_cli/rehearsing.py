@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Mapping
 
@@ -14,7 +15,8 @@ from fwd_server.settings import Loaded, ProviderSettings, documented, stem_of, t
 
 GROUPS = ("Routing", "Timeouts", "Timeouts of providers")
 ANY_MODEL = "any-model"
-STAND_IN_KEY = "stand-in"
+# The gateway masks its keys wherever they appear in a provider's words, so this one must not be a word of ours.
+STAND_IN_KEY = f"drill-{secrets.token_urlsafe(24)}"
 _HELLO = [{"role": "user", "content": "hello"}]
 
 
