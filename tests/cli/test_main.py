@@ -42,6 +42,26 @@ def test_a_mistake_is_told_in_three_lines(fwd: Run) -> None:
     assert [line[:6] for line in ended.err.splitlines()] == ["error:", "  why:", "  try:"]
 
 
+@pytest.mark.parametrize(
+    ("args", "path"),
+    [
+        (["call", "--model"], "fwd call"),
+        (["--color", "never", "call", "hi", "-m"], "fwd call"),
+        (["keys", "revoke", "web", "--keys-file"], "fwd keys revoke"),
+        (["keys", "nope"], "fwd keys"),
+        (["--color"], "fwd"),
+        (["models", "--nope"], "fwd models"),
+    ],
+)
+def test_the_hint_names_the_command_that_was_meant(fwd: Run, args: list[str], path: str) -> None:
+    """Whatever is wrong with the options, usage and help are those of the innermost command on the line."""
+    ended = fwd(*args)
+    assert ended.code == 2
+    _, usage, help_ = ended.err.splitlines()[-3:]
+    assert usage.startswith(f"  why: usage: {path} ")
+    assert help_ == f"  try: {path} --help"
+
+
 def test_a_traceback_only_for_those_who_ask(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """FWD_LOG=debug shows where it happened."""
     assert "Traceback" not in fwd("call").err

@@ -47,18 +47,32 @@ def _run(args: list[str]) -> int:
         help_.show()
         return ExitCode.USAGE
     except click.ClickException as error:
-        return _show(_usage_failure(error), error)
+        return _show(_usage_failure(error, args), error)
     except Failure as failure:
         return _show(failure, failure)
 
 
-def _usage_failure(error: click.ClickException) -> Failure:
+def _usage_failure(error: click.ClickException, args: Sequence[str]) -> Failure:
     """A mistake on the command line, in the same three lines as everything else."""
-    context = error.ctx if isinstance(error, click.UsageError) else None
-    path = context.command_path if context else "fwd"
-    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ") if context else "fwd COMMAND"
-    code = ExitCode.USAGE if isinstance(error, click.UsageError) else ExitCode.ERROR
-    return Failure(error.format_message().rstrip("."), f"it is used as: {usage}", f"{path} --help", code)
+    if not isinstance(error, click.UsageError):
+        return Failure(error.format_message().rstrip("."), "the command cannot continue", "fwd --help")
+    # The parser of click raises some errors, such as a missing value, without the context they belong to.
+    context = error.ctx or _resolve_context(args)
+    usage = " ".join(context.get_usage().split()).removeprefix("Usage: ")
+    return Failure(
+        error.format_message().rstrip("."), f"usage: {usage}", f"{context.command_path} --help", ExitCode.USAGE
+    )
+
+
+def _resolve_context(args: Sequence[str]) -> click.Context:
+    """The context of the innermost command that ``args`` name, as completion resolves it: nothing runs or fails."""
+    context: click.Context = fwd.make_context("fwd", list(args), resilient_parsing=True)
+    while isinstance(context.command, click.Group) and (rest := [*context._protected_args, *context.args]):
+        name, command, more = context.command.resolve_command(context, rest)
+        if name is None or command is None:
+            break
+        context = command.make_context(name, more, parent=context, resilient_parsing=True)
+    return context
 
 
 def _show(failure: Failure, cause: BaseException) -> int:

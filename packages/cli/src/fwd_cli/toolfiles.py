@@ -6,13 +6,16 @@ import functools
 import inspect
 import json
 import runpy
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from fwd_cli.attachments import read_bytes
+from fwd_cli.errors import Failure
 from fwd_cli.notices import aside
 from fwd_cli.prompts import usage_error
+from fwd_client import ToolError
 
 Function = Callable[..., Any]
 
@@ -48,7 +51,7 @@ def functions(name: str) -> list[Function]:
     found = [value for word, value in space.items() if _is_tool(word, value, space)]
     if not found:
         raise usage_error(f"{name} defines no function to call")
-    return [*map(_told, found)]
+    return [*map(_reported, found)]
 
 
 def _is_tool(word: str, value: object, space: dict[str, Any]) -> bool:
@@ -56,14 +59,35 @@ def _is_tool(word: str, value: object, space: dict[str, Any]) -> bool:
     return inspect.isfunction(value) and not word.startswith("_") and value.__globals__.get("__name__") == "<run_path>"
 
 
-def _told(function: Function) -> Function:
-    """The same function, which says how it is called and what it gives."""
+def _reported(function: Function) -> Function:
+    """The same function, which reports each call on standard error, and its own errors as the user's.
+
+    ``ToolError`` passes through: the SDK sends it to the model. Any other exception ends the command with the place in
+    the user's file, because that is where the fix is.
+    """
 
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> Any:
-        given = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
-        result = function(*args, **kwargs)
-        aside(f"{function.__name__}({given}) → {result!r}"[:500])
+    def call_reported(*args: Any, **kwargs: Any) -> Any:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        try:
+            result = function(*args, **kwargs)
+        except (ToolError, Failure):
+            raise
+        except Exception as error:
+            raise _tool_failure(function, error) from error
+        aside(f"{function.__name__}({arguments}) → {result!r}"[:500])
         return result
 
-    return told
+    return call_reported
+
+
+def _tool_failure(function: Function, error: Exception) -> Failure:
+    """What a raised exception means to the author of the tool: the last line of their own file that ran."""
+    path = function.__code__.co_filename
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
+    place = f"{path}, line {lines[-1]}" if lines else path
+    return Failure(
+        f"your tool {function.__name__} raised an exception",
+        f"{type(error).__name__}: {error} ({place})",
+        "fix it, or raise fwd_client.ToolError to let the model read the message",
+    )
