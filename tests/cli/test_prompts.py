@@ -6,10 +6,7 @@ import io
 import os
 import socket
 
-import pytest
-from click import UsageError
-
-from fwd_cli.prompts import is_piped, read_prompt
+from fwd_cli.prompts import is_piped
 
 
 def test_a_pipe_and_a_socket_are_piped_but_no_null_device_and_no_terminal() -> None:
@@ -22,9 +19,3 @@ def test_a_pipe_and_a_socket_are_piped_but_no_null_device_and_no_terminal() -> N
         assert is_piped(channel)
         assert not is_piped(null)
     assert not is_piped(io.StringIO())
-
-
-def test_nothing_at_all_is_no_prompt() -> None:
-    """An empty line is not sent."""
-    with pytest.raises(UsageError):
-        read_prompt("-", io.StringIO("\n"))

@@ -41,6 +41,14 @@ def test_models_come_from_the_cache(fwd: Run, monkeypatch: pytest.MonkeyPatch) -
     assert completed("fwd call -m ", fwd, monkeypatch) == sorted(MODELS)
 
 
+@pytest.mark.parametrize("option", ["-f", "--file", "--schema", "--tools"])
+def test_options_that_take_a_file_complete_files(fwd: Run, monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    """The shell is told that a path is meant, and completes it itself."""
+    monkeypatch.setenv("_FWD_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_LINE", f"fwd call {option} p")
+    assert fwd().out == "file,p\n"
+
+
 def test_each_gateway_has_its_own_models(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one in use counts; the oldest of many are forgotten."""
     for number in range(names.MOST_GATEWAYS + 5):

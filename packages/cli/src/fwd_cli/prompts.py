@@ -1,4 +1,4 @@
-"""What is asked: the argument and what is piped in, made into a conversation."""
+"""Standard input, the messages of one prompt, and mistakes on the command line."""
 
 from __future__ import annotations
 
@@ -10,22 +10,17 @@ from typing import Any, TextIO
 import click
 
 
-def read_prompt(argument: str | None, stdin: TextIO) -> str:
-    """The prompt from what is piped in and from the argument, joined by an empty line.
-
-    With ``-`` standard input is read even on a terminal, until Ctrl-D. Raises ``click.UsageError`` when there is
-    nothing to send.
-    """
-    piped = stdin.read() if argument == "-" or is_piped(stdin) else ""
-    words = "" if argument in (None, "-") else argument
-    prompt = "\n\n".join(part for part in (piped.strip("\n"), words) if part)
-    if not prompt:
-        raise usage_error("there is no prompt: give it as an argument, or pipe it in")
-    return prompt
+def piped_bytes(stdin: TextIO, *, asked: bool = False) -> bytes:
+    """What is piped in; empty when nothing is. With ``asked`` a terminal is read too, until Ctrl-D."""
+    if not (asked or is_piped(stdin)):
+        return b""
+    # Bytes and not text: an image or a PDF may be piped in, and decoding would destroy it.
+    buffer = getattr(stdin, "buffer", None)
+    return bytes(buffer.read()) if buffer else stdin.read().encode("utf-8", "surrogatepass")
 
 
 def is_piped(stream: TextIO) -> bool:
-    """Whether somebody gave us this to read: a pipe, a file or a socket, but no terminal and no ``/dev/null``."""
+    """Whether this is input meant for us: a pipe, a file or a socket, but not a terminal and not ``/dev/null``."""
     try:
         mode = os.fstat(stream.fileno()).st_mode
     except io.UnsupportedOperation:
@@ -34,11 +29,11 @@ def is_piped(stream: TextIO) -> bool:
 
 
 def messages_of(content: Any, system: str | None) -> list[dict[str, Any]]:
-    """The conversation: a system message if there is one, then what the user says."""
-    before = [{"role": "system", "content": system}] if system else []
-    return [*before, {"role": "user", "content": content}]
+    """The conversation: a system message if there is one, then the user message."""
+    system_messages = [{"role": "system", "content": system}] if system else []
+    return [*system_messages, {"role": "user", "content": content}]
 
 
 def usage_error(message: str) -> click.UsageError:
-    """A mistake on the command line, with the usage of the command that runs."""
+    """A mistake on the command line, with the usage of the running command."""
     return click.UsageError(message, click.get_current_context(silent=True))

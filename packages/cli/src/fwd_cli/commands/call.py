@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from fwd_cli.attachments import answer_format, with_files
+from fwd_cli.attachments import answer_format, read_content
 from fwd_cli.errors import no_key, sdk_errors_explained
 from fwd_cli.notices import aside
 from fwd_cli.options import (
@@ -20,7 +20,7 @@ from fwd_cli.options import (
     system_option,
     temp_option,
 )
-from fwd_cli.prompts import messages_of, read_prompt, usage_error
+from fwd_cli.prompts import messages_of, usage_error
 from fwd_cli.toolfiles import definitions, functions, is_python
 
 if TYPE_CHECKING:
@@ -48,17 +48,21 @@ if TYPE_CHECKING:
     "-f",
     "files",
     multiple=True,
+    type=click.Path(),
     metavar="FILE",
-    help="Send a text or an image along, or an image by its address; may be given more than once.",
+    help="Attach a text file, an image or a PDF; also the URL of an image, or - for standard input. Repeatable.",
 )
 @click.option(
     "--stream/--no-stream", default=None, help="Show the answer while it comes: as a rule, but not with --json."
 )
 @json_option
 @click.option("-q", "--quiet", is_flag=True, help="Leave out the line about model, times and tokens.")
-@click.option("--schema", metavar="FILE", help="Answer in JSON that fits the JSON Schema in this file.")
+@click.option(
+    "--schema", type=click.Path(), metavar="FILE", help="Answer in JSON that fits the JSON Schema in this file."
+)
 @click.option(
     "--tools",
+    type=click.Path(),
     metavar="FILE",
     help="Tools the model may call: definitions in a JSON file, whose calls are shown, or a Python file, whose "
     "functions are run.",
@@ -92,7 +96,7 @@ def command(
     """
     check_raw(raw, sys.stdout)
     params = {
-        "messages": messages_of(with_files(read_prompt(prompt, sys.stdin), files), system),
+        "messages": messages_of(read_content(prompt, files, sys.stdin), system),
         "model": model,
         "temperature": temp,
         "max_tokens": max_tok,
