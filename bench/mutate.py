@@ -62,7 +62,9 @@ TARGETS = {
         "(google or gemini or documented) and not same_stream and not test_laws",
     ),
     "ollama": Target(
-        "fwd_server/providers/ollama.py", (PROVIDERS,), "(ollama or documented) and not same_stream and not test_laws"
+        "fwd_server/providers/ollama/*.py",
+        (PROVIDERS,),
+        "(ollama or documented) and not same_stream and not test_laws",
     ),
 }
 

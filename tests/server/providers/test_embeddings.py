@@ -13,7 +13,7 @@ from fwd_server.providers.base import EmbeddingsCodec, EmbeddingsExchange, Upstr
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.profiles import profile_of
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
-from fwd_server.providers.ollama import OllamaEmbeddings
+from fwd_server.providers.ollama.embeddings import OllamaEmbeddings
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest
 from fwd_server.values.errors import Refused, UpstreamError
 

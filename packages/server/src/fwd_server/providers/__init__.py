@@ -12,7 +12,8 @@ from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
 from fwd_server.providers.google import parts as google
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
-from fwd_server.providers.ollama import OllamaChat, OllamaEmbeddings
+from fwd_server.providers.ollama import OllamaChat
+from fwd_server.providers.ollama.embeddings import OllamaEmbeddings
 
 PROVIDERS: Final[dict[str, Provider]] = {
     "openai": compatible.provider("openai"),

@@ -1,0 +1,80 @@
+"""Ollama's own language: ``/api/chat``, answers in one object or in lines of JSON.
+
+The way there is ``request`` (with ``messages``), the way back ``answer`` and ``failure``.
+https://github.com/ollama/ollama/blob/main/docs/api.md#generate-a-chat-completion
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from attrs import evolve, frozen
+
+from fwd_server.providers import json_stream, lenient, request_fields
+from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
+from fwd_server.providers.ollama.answer import AnswerReader
+from fwd_server.providers.ollama.failure import error_text, read_failure
+from fwd_server.providers.ollama.request import build_chat, taken_fields, upstream_request
+from fwd_server.values.chat import ChatRequest, ChatResponse, Json
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError, upstream_failure
+from fwd_server.wire.backoff import parse_retry_after
+from fwd_server.wire.sse import Lines
+
+
+class OllamaChat:
+    """Chat completions by ``/api/chat``."""
+
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> OllamaExchange:
+        """Translate a call. Raises Refused for what Ollama has no word for."""
+        body = merge(build_chat(request.body, deployment.model), request.extra_body)
+        dropped = request_fields.left_out(request.body, taken_fields(request.body), ())
+        return OllamaExchange(body, dropped, request, deployment, now, new_id)
+
+
+@frozen
+class OllamaExchange:
+    """One attempt at ``/api/chat``."""
+
+    body: Json
+    dropped: tuple[str, ...]
+    _call: ChatRequest
+    _deployment: Deployment
+    _now: int
+    _new_id: NewId
+
+    @cached_property
+    def request(self) -> UpstreamRequest:
+        """The call as Ollama takes it."""
+        stream = self.body["stream"] is True
+        return upstream_request("/api/chat", self._deployment, self.body, stream=stream)
+
+    def answer(self, body: bytes) -> ChatResponse:
+        """Read a whole answer. Raises UpstreamError."""
+        said = lenient.obj(lenient.load(body))
+        if "error" in said:
+            raise self._failure(said["error"])
+        if not isinstance(said.get("message"), dict):
+            raise upstream_failure("bad_payload")
+        return AnswerReader(self._failure, self._now, self._new_id).whole(said)
+
+    def decoder(self) -> json_stream.JsonStream:
+        """A decoder for the lines of a streamed answer."""
+        return json_stream.JsonStream(Lines(), AnswerReader(self._failure, self._now, self._new_id))
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
+        """Read a failure. A model that cannot think is asked once more, without thinking."""
+        said = error_text(body)
+        error = read_failure(self._deployment.endpoint, status, said, parse_retry_after(headers))
+        if status == 400 and "think" in self.body and "does not support thinking" in said:
+            return AmendedRequest(self._without_thinking(), error)
+        return error
+
+    def _without_thinking(self) -> OllamaExchange:
+        body = {name: value for name, value in self.body.items() if name != "think"}
+        said = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
+        return evolve(self, body=body, dropped=(*self.dropped, said))
+
+    def _failure(self, said: object) -> UpstreamError:
+        return read_failure(self._deployment.endpoint, None, said)
