@@ -6,12 +6,13 @@ import asyncio
 import ssl
 from collections.abc import Callable, Coroutine
 from contextlib import closing
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from fwd_server.http1.client.pool import Origin, Pool, Response, Timeouts, TransportError
-from fwd_server.http1.client.pool import encode_head as encode
+from fwd_server.http1.client.origin_pool import OriginPool
+from fwd_server.http1.client.pool import Origin, Pool, PreparedTarget, Response, Timeouts, TransportError
+from fwd_server.http1.client.target import encode_start
 
 Run = Callable[[Coroutine[Any, Any, Any]], Any]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
@@ -472,15 +473,24 @@ def test_origins_no_longer_used_are_forgotten(run: Run, upstream: Any) -> None:
     run(main())
 
 
+def encode(
+    method: str, target: str, headers: list[tuple[bytes, bytes]], extra: list[tuple[bytes, bytes]] | None = None
+) -> tuple[bytes, frozenset[str]]:
+    """The head of a request without a body, and the codings it allows."""
+    start, codings = encode_start(ORIGIN, method, target, tuple(headers))
+    lane = cast(OriginPool, None)
+    return PreparedTarget(ORIGIN, method, start, codings, lane).encode_head(0, extra or ()), codings
+
+
 def test_a_request_without_a_body() -> None:
     """GET has no length; POST says that it has none."""
-    assert b"content-length" not in encode(ORIGIN, "GET", "/", [], 0)[0]
-    assert b"content-length: 0\r\n" in encode(ORIGIN, "POST", "/", [], 0)[0]
+    assert b"content-length" not in encode("GET", "/", [])[0]
+    assert b"content-length: 0\r\n" in encode("POST", "/", [])[0]
 
 
 def test_the_callers_own_accept_encoding() -> None:
     """A caller who asks for gzip gets it, and nothing else."""
-    head, asked = encode(ORIGIN, "GET", "/", [(b"Accept-Encoding", b"gzip;q=1.0, x")], 0)
+    head, asked = encode("GET", "/", [(b"Accept-Encoding", b"gzip;q=1.0, x")])
     assert b"identity" not in head
     assert asked == {"gzip", "x"}
 
@@ -511,4 +521,57 @@ def test_the_callers_own_accept_encoding() -> None:
 def test_what_is_not_one_request(method: str, target: str, headers: list[tuple[bytes, bytes]]) -> None:
     """Nothing can be smuggled into a request; the message does not quote what may be a key."""
     with pytest.raises(ValueError, match=r"headers itself|do not belong|ordinal not in range"):
-        encode(ORIGIN, method, target, headers, 0)
+        encode(method, target, headers)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        (b"A", b"b\r\nC: d"),
+        (b"A", b"b\n"),
+        (b"A: b\r\nC", b"d"),
+        (b"A", b"\x00"),
+        (b"", b"d"),
+        (b"Content-Length", b"1"),
+        (b"host", b"x"),
+        (b"Accept-Encoding", b"gzip"),
+    ],
+)
+def test_an_extra_header_is_one_header(name: bytes, value: bytes) -> None:
+    """T18: checked where it enters, and never one that decides where the request ends or how it is answered."""
+    with pytest.raises(ValueError, match="extra header"):
+        encode("GET", "/", [], [(name, value)])
+
+
+def test_a_prepared_target_is_sent_again_and_again(run: Run, upstream: Any) -> None:
+    """Each request has its own body and extra headers; a target outlives the connections to its origin."""
+    seen: list[bytes] = []
+
+    async def script(line: Any) -> None:
+        for _ in range(2):
+            seen.append(await line.request())
+            await line.say(OK)
+
+    async def main() -> None:
+        async with upstream(script) as up, upstream(script) as other:
+            pool = Pool()
+            target = pool.prepare(up.origin, "POST", "/v1", [(b"A", b"b")])
+            for number in range(4):
+                extra = [(b"x-number", b"%d" % number)]
+                response = await pool.send_prepared(target, b"x" * number, Timeouts(), extra)
+                assert response.whole_body() in {b"hi", None}
+                assert await response.read_all(10) in {b"hi", b""}
+                if number == 1:
+                    await settled(lambda: pool.open == 0)
+                    await (await pool.send(other.origin, "GET", "/", [], b"", Timeouts())).read_all(10)
+                    assert target.lane.forgotten
+            assert up.connections == 2
+            assert len(pool._origins) == 2
+            await pool.aclose()
+            with pytest.raises(TransportError):
+                await pool.send_prepared(target, b"", Timeouts())
+
+    run(main())
+    ours = [request for request in seen if request.startswith(b"POST")]
+    assert [request.partition(b"\r\n\r\n")[2] for request in ours] == [b"", b"x", b"xx", b"xxx"]
+    assert all(b"\r\nx-number: %d\r\n" % number in request for number, request in enumerate(ours))

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 
 from fwd_server.http1.client.answer import Answer, Head
 from fwd_server.http1.client.values import Code, Limits, Timeouts, TransportError
+from fwd_server.timer_wheel import WheelTimer, wheel_of
 
 _SLICE = 64 * 1024
 
@@ -46,6 +47,7 @@ class Connection(asyncio.BufferedProtocol):
         self.exchange: Exchange | None = None
         self.exchanges = 0
         self.loop = asyncio.get_running_loop()
+        self.wheel = wheel_of(self.loop)
         self.expires = 0.0  # when an idle one is no longer to be used
         self.keepalive_limit_s = math.inf  # how long the upstream said it keeps an idle one
         self.writable = True
@@ -121,6 +123,7 @@ class Exchange:
 
     def __init__(self, connection: Connection, answer: Answer, timeouts: Timeouts, limits: Limits) -> None:
         self._loop = connection.loop
+        self._wheel = connection.wheel
         self._connection = connection
         self._answer = answer
         self._timeouts = timeouts
@@ -130,12 +133,13 @@ class Exchange:
         self._cut = False  # whether the upload was stopped by an early answer
         self._pieces: list[bytes] = []
         self._buffered = 0
+        self._began = False  # whether some of the body was handed out
         self._paused = False
         self._done = False
         self._error: TransportError | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._flow: tuple[Callable[[bytes], None], Callable[[TransportError | None], None]] | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: WheelTimer | None = None
         self._idles = False  # whether silence is limited by now
         self._active = 0.0  # when the upstream, or our upload, last made progress
 
@@ -170,6 +174,12 @@ class Exchange:
                 return b""
             await self._wait()
         return self._take()
+
+    def whole_body(self) -> bytes | None:
+        """Return the complete body if all of it is there and nothing of it was read, else None."""
+        if not self._done or self._error is not None or self._began:
+            return None
+        return self._take() if self._pieces else b""
 
     def flow(self, take: Callable[[bytes], None], over: Callable[[TransportError | None], None]) -> None:
         """Hand every piece of the body to ``take`` as it comes, and at last its end to ``over``.
@@ -261,6 +271,7 @@ class Exchange:
             self.pause()
 
     def _take(self) -> bytes:
+        self._began = True
         pieces = self._pieces
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
@@ -318,13 +329,13 @@ class Exchange:
     def _set_timer(self, seconds: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = None if seconds is None else self._loop.call_later(seconds, self._tick, seconds)
+        self._timer = None if seconds is None else self._wheel.call_later(seconds, self._tick, seconds)
 
     def _tick(self, seconds: float) -> None:
         """Fail after `seconds` seconds without progress; set again rather than moved with every piece."""
         left = seconds if self._paused else self._active + seconds - self._loop.time()
         if left > 0:
-            self._timer = self._loop.call_later(left, self._tick, seconds)
+            self._timer = self._wheel.call_later(left, self._tick, seconds)
         elif self._answer.head is None:
             self.fail(TransportError("upstream_timeout", f"no answer within {seconds:g} s"))
         else:
@@ -352,6 +363,10 @@ class Response:
         it. Cancelled, it closes the socket.
         """
         return await self._exchange.read()
+
+    def whole_body(self) -> bytes | None:
+        """Return the complete body if all of it is there and nothing of it was read, else None."""
+        return self._exchange.whole_body()
 
     def flow(self, take: Callable[[bytes], None], over: Callable[[TransportError | None], None]) -> None:
         """From now on hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""

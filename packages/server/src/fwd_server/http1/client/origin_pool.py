@@ -21,6 +21,7 @@ class OriginPool:
         self.loop = asyncio.get_running_loop()  # kept, for to ask for it is a system call before Python 3.12
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
+        self.forgotten = False  # whether the pool has another one for this origin by now, or none
         self._places = places
         self._keep = keep
         self._dialing = 0

@@ -7,24 +7,29 @@ retry but one: a kept connection that ends before any byte of an answer is repla
 from __future__ import annotations
 
 import asyncio
-import functools
-import re
 import ssl
-from collections.abc import Sequence
 
 from fwd_server.http1.client.answer import Answer
 from fwd_server.http1.client.dial import Dialer, Proxies, Resolver, tls_context
 from fwd_server.http1.client.exchange import Connection, Exchange, Response, StaleConnection
 from fwd_server.http1.client.origin_pool import OriginPool
+from fwd_server.http1.client.target import Headers, PreparedTarget, encode_start
 from fwd_server.http1.client.values import Limits, Origin, Timeouts, TransportError
 
-__all__ = ["Limits", "Origin", "Pool", "Proxies", "Resolver", "Response", "Timeouts", "TransportError", "tls_context"]
+__all__ = [
+    "Limits",
+    "Origin",
+    "Pool",
+    "PreparedTarget",
+    "Proxies",
+    "Resolver",
+    "Response",
+    "Timeouts",
+    "TransportError",
+    "tls_context",
+]
 
-Headers = Sequence[tuple[bytes, bytes]]
 
-_REQUEST_HEAD = re.compile(rb"[A-Z]+ /[!-~]* HTTP/1\.1\r\n(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*")
-_OURS = frozenset((b"host", b"connection", b"content-length", b"transfer-encoding", b"upgrade", b"expect", b"te"))
-_BODY_METHODS = frozenset(("POST", "PUT", "PATCH"))
 _SCRATCH = 64 * 1024
 
 
@@ -89,16 +94,29 @@ class Pool:
         Raises TransportError, and ValueError for a request that would not be one request on the wire. Cancelled
         at any point, it closes the socket it uses.
         """
-        head, asked = encode_head(origin, method, target, headers, len(body))
-        origin_pool = self._origin_pool(origin)
-        connection = await self._take(origin_pool, timeouts)
+        return await self.send_prepared(self.prepare(origin, method, target, headers), body, timeouts)
+
+    def prepare(self, origin: Origin, method: str, target: str, headers: Headers) -> PreparedTarget:
+        """Return what requests that differ only in their bodies have in common: made, and checked, once.
+
+        Raises ValueError as `send` does, and TransportError when the pool is closed.
+        """
+        start, codings = encode_start(origin, method, target, tuple(headers))
+        return PreparedTarget(origin, method, start, codings, self._origin_pool(origin))
+
+    async def send_prepared(
+        self, target: PreparedTarget, body: bytes, timeouts: Timeouts, extra: Headers = ()
+    ) -> Response:
+        """As `send`, to a target of this pool's `prepare`; `extra` are headers of this one request."""
+        head = target.encode_head(len(body), extra)
+        connection = await self._take(self._lane(target), timeouts)
         try:
-            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+            return await self._exchange(connection, target, timeouts).send(head, body)
         except StaleConnection:
-            origin_pool = self._origin_pool(origin)  # the old one may be forgotten: its last connection has gone
+            origin_pool = self._lane(target)  # the old one may be forgotten: its last connection has gone
             origin_pool.reserve()
             connection = await self._dial(origin_pool, timeouts)
-            return await self._exchange(connection, method, asked, timeouts).send(head, body)
+            return await self._exchange(connection, target, timeouts).send(head, body)
 
     async def aclose(self) -> None:
         """Close every connection, in use or not, and return when all sockets are closed."""
@@ -116,9 +134,21 @@ class Pool:
             raise TransportError("upstream_reset", "the pool is closed")
         origin_pool = self._origins.get(origin)
         if origin_pool is None:
-            self._origins = {known: origin_pool for known, origin_pool in self._origins.items() if origin_pool.used}
+            self._forget_unused()
             origin_pool = self._origins[origin] = OriginPool(origin, self._max_per_origin, self._keep)
         return origin_pool
+
+    def _forget_unused(self) -> None:
+        for origin, origin_pool in tuple(self._origins.items()):
+            if not origin_pool.used:
+                origin_pool.forgotten = True
+                del self._origins[origin]
+
+    def _lane(self, target: PreparedTarget) -> OriginPool:
+        """The connections to a target's origin, which may have been forgotten since it was prepared."""
+        if target.lane.forgotten or self._closed:
+            target.lane = self._origin_pool(target.origin)
+        return target.lane
 
     async def _take(self, origin_pool: OriginPool, timeouts: Timeouts) -> Connection:
         """Return a kept connection, else a new one, waiting for a place if all are taken."""
@@ -145,8 +175,8 @@ class Pool:
             origin_pool.unreserve()
         return connection
 
-    def _exchange(self, connection: Connection, method: str, asked: frozenset[str], timeouts: Timeouts) -> Exchange:
-        return Exchange(connection, Answer(method, self._limits, asked), timeouts, self._limits)
+    def _exchange(self, connection: Connection, target: PreparedTarget, timeouts: Timeouts) -> Exchange:
+        return Exchange(connection, Answer(target.method, self._limits, target.codings), timeouts, self._limits)
 
     def _keep(self, origin_pool: OriginPool, connection: Connection) -> None:
         """Keep a connection for later, or close it if there are enough."""
@@ -164,41 +194,3 @@ class Pool:
         for origin_pool in self._origins.values():
             origin_pool.sweep(loop.time())
         self._sweeper = loop.call_later(self._keepalive_s, self._sweep) if self.idle else None
-
-
-def encode_head(
-    origin: Origin, method: str, target: str, headers: Headers, length: int
-) -> tuple[bytes, frozenset[str]]:
-    """Return the head of a request, and the content codings it allows the answer.
-
-    Raises ValueError when it would read as anything but this one request, or names a header that is the pool's.
-    """
-    start, asked = _start(origin, method, target, tuple(headers))
-    sized = length or method in _BODY_METHODS
-    return (b"%bcontent-length: %d\r\n\r\n" % (start, length) if sized else start + b"\r\n"), asked
-
-
-@functools.lru_cache(maxsize=256)
-def _start(
-    origin: Origin, method: str, target: str, headers: tuple[tuple[bytes, bytes], ...]
-) -> tuple[bytes, frozenset[str]]:
-    """All but the length, which is the same for most requests of a gateway: made once, and checked as it is made."""
-    names = {name.lower() for name, _ in headers}
-    if not names.isdisjoint(_OURS):
-        raise ValueError(f"the pool writes these headers itself: {sorted(names & _OURS)}")
-    asked = b"accept-encoding" in names
-    lines = [f"{method} {target} HTTP/1.1\r\nHost: {origin.host_header}".encode("ascii")]
-    lines += [b"%b: %b" % header for header in headers]
-    if not asked:
-        lines.append(b"accept-encoding: identity")
-    start = b"\r\n".join(lines) + b"\r\n"
-    # A line break smuggled into a value would match as one more header: hence the count.
-    if _REQUEST_HEAD.fullmatch(start) is None or start.count(b"\r\n") != len(lines) + 1:
-        raise ValueError("a method, target or header holds characters that do not belong there")
-    return start, _codings(headers) if asked else frozenset()
-
-
-def _codings(headers: Headers) -> frozenset[str]:
-    """Return what the request's Accept-Encoding allows: tokens, their weights cut off."""
-    values = ",".join(value.decode("latin-1") for name, value in headers if name.lower() == b"accept-encoding")
-    return frozenset(token.partition(";")[0].strip().lower() for token in values.split(","))
