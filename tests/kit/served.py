@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tornado.httputil import HTTPServerRequest
+from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler, stream_request_body
 
 from fwd_server.http1.server.limits import Refusal, ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
+from fwd_server.http1.server.reply import Reply
+from fwd_server.http1.server.request import Head
 
 HOST = b"Host: gateway\r\n"
 SOON = 5.0
@@ -73,6 +75,7 @@ class Served:
         self.left: list[str] = []
         self.refused: list[tuple[int, str]] = []
         self.events: list[str] = []
+        self.heads: list[Head] = []
         self.release = asyncio.Event()
         self.server = HTTPServer(
             application(self), limits=limits or ServerLimits(), render=self._render, ssl_context=context
@@ -120,9 +123,98 @@ async def until(condition: Any) -> None:
         await asyncio.sleep(0.001)
 
 
+class Router(Application):
+    """Serves what begins with /light by delegates that take the light head, and everything else by handlers."""
+
+    served: Served
+
+    def start_request(self, server_conn: object, request_conn: Any) -> HTTPMessageDelegate:
+        if request_conn.head.path.startswith("/light/"):
+            return Light(self.served, request_conn)
+        return super().start_request(server_conn, request_conn)
+
+
+LIGHT_HEAD = b"HTTP/1.1 200 OK\r\nX-A: b\r\n"
+
+
+class Light(HTTPMessageDelegate):
+    """Answers as the path says: /light/whole with what came, and the others as streams or too early."""
+
+    def __init__(self, served: Served, reply: Reply) -> None:
+        self.served = served
+        self.reply = reply
+        self.how = ""
+        self.pieces: list[bytes] = []
+
+    def head_received(self, head: Head) -> None:
+        self.served.heads.append(head)
+        self.how = head.path.removeprefix("/light/")
+        self.reply.set_close_callback(lambda: self.served.left.append(head.path))
+        if self.how == "early":
+            self.reply.send_answer(LIGHT_HEAD, b"no")
+
+    def data_received(self, chunk: bytes) -> None:
+        self.served.events.append("piece")
+        self.pieces.append(chunk)
+
+    def on_connection_close(self) -> None:
+        self.served.left.append(f"/light/{self.how}")
+
+    def finish(self) -> None:
+        getattr(self, f"answer_{self.how}")()
+
+    def answer_whole(self) -> None:
+        self.reply.send_answer(LIGHT_HEAD, b"".join(self.pieces))
+
+    def answer_empty(self) -> None:
+        self.reply.send_answer(b"HTTP/1.1 204 No Content\r\n", b"")
+
+    def answer_stream(self) -> None:
+        self.reply.begin_stream(LIGHT_HEAD, b"one")
+        self.reply.write_chunk(b"")
+        self.reply.write_chunk(b"two")
+        self.reply.end_stream(b"three")
+
+    def answer_bare(self) -> None:
+        self.reply.begin_stream(LIGHT_HEAD)
+        self.reply.end_stream()
+
+    def answer_close(self) -> None:
+        self.reply.close_after_answer()
+        self.answer_whole()
+
+    def answer_broken(self) -> None:
+        self.reply.begin_stream(LIGHT_HEAD, b"one")
+        self.reply.close_after_answer()
+        self.reply.end_stream()
+
+    def answer_late(self) -> None:
+        self.answer_whole()
+        for late in (
+            self.reply.send_answer(LIGHT_HEAD, b"late"),
+            self.reply.begin_stream(LIGHT_HEAD, b"late"),
+            self.reply.write_chunk(b"late"),
+            self.reply.end_stream(b"late"),
+        ):
+            self.served.events.append(type(late.exception()).__name__)
+
+    def answer_twice(self) -> None:
+        self.reply.begin_stream(LIGHT_HEAD, b"one")
+        self.reply.send_answer(LIGHT_HEAD, b"two")
+
+    def answer_unbegun(self) -> None:
+        self.reply.write_chunk(b"one")
+
+    def answer_endless(self) -> None:
+        self.reply.end_stream(b"one")
+
+    def answer_never(self) -> None:
+        pass
+
+
 def application(served: Served) -> Application:
     with_served = {"served": served}
-    return Application(
+    router = Router(
         [
             ("/(first|second)?", Plain, with_served),
             ("/pieces", Pieces, with_served),
@@ -137,6 +229,8 @@ def application(served: Served) -> Application:
         ],
         log_function=lambda handler: None,
     )
+    router.served = served
+    return router
 
 
 class Base(RequestHandler):

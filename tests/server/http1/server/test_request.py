@@ -42,7 +42,7 @@ def read(data: bytes, step: int = 1 << 20, limits: ServerLimits = LIMITS) -> tup
             body += requests.take()
             if not requests.body.ended:
                 break
-            taken.append((head.start.method, head.start.path, bytes(body)))
+            taken.append((head.method, head.target, bytes(body)))
             head = None
             body.clear()
     return taken, bytes(requests.buffer)
@@ -170,9 +170,11 @@ def test_who_waits_to_be_asked() -> None:
 def test_headers_are_tornados() -> None:
     """Any case, repeated ones joined, blanks around values gone."""
     head = parse_head(GET[:-2] + b"x-a: 1\r\nX-A:\t2 \r\ncontent-type:a\r\n\r\n", LIMITS)
-    assert head.headers["X-a"] == "1,2"
-    assert head.headers.get_list("x-A") == ["1", "2"]
-    assert list(head.headers) == ["Host", "X-A", "Content-Type"]
+    assert head.headers == {"host": "gateway", "x-a": "1,2", "content-type": "a"}
+    headers = head.tornado_headers()
+    assert headers["X-a"] == "1,2"
+    assert headers.get_list("x-A") == ["1", "2"]
+    assert list(headers) == ["Host", "X-A", "Content-Type"]
 
 
 # -- other readers

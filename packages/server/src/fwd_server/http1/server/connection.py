@@ -181,7 +181,7 @@ class Connection(asyncio.BufferedProtocol):
         if reply is not None and reply.begun:
             self.abort()
         else:
-            head = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.start.method == "HEAD"
+            head = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.method == "HEAD"
             self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=head))
             self._linger()
 
@@ -266,7 +266,11 @@ class Connection(asyncio.BufferedProtocol):
         self._body_since = 0.0
         reply = self.reply = Reply(self, head, self._requests.body, limits.body_bytes, limits.body_s)
         delegate = reply.delegate = self._host.application.start_request(self, reply)
-        self._hold(reply, delegate.headers_received(head.start, head.headers))
+        head_received = getattr(delegate, "head_received", None)
+        if head_received is not None:
+            self._hold(reply, head_received(head))
+        else:
+            self._hold(reply, delegate.headers_received(head.start, head.tornado_headers()))
         return reply
 
     def _read_body(self, reply: Reply) -> None:

@@ -24,6 +24,8 @@ from fwd_server.http1.server.limits import Refusal
 from fwd_server.http1.server.request import Body, Head
 
 _LAST_CHUNK = b"0\r\n\r\n"
+_BODILESS = (b"204", b"304")
+_STATUS_AT = len(b"HTTP/1.1 ")
 _NOBODY = HTTPMessageDelegate()
 
 
@@ -132,8 +134,62 @@ class Reply(HTTPConnection):
             self._fail(carrier, f"Tried to write {self._left or 'all its'} bytes less than Content-Length")
         if self._chunked:
             carrier.write(_LAST_CHUNK)
-        self._carrier = self._on_close = None
-        carrier.answered(self)
+        self._end_answer(carrier)
+
+    # -- what delegates without a RequestHandler call
+
+    def send_answer(self, head: bytes, body: bytes) -> asyncio.Future[None]:
+        """Send a whole answer in one write, and end it.
+
+        Args:
+            head: status line and headers as they go out, each with its CRLF, without the empty line and without
+                Content-Length, Transfer-Encoding and Connection, which are added. Its values must have been checked
+                for line breaks where they entered (contract T18).
+            body: left out for HEAD and for a status without a body (204, 304).
+        """
+        carrier = self._open_answer()
+        if carrier is None:
+            return closed()
+        bodiless = head.startswith(_BODILESS, _STATUS_AT)
+        framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
+        content = b"" if bodiless or self.head.method == "HEAD" else body
+        done = carrier.write(b"%b%b%b\r\n%b" % (head, framing, self._connection_line(), content))
+        self._end_answer(carrier)
+        return done
+
+    def begin_stream(self, head: bytes, first: bytes = b"") -> asyncio.Future[None]:
+        """Send the head of an answer of unknown length, as for ``send_answer``, with its first piece in one write."""
+        carrier = self._open_answer()
+        if carrier is None:
+            return closed()
+        framing = b""
+        if self.head.method == "HEAD" or head.startswith(_BODILESS, _STATUS_AT):
+            self._left = 0
+        elif self.head.version == "HTTP/1.1":
+            self._chunked, framing = True, b"Transfer-Encoding: chunked\r\n"
+        else:
+            self.keeps_alive = False  # only the end of the connection can end the body (RFC 9112, 6.3)
+        return carrier.write(b"%b%b%b\r\n%b" % (head, framing, self._connection_line(), self._frame_piece(first)))
+
+    def write_chunk(self, data: bytes) -> asyncio.Future[None]:
+        """Send a piece of a stream."""
+        carrier = self._carrier
+        if carrier is None:
+            return closed()
+        if not self.begun:
+            self._fail(carrier, "Tried to write to a stream that was not begun")
+        return carrier.write(self._frame_piece(data))
+
+    def end_stream(self, last: bytes = b"") -> asyncio.Future[None]:
+        """Send the last piece of a stream with the stream's end in one write, and end the answer."""
+        carrier = self._carrier
+        if carrier is None:
+            return closed()
+        if not self.begun:
+            self._fail(carrier, "Tried to end a stream that was not begun")
+        done = carrier.write(self._frame_piece(last) + _LAST_CHUNK if self._chunked else self._frame_piece(last))
+        self._end_answer(carrier)
+        return done
 
     def detach(self) -> NoReturn:
         """Refused: the socket is never given away. Raises HTTPOutputError, after the client was told."""
@@ -163,14 +219,39 @@ class Reply(HTTPConnection):
 
     # -- inside
 
+    def _open_answer(self) -> Carrier | None:
+        """The carrier, None once nothing can be written; settle whether the connection goes on after this answer."""
+        carrier = self._carrier
+        if carrier is not None:
+            if self.begun:
+                self._fail(carrier, "Tried to answer twice")
+            self.begun = True
+            if not self.body.ended:
+                self.keeps_alive = False
+        return carrier
+
+    def _end_answer(self, carrier: Carrier) -> None:
+        self._carrier = self._on_close = None
+        carrier.answered(self)
+
+    def _connection_line(self) -> bytes:
+        if not self.keeps_alive:
+            return b"Connection: close\r\n"
+        return b"Connection: keep-alive\r\n" if self.head.version == "HTTP/1.0" else b""
+
+    def _frame_piece(self, piece: bytes) -> bytes:
+        """A piece of a stream as it goes out: nothing where the answer has no body (HEAD)."""
+        if self._chunked:
+            return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
+        return b"" if self._left == 0 else piece
+
     def _frame_answer(self, code: int, headers: HTTPHeaders) -> None:
         """Settle how the answer ends and what becomes of the connection, and say so in the head."""
-        method, _, version = self.head.start
-        if method == "HEAD" or code in (204, 304):
+        if self.head.method == "HEAD" or code in (204, 304):
             self._left = 0
         elif "Content-Length" in headers:
             self._left = _parse_length(headers["Content-Length"])
-        elif version == "HTTP/1.1" and "Transfer-Encoding" not in headers:
+        elif self.head.version == "HTTP/1.1" and "Transfer-Encoding" not in headers:
             self._chunked = True
             headers["Transfer-Encoding"] = "chunked"
         else:
@@ -179,7 +260,7 @@ class Reply(HTTPConnection):
             self.keeps_alive = False
         if not self.keeps_alive:
             headers["Connection"] = "close"
-        elif version == "HTTP/1.0":
+        elif self.head.version == "HTTP/1.0":
             headers["Connection"] = "keep-alive"
 
     def _frame(self, carrier: Carrier, chunk: bytes) -> bytes:
