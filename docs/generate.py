@@ -9,6 +9,7 @@ import parameters
 
 from fwd_cli.reference import reference
 from fwd_server.settings import ABOUT, Variable, documented
+from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, stem_of
 
 HERE = Path(__file__).parent
 SECTION = "<!-- {name}: this table is made from the code by `nox -s docs` -->\n{text}\n<!-- end of {name} -->"
@@ -25,7 +26,11 @@ def documents() -> dict[Path, str]:
     configuration, providers = HERE / "configuration.md", HERE / "providers.md"
     return {
         configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
-        providers: replaced(providers.read_text(encoding="utf-8"), "parameters", parameters.tables()),
+        providers: replaced(
+            replaced(providers.read_text(encoding="utf-8"), "providers", providers_table()),
+            "parameters",
+            parameters.tables(),
+        ),
         HERE / "cli.md": reference(),
     }
 
@@ -36,6 +41,36 @@ def replaced(document: str, name: str, text: str) -> str:
     if not pattern.search(document):
         raise ValueError(f"the document has no section {name!r}")
     return pattern.sub(lambda _: SECTION.format(name=name, text=text), document)
+
+
+LANGUAGES = {
+    "openai": "OpenAI's",
+    "anthropic": "[Messages API](wire/anthropic.md)",
+    "google": "[`generateContent`](wire/gemini.md)",
+    "ollama": "[`/api/chat`](wire/ollama.md)",
+    "echo": "[built in](echo.md)",
+}
+
+
+def providers_table() -> str:
+    """Every provider that is known by name: prefix, what turns it on, language, address."""
+    lines = ["| provider | prefix | switched on by | language | address |", "|---|---|---|---|---|"]
+    for info in PROVIDER_TABLE.values():
+        families = "".join(f", `{family}*`" for family in info.families)
+        prefix = f"`{info.name}:`" + (f", also{families[1:]}" if families else "")
+        address = f"`{info.base_url}`" if info.base_url else ""
+        lines.append(f"| {info.title} | {prefix} | {_enabling(info)} | {LANGUAGES[info.language]} | {address} |")
+    return "\n".join(lines)
+
+
+def _enabling(info: ProviderInfo) -> str:
+    if info.built_in:
+        return "on unless `FWD_ECHO=false`"
+    if info.key_required:
+        return f"`{info.enabled_by}`"
+    stem = stem_of(info.name)
+    own = f"any `{stem}_*` variable" if info.any_variable else f"`{stem}_BASE_URL`, `_API_KEY` or `_MODEL`"
+    return own + (f"; an explicit `{info.name}:` is tried in any case" if info.always_tried else "")
 
 
 def settings_table() -> str:

@@ -21,6 +21,7 @@ from fwd_server.providers.base import (
 )
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.errors import Refused
+from fwd_server.values.provider_info import provider_info
 from fwd_server.values.secret import Secret
 
 Json = dict[str, Any]
@@ -172,7 +173,7 @@ MODELS: Final = {
     "openrouter": ("anthropic/claude-opus-4.8",),
     "ollama": ("qwen3.8:27b",),
 }
-PROFILES: Final = tuple(name for name in compatible.PROFILES if name not in PROVIDERS)
+PROFILES: Final = tuple(name for name in compatible.PROFILES if not provider_info(name).featured)
 
 
 # -- asking

@@ -19,21 +19,14 @@ from fwd_server.values.chat import ChatRequest, Chunk, End, StreamEvent
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.embeddings import EmbeddingsRequest
 from fwd_server.values.errors import GatewayError, UpstreamError
+from fwd_server.values.provider_info import provider_info
 from fwd_server.values.secret import Secret
 
 ROOT = Path(__file__).parents[2] / "golden"
 CLOCK = 1795305600
 
-# The fixtures' names of providers that have another one here, the configured endpoints, and a model for answers.
+# The fixtures' names of providers that have another one here, their keys and headers, and a model for answers.
 NAMES = {"gemini": "google", "openai_compatible": "local"}
-BASES = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "google": "https://generativelanguage.googleapis.com/v1beta",
-    "groq": "https://api.groq.com/openai/v1",
-    "openrouter": "https://openrouter.ai/api/v1",
-    "ollama": "http://localhost:11434",
-}
 KEYS = {"anthropic": "ANTHROPIC_API_KEY", "google": "GOOGLE_API_KEY"}
 HEADERS = {"openrouter": (("HTTP-Referer", "https://example.com"), ("X-OpenRouter-Title", "Forwarder"))}
 MODELS = {"openai": "gpt-6-luna", "anthropic": "claude-opus-5-5", "google": "gemini-3.5-flash"}
@@ -60,7 +53,9 @@ def provider(name: str) -> Provider:
 def deployment(name: str, model: str) -> Deployment:
     """The provider as the fixtures have it configured."""
     key = Secret("sk-canary-0123456789", KEYS.get(name, "API_KEY"))
-    return Deployment(Endpoint(name, BASES.get(name, ""), key, enabled=True, headers=HEADERS.get(name, ())), model)
+    return Deployment(
+        Endpoint(name, provider_info(name).base_url, key, enabled=True, headers=HEADERS.get(name, ())), model
+    )
 
 
 def open_exchange(name: str, request: ChatRequest, codec: ChatCodec | None = None) -> Exchange:
@@ -153,8 +148,7 @@ def shown_request(case: Case, exchange: Exchange | EmbeddingsExchange) -> dict[s
     """The upstream request as the fixtures write it."""
     request = exchange.request
     assert isinstance(request, UpstreamRequest)
-    profile = compatible.PROFILES.get(case.provider)
-    base = BASES.get(case.provider, profile.base_url if profile else "").partition("://")[2]
+    base = provider_info(case.provider).base_url.partition("://")[2]
     headers = {name: value.shown() if isinstance(value, Secret) else value for name, value in request.headers}
     path = "/" * ("/" in base) + base.partition("/")[2] + request.path
     return {"method": request.method, "path": path, "headers": headers, "body": orjson.loads(request.body)}

@@ -87,6 +87,15 @@ def test_a_provider_without_key_names_the_variable() -> None:
     assert (caught.value.status, caught.value.should_retry) == (503, False)
 
 
+def test_a_provider_that_nothing_sets_up_is_not_a_typing_error() -> None:
+    """It is in the provider table and in no list: the answer names the variable, and a priority list is tried first."""
+    with pytest.raises(ProviderNotConfigured, match="set MISTRAL_API_KEY"):
+        names("mistral:large")
+    assert names("mistral:large", "openai") == ["openai:openai-default"]
+    with pytest.raises(ModelNotFound, match="'mistral:large'"):
+        names("mistrall:large")
+
+
 def test_ollama_is_tried_on_its_prefix_in_any_case() -> None:
     assert names("ollama:llama3", off=("ollama",)) == ["ollama:llama3"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fwd_server.providers import PROVIDERS
-from fwd_server.providers.compatible import PROFILES
 from fwd_server.routing.planner import Routes, plan_call
 from fwd_server.settings import load
 from fwd_server.settings.endpoints import endpoints
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ProviderNotConfigured
+from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo
 
 
 def fleet(spoken: tuple[str, ...] = tuple(PROVIDERS), **env: str) -> dict[str, Endpoint]:
@@ -56,19 +56,33 @@ def test_a_server_of_compat_is_on_and_spoken() -> None:
     assert vllm.enabled_by == "VLLM_BASE_URL"
 
 
-@pytest.mark.parametrize("name", [name for name in PROFILES if name not in PROVIDERS])
-def test_a_row_is_one_name_and_one_key_away(name: str) -> None:
+@pytest.mark.parametrize("info", [i for i in PROVIDER_TABLE.values() if i.key_required], ids=lambda info: info.name)
+def test_a_provider_of_the_table_is_one_key_away(info: ProviderInfo) -> None:
     """Its address is known; without the key it is off, and says what to set."""
-    variable = f"{name.upper()}_API_KEY"
-    off, on = fleet(FWD_COMPAT=name)[name], fleet(FWD_COMPAT=name, **{variable: "k"})[name]
+    variable = f"{info.name.upper()}_API_KEY"
+    off, on = fleet(**{f"{info.name.upper()}_MODEL": "m"})[info.name], fleet(**{variable: "k"})[info.name]
     assert (off.enabled, on.enabled) == (False, True)
-    assert (off.enabled_by, on.base_url) == (variable, PROFILES[name].base_url)
+    assert (off.enabled_by, on.base_url) == (variable, info.base_url)
+
+
+@pytest.mark.parametrize("name", [name for name, info in PROVIDER_TABLE.items() if not info.featured])
+def test_a_provider_of_the_table_appears_once_it_is_named(name: str) -> None:
+    """By a variable of its own, in FWD_COMPAT (as it had to be once) or in the priority list; else in no list."""
+    stem = name.upper()
+    setup = {f"{stem}_API_KEY": "k", f"{stem}_BASE_URL": "http://x", f"{stem}_MODEL": "m"}
+    assert name not in fleet()
+    for variable, value in setup.items():
+        assert name in fleet(**{variable: value})
+    assert name in fleet(**setup, FWD_COMPAT=name)
+    assert fleet(**setup, PROVIDERS_PRIORITY=name)[name].enabled
+    assert name not in fleet(**{f"{stem}_USE_V1": "1"}), "its own programs read variables of that name, too"
 
 
 def test_a_provider_without_codec_is_not_available() -> None:
     """It is known all the same."""
-    found = fleet(spoken=("openai", "echo"))
-    assert [name for name, endpoint in found.items() if endpoint.available] == ["openai", "echo"]
+    found = fleet(spoken=("echo",))
+    unspoken = [name for name, endpoint in found.items() if not endpoint.available]
+    assert unspoken == ["anthropic", "google", "ollama"]
 
 
 def test_echo_can_be_turned_off() -> None:

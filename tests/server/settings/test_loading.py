@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pytest
 
-from fwd_server.settings import SettingRow, Settings, SettingsError, describe, load, needs_key
+from fwd_server.settings import SettingRow, Settings, SettingsError, describe, load
+from fwd_server.values.provider_info import provider_info
 from fwd_server.values.timeouts import Timeouts
 
 
@@ -160,8 +161,8 @@ def test_a_server_of_compat_that_is_known_has_its_address(env: dict[str, str], u
     """A row of the compatible codec says where it is; like any provider on the internet it is off without a key."""
     provider = load({}, {"FWD_COMPAT": "mistral", **env}).settings.providers["mistral"]
     assert provider.base_url == url
-    assert needs_key("mistral")
-    assert not needs_key("local")
+    assert provider.info.key_required
+    assert not provider_info("local").key_required
 
 
 def test_servers_of_compat_have_the_three_variables_of_a_provider() -> None:

@@ -1,8 +1,4 @@
-"""Whether each provider that is set up here can be reached and takes its key: its list of models is asked, no model.
-
-The paths are those of the providers' own references; OpenRouter's list is public, so its key is asked about itself:
-https://openrouter.ai/docs/api-reference/api-keys/get-current-api-key
-"""
+"""Whether each provider that is set up here can be reached and takes its key: its list of models is asked, no model."""
 
 from __future__ import annotations
 
@@ -12,30 +8,31 @@ from typing import TYPE_CHECKING
 import httpx
 
 from fwd_cli.findings import Finding
-from fwd_server.settings import ProviderSettings, needs_key, stem_of
+from fwd_server.settings import ProviderSettings, stem_of
 
 if TYPE_CHECKING:
     from fwd_server.settings import Settings
 
 WITHIN_S = 5.0
-_PATHS = {"openrouter": "/key", "ollama": "/api/tags"}
 
 
 def providers(settings: Settings, transport: httpx.BaseTransport | None = None) -> Iterator[Finding]:
     """One finding for each provider with a key or an address of its own; ``transport`` is for tests."""
     with httpx.Client(timeout=WITHIN_S, transport=transport) as client:
         for provider in settings.providers.values():
-            if provider.name != "echo" and (provider.api_key or (provider.mentioned and not needs_key(provider.name))):
+            without_key = provider.mentioned and not provider.info.key_required
+            if not provider.info.built_in and (provider.api_key or without_key):
                 yield _asked(client, provider)
 
 
 def _asked(client: httpx.Client, provider: ProviderSettings) -> Finding:
-    url = provider.base_url.rstrip("/") + _PATHS.get(provider.name, "/models")
+    info = provider.info
+    url = provider.base_url.rstrip("/") + (info.key_check_path or info.models_path)
     name, variable = f"provider {provider.name}", stem_of(provider.name)
     try:
         status = client.get(url, headers=_headers(provider)).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fix = "ollama serve" if provider.name == "ollama" else f"correct {variable}_BASE_URL, or set HTTPS_PROXY"
+        fix = info.start_command or f"correct {variable}_BASE_URL, or set HTTPS_PROXY"
         return Finding(name, "bad", f"{url} cannot be reached: {error}", fix)
     if status in (401, 403):
         return Finding(name, "bad", f"it refuses the key ({status})", f"correct {variable}_API_KEY")
@@ -46,9 +43,5 @@ def _asked(client: httpx.Client, provider: ProviderSettings) -> Finding:
 
 def _headers(provider: ProviderSettings) -> Mapping[str, str]:
     """The key in the way this provider reads it."""
-    if provider.api_key is None:
-        return {}
-    key = provider.api_key.reveal()
-    if provider.name == "anthropic":
-        return {"x-api-key": key, "anthropic-version": "2023-06-01"}
-    return {"x-goog-api-key": key} if provider.name == "google" else {"authorization": f"Bearer {key}"}
+    key = ((name, secret.reveal()) for name, secret in provider.info.auth.build(provider.api_key))
+    return dict([*key, *provider.info.headers])

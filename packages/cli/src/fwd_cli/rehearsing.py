@@ -47,7 +47,7 @@ def configured(loaded: Loaded) -> tuple[ProviderSettings, ...]:
 def rehearse(loaded: Loaded, texts: Mapping[str, str], provider: ProviderSettings, status: int) -> Scene:
     """Let one provider fail and call its model. ``texts`` are the settings as they were written."""
     name = provider.name
-    model = f"echo:fail?status={status}" if name == "echo" else _named(provider)
+    model = f"echo:fail?status={status}" if provider.info.built_in else _named(provider)
     with standing_in(name, status) as url, gateway(stand_in_settings(loaded, texts, url)) as running:
         plan = _plan(running, model)
         started = time.monotonic()
@@ -90,7 +90,7 @@ def stand_in_settings(loaded: Loaded, texts: Mapping[str, str], url: str) -> dic
 def _of_provider(provider: ProviderSettings, url: str) -> dict[str, str]:
     stem = stem_of(provider.name)
     values = {f"{stem}_MODEL": provider.model or ""}
-    if provider.name != "echo":
+    if not provider.info.built_in:
         is_on = provider.api_key or provider.mentioned
         values[f"{stem}_API_KEY"] = STAND_IN_KEY if provider.api_key else ""
         values[f"{stem}_BASE_URL"] = f"{url}/{provider.name}" if is_on else ""

@@ -16,7 +16,7 @@ from fwd_server.gateway.gateway import Gateway
 from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
 from fwd_server.observe import log
-from fwd_server.providers import PROVIDERS, compatible
+from fwd_server.providers import build_provider
 from fwd_server.providers import model_catalog as models
 from fwd_server.providers.base import Provider
 from fwd_server.providers.model_catalog import Model
@@ -114,9 +114,8 @@ def build_app(
 
 
 def known_providers(settings: Settings) -> dict[str, Provider]:
-    """Every provider by its name, with the OpenAI-compatible servers of ``FWD_COMPAT``."""
-    more = {str(name): compatible.provider(name) for name in settings.compat}
-    return {**PROVIDERS, **more}
+    """Every provider that has settings, by its name."""
+    return {name: build_provider(name) for name in settings.providers}
 
 
 def routes_of(settings: Settings, providers: Mapping[str, Provider]) -> Routes:

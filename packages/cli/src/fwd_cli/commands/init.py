@@ -14,20 +14,13 @@ from fwd_cli.errors import Failure, file_errors_explained
 from fwd_cli.notices import lines_of
 from fwd_cli.options import DEFAULT_KEYS_FILE, Documented, dotenv, examples, keys_file_option, lookup
 from fwd_cli.prompts import usage_error
+from fwd_server.values.provider_info import PROVIDER_TABLE, provider_info
 
 DOTENV = Path(".env")
 NONE = "none"
-MODELS = {
-    "openai": "gpt-5-mini",
-    "anthropic": "claude-haiku-4-5",
-    "google": "gemini-2.5-flash",
-    "groq": "llama-3.3-70b-versatile",
-    "openrouter": "openai/gpt-5-mini",
-    "ollama": "llama3.1",
-}
+MODELS = {info.name: info.starter_model for info in PROVIDER_TABLE.values() if info.starter_model}
 """Providers that can be chosen, each with the model that is proposed: a small one, so that trying costs little."""
 
-WITHOUT_KEY = ("ollama", NONE)
 NEXT = """
 Next:
   fwd run-server    in this directory
@@ -91,7 +84,9 @@ def settings(provider: str, key: str | None, model: str | None, priority: str) -
     listed = [entry.strip() for entry in priority.split(",") if entry.strip()]
     if provider == NONE:
         return {"PROVIDERS_PRIORITY": ",".join(listed) or "echo"}
-    real = [entry for entry in listed if entry != "echo"]  # what echo says is no stand-in for a model's answer
+    real = [
+        entry for entry in listed if not provider_info(entry).built_in
+    ]  # what echo says is no stand-in for a model's answer
     values = {
         f"{provider.upper()}_API_KEY": key or "",
         f"{provider.upper()}_MODEL": model or "",
@@ -112,7 +107,7 @@ def _ask_provider() -> str:
 def _ask_key(provider: str, asking: bool) -> str | None:
     """The provider's key; None where none is needed, or where one is set already."""
     variable = f"{provider.upper()}_API_KEY"
-    if provider in WITHOUT_KEY or _now(variable):
+    if provider == NONE or not PROVIDER_TABLE[provider].key_required or _now(variable):
         return None
     if not asking:
         raise usage_error(f"{provider} needs a key: set {variable}, or pipe it in with --api-key -")
@@ -177,7 +172,7 @@ def _written(new: Iterable[str], own: Mapping[str, str], keys_file: Path) -> lis
 
 def _say(written: Sequence[str], first: str) -> None:
     """What was written, and what to do now."""
-    answers = "echo, which repeats what you say" if first == "echo" else first
+    answers = "echo, which repeats what you say" if provider_info(first).built_in else first
     click.echo(err=True)
     for text in (*written, f"Calls that name no model are answered by {answers}."):
         click.echo("\n".join(lines_of(text)), err=True)

@@ -1,7 +1,8 @@
-"""Every provider fwd knows, written out by hand. A provider without a codec is known and not spoken yet."""
+"""Every provider fwd knows: the rows of ``values/provider_info.py`` with the codec of each one's language."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from fwd_server.providers import compatible, echo, listing, media
@@ -14,19 +15,36 @@ from fwd_server.providers.google import parts as google
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama import OllamaChat
 from fwd_server.providers.ollama.embeddings import OllamaEmbeddings
+from fwd_server.values.provider_info import PROVIDER_TABLE, provider_info
 
-PROVIDERS: Final[dict[str, Provider]] = {
-    "openai": compatible.provider("openai"),
-    "anthropic": Provider(
-        "anthropic",
-        AnthropicChat(),
-        models=listing.ANTHROPIC,
-        limits=rate_limits,
-        needs_bytes=anthropic.needs_bytes,
-    ),
-    "google": Provider("google", GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, needs_bytes=google.needs_bytes),
-    "groq": compatible.provider("groq"),
-    "openrouter": compatible.provider("openrouter"),
-    "ollama": Provider("ollama", OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=media.is_link),
-    "echo": echo.provider(),
+
+def _anthropic(name: str) -> Provider:
+    return Provider(
+        name, AnthropicChat(), models=listing.ModelList(), limits=rate_limits, needs_bytes=anthropic.needs_bytes
+    )
+
+
+def _google(name: str) -> Provider:
+    return Provider(name, GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, needs_bytes=google.needs_bytes)
+
+
+def _ollama(name: str) -> Provider:
+    return Provider(name, OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=media.is_link)
+
+
+# A language is one line here; its providers are rows of the table.
+LANGUAGES: Final[Mapping[str, Callable[[str], Provider]]] = {
+    "openai": compatible.provider,
+    "anthropic": _anthropic,
+    "google": _google,
+    "ollama": _ollama,
+    "echo": lambda name: echo.provider(),
 }
+
+
+def build_provider(name: str) -> Provider:
+    """The provider of that name with its codecs; a name without a row speaks OpenAI's language."""
+    return LANGUAGES[provider_info(name).language](name)
+
+
+PROVIDERS: Final[dict[str, Provider]] = {name: build_provider(name) for name in PROVIDER_TABLE}

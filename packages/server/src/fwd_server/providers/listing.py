@@ -8,24 +8,25 @@ from typing import Final
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_headers
-from fwd_server.providers.base import Header, UpstreamRequest
+from fwd_server.providers.base import UpstreamRequest
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import upstream_failure
+from fwd_server.values.provider_info import provider_info
 
 MOST_NAMES: Final = 5000
 
 
 @frozen
 class ModelList:
-    """How a provider's list is asked for and read.
+    """How a provider's list is asked for and read; where it is and how the key travels says its ``ProviderInfo``.
 
+    Without settings it is OpenAI's list, which Claude's and those of all compatible servers look like:
+    https://platform.openai.com/docs/api-reference/models/list, https://platform.claude.com/docs/en/api/models/list.
     ``entries`` is the field that holds the list, ``name`` the field of an entry that holds the model's name, which
     may begin with ``prefix``; ``usable`` says whether calls can be made to an entry. ``live`` ones are never kept.
     """
 
-    path: str
-    auth: Callable[[Endpoint], tuple[Header, ...]] = request_headers.bearer
     entries: str = "data"
     name: str = "id"
     prefix: str = ""
@@ -35,8 +36,10 @@ class ModelList:
     def request(self, endpoint: Endpoint) -> UpstreamRequest:
         """What to send."""
         configured = ((name.lower(), value) for name, value in endpoint.headers)
-        headers = (("accept", "application/json"), *self.auth(endpoint), *configured)
-        return UpstreamRequest(self.path, headers, b"", method="GET")
+        info = provider_info(endpoint.provider)
+        key = request_headers.key_header(endpoint)
+        headers = (("accept", "application/json"), *key, *info.headers, *configured)
+        return UpstreamRequest(info.models_path, headers, b"", method="GET")
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """The names, in the provider's order. Raises UpstreamError: this is no list."""
@@ -49,15 +52,6 @@ class ModelList:
         return tuple(dict.fromkeys(filter(None, names)))[:MOST_NAMES]
 
 
-def _anthropic(endpoint: Endpoint) -> tuple[Header, ...]:
-    version: Header = ("anthropic-version", "2023-06-01")
-    return (("x-api-key", endpoint.key), version) if endpoint.key else (version,)
-
-
-def _google(endpoint: Endpoint) -> tuple[Header, ...]:
-    return (("x-goog-api-key", endpoint.key),) if endpoint.key else ()
-
-
 _GOOGLE_METHODS: Final = frozenset({"generateContent", "embedContent", "batchEmbedContents"})
 
 
@@ -66,13 +60,7 @@ def _answers(entry: Json) -> bool:
     return not isinstance(methods, list) or any(name in methods for name in _GOOGLE_METHODS)
 
 
-# https://platform.openai.com/docs/api-reference/models/list, and what everybody made after it
-COMPATIBLE: Final = ModelList("/models")
-# https://platform.claude.com/docs/en/api/models/list
-ANTHROPIC: Final = ModelList("/models?limit=1000", _anthropic)
 # https://ai.google.dev/api/models#method:-models.list
-GOOGLE: Final = ModelList(
-    "/models?pageSize=1000", _google, entries="models", name="name", prefix="models/", usable=_answers
-)
+GOOGLE: Final = ModelList(entries="models", name="name", prefix="models/", usable=_answers)
 # https://github.com/ollama/ollama/blob/main/docs/api.md#list-local-models
-OLLAMA: Final = ModelList("/api/tags", entries="models", name="name", live=True)
+OLLAMA: Final = ModelList(entries="models", name="name", live=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fwd_server.providers.base import Header
 from fwd_server.values.deployment import Endpoint
+from fwd_server.values.provider_info import provider_info
 
 
 def headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
@@ -12,6 +13,6 @@ def headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
     return (("content-type", "application/json"), *auth, *configured)
 
 
-def bearer(endpoint: Endpoint) -> tuple[Header, ...]:
-    """The key as a bearer token, if there is one."""
-    return (("authorization", endpoint.key.after("Bearer ")),) if endpoint.key else ()
+def key_header(endpoint: Endpoint) -> tuple[Header, ...]:
+    """The key in the header that this provider reads it from; nothing if there is no key."""
+    return provider_info(endpoint.provider).auth.build(endpoint.key)

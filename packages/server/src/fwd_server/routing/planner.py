@@ -21,18 +21,8 @@ from fwd_server.values.errors import (
     ProviderNotAvailable,
     ProviderNotConfigured,
 )
+from fwd_server.values.provider_info import PROVIDER_TABLE, provider_info
 
-# Families that need no prefix. https://platform.openai.com/docs/models, https://docs.anthropic.com/en/docs/about-claude/models
-FAMILIES: Final = (
-    ("gpt-", "openai"),
-    ("chatgpt-", "openai"),
-    ("o1", "openai"),
-    ("o3", "openai"),
-    ("o4", "openai"),
-    ("text-embedding-", "openai"),
-    ("claude-", "anthropic"),
-    ("gemini-", "google"),
-)
 _NAME: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}")  # contract T17
 _OPTIONS: Final = re.compile(r"[!-~]{0,512}")  # what may follow a "?" in a model of echo
 
@@ -85,11 +75,14 @@ def resolve_model(routes: Routes, model: str) -> tuple[Endpoint, str]:
     if (bare and not _NAME.fullmatch(bare)) or not _OPTIONS.fullmatch(options):
         raise ModelNotFound("The model's name is not valid: 1 to 128 letters, digits and . _ : / @ - are allowed.")
     prefix, colon, rest = model.partition(":")
-    if colon and prefix in routes.endpoints and (rest or prefix == "echo"):
+    if colon and prefix in routes.endpoints and (rest or provider_info(prefix).built_in):
         return routes.endpoints[prefix], rest
-    for beginning, provider in FAMILIES:
-        if model.startswith(beginning) and provider in routes.endpoints:
-            return routes.endpoints[provider], model
+    for name, endpoint in routes.endpoints.items():
+        if model.startswith(provider_info(name).families):
+            return endpoint, model
+    if colon and rest and prefix in PROVIDER_TABLE:
+        # Nothing sets it up, so it has no endpoint; but its prefix is not a typing error.
+        return Endpoint(prefix, enabled_by=PROVIDER_TABLE[prefix].enabled_by), rest
     raise _model_not_found(routes, model)
 
 
@@ -136,8 +129,8 @@ def _model_not_found(routes: Routes, model: str) -> ModelNotFound:
 def _nearest_names(routes: Routes, model: str) -> list[str]:
     """Up to two names that look like ``model``: a prefix mistyped, or a model known by a name close to it."""
     prefix, colon, rest = model.partition(":")
-    near = difflib.get_close_matches(prefix, routes.endpoints, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(prefix, {**routes.endpoints, **PROVIDER_TABLE}, n=1, cutoff=0.6)
     if near and (colon or not rest):
-        return [f"'{near[0]}:{rest or ('' if near[0] == 'echo' else 'MODEL')}'"]
+        return [f"'{near[0]}:{rest or ('' if provider_info(near[0]).built_in else 'MODEL')}'"]
     known = {name.partition(":")[2]: name for name in (*routes.known, *(d.name for d in routes.priority_plan()))}
     return [f"'{known[name]}'" for name in difflib.get_close_matches(model, known, n=2, cutoff=0.6)]

@@ -16,10 +16,9 @@ from fwd_server.settings.schema import (
     Variable,
     documented,
     example,
-    needs_key,
-    stem_of,
     timeout_variables,
 )
+from fwd_server.values.provider_info import stem_of
 
 __all__ = [
     "ABOUT",
@@ -35,7 +34,6 @@ __all__ = [
     "documented",
     "example",
     "load",
-    "needs_key",
     "stem_of",
     "timeout_variables",
 ]

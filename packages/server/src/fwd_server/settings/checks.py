@@ -9,8 +9,9 @@ from attrs import frozen
 
 from fwd_server.routing.planner import cut_prefix
 from fwd_server.settings.problems import HIDDEN, Problem
-from fwd_server.settings.schema import ProviderSettings, Settings, needs_key, stem_of
+from fwd_server.settings.schema import ProviderSettings, Settings
 from fwd_server.settings.units import is_everywhere, is_loopback, port_of, write_duration
+from fwd_server.values.provider_info import stem_of
 
 
 @frozen
@@ -63,7 +64,7 @@ class Checks:
         model = cut_prefix(provider.model, provider.name)
         prefix, colon, _ = provider.model.partition(":")
         foreign = bool(colon) and prefix != provider.name and prefix in self.settings.providers
-        if foreign or (not model and provider.name != "echo"):
+        if foreign or (not model and not provider.info.built_in):
             allowed = f"a model of {provider.name}, with or without the prefix {provider.name}:"
             yield self._problem(f"{stem_of(provider.name)}_MODEL", repr(provider.model), allowed)
 
@@ -89,10 +90,13 @@ class Checks:
 
     def _missing(self, provider: ProviderSettings) -> str:
         """What a provider lacks to stand in the priority list."""
-        if provider.name == "echo":
+        if provider.info.built_in:
             return "" if self.settings.echo else "FWD_ECHO=true"
         stem = stem_of(provider.name)
-        wanted = {f"{stem}_API_KEY": provider.api_key or not needs_key(provider.name), f"{stem}_MODEL": provider.model}
+        wanted = {
+            f"{stem}_API_KEY": provider.api_key or not provider.info.key_required,
+            f"{stem}_MODEL": provider.model,
+        }
         return " and ".join(name for name, there in wanted.items() if not there and name not in self.broken)
 
 

@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final
 
-from fwd_server.settings import KNOWN, ProviderSettings, Settings, needs_key, stem_of
+from fwd_server.settings import ProviderSettings, Settings
 from fwd_server.values.deployment import Endpoint
-
-_ECHO: Final = "echo"  # built in; it comes last wherever providers are listed
 
 
 def endpoints(settings: Settings, spoken: Collection[str]) -> dict[str, Endpoint]:
     """Every endpoint by its name, in the order people see: known providers, those of ``FWD_COMPAT``, ``echo``.
 
-    ``spoken`` are the providers this version has a codec for; every server of ``FWD_COMPAT`` speaks OpenAI's.
+    ``spoken`` are the providers this version has a codec for; every other server speaks OpenAI's language.
     """
-    names = [name for name in settings.providers if name != _ECHO]
-    return {name: _endpoint(settings.providers[name], settings, spoken) for name in (*names, _ECHO)}
+    # A stable sort: what is built in comes last wherever providers are listed.
+    providers = sorted(settings.providers.values(), key=lambda provider: provider.info.built_in)
+    return {provider.name: _build_endpoint(provider, settings, spoken) for provider in providers}
 
 
-def _endpoint(provider: ProviderSettings, settings: Settings, spoken: Collection[str]) -> Endpoint:
+def _build_endpoint(provider: ProviderSettings, settings: Settings, spoken: Collection[str]) -> Endpoint:
+    info = provider.info
     return Endpoint(
         provider=provider.name,
         base_url=provider.base_url,
         key=provider.api_key,
         default_model=provider.model,
-        enabled=_is_on(provider, settings),
-        enabled_by=_enabling_variable(provider.name),
-        available=provider.name in spoken or provider.name not in KNOWN,
-        headers=_attribution(settings) if provider.name == "openrouter" else (),
-        always_tried=provider.name == "ollama",
+        enabled=_is_enabled(provider, settings),
+        enabled_by=info.enabled_by,
+        available=provider.name in spoken or info.language == "openai",
+        headers=_attribution_headers(settings) if info.attribution else (),
+        always_tried=info.always_tried,
         timeouts=provider.timeouts,
     )
 
 
-def _is_on(provider: ProviderSettings, settings: Settings) -> bool:
-    if provider.name == _ECHO:
+def _is_enabled(provider: ProviderSettings, settings: Settings) -> bool:
+    """With a key, where one is required; elsewhere once something names the provider and its address is known."""
+    info = provider.info
+    if info.built_in:
         return settings.echo
-    if provider.name == "ollama":
-        return provider.mentioned
-    return provider.api_key is not None or not needs_key(provider.name)
+    return provider.api_key is not None if info.key_required else provider.mentioned and bool(provider.base_url)
 
 
-def _enabling_variable(name: str) -> str:
-    if name == _ECHO:
-        return "FWD_ECHO"
-    return f"{stem_of(name)}_API_KEY" if needs_key(name) else f"{stem_of(name)}_BASE_URL"
-
-
-def _attribution(settings: Settings) -> tuple[tuple[str, str], ...]:
+def _attribution_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
     """Who is asking, for OpenRouter's statistics: https://openrouter.ai/docs/app-attribution."""
-    given = (("http-referer", settings.openrouter_referer), ("x-openrouter-title", settings.openrouter_title))
-    return tuple((name, value) for name, value in given if value)
+    headers = (("http-referer", settings.openrouter_referer), ("x-openrouter-title", settings.openrouter_title))
+    return tuple((name, value) for name, value in headers if value)

@@ -19,10 +19,10 @@ from fwd_server.settings.schema import (
     Variable,
     own_variables,
     provider_variables,
-    stem_of,
     timeout_variables,
 )
 from fwd_server.settings.units import BaseUrl, Name
+from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info, stem_of
 
 DEFAULT: Final = ("default", "")  # where nothing is set and nothing is the default
 # Variables of the SDK and the CLI: known here so that nobody is told to correct them.
@@ -66,8 +66,8 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = 
     """
     file = read_dotenv(dotenv or "")
     reading = _SettingsReader(flags, env, file.values)
-    names = reading.compat_names()
-    providers = {name: reading.provider(name) for name in (*KNOWN, *names)}
+    compat = reading.compat_names()
+    providers = {name: reading.provider(name, named=name in compat) for name in reading.provider_names(compat)}
     own = {variable.field: reading.value(variable) for variable in own_variables()}
     settings = reading.with_attempts(reading.with_timeouts(Settings(providers=providers, **own)))
     checks = Checks(settings, reading.sources, reading.problems.keys())
@@ -108,13 +108,34 @@ class _SettingsReader:
         )
         return next(((source, text.strip()) for source, text in places if text.strip()), DEFAULT)
 
-    def provider(self, name: str) -> ProviderSettings:
-        """The settings of one provider."""
-        values = {variable.field: self.value(variable) for variable in provider_variables(name)}
-        return ProviderSettings(name, **values, mentioned=self._mentions(f"{stem_of(name)}_"))
+    def provider_names(self, compat: tuple[Name, ...]) -> tuple[str, ...]:
+        """The providers that get settings: the featured ones, others of the table that are named, then ``compat``.
 
-    def _mentions(self, beginning: str) -> bool:
-        return any(name.startswith(beginning) and text for name, text in self._all())
+        A provider of the table is named by one of its own variables, in ``FWD_COMPAT`` or in the priority list. The
+        rest stays out of every list, so that twenty providers nobody uses do not hide the two that are used.
+        """
+        priority = next(v for v in own_variables() if v.field == "priority")
+        listed = self._find(priority)[1].split(",")
+        wanted = {*compat, *(name.strip() for name in listed)}
+        others = (name for name in PROVIDER_TABLE if name not in KNOWN)
+        named = (name for name in others if name in wanted or self._mentions(provider_info(name)))
+        return tuple(dict.fromkeys((*KNOWN, *named, *compat)))
+
+    def provider(self, name: str, *, named: bool) -> ProviderSettings:
+        """The settings of one provider; ``named``: it stands in ``FWD_COMPAT``."""
+        values = {variable.field: self.value(variable) for variable in provider_variables(name)}
+        return ProviderSettings(name, **values, mentioned=named or self._mentions(provider_info(name)))
+
+    def _mentions(self, info: ProviderInfo) -> bool:
+        """Whether one of the provider's own variables is set, or any of its name if that is enough for it.
+
+        Servers such as vLLM read dozens of variables that begin with their names and say nothing about fwd.
+        """
+        own = {variable.name for variable in provider_variables(info.name)}
+        beginning = f"{stem_of(info.name)}_"
+        return any(
+            text and (name in own or (info.any_variable and name.startswith(beginning))) for name, text in self._all()
+        )
 
     def _all(self) -> Iterator[tuple[str, str]]:
         yield from self.flags.items()

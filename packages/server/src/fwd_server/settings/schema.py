@@ -29,19 +29,12 @@ from fwd_server.settings.units import (
     allowed,
     converter,
 )
+from fwd_server.values.provider_info import ProviderInfo, featured_names, provider_info, stem_of
 from fwd_server.values.secret import Secret
 from fwd_server.values.timeouts import Timeouts
 
-# Providers that are known by name, with the address each is reached at.
-BASE_URLS: Final[Mapping[str, str]] = {
-    "openai": "https://api.openai.com/v1",
-    "anthropic": "https://api.anthropic.com/v1",
-    "google": "https://generativelanguage.googleapis.com/v1beta",
-    "groq": "https://api.groq.com/openai/v1",
-    "openrouter": "https://openrouter.ai/api/v1",
-    "ollama": "http://localhost:11434",
-}
-KNOWN: Final = (*BASE_URLS, "echo")
+# Providers that have settings whether or not anything is set; the others of the table appear once they are named.
+KNOWN: Final = featured_names()
 # How long a provider is waited for: FWD_<WHAT>_TIMEOUT for all of them, FWD_<PROVIDER>_<WHAT>_TIMEOUT for one.
 TIMES: Final = ("connect", "first_byte", "first_event", "idle", "total")
 OF_PROVIDERS: Final = "Timeouts of providers"
@@ -50,7 +43,6 @@ ABOUT: Final[Mapping[str, str]] = {
     OF_PROVIDERS: "Each can be set for one provider too, by its name: FWD_GROQ_IDLE_TIMEOUT is for Groq what "
     "FWD_IDLE_TIMEOUT is for the others. A caller may ask for less, with the header x-fwd-idle-timeout."
 }
-OLLAMA_LOADS: Final = Seconds(300)  # a model, before the first event
 _MOMENT: Final = (0.001, 86_400)
 _CONVERTER: Final = converter()
 
@@ -103,7 +95,7 @@ def setting(name: str, default: Any, group: str, help: str, **more: Any) -> Any:
 
 @frozen
 class ProviderSettings:
-    """How one provider is reached, and how long it may take. ``mentioned``: any variable of its name is set."""
+    """How one provider is reached, and how long it may take. ``mentioned``: something here names it."""
 
     name: str
     base_url: str = ""
@@ -112,11 +104,19 @@ class ProviderSettings:
     mentioned: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
 
+    @property
+    def info(self) -> ProviderInfo:
+        """What is known of it before anything is configured."""
+        return provider_info(self.name)
+
 
 def _known_providers() -> Mapping[str, ProviderSettings]:
-    known = {name: ProviderSettings(name, url) for name, url in BASE_URLS.items()}
-    ollama = evolve(known["ollama"], timeouts=Timeouts(first_event_s=OLLAMA_LOADS))
-    return {**known, "ollama": ollama, "echo": ProviderSettings("echo", model="echo:")}
+    return {name: _default_settings(provider_info(name)) for name in KNOWN}
+
+
+def _default_settings(info: ProviderInfo) -> ProviderSettings:
+    own = {f"{what}_s": seconds for what, seconds in info.timeouts.items()}
+    return ProviderSettings(info.name, info.base_url, model=info.default_model, timeouts=Timeouts(**own))
 
 
 @resolve_types
@@ -152,7 +152,7 @@ class Settings:
         (),
         "Routing",
         "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. Each needs <NAME>_BASE_URL "
-        "and may have <NAME>_API_KEY and <NAME>_MODEL; mistral, deepseek and some more have their address already.",
+        "and may have <NAME>_API_KEY and <NAME>_MODEL. Not needed for the providers that fwd knows by name.",
     )
     openrouter_referer: HeaderText | None = setting(
         "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
@@ -375,15 +375,16 @@ def own_variables() -> tuple[Variable, ...]:
 
 def provider_variables(name: str) -> tuple[Variable, ...]:
     """The variables of one provider: its key, its address and its default model."""
-    stem, title = stem_of(name), name.title() if name not in _TITLES else _TITLES[name]
-    model = Variable(
-        f"{stem}_MODEL", "model", None, f"Default model of {title} in PROVIDERS_PRIORITY.", title, Model | None
-    )
-    if name == "echo":
-        return (evolve(model, default="echo:"),)
-    key = Variable(f"{stem}_API_KEY", "api_key", None, _key_help(name, title), title, Secret | None)
-    url = address_of(name)
-    return (key, Variable(f"{stem}_BASE_URL", "base_url", url, f"Address of {title}.", title, BaseUrl), model)
+    info, stem = provider_info(name), stem_of(name)
+    title = info.title
+    model_help = f"Default model of {title} in PROVIDERS_PRIORITY."
+    model = Variable(f"{stem}_MODEL", "model", info.default_model, model_help, title, Model | None)
+    if info.built_in:
+        return (model,)
+    key_help = f"Key for {title}; " + ("without it the provider is off." if info.key_required else "it may have none.")
+    key = Variable(f"{stem}_API_KEY", "api_key", None, key_help, title, Secret | None)
+    address = Variable(f"{stem}_BASE_URL", "base_url", info.base_url, f"Address of {title}.", title, BaseUrl)
+    return (key, address, model)
 
 
 def timeout_variables(name: str) -> tuple[Variable, ...]:
@@ -393,37 +394,13 @@ def timeout_variables(name: str) -> tuple[Variable, ...]:
 
 
 def _for_one(name: str, shared: Variable, what: str) -> Variable:
-    variable = f"FWD_{stem_of(name)}_{what.upper()}_TIMEOUT"
-    if (name, what) == ("ollama", "first_event"):
-        return evolve(shared, name=variable, default=OLLAMA_LOADS, help=_OLLAMA_HELP)
-    return evolve(shared, name=variable, default=None)
-
-
-_OLLAMA_HELP: Final = "For the first event of Ollama's, which may have to load the model first."
-_TITLES: Final = {"openai": "OpenAI", "openrouter": "OpenRouter", "echo": "echo"}
-
-
-def _key_help(name: str, title: str) -> str:
-    return f"Key for {title}; " + ("without it the provider is off." if needs_key(name) else "it may have none.")
-
-
-def needs_key(name: str) -> bool:
-    """Whether a provider is off without a key: one on the internet, at the address that everybody knows."""
-    return bool(address_of(name)) and name != "ollama"
-
-
-def address_of(name: str) -> str:
-    """Where a provider is unless something else is set; nothing for a server that only its owner knows."""
-    if name in BASE_URLS:
-        return BASE_URLS[name]
-    from fwd_server.providers.compatible.profiles import profile_of  # few name one, and it takes time
-
-    return profile_of(name).base_url
-
-
-def stem_of(name: str) -> str:
-    """What the variables of a provider begin with."""
-    return name.upper().replace("-", "_")
+    variable, info = f"FWD_{stem_of(name)}_{what.upper()}_TIMEOUT", provider_info(name)
+    seconds = info.timeouts.get(what)
+    if seconds is None:
+        return evolve(shared, name=variable, default=None)
+    # Only local servers have times of their own, and this is why.
+    help_text = f"{shared.help[:-1]} of {info.title}, which may have to load the model first."
+    return evolve(shared, name=variable, default=Seconds(seconds), help=help_text)
 
 
 def documented() -> tuple[Variable, ...]:

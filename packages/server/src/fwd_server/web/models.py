@@ -15,6 +15,7 @@ from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ModelNotFound
+from fwd_server.values.provider_info import provider_info
 from fwd_server.web.base import BaseHandler
 
 ECHO_MODELS: Final = ("", "tools", "json", "slow")
@@ -45,7 +46,7 @@ class ModelIndex:
         endpoint, model = resolve_model(self.routes, name)
         if not endpoint.enabled:
             raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.enabled_by} on the gateway.")
-        if endpoint.provider == "echo" and model.partition("?")[0] not in echo.OPTIONS:
+        if provider_info(endpoint.provider).built_in and model.partition("?")[0] not in echo.OPTIONS:
             raise ModelNotFound(f"echo has no {model!r}; it has {', '.join('echo:' + one for one in echo.OPTIONS)}.")
         return self._entry(endpoint, model)
 
@@ -58,7 +59,7 @@ class ModelIndex:
         return (name for name in names if callable_.get(name, True))
 
     def _theirs(self, endpoint: Endpoint) -> tuple[str, ...]:
-        return ECHO_MODELS if endpoint.provider == "echo" else self.discovery.names(endpoint)
+        return ECHO_MODELS if provider_info(endpoint.provider).built_in else self.discovery.names(endpoint)
 
     def _entry(self, endpoint: Endpoint, name: str) -> Json:
         known = self.catalog.find(endpoint.provider, name)

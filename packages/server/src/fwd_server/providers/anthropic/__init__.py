@@ -16,7 +16,7 @@ from typing import Final
 import orjson
 from attrs import evolve, frozen
 
-from fwd_server.providers import json_stream, lenient
+from fwd_server.providers import json_stream, lenient, request_headers
 from fwd_server.providers.anthropic import answer, failure, request
 from fwd_server.providers.anthropic.answer import Memory
 from fwd_server.providers.anthropic.stream import Reader
@@ -59,14 +59,13 @@ class AnthropicExchange:
         """The call as Claude takes it."""
         endpoint = self._memory.deployment.endpoint
         samples = any(name in self.body for name in request.SAMPLING)
-        headers: list[Header] = [
+        headers: tuple[Header, ...] = (
+            *request_headers.key_header(endpoint),
             ("anthropic-version", SAMPLING_VERSION if samples else VERSION),
             ("content-type", "application/json"),
             *endpoint.headers,
-        ]
-        if endpoint.key:
-            headers.insert(0, ("x-api-key", endpoint.key))
-        return UpstreamRequest("/messages", tuple(headers), orjson.dumps(self.body), stream=self._streams)
+        )
+        return UpstreamRequest("/messages", headers, orjson.dumps(self.body), stream=self._streams)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""

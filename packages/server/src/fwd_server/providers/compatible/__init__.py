@@ -11,12 +11,11 @@ from collections.abc import Callable, Mapping
 import orjson
 from attrs import evolve, field, frozen
 
-from fwd_server.providers import listing
+from fwd_server.providers import listing, request_headers
 from fwd_server.providers import model_catalog as models
 from fwd_server.providers.base import (
     AmendedRequest,
     Exchange,
-    Header,
     NewId,
     Provider,
     ScriptedResponse,
@@ -33,7 +32,7 @@ from fwd_server.providers.compatible.stream import Decoder
 from fwd_server.providers.lenient import load, objects
 from fwd_server.providers.model_catalog import Catalog
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
-from fwd_server.values.deployment import Deployment, Endpoint
+from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
 
 __all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provider"]
@@ -42,7 +41,7 @@ __all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provid
 def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
     """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
     profile = profile_of(name)
-    return Provider(name, Codec(profile, catalog), CompatibleEmbeddings(profile), listing.COMPATIBLE)
+    return Provider(name, Codec(profile, catalog), CompatibleEmbeddings(profile), listing.ModelList())
 
 
 @frozen
@@ -57,15 +56,9 @@ class Codec:
         draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
         edit(self.profile, draft)
         body = orjson.dumps(merge(draft.body, request.extra_body))
-        sent = UpstreamRequest("/chat/completions", _headers(deployment.endpoint), body, stream=request.stream)
+        headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
+        sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
         return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, tuple(draft.dropped))
-
-
-def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
-    """From scratch: nothing of the caller's goes upstream (contract T18)."""
-    key: tuple[Header, ...] = (("authorization", endpoint.key.after("Bearer ")),) if endpoint.key else ()
-    more = ((name.lower(), value) for name, value in endpoint.headers)
-    return (("content-type", "application/json"), *key, *more)
 
 
 @frozen

@@ -29,7 +29,7 @@ class CompatibleEmbeddings:
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
         """Send the caller's object on; only the model's name is another."""
         body = merge({**request.body, "model": deployment.model}, request.extra_body)
-        headers = request_headers.headers(deployment.endpoint, *request_headers.bearer(deployment.endpoint))
+        headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
         sent = UpstreamRequest("/embeddings", headers, orjson.dumps(body))
         return CompatibleEmbeddingsExchange(self.profile, request, deployment, sent)
 

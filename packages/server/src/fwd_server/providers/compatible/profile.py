@@ -48,11 +48,11 @@ class RequestDraft:
 class ProviderProfile:
     """One provider. The first group is about requests, the second about answers.
 
-    ``base_url`` is where the provider is, when nothing else is configured; ``ask_usage`` asks for usage in streams;
-    ``cap_field`` is the one name for the token cap it reads ("": either); ``roles`` renames roles; ``drops`` are
-    fields it cannot take; ``one_choice`` refuses ``n`` above 1; ``removed`` are fields of messages, parts, tools
-    and calls that are cut off, ``message_fields`` the only ones of messages it allows (None: any); ``reasoning_in``
-    is its name for ``reasoning_content`` in history ("": cut off); ``edit`` does what no table can say.
+    ``ask_usage`` asks for usage in streams; ``cap_field`` is the one name for the token cap it reads ("": either);
+    ``roles`` renames roles; ``drops`` are fields it cannot take; ``one_choice`` refuses ``n`` above 1; ``removed``
+    are fields of messages, parts, tools and calls that are cut off, ``message_fields`` the only ones of messages it
+    allows (None: any); ``reasoning_in`` is its name for ``reasoning_content`` in history ("": cut off); ``edit``
+    does what no table can say.
 
     ``exact`` says that its answers keep to OpenAI's rules and go out as they came; ``relays`` that frames of its
     streams may go out as bytes (no: every frame of it has something that stays behind); ``extras`` are the fields of
@@ -63,7 +63,6 @@ class ProviderProfile:
     """
 
     name: str
-    base_url: str = ""
     ask_usage: bool = True
     cap_field: str = ""
     roles: Mapping[str, str] = field(factory=lambda: ROLES)

@@ -1,6 +1,7 @@
 """The providers that speak OpenAI's language, and what each does differently.
 
-A new one is a row here, its base URL included, and a golden folder in the tests.
+A provider that does nothing differently needs no row here: its row in ``values/provider_info.py`` is enough. One
+that does has a row here as well, and a golden folder in the tests.
 """
 
 from __future__ import annotations
@@ -142,7 +143,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
     for profile in (
         ProviderProfile(
             name="openai",
-            base_url="https://api.openai.com/v1",
             roles={},
             edit=edit_openai,
             exact=True,
@@ -150,7 +150,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         ),
         ProviderProfile(
             name="groq",
-            base_url="https://api.groq.com/openai/v1",
             cap_field="max_completion_tokens",
             drops=_GROQ_DROPS,
             one_choice=True,
@@ -162,7 +161,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         ),
         ProviderProfile(
             name="openrouter",
-            base_url="https://openrouter.ai/api/v1",
             ask_usage=False,
             one_choice=True,
             removed=EXTENSIONS - {"reasoning_details", "reasoning", "cache_control"},
@@ -178,7 +176,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         ),
         ProviderProfile(
             name="mistral",
-            base_url="https://api.mistral.ai/v1",
             ask_usage=False,
             cap_field="max_tokens",
             drops=_MISTRAL_DROPS,
@@ -189,21 +186,19 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         # It wants its reasoning back in the turns of a tool: https://api-docs.deepseek.com/guides/thinking_mode
         ProviderProfile(
             name="deepseek",
-            base_url="https://api.deepseek.com/v1",
             cap_field="max_tokens",
             reasoning_in="reasoning_content",
             usage_extras=frozenset({"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"}),
         ),
         # https://docs.together.ai/docs/openai-api-compatibility
-        ProviderProfile(name="together", base_url="https://api.together.xyz/v1", cap_field="max_tokens"),
+        ProviderProfile(name="together", cap_field="max_tokens"),
         # https://docs.fireworks.ai/tools-sdks/openai-compatibility
-        ProviderProfile(name="fireworks", base_url="https://api.fireworks.ai/inference/v1", cap_field="max_tokens"),
+        ProviderProfile(name="fireworks", cap_field="max_tokens"),
         # Reasoning is counted beside the completion: https://docs.x.ai/docs/guides/reasoning
-        ProviderProfile(name="xai", base_url="https://api.x.ai/v1", cap_field="max_completion_tokens"),
+        ProviderProfile(name="xai", cap_field="max_completion_tokens"),
         # https://inference-docs.cerebras.ai/resources/openai
         ProviderProfile(
             name="cerebras",
-            base_url="https://api.cerebras.ai/v1",
             cap_field="max_completion_tokens",
             drops=("frequency_penalty", "presence_penalty", "logit_bias"),
             extras=frozenset({"time_info"}),
@@ -211,7 +206,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         # Every chunk repeats the whole message: https://docs.perplexity.ai/docs/sonar/openai-compatibility
         ProviderProfile(
             name="perplexity",
-            base_url="https://api.perplexity.ai",
             ask_usage=False,
             cap_field="max_tokens",
             relays=False,

@@ -14,7 +14,7 @@ import orjson
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields, request_headers, tool_names
-from fwd_server.providers.base import Header, UpstreamRequest, merge
+from fwd_server.providers.base import UpstreamRequest, merge
 from fwd_server.providers.google import schema
 from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
 from fwd_server.providers.google.turns import Conversation
@@ -46,10 +46,14 @@ _TAKEN: Final = (
 def upstream_request(deployment: Deployment, method: str, body: Json, *, stream: bool = False) -> UpstreamRequest:
     """A call of one of the model's methods. The key is in a header and never in the URL (contract S13)."""
     endpoint = deployment.endpoint
-    key: tuple[Header, ...] = (("x-goog-api-key", endpoint.key),) if endpoint.key else ()
     name = quote(deployment.model.removeprefix("models/"), safe="")
     path = f"/models/{name}:{method}"
-    return UpstreamRequest(path, request_headers.headers(endpoint, *key), orjson.dumps(body), stream=stream)
+    return UpstreamRequest(
+        path,
+        request_headers.headers(endpoint, *request_headers.key_header(endpoint)),
+        orjson.dumps(body),
+        stream=stream,
+    )
 
 
 @frozen

@@ -43,7 +43,7 @@ _NOT_EXTRA: Final = ("model", "stream", "messages")
 def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: bool = False) -> UpstreamRequest:
     """A call of one of the server's paths; only hosted servers have a key, which is a bearer token."""
     endpoint = deployment.endpoint
-    headers = request_headers.headers(endpoint, *request_headers.bearer(endpoint))
+    headers = request_headers.headers(endpoint, *request_headers.key_header(endpoint))
     return UpstreamRequest(path, headers, orjson.dumps(body), stream=stream)
 
 

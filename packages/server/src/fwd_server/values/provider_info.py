@@ -1,0 +1,194 @@
+"""The providers that are known by name: one row each, read by everything that must know where a provider is.
+
+Settings, routing, codecs, ``fwd init``, ``fwd doctor``, the pages and the tests all read this table, so a new
+OpenAI-compatible provider is one row here. What it does differently on the wire, if anything, is a row in
+``providers/compatible/profiles.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from fwd_server.values.secret import Secret
+
+# Local servers load a model before they answer; nobody wants a fallback because of that.
+_LOADING: Final = {"first_event": 300.0}
+
+
+@frozen
+class KeyHeader:
+    """The header that carries a provider's key, and what stands before the key in it."""
+
+    name: str = "authorization"
+    prefix: str = "Bearer "
+
+    def build(self, key: Secret | None) -> tuple[tuple[str, Secret], ...]:
+        """The header as a pair; nothing without a key."""
+        return ((self.name, key.after(self.prefix) if self.prefix else key),) if key else ()
+
+
+BEARER: Final = KeyHeader()
+
+
+@frozen(kw_only=True)
+class ProviderInfo:
+    """What is known of a provider before anything is configured.
+
+    ``name`` is the prefix of its models; ``title`` is its name for people. ``language`` picks the codec: ``openai``
+    is every compatible server, the others are languages of their own. ``base_url`` is "" where only the owner knows
+    the address. ``families`` are beginnings of model names that need no prefix.
+
+    Without ``key_required`` the provider is on as soon as one of its variables is set; with ``any_variable`` any
+    variable that begins with its name will do. ``always_tried`` serves an explicit prefix even when it is off.
+    ``built_in`` is answered by the gateway itself: no key, no address, and its prefix is a whole name.
+    ``featured`` providers stand in lists and documents even when nothing sets them up.
+
+    ``auth`` carries the key; ``headers`` go with every request for the list of models. ``timeouts`` are defaults in
+    seconds that differ from those of other providers, by the names of ``FWD_<WHAT>_TIMEOUT``. ``models_path`` lists
+    the models, ``key_check_path`` is what ``fwd doctor`` asks (default: the same). ``attribution`` says that it takes
+    FWD_OPENROUTER_REFERER and FWD_OPENROUTER_TITLE. ``default_model`` stands in the priority list when nothing else is
+    set. ``starter_model`` is proposed by ``fwd init``, which offers no
+    provider without one; ``start_command`` is what starts a local server.
+    """
+
+    name: str
+    title: str = field()
+    language: str = "openai"
+    base_url: str = ""
+    families: tuple[str, ...] = ()
+    key_required: bool = True
+    any_variable: bool = False
+    always_tried: bool = False
+    built_in: bool = False
+    featured: bool = False
+    auth: KeyHeader = BEARER
+    headers: tuple[tuple[str, str], ...] = ()
+    timeouts: Mapping[str, float] = field(factory=dict)
+    models_path: str = "/models"
+    key_check_path: str = ""
+    attribution: bool = False
+    default_model: str | None = None
+    starter_model: str = ""
+    start_command: str = ""
+
+    @title.default
+    def _default_title(self) -> str:
+        return self.name.title()
+
+    @property
+    def enabled_by(self) -> str:
+        """The variable that turns it on, for messages."""
+        if self.built_in:
+            return "FWD_ECHO"
+        return f"{stem_of(self.name)}_API_KEY" if self.key_required else f"{stem_of(self.name)}_BASE_URL"
+
+
+_ROWS: Final = (
+    # https://platform.openai.com/docs/models
+    ProviderInfo(
+        name="openai",
+        title="OpenAI",
+        base_url="https://api.openai.com/v1",
+        families=("gpt-", "chatgpt-", "o1", "o3", "o4", "text-embedding-"),
+        featured=True,
+        starter_model="gpt-5-mini",
+    ),
+    # https://docs.anthropic.com/en/docs/about-claude/models
+    ProviderInfo(
+        name="anthropic",
+        language="anthropic",
+        base_url="https://api.anthropic.com/v1",
+        families=("claude-",),
+        featured=True,
+        auth=KeyHeader("x-api-key", ""),
+        headers=(("anthropic-version", "2023-06-01"),),
+        models_path="/models?limit=1000",
+        key_check_path="/models",
+        starter_model="claude-haiku-4-5",
+    ),
+    # https://ai.google.dev/gemini-api/docs/api-key
+    ProviderInfo(
+        name="google",
+        language="google",
+        base_url="https://generativelanguage.googleapis.com/v1beta",
+        families=("gemini-",),
+        featured=True,
+        auth=KeyHeader("x-goog-api-key", ""),
+        models_path="/models?pageSize=1000",
+        key_check_path="/models",
+        starter_model="gemini-2.5-flash",
+    ),
+    ProviderInfo(
+        name="groq",
+        base_url="https://api.groq.com/openai/v1",
+        featured=True,
+        starter_model="llama-3.3-70b-versatile",
+    ),
+    # The list of models is public, so the key is asked about itself:
+    # https://openrouter.ai/docs/api-reference/api-keys/get-current-api-key
+    ProviderInfo(
+        name="openrouter",
+        title="OpenRouter",
+        base_url="https://openrouter.ai/api/v1",
+        featured=True,
+        key_check_path="/key",
+        attribution=True,
+        starter_model="openai/gpt-5-mini",
+    ),
+    ProviderInfo(
+        name="ollama",
+        language="ollama",
+        base_url="http://localhost:11434",
+        key_required=False,
+        any_variable=True,  # OLLAMA_HOST is read by its own programs: whoever sets it has an Ollama
+        always_tried=True,
+        featured=True,
+        timeouts=_LOADING,
+        models_path="/api/tags",
+        starter_model="llama3.1",
+        start_command="ollama serve",
+    ),
+    ProviderInfo(
+        name="echo",
+        title="echo",
+        language="echo",
+        key_required=False,
+        built_in=True,
+        featured=True,
+        default_model="echo:",
+    ),
+    # -- further OpenAI-compatible ones, in the order of their names
+    # https://inference-docs.cerebras.ai/resources/openai
+    ProviderInfo(name="cerebras", base_url="https://api.cerebras.ai/v1"),
+    # https://api-docs.deepseek.com
+    ProviderInfo(name="deepseek", title="DeepSeek", base_url="https://api.deepseek.com/v1"),
+    # https://docs.fireworks.ai/tools-sdks/openai-compatibility
+    ProviderInfo(name="fireworks", base_url="https://api.fireworks.ai/inference/v1"),
+    # https://docs.mistral.ai/api
+    ProviderInfo(name="mistral", base_url="https://api.mistral.ai/v1"),
+    # https://docs.perplexity.ai/docs/sonar/openai-compatibility
+    ProviderInfo(name="perplexity", base_url="https://api.perplexity.ai"),
+    # https://docs.together.ai/docs/openai-api-compatibility
+    ProviderInfo(name="together", base_url="https://api.together.xyz/v1"),
+    # https://docs.x.ai/docs/api-reference
+    ProviderInfo(name="xai", title="xAI", base_url="https://api.x.ai/v1"),
+)
+PROVIDER_TABLE: Final[dict[str, ProviderInfo]] = {row.name: row for row in _ROWS}
+
+
+def stem_of(name: str) -> str:
+    """What the variables of a provider begin with: ``my-box`` has ``MY_BOX_API_KEY``."""
+    return name.upper().replace("-", "_")
+
+
+def provider_info(name: str) -> ProviderInfo:
+    """The row of a provider; a server known only by its address gets one that promises nothing."""
+    return PROVIDER_TABLE.get(name) or ProviderInfo(name=name, key_required=False)
+
+
+def featured_names() -> tuple[str, ...]:
+    """The names that stand in every list, in the table's order; the built-in one is the last."""
+    return tuple(row.name for row in PROVIDER_TABLE.values() if row.featured)
