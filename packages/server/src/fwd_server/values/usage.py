@@ -12,9 +12,14 @@ MOST_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not
 
 @frozen
 class Usage:
-    """Tokens of one answer. ``cached`` and ``cache_write`` are part of ``prompt``, ``reasoning`` of ``completion``.
+    """Tokens and other units of one answer, each counted in exactly one whole.
 
-    ``cost_usd`` is set only where the provider itself states it; ``estimated`` says that we counted, not it.
+    Part of ``prompt``: ``cached``, ``cache_write`` (which includes ``cache_write_1h``), ``audio_in``, ``image_in``;
+    ``audio_cached`` is part of both ``cached`` and ``audio_in``. Part of ``completion``: ``reasoning``, ``audio_out``,
+    ``image_out``. ``seconds``, ``characters`` and ``images`` are billed only where an answer counts no tokens.
+
+    ``tier`` is the service tier that answered, which may be another than the one requested. ``cost_usd`` is set only
+    where the provider itself states it; ``estimated`` says that we counted, not it.
     """
 
     prompt: int = 0
@@ -24,6 +29,17 @@ class Usage:
     reasoning: int = 0
     cost_usd: float | None = None
     estimated: bool = False
+    cache_write_1h: int = 0
+    audio_in: int = 0
+    audio_cached: int = 0
+    audio_out: int = 0
+    image_in: int = 0
+    image_out: int = 0
+    web_searches: int = 0
+    seconds: int = 0
+    characters: int = 0
+    images: int = 0
+    tier: str = ""
 
     @property
     def total(self) -> int:
