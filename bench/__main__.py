@@ -3,6 +3,7 @@
 nox -s bench                                  # everything, about five minutes
 nox -s bench -- --only B1,B2                  # some
 nox -s bench -- --python /usr/bin/python3     # the gateway on another Python that has fwd installed
+nox -s bench -- --instructions                # instructions of a call and of a chunk alone (valgrind), a minute
 nox -s bench -- --peers                       # LiteLLM and Portkey too, where they are installed
 nox -s bench -- --publish                     # and write docs/benchmarks.md
 """
@@ -20,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import measures, processes, report
-from bench.measures import IDS, MEASURES, Bench, Figure, Measure
+from bench.figures import Figure
+from bench.measures import IDS, MEASURES, Bench, Measure
 from bench.processes import Place
 
 
@@ -48,6 +50,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
     parser.add_argument("--seconds", type=int, default=2, help="length of one run of calls")
     parser.add_argument("--hold", type=float, default=60.0, help="length of B6's streams, in seconds")
+    parser.add_argument("--instructions", action="store_true", help="count instructions, and nothing else")
     parser.add_argument("--peers", action="store_true", help="measure LiteLLM and Portkey too")
     parser.add_argument("--publish", action="store_true", help="write docs/benchmarks.md")
     return parser.parse_args()
@@ -68,6 +71,8 @@ def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
         with processes.nginx(place) as nginx:
             bench = Bench(place, upstream, nginx, options.seconds, options.hold)
             chosen = [(ids, take) for ids, take in MEASURES if ids & options.only]
+            if options.instructions:
+                chosen = [(ids, take) for ids, take in chosen if take is measures.instructions]
             for ids, take in [*chosen, *([(IDS[:1], measures.the_peers)] if options.peers else [])]:
                 for figure in attempted(take, bench, min(ids)):
                     if figure.id in options.only:

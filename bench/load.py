@@ -42,7 +42,7 @@ HEADERS: Final = {
     "X-Stainless-Retry-Count": "0",
     "Authorization": f"Bearer {KEY}",
 }
-_STAMP: Final = re.compile(rb'"(\d{19})"')
+STAMP: Final = re.compile(rb'"(\d{19})"')
 _STAMP_BYTES: Final = 21
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
@@ -109,7 +109,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
         data = self._rest + data
-        stamps = _STAMP.findall(data)
+        stamps = STAMP.findall(data)
         for stamp in stamps:
             self._seen.under_way.append(now - int(stamp) / 1e9)
         if stamps:
@@ -117,7 +117,7 @@ class Stream(asyncio.Protocol):
             self._last = now
             self._seen.chunks += len(stamps)
         cut = data.rfind(b'"', -_STAMP_BYTES)  # a stamp may end in the next piece
-        self._rest = data[cut:] if cut >= 0 and not _STAMP.match(data, cut) else b""
+        self._rest = data[cut:] if cut >= 0 and not STAMP.match(data, cut) else b""
         self._broken |= b'{"error":' in data  # a stream that ends well in HTTP may still have failed
         if data.endswith(b"0\r\n\r\n"):
             self._ended = not self._broken

@@ -6,6 +6,7 @@ Whatever is compared was run in turns, so that a machine that drifts does so for
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import socket
@@ -17,54 +18,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from bench import processes
+from bench.figures import Figure, judged, with_limit, with_note, with_verdict
+from bench.instructions import count_all
 from bench.load import body_of, percentile, request_of
 from bench.processes import Place, System
 
 RUNS: Final = 5
 _WARM_S: Final = 1
 _OTHERS: Final = {"anthropic": "anthropic:", "google": "google:", "ollama": "ollama:"}
-
-
-def _tuple(values: Sequence[float]) -> tuple[float, ...]:
-    return tuple(values)
-
-
-@frozen
-class Figure:
-    """One line of the table. ``runs`` and ``reference`` are all that was measured; their medians are compared.
-
-    ``met`` is None where there is no aim, or it cannot be judged here.
-    """
-
-    id: str
-    what: str
-    unit: str
-    runs: tuple[float, ...] = field(converter=_tuple)
-    reference: tuple[float, ...] = field(default=(), converter=_tuple)
-    beside: str = "nginx"
-    aim: str = ""
-    met: bool | None = None
-    note: str = ""
-    compares: bool = True  # whether a ratio means anything: not where both are differences
-    peer: bool = False  # whether the reference is no floor, but another gateway
-
-    @property
-    def value(self) -> float | None:
-        """The median of the runs."""
-        return statistics.median(self.runs) if self.runs else None
-
-    @property
-    def base(self) -> float | None:
-        """The median of the reference."""
-        return statistics.median(self.reference) if self.reference else None
-
-    @property
-    def ratio(self) -> float | None:
-        """How many times the reference."""
-        return self.value / self.base if self.compares and self.value is not None and self.base else None
 
 
 @frozen
@@ -356,6 +320,11 @@ def other_languages(bench: Bench) -> Iterator[Figure]:
             yield judged(figure, None, most)
 
 
+def instructions(bench: Bench) -> Iterator[Figure]:
+    """B1 and B2 as instructions, which repeat on a busy machine, where valgrind is installed."""
+    yield from asyncio.run(count_all(bench.place.python, bench.folder)).figures()
+
+
 def the_peers(bench: Bench) -> Iterator[Figure]:
     """B1, B2, B3, B7 and B8 beside others, where they are installed."""
     with processes.gateway(bench.place) as fwd, processes.peers(bench.place) as systems:
@@ -389,34 +358,12 @@ def chunks_beside_peer(bench: Bench, fwd: System, peer: System) -> Figure:
         return with_note(figure, str(error))
 
 
-def judged(figure: Figure, limit: float | None, times: float) -> Figure:
-    """With the verdict over an absolute limit and a multiple of the reference; an aim in words if there is none."""
-    value, ratio = figure.value or 0.0, figure.ratio
-    within = (limit is None or value <= limit) and (ratio is None or ratio <= times)
-    named = figure if figure.aim else evolve(figure, aim=f"<= {times:g} x {figure.beside}")
-    return with_verdict(named, within)
-
-
-def with_limit(figure: Figure, limit: float) -> Figure:
-    """With an absolute aim and its verdict."""
-    return with_verdict(evolve(figure, aim=f"<= {limit:g} {figure.unit}"), (figure.value or 0) <= limit)
-
-
-def with_verdict(figure: Figure, met: bool) -> Figure:
-    """With the verdict."""
-    return evolve(figure, met=met)
-
-
-def with_note(figure: Figure, note: str) -> Figure:
-    """With words beside it."""
-    return evolve(figure, note=note)
-
-
 # Which measures take part under which ids; some give figures of two.
 MEASURES: Final[tuple[tuple[frozenset[str], Measure], ...]] = (
     (frozenset({"B8"}), starting),
     (frozenset({"B1", "B3"}), json_calls),
     (frozenset({"B2", "B5"}), streamed_chunks),
+    (frozenset({"B1", "B2"}), instructions),
     (frozenset({"B5"}), one_stream),
     (frozenset({"B4"}), latency),
     (frozenset({"B6"}), sustained),

@@ -135,6 +135,7 @@ def gateway(
     workers: int = 1,
     core: int | None = GATEWAY_CORE,
     program: Sequence[str] = ("fwd_server",),
+    wrapper: Sequence[str] = (),
     **env: str,
 ) -> Iterator[System]:
     """fwd as people run it: keys, validation, routing, receipts, usage and a JSON log line for each request."""
@@ -143,7 +144,7 @@ def gateway(
     keys = folder / "keys"
     keys.touch(mode=0o600)
     keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=bench\n")
-    command = pinned(core, [place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
+    command = pinned(core, [*wrapper, place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
     log = folder / "log"
     started = time.monotonic()
     with (

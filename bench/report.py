@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from attrs import asdict
 
-from bench.measures import Figure
+from bench.figures import Figure
 
 ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = Path(__file__).parent / "results"

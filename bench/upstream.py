@@ -200,18 +200,23 @@ class Upstream(asyncio.Protocol):
     def _stream(self, language: Language, count: int, pace: float) -> None:
         self._transport.write(stream_head(language) + framed(language.first))
         size = b"%x\r\n" % len(language.piece % 0)
-        self._tick(size + language.piece + b"\r\n", framed(language.last) + b"0\r\n\r\n", count, pace, time.monotonic())
+        self._send_piece(
+            size + language.piece + b"\r\n", framed(language.last) + b"0\r\n\r\n", count, pace, time.monotonic()
+        )
 
-    def _tick(self, piece: bytes, last: bytes, left: int, pace: float, due: float) -> None:
-        again: Callable[..., None] = self._tick
+    def _send_piece(self, piece: bytes, last: bytes, remaining: int, pace: float, due: float) -> None:
         if self._paused:
-            self._timer = self._loop.call_later(0.01, again, piece, last, left, pace, due)
-        elif left:
+            self.schedule_piece(0.01, lambda: self._send_piece(piece, last, remaining, pace, due))
+        elif remaining:
             self._transport.write(piece % time.monotonic_ns())
             wait = max(0.0, due + pace - time.monotonic())
-            self._timer = self._loop.call_later(wait, again, piece, last, left - 1, pace, due + pace)
+            self.schedule_piece(wait, lambda: self._send_piece(piece, last, remaining - 1, pace, due + pace))
         else:
             self._transport.write(last)
+
+    def schedule_piece(self, wait_s: float, send: Callable[[], object]) -> None:
+        """Send the next piece of a stream after a while; a subclass may wait for something else."""
+        self._timer = self._loop.call_later(wait_s, send)
 
 
 async def main() -> None:

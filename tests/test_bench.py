@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("resource", reason="the bench reads /proc")
 
 from bench import load, report, upstream
-from bench.measures import Figure
+from bench.figures import Figure
+from bench.lockstep import Baton, connected, stepped_upstream
 
 RUN = {
     "date": "2026-11-22T14:00:00+00:00",
@@ -51,6 +52,30 @@ def test_a_whole_answer_is_told_from_a_part_of_it() -> None:
     answer = upstream.whole_answer(upstream.OPENAI)
     assert load.whole(answer)
     assert not any(load.whole(answer[:cut]) for cut in range(len(answer)))
+
+
+def test_caller_and_provider_stay_in_step() -> None:
+    """... whichever calls follow each other on a connection."""
+
+    async def call_in_turn() -> list[int]:
+        baton = Baton()
+        async with stepped_upstream(baton) as port, connected(port, baton) as client:
+            answers = [await client.call_json(), await client.call_stream(3), await client.call_json()]
+            answers += [await client.call_stream(1), await client.call_stream(40)]
+        return [len(load.STAMP.findall(answer)) for answer in answers]
+
+    assert asyncio.run(call_in_turn()) == [0, 3, 0, 1, 40]
+
+
+def test_a_call_in_step_that_fails_says_so() -> None:
+    async def call_nowhere() -> None:
+        baton = Baton()
+        async with stepped_upstream(baton) as port, connected(port, baton) as client:
+            client.path = "/nowhere"
+            await client.call_stream(1)
+
+    with pytest.raises(RuntimeError, match="404 Not Found"):
+        asyncio.run(call_nowhere())
 
 
 def test_a_share_of_the_values_lies_below_a_percentile() -> None:
