@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from fwd_server.routing.planner import Routes, plan_call
+from fwd_server.routing.planner import KEPT_PLANS, Routes, plan_call
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import BadRequest, ModelNotFound, ProviderNotAvailable, ProviderNotConfigured
 
@@ -24,7 +26,7 @@ def routes(*priority: str, off: tuple[str, ...] = (), unspoken: tuple[str, ...] 
         )
         for name in NAMES
     }
-    return Routes(found, priority, ("openai:gpt-6-luna", "groq:llama-x"))
+    return Routes(found, priority, ("openai:gpt-6-luna", "groq:llama-x", "openrouter:openrouter/auto"))
 
 
 def names(model: str | None, *priority: str, fallback: bool = True, off: tuple[str, ...] = ()) -> list[str]:
@@ -50,6 +52,17 @@ def names(model: str | None, *priority: str, fallback: bool = True, off: tuple[s
         ("claude-opus-4.8", "anthropic:claude-opus-4.8"),
         ("gemini-3-pro", "google:gemini-3-pro"),
         ("ft:gpt-6:org", None),
+        # Names people bring from elsewhere: a slash after a provider, and any case of the provider.
+        ("openai/gpt-6", "openai:gpt-6"),
+        ("anthropic/claude-x", "anthropic:claude-x"),
+        ("OPENAI:gpt-X", "openai:gpt-X"),
+        ("Google/gemini-3-pro", "google:gemini-3-pro"),
+        ("openrouter/meta-llama/llama-3:free", "openrouter:meta-llama/llama-3:free"),
+        ("openrouter/auto", "openrouter:openrouter/auto"),
+        ("openrouter:openrouter/auto", "openrouter:openrouter/auto"),
+        ("echo/slow", "echo:slow"),
+        ("meta-llama/llama-3", None),
+        ("openai/", None),
     ],
 )
 def test_prefixes_and_families(model: str, found: str | None) -> None:
@@ -127,6 +140,29 @@ def test_near_names_are_suggested(model: str, near: str) -> None:
     with pytest.raises(ModelNotFound) as caught:
         plan_call(routes(), model)
     assert near in caught.value.message
+
+
+@given(st.sampled_from(["openai", "groq", "local"]), st.text("abcXYZ-:/.@_1", min_size=1, max_size=40))
+def test_the_form_with_a_slash_means_the_form_with_a_colon(provider: str, model: str) -> None:
+    """Whatever the model is called, and in any case of the provider; the model's own case is kept."""
+    expected = names(f"{provider}:{model}")
+    assert expected == [f"{provider}:{model}"]
+    assert names(f"{provider.upper()}:{model}") == expected
+    if ":" not in model:
+        assert names(f"{provider}/{model}") == names(f"{provider.title()}/{model}") == expected
+
+
+def test_a_plan_is_made_once_for_a_name() -> None:
+    """The same tuple again, apart for calls that may fall back and those that may not; never more than are allowed."""
+    table = routes("openai")
+    first = plan_call(table, "groq:x")
+    assert plan_call(table, "groq:x") is first
+    assert plan_call(table, "groq:x", fallback=False) == first[:1]
+    assert plan_call(routes("echo"), "groq:x") != first, "another table has plans of its own"
+    for number in range(KEPT_PLANS + 10):
+        plan_call(table, f"groq:{number}")
+    assert len(table.kept_plans(fallback=True)) <= KEPT_PLANS
+    assert plan_call(table, "groq:x") == first
 
 
 @pytest.mark.parametrize("model", ["", "a b", "x" * 129, "gpt-\n", "é", "gpt-x?" + "a" * 600, "openai:", "google:"])

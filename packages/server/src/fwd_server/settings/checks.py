@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from fwd_server.routing.planner import cut_prefix
+from fwd_server.routing.names import cut_prefix
 from fwd_server.settings.problems import HIDDEN, Problem
 from fwd_server.settings.schema import ProviderSettings, Settings
 from fwd_server.settings.units import is_everywhere, is_loopback, port_of, write_duration

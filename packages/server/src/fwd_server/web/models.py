@@ -10,7 +10,8 @@ from attrs import frozen
 
 from fwd_server.providers import echo
 from fwd_server.providers.model_catalog import Catalog, Model
-from fwd_server.routing.planner import Routes, cut_prefix, resolve_model
+from fwd_server.routing.names import cut_prefix
+from fwd_server.routing.planner import Routes, resolve_model
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
