@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import sys
 import xml.etree.ElementTree as ElementTree
+from collections import Counter
+from collections.abc import Iterator
+from types import FrameType
 
 import pytest
+from attrs import evolve
 
 pytest.importorskip("resource", reason="the bench reads /proc")
 
-from bench import load, report, upstream
+from bench import hops, load, report, upstream
 from bench.figures import Figure
+from bench.instrumented import is_resumed
 from bench.lockstep import Baton, connected, stepped_upstream
 
 RUN = {
@@ -76,6 +83,59 @@ def test_a_call_in_step_that_fails_says_so() -> None:
 
     with pytest.raises(RuntimeError, match="404 Not Found"):
         asyncio.run(call_nowhere())
+
+
+def test_a_coroutine_that_goes_on_is_no_further_call() -> None:
+    """... on any Python: the profiler reports both alike."""
+    seen: list[tuple[str, bool]] = []
+
+    def numbers() -> Iterator[int]:
+        yield 1
+        yield 2
+
+    async def pause_twice() -> int:
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return sum(numbers())
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name in ("numbers", "pause_twice"):
+            seen.append((frame.f_code.co_name, is_resumed(frame)))
+
+    async def profile() -> None:
+        before = sys.getprofile()
+        sys.setprofile(note)
+        try:
+            await pause_twice()
+        finally:
+            sys.setprofile(before)
+
+    asyncio.run(profile())
+    assert Counter(seen) == {
+        ("pause_twice", False): 1,
+        ("pause_twice", True): 2,
+        ("numbers", False): 1,
+        ("numbers", True): 2,
+    }
+
+
+def test_hops_are_counted_by_function_and_file() -> None:
+    rows = {
+        "starts": [["a.py", "f", 1, 3], ["a.py", "g", 9, 1], ["b.py", "h", 2, 1]],
+        "resumes": [],
+        "other_threads": [],
+    }
+    found = hops.read_hops(json.dumps(rows))
+    assert (found.calls, len(found.starts), found.files) == (5, 3, {"a.py", "b.py"})
+    assert list(hops.list_functions(found)) == [
+        "  a.py  4",
+        "       3  f:1",
+        "       1  g:9",
+        "  b.py  1",
+        "       1  h:2",
+    ]
+    once = evolve(found, starts={("a.py", "f", 1): 1, ("b.py", "h", 2): 1})
+    assert hops.subtract(found, once).starts == {("a.py", "f", 1): 2, ("a.py", "g", 9): 1}
 
 
 def test_a_share_of_the_values_lies_below_a_percentile() -> None:

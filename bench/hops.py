@@ -1,0 +1,173 @@
+"""``python -m bench.hops``: which files and functions of fwd_server a call enters, and how often.
+
+python -m bench.hops             # the numbers, beside the aims: at most 20 files and about 200 calls of functions
+python -m bench.hops --list      # and every function, by file
+
+Counted with ``sys.setprofile`` in a gateway that has been warmed up, so what is done once (plans, connections) is left
+out. A call is a function that begins; a coroutine that goes on after an ``await`` is counted by itself. Functions of
+libraries, and those that attrs generates, are not counted, nor is periodic work. Threads other than the event loop's
+are shown apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from bench import processes
+from bench.lockstep import Baton, Client, connected, stepped_upstream
+from bench.processes import ROOT, Place
+
+FILES: Final = 20
+CALLS: Final = 200
+WARM: Final = 20
+PIECES: Final = 10
+TRIES: Final = 3
+_SETTLE_S: Final = 0.3
+_TIMEOUT_S: Final = 10.0
+_STRETCH: Final = 10_000.0
+Function = tuple[str, str, int]  # file, qualified name, line
+
+
+@frozen
+class Hops:
+    """What one action entered: how often each function began, went on, or began in another thread."""
+
+    starts: Mapping[Function, int]
+    resumes: Mapping[Function, int]
+    other_threads: Mapping[Function, int]
+
+    @property
+    def calls(self) -> int:
+        """Calls of functions, in the event loop's thread."""
+        return sum(self.starts.values())
+
+    @property
+    def files(self) -> set[str]:
+        """The files that were entered, in the event loop's thread."""
+        return {file for file, _, _ in self.starts}
+
+    def __str__(self) -> str:
+        return (
+            f"{self.calls} calls of {len(self.starts)} functions in {len(self.files)} files, "
+            f"{sum(self.resumes.values())} times resumed; {sum(self.other_threads.values())} calls in other threads"
+        )
+
+
+def read_hops(line: str) -> Hops:
+    """What ``bench.instrumented --profile`` wrote."""
+    found: dict[str, list[list[Any]]] = json.loads(line)
+    return Hops(**{name: {(file, function, at): n for file, function, at, n in rows} for name, rows in found.items()})
+
+
+def subtract(more: Hops, less: Hops) -> Hops:
+    """What ``more`` has over ``less``."""
+    names = ("starts", "resumes", "other_threads")
+    return Hops(**{name: Counter(getattr(more, name)) - Counter(getattr(less, name)) for name in names})
+
+
+class Profiler:
+    """Switches the profile of a gateway on and off."""
+
+    def __init__(self, pid: int, file: Path) -> None:
+        self._pid = pid
+        self._file = file
+
+    async def profile(self, action: Callable[[], Awaitable[object]]) -> Hops:
+        """What the gateway enters for an action and for what follows its answer.
+
+        The least of several tries: now and then a timer that has nothing to do with the call falls into one.
+        """
+        return min([await self._profile_once(action) for _ in range(TRIES)], key=lambda hops: hops.calls)
+
+    async def _profile_once(self, action: Callable[[], Awaitable[object]]) -> Hops:
+        await self._toggle()
+        await action()
+        await asyncio.sleep(_SETTLE_S)
+        return read_hops(await self._toggle())
+
+    async def _toggle(self) -> str:
+        lines = self._lines()
+        os.kill(self._pid, signal.SIGUSR1)
+        deadline = time.monotonic() + _TIMEOUT_S
+        while len(self._lines()) == len(lines):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the gateway does not answer SIGUSR1")
+            await asyncio.sleep(0.01)
+        return self._lines()[-1]
+
+    def _lines(self) -> list[str]:
+        return self._file.read_text().splitlines() if self._file.exists() else []
+
+
+async def count_hops(python: str, folder: Path) -> dict[str, Hops]:
+    """The hops of a JSON call, of a streamed call, and of each ten chunks more."""
+    baton, file = Baton(), folder / "hops"
+    async with stepped_upstream(baton) as upstream_port:
+        program = ("bench.instrumented", "--stretch", str(_STRETCH), "--profile", str(file), "--")
+        place = Place(python, folder, upstream_port)
+        with processes.gateway(place, core=None, program=program, PYTHONPATH=str(ROOT)) as fwd:
+            async with connected(fwd.port, baton) as client:
+                return await _profile_calls(client, Profiler(fwd.process.pid, file))
+
+
+async def _profile_calls(client: Client, profiler: Profiler) -> dict[str, Hops]:
+    for _ in range(WARM):
+        await client.call_json()
+        await client.call_stream(1)
+    call = await profiler.profile(client.call_json)
+    short = await profiler.profile(lambda: client.call_stream(1))
+    long = await profiler.profile(lambda: client.call_stream(1 + PIECES))
+    return {
+        "a JSON call": call,
+        "a streamed call of one piece": short,
+        f"each {PIECES} pieces more": subtract(long, short),
+    }
+
+
+def list_functions(hops: Hops) -> Iterator[str]:
+    """Every function by file, the files with most calls first."""
+    calls_of_file: Counter[str] = Counter()
+    for (file, _, _), count in hops.starts.items():
+        calls_of_file[file] += count
+    for file, calls in calls_of_file.most_common():
+        yield f"  {file}  {calls}"
+        for (where, name, line), count in sorted(hops.starts.items(), key=lambda item: item[0][2]):
+            if where == file:
+                yield f"    {count:4}  {name}:{line}"
+
+
+def main() -> int:
+    """Count and print. Exit code 0, whatever the numbers are."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.hops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
+    parser.add_argument("--list", action="store_true", help="name every function")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
+        found = asyncio.run(count_hops(options.python, Path(name)))
+    for what, hops in found.items():
+        print(f"{what}: {hops}")
+        if options.list:
+            print(*list_functions(hops), sep="\n")
+    call = found["a JSON call"]
+    met = len(call.files) <= FILES and call.calls <= CALLS
+    print(f"Aim for a JSON call: at most {CALLS} calls in {FILES} files: {'met' if met else 'NOT met'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
