@@ -35,6 +35,7 @@ COMMANDS = (
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
     Entry("Run", "keys", "keys", "List, revoke and harden keys."),
+    Entry("Run", "prices", "prices", "Show, compare, update and set the prices of models."),
     Entry("Run", "config", "config", "Show the settings in force and where they come from."),
     Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),
     Entry("Wire up", "connect", "connect", "Set up another program for the gateway."),

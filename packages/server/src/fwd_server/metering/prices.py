@@ -132,8 +132,10 @@ class ModelPrice:
 
 
 def _pick_rate(sets: Iterable[RateSet], day: str, prompt: int) -> Rate | None:
-    # ISO days compare as text; "" is always in the past. Sets come newest first.
-    return next((rates.at_prompt(prompt) for rates in sets if rates.since <= day), None)
+    for rates in sets:  # newest first; ISO days compare as text, and "" is always in the past
+        if rates.since <= day:
+            return rates.at_prompt(prompt)
+    return None
 
 
 def group_rates(rates: Iterable[Rate]) -> dict[str, tuple[RateSet, ...]]:
