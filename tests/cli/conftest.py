@@ -118,7 +118,12 @@ def gateway() -> Iterator[FakeGateway]:
 def clean_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty working directory and an environment without settings of ours or of colour."""
     monkeypatch.chdir(tmp_path)
-    for name, folder in (("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state"), ("HOME", "home")):
+    for name, folder in (
+        ("XDG_CACHE_HOME", "cache"),
+        ("XDG_CONFIG_HOME", "config"),
+        ("XDG_STATE_HOME", "state"),
+        ("HOME", "home"),
+    ):
         monkeypatch.setenv(name, str(tmp_path / folder))
     for name in list(os.environ):
         if name.startswith(

@@ -96,7 +96,7 @@ def test_files(say: Say, gateway: FakeGateway) -> None:
     )
     assert sent(gateway)[0] == ["note.txt:\ntext\n\nread"]
     assert sent(gateway)[1][-1][1]["image_url"] == {"url": "https://a/b.png"}  # type: ignore[index]
-    for words in ("No such file or directory: nowhere", "/file needs the name", "neither UTF-8 text nor"):
+    for words in ("No such file or directory: nowhere", "/file needs the name", "neither UTF-8 text, nor"):
         assert words in ended.err
 
 

@@ -34,7 +34,7 @@ COMMANDS = (
     Entry("Use", "models", "models", "List the models your key can reach."),
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
-    Entry("Run", "keys", "keys", "List, revoke and harden keys."),
+    Entry("Run", "keys", "keys", "List, revoke and harden the keys of the gateway's callers."),
     Entry("Run", "prices", "prices", "Show, compare, update and set the prices of models."),
     Entry("Run", "config", "config", "Show the settings in force and where they come from."),
     Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),

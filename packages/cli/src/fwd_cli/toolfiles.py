@@ -15,7 +15,6 @@ from fwd_cli.attachments import read_bytes
 from fwd_cli.errors import Failure
 from fwd_cli.notices import aside
 from fwd_cli.prompts import usage_error
-from fwd_client import ToolError
 
 Function = Callable[..., Any]
 
@@ -65,6 +64,8 @@ def _reported(function: Function) -> Function:
     ``ToolError`` passes through: the SDK sends it to the model. Any other exception ends the command with the place in
     the user's file, because that is where the fix is.
     """
+
+    from fwd_client import ToolError  # loads attrs, which completion of `fwd call` does without
 
     @functools.wraps(function)
     def call_reported(*args: Any, **kwargs: Any) -> Any:
