@@ -169,8 +169,19 @@ def server() -> Iterator[RawServer]:
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("FORWARDER_KEY", "FORWARDER_URL", "FWD_LOG", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    for name in (
+        "FORWARDER_KEY",
+        "FORWARDER_URL",
+        "FWD_LOG",
+        "FWD_PROFILE",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

@@ -152,3 +152,14 @@ def test_plan() -> None:
     assert (len(plan), [call.provider for call in plan]) == (2, ["a", ""])
     first, second = plan
     assert (first.dropped, first.request, second.error) == (("x",), {"url": "u"}, {"code": "c"})
+
+
+def test_skipped_providers_and_cost() -> None:
+    """Who was passed over and why, as a header and inside a stream; and what the call cost, where that is known."""
+    known = receipt(200, {"x-fwd-skipped": "anthropic=provider_not_configured, groq=cooling_down", "x-fwd-cost": "0.5"})
+    assert known.skipped == {"anthropic": "provider_not_configured", "groq": "cooling_down"}
+    assert known.cost == 0.5
+    comment = b'fwd {"skipped": {"google": "cooling_down"}, "cost_usd": "0.000482500"}'
+    assert amend(receipt(200, {}), comment).skipped == {"google": "cooling_down"}
+    assert amend(receipt(200, {}), comment).cost == 0.0004825
+    assert amend(receipt(200, {}), b"fwd skipped=groq").skipped == {"groq": ""}

@@ -11,7 +11,7 @@ import pytest
 from attrs import define, evolve, field
 
 from fwd_client import APIConnectionError, APIError, APIResponseError, APITimeoutError, ConfigurationError, Timeout
-from fwd_client._exchange import GRACE_S, Send, Sleep, World, connection_error, exchange, retry_delay, too_late
+from fwd_client._exchange import GRACE_S, Retry, Send, World, connection_error, exchange, retry_delay, too_late
 from fwd_client._operations import Operation, Reply, chat, chat_stream, health, models
 from fwd_client._options import Options, Secret
 
@@ -40,16 +40,16 @@ class Script:
                 step = steps.send(outcome)
             except StopIteration as done:
                 return done.value
-            outcome = self.sleep(step) if isinstance(step, Sleep) else self.send(step)
+            outcome = self.sleep(step) if isinstance(step, Retry) else self.send(step)
 
     def send(self, step: Send) -> Any:
         self.sent.append(step)
         self.now += self.takes
         return self.outcomes.pop(0)
 
-    def sleep(self, step: Sleep) -> None:
-        self.slept.append(step.seconds)
-        self.now += step.seconds
+    def sleep(self, step: Retry) -> None:
+        self.slept.append(step.delay_s)
+        self.now += step.delay_s
 
 
 def failure(status: int, **headers: str) -> Reply:

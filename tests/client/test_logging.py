@@ -33,7 +33,7 @@ def test_a_call_in_lines(caplog: pytest.LogCaptureFixture) -> None:
     assert [record.getMessage() for record in caplog.records] == [
         "POST http://fake.invalid/v1/chat/completions, try 1",
         "POST http://fake.invalid/v1/chat/completions: 500, request req_1",
-        "waiting 0.00 s before the next try",
+        "waiting 0.00 s before retry 1 of 2",
         "POST http://fake.invalid/v1/chat/completions, try 2",
         "POST http://fake.invalid/v1/chat/completions: APIConnectionError",
         caplog.records[5].getMessage(),

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fwd_client import ConfigurationError, Secret, Timeout
-from fwd_client._options import for_call, override, resolve
+from fwd_client._options import for_call, missing_key, override, resolve
 
 KEY = "fwd_0123456789abcdefghijklmnop"
 
@@ -127,3 +127,11 @@ def test_key_to_send() -> None:
     """The key of the next request: the text behind the secret, what the callable gives, or none."""
     asked = [resolve({}, api_key=key).ask_key() for key in ("k", lambda: "called", None)]
     assert asked == ["k", "called", None]
+
+
+@pytest.mark.parametrize(
+    ("url", "advice"), [("http://localhost:8000", "fwd generate-key"), ("https://gw.example", "fwd login https://gw.")]
+)
+def test_what_to_do_without_a_key_depends_on_whose_gateway_it_is(url: str, advice: str) -> None:
+    """Nobody can make a key for a gateway that somebody else runs."""
+    assert advice in str(missing_key(resolve({}, base_url=url)))

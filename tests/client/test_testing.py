@@ -14,11 +14,13 @@ import pytest
 import fwd_client
 from fwd_client import (
     APIConnectionError,
+    AuthenticationError,
     BadRequestError,
     Client,
     ModelNotFoundError,
     NotFoundError,
     RateLimitError,
+    Retry,
     StreamInterruptedError,
     UpstreamError,
 )
@@ -184,3 +186,46 @@ def test_pytest_plugin(tmp_path: Path) -> None:
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     done = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, cwd=tmp_path, env=env, check=False)
     assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
+def test_waits_are_reported() -> None:
+    """`on_retry` hears of every wait, before it: what went wrong, how long, and which try it is."""
+    gateway = FakeGateway()
+    for _ in range(3):
+        gateway.fail(429, "rate_limit_exceeded", retry_after="0")
+    retries: list[Retry] = []
+    with pytest.raises(RateLimitError):
+        gateway.client(max_retries=2, on_retry=retries.append).ask("hi")
+    assert [(retry.number, retry.max_retries, retry.delay_s) for retry in retries] == [(1, 2, 0.0), (2, 2, 0.0)]
+    assert isinstance(retries[0].error, RateLimitError)
+
+
+def test_waits_are_reported_to_awaiting_programs_too() -> None:
+    """Also when the callable came with `with_options`."""
+    gateway = FakeGateway()
+    gateway.fail(503, "overloaded", retry_after="0")
+    retries: list[Retry] = []
+
+    async def main() -> str:
+        async with gateway.async_client() as client:
+            return await client.with_options(on_retry=retries.append).ask("hi")
+
+    assert asyncio.run(main()) == "hi"
+    assert len(retries) == 1
+
+
+def test_another_key_over_the_same_connections() -> None:
+    """`with_options(api_key=...)`: the first client keeps its own."""
+    gateway = FakeGateway()
+    client = gateway.client(max_retries=0)
+    with pytest.raises(AuthenticationError):
+        client.with_options(api_key="fwd_of-somebody-else").ask("hi")
+    assert client.ask("hi") == "hi"
+    assert [request.headers["authorization"][-4:] for request in gateway.requests] == ["else", "only"]
+
+
+def test_an_opened_client_has_loaded_its_transport() -> None:
+    """Entering `with` loads httpx, so that the first call takes no longer than the others."""
+    script = "import sys; from fwd_client import Client\nwith Client(): print('httpx' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
         ToolCallReady,
         ToolCallStarted,
     )
+    from fwd_client._exchange import Retry
     from fwd_client._official import anthropic, async_anthropic, async_openai, openai
     from fwd_client._options import Secret, Timeout
     from fwd_client._params import CallOptions, ChatParams, EmbeddingParams, TalkParams
@@ -91,6 +92,7 @@ _HOMES = {
     "StreamInterruptedError ToolError ToolStepsExceeded UnsupportedParameterError UpstreamError",
     "_events": "Finished ReasoningDelta RefusalDelta StreamEvent TextDelta ToolCallArguments ToolCallReady "
     "ToolCallStarted",
+    "_exchange": "Retry",
     "_official": "anthropic async_anthropic async_openai openai",
     "_options": "Secret Timeout",
     "_params": "CallOptions ChatParams EmbeddingParams TalkParams",
@@ -150,6 +152,7 @@ __all__ = [
     "Receipt",
     "RefusalDelta",
     "RequestTooLargeError",
+    "Retry",
     "Secret",
     "ServerError",
     "Stream",

@@ -151,10 +151,8 @@ async def drive(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitab
 class AsyncClient(ClientBase[AsyncHttpClient]):
     """Talks to the gateway and awaits it; an asyncio program needs one of these.
 
-    `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
-    http://127.0.0.1:8000. `api_key` may be a callable, asked before every request. `timeout` is a number of seconds
-    for a whole call or a `Timeout`; `max_retries` how often a failed call is repeated. `http_client` is an
-    `httpx.AsyncClient` or anything with its methods; it stays yours to close.
+    The address and the key come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else from the profile
+    that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
     """
 
     def _connect(self, http: AsyncHttpClient | None) -> None:
@@ -193,6 +191,7 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
             await self._transport.close()
 
     async def __aenter__(self) -> AsyncClient:
+        self._transport.http()  # loads the HTTP library now, so that the first call is not slower than the others
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -203,8 +202,8 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
 
     async def _perform(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
-            logging.waiting(step)
-            await asyncio.sleep(step.seconds)
+            self._report_retry(step)
+            await asyncio.sleep(step.delay_s)
             return None
         logging.sending(step)
         outcome = await self._transport.send(step, await self._key())

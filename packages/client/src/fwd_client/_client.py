@@ -8,11 +8,11 @@ import ssl
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from fwd_client import logging
-from fwd_client._exchange import Send, World
+from fwd_client._exchange import Retry, Send, World
 from fwd_client._options import KeySource, Options, Secret, Timeout, checked_key, override, resolve
 
 C = TypeVar("C", bound="ClientBase[Any]")
@@ -86,26 +86,47 @@ class TransportBase(ABC, Generic[H]):
 
 
 class ClientBase(ABC, Generic[H]):
-    """Options and their text; what goes over the wire is the business of the two classes below."""
+    """Options and their text; what goes over the wire is up to the two subclasses."""
 
     def __init__(
         self,
         *,
         base_url: str | None = None,
         api_key: str | KeySource | None = None,
+        profile: str | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         headers: Mapping[str, str] | None = None,
         http_client: H | None = None,
+        on_retry: Callable[[Retry], object] | None = None,
     ) -> None:
+        """Make a client. Nothing is sent, and no HTTP library is loaded, before the first call or `with`.
+
+        Args:
+            base_url: address of the gateway, with or without `/v1`. Default: FORWARDER_URL, else the stored profile,
+                else http://127.0.0.1:8000.
+            api_key: your key for the gateway, or a callable that returns it and is called before every request.
+                Default: FORWARDER_KEY, else the stored profile, if it is for this address.
+            profile: name of a profile that `fwd login` stored; wins over the environment. Default: FWD_PROFILE, else
+                the file's own default.
+            timeout: seconds for a whole call with its retries, or a `Timeout`. Default: 600.
+            max_retries: how often a failed call is repeated. Default: 2.
+            headers: sent with every request.
+            http_client: an httpx or httpx2 client to use instead of an own one; it stays yours to close.
+            on_retry: called with a `Retry` before every wait, to show it or to count it.
+
+        Raises `ConfigurationError` for a value that cannot be used.
+        """
         logging.set_up(os.environ)
         self._options = resolve(
             os.environ,
             base_url=base_url,
             api_key=api_key,
+            profile=profile,
             timeout=timeout,
             max_retries=max_retries,
             headers=headers,
+            on_retry=on_retry,
         )
         self._world = World(time.monotonic, random.random)
         self._is_twin = False
@@ -128,16 +149,39 @@ class ClientBase(ABC, Generic[H]):
     def with_options(
         self: C,
         *,
+        api_key: str | KeySource | None = None,
         timeout: float | Timeout | None = None,
         max_retries: int | None = None,
         headers: Mapping[str, str] | None = None,
+        on_retry: Callable[[Retry], object] | None = None,
     ) -> C:
-        """A client with other limits over the same connections; closing it leaves them to the first one."""
+        """A client with other options over the same connections; closing it leaves them to the first one.
+
+        Args:
+            api_key: another key, as for a web server that calls on behalf of many users.
+            timeout: seconds for a whole call with its retries, or a `Timeout`.
+            max_retries: how often a failed call is repeated.
+            headers: added to those of this client.
+            on_retry: called with a `Retry` before every wait.
+        """
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin._options = override(self._options, timeout=timeout, max_retries=max_retries, headers=headers)
+        twin._options = override(
+            self._options,
+            api_key=api_key,
+            timeout=timeout,
+            max_retries=max_retries,
+            headers=headers,
+            on_retry=on_retry,
+        )
         twin._is_twin = True
         return twin
+
+    def _report_retry(self, retry: Retry) -> None:
+        """Log a wait, and tell the program that asked to know."""
+        logging.waiting(retry)
+        if self._options.on_retry is not None:
+            self._options.on_retry(retry)
 
     def __reduce__(self) -> NoReturn:
         name = type(self).__name__

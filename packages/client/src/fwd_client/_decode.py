@@ -84,6 +84,8 @@ def receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> Receip
         attempts=_count(headers.get("x-fwd-attempts")),
         retries=retries,
         dropped=_names(headers.get("x-fwd-dropped")),
+        skipped=_pairs(headers.get("x-fwd-skipped")),
+        cost=_number(headers.get("x-fwd-cost")),
         timings=_timings(headers.get("server-timing", "")),
         upstream_request_id=headers.get("x-fwd-upstream-request-id"),
         headers=headers,
@@ -102,6 +104,8 @@ def amend(known: Receipt, comment: bytes) -> Receipt:
         "model": _text(facts.get("model")),
         "attempts": _count(facts.get("attempts")),
         "dropped": _names(facts.get("dropped")),
+        "skipped": _pairs(facts.get("skipped")),
+        "cost": _amount(facts.get("cost_usd")),
         "timings": _numbers(facts.get("timings")),
         "upstream_request_id": _text(facts.get("upstream_request_id")),
         "usage": known.usage or _usage(facts.get("usage")),
@@ -231,6 +235,17 @@ def _count(value: Any) -> int | None:
 def _names(value: Any) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     return tuple(str(name).strip() for name in names if str(name).strip())
+
+
+def _pairs(value: Any) -> dict[str, str]:
+    """`anthropic=provider_not_configured,groq=cooling_down`, or the same as an object; a bare name has no reason."""
+    if isinstance(value, dict):
+        return {str(name): str(reason) for name, reason in value.items()}
+    return {name: reason.strip() for name, _, reason in (entry.partition("=") for entry in _names(value))}
+
+
+def _amount(value: Any) -> float | None:
+    return _number(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
 
 
 def _text(value: Any) -> str | None:

@@ -1,6 +1,6 @@
 """One call from start to end, retries included, without touching the world.
 
-`exchange` is a generator: it yields what to do (`Send` or `Sleep`) and is sent what came of it (a `Reply`, or the
+`exchange` is a generator: it yields what to do (`Send` or `Retry`) and is sent what came of it (a `Reply`, or the
 error that took its place). The shells drive it, one with `await` and one without; the logic exists once.
 """
 
@@ -46,14 +46,20 @@ class Send:
 
 
 @frozen
-class Sleep:
-    """Wait before the next try, because of this."""
+class Retry:
+    """A failed call is about to be repeated, after a wait.
 
-    seconds: float
-    reason: APIError
+    `error` is what went wrong, `delay_s` the wait in seconds, `number` counts the repetitions from 1, and
+    `max_retries` is how many there may be.
+    """
+
+    error: APIError
+    delay_s: float
+    number: int
+    max_retries: int
 
 
-Step = Send | Sleep
+Step = Send | Retry
 Outcome = Reply | APIConnectionError | None
 
 
@@ -68,7 +74,7 @@ class World:
 def exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
     """Send the operation, again after failures worth it, until it is answered or given up."""
     if operation.needs_key and options.key is None:
-        raise missing_key()
+        raise missing_key(options)
     start, limits = world.clock(), options.timeout
     end = start + _seconds(limits.total)
     begin = min(end, start + _seconds(limits.first_token)) if operation.stream else end
@@ -81,8 +87,8 @@ def exchange(operation: Operation[T], options: Options, world: World) -> Generat
         delay = retry_delay(error, attempt, options.max_retries, world.chance())
         if delay is None or world.clock() + delay >= begin:
             raise error
-        yield Sleep(delay, error)
         attempt += 1
+        yield Retry(error, delay, attempt, options.max_retries)
 
 
 def _seconds(limit: float | None) -> float:

@@ -41,7 +41,7 @@ def _make(
 ) -> Any:
     found = resolve(os.environ, base_url=base_url, api_key=api_key)
     if not isinstance(found.key, Secret):
-        raise missing_key()
+        raise missing_key(found)
     cls = getattr(_library(module), name)
     return cls(base_url=found.base_url + path, api_key=found.key.reveal(), **options)
 

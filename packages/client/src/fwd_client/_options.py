@@ -1,15 +1,24 @@
-"""Where the address, the key and the limits of a client come from."""
+"""Where the address, the key and the limits of a client come from.
+
+The rule, for each value on its own: an argument, else the environment, else the stored profile, else the default. A
+profile that is named by an argument (`profile="work"`) is an argument itself, and wins over the environment. A stored
+key is sent to the address it was stored with and nowhere else.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import SplitResult, urlsplit
 
 from attrs import Factory, evolve, field, frozen
 
 from fwd_client._errors import ConfigurationError
+from fwd_client._profiles import Profile, config_path, load_profiles
+
+if TYPE_CHECKING:
+    from fwd_client._exchange import Retry
 
 DEFAULT_URL: Final = "http://127.0.0.1:8000"
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -65,6 +74,7 @@ class Options:
     timeout: Timeout = Timeout()
     max_retries: int = 2
     headers: Mapping[str, str] = field(factory=dict, repr=False)
+    on_retry: Callable[[Retry], object] | None = field(default=None, repr=False)
     sources: Mapping[str, str] = Factory(dict)
 
     @property
@@ -82,22 +92,50 @@ def resolve(
     *,
     base_url: str | None = None,
     api_key: str | KeySource | None = None,
-    timeout: float | Timeout | None = None,
-    max_retries: int | None = None,
-    headers: Mapping[str, str] | None = None,
+    profile: str | None = None,
+    **limits: Any,
 ) -> Options:
-    """Options from arguments, then FORWARDER_URL and FORWARDER_KEY, then defaults.
+    """Options from arguments, FORWARDER_URL and FORWARDER_KEY, the stored profile, and defaults, in this order.
 
-    Raises `ConfigurationError` naming the value and where it came from.
+    The file of profiles is read only where a profile is named, or the address or the key is still missing. Raises
+    `ConfigurationError` naming the value and where it came from.
     """
-    url, url_source = _first(("base_url=", base_url), ("FORWARDER_URL", env.get("FORWARDER_URL")))
-    key, key_source = _first(("api_key=", api_key), ("FORWARDER_KEY", env.get("FORWARDER_KEY")))
+    stored = _stored_profile(env, base_url, api_key, profile)
+    named = stored if profile else None
+    found = Profile("") if stored is None else stored
+    label = f"profile {found.name}"
+    url, url_source = _first(
+        ("base_url=", base_url),
+        (label, named and named.url),
+        ("FORWARDER_URL", env.get("FORWARDER_URL")),
+        (label, found.url),
+    )
+    address = read_url(url or DEFAULT_URL, url_source)
+    # A key is stored together with the address that checked it. Sending it to another one would give it away.
+    is_its_gateway = bool(found.url) and read_url(found.url, label) == address
+    key, key_source = _first(
+        ("api_key=", api_key),
+        (label, named and is_its_gateway and named.key),
+        ("FORWARDER_KEY", env.get("FORWARDER_KEY")),
+        (label, is_its_gateway and found.key),
+    )
     options = Options(
-        base_url=read_url(url or DEFAULT_URL, url_source),
+        base_url=address,
         key=read_key(key, key_source),
         sources={"base_url": url_source, "api_key": key_source},
     )
-    return override(options, timeout=timeout, max_retries=max_retries, headers=headers)
+    return override(options, **limits)
+
+
+def _stored_profile(
+    env: Mapping[str, str], base_url: str | None, api_key: str | KeySource | None, name: str | None
+) -> Profile | None:
+    """The profile to use, if one is needed at all: the one named, that of FWD_PROFILE, or the default one."""
+    complete = (base_url or env.get("FORWARDER_URL")) and (api_key or env.get("FORWARDER_KEY"))
+    if complete and not name:
+        return None
+    source, chosen = ("profile=", name) if name else ("FWD_PROFILE", env.get("FWD_PROFILE"))
+    return load_profiles(config_path(env)).select(chosen, source)
 
 
 def _first(*candidates: tuple[str, Any]) -> tuple[Any, str]:
@@ -110,11 +148,18 @@ def _first(*candidates: tuple[str, Any]) -> tuple[Any, str]:
 def override(
     options: Options,
     *,
+    api_key: str | KeySource | None = None,
     timeout: float | Timeout | None = None,
     max_retries: int | None = None,
     headers: Mapping[str, str] | None = None,
+    on_retry: Callable[[Retry], object] | None = None,
 ) -> Options:
     """The options of one call, or of `with_options()`; None leaves a value as it is."""
+    if api_key is not None:
+        sources = {**options.sources, "api_key": "api_key="}
+        options = evolve(options, key=read_key(api_key, "api_key="), sources=sources)
+    if on_retry is not None:
+        options = evolve(options, on_retry=on_retry)
     if timeout is not None:
         options = evolve(options, timeout=read_timeout(timeout, options.timeout))
     if max_retries is not None:
@@ -192,9 +237,13 @@ def read_retries(count: Any) -> int:
     return count
 
 
-def missing_key() -> ConfigurationError:
-    """The error of a call that needs a key and has none."""
+def missing_key(options: Options) -> ConfigurationError:
+    """The error of a call that needs a key and has none; what to do depends on whose gateway it is."""
+    advice = (
+        "`fwd generate-key` makes one, on the gateway's machine."
+        if options.is_loopback
+        else f"Ask its operator for one, then store it: `fwd login {options.base_url}`."
+    )
     return ConfigurationError(
-        "There is no key for the gateway.",
-        hint="Set FORWARDER_KEY or pass api_key=. `fwd generate-key` on the gateway's machine makes one.",
+        f"There is no key for the gateway at {options.base_url}.", hint=f"Set FORWARDER_KEY or pass api_key=. {advice}"
     )

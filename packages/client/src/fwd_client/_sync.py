@@ -152,10 +152,8 @@ def drive(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
 class Client(ClientBase[HttpClient]):
     """Talks to the gateway and waits for it.
 
-    `base_url` and `api_key` come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else the address is
-    http://127.0.0.1:8000. `api_key` may be a callable, asked before every request. `timeout` is a number of seconds
-    for a whole call or a `Timeout`; `max_retries` how often a failed call is repeated. `http_client` is an
-    `httpx.Client` or anything with its methods; it stays yours to close.
+    The address and the key come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else from the profile
+    that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
     """
 
     def _connect(self, http: HttpClient | None) -> None:
@@ -194,6 +192,7 @@ class Client(ClientBase[HttpClient]):
             self._transport.close()
 
     def __enter__(self) -> Client:
+        self._transport.http()  # loads the HTTP library now, so that the first call is not slower than the others
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -204,8 +203,8 @@ class Client(ClientBase[HttpClient]):
 
     def _perform(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
-            logging.waiting(step)
-            time.sleep(step.seconds)
+            self._report_retry(step)
+            time.sleep(step.delay_s)
             return None
         logging.sending(step)
         outcome = self._transport.send(step, self._key())

@@ -44,8 +44,9 @@ class Receipt:
     """What the gateway says about one call: who served it, how often it tried, how long it took.
 
     `attempts` counts the provider calls the gateway made; `retries` the calls this client repeated; `dropped` names
-    the request's fields the provider could not take; `timings` are milliseconds by name (queue, attempt, first,
-    total); `model` is the provider's own name for the model. What the gateway did not say is None or empty.
+    the fields of the request that the provider does not support; `skipped` has the providers that were passed over,
+    with the reason for each; `timings` are milliseconds by name (queue, attempt, first, total); `model` is the
+    provider's own name for the model; `cost` is in US dollars. What the gateway did not report is None or empty.
     """
 
     status: int = 200
@@ -55,6 +56,8 @@ class Receipt:
     attempts: int | None = None
     retries: int = 0
     dropped: tuple[str, ...] = ()
+    skipped: Mapping[str, str] = field(factory=dict)
+    cost: float | None = None
     timings: Mapping[str, float] = field(factory=dict)
     upstream_request_id: str | None = None
     usage: Usage | None = None
@@ -94,6 +97,16 @@ class Receipted:
     def dropped(self: HasReceipt) -> tuple[str, ...]:
         """Fields of the request the provider could not take."""
         return self.receipt.dropped
+
+    @property
+    def skipped(self: HasReceipt) -> Mapping[str, str]:
+        """Providers that were passed over, each with the reason, as `{"anthropic": "provider_not_configured"}`."""
+        return self.receipt.skipped
+
+    @property
+    def cost(self: HasReceipt) -> float | None:
+        """US dollars, where the gateway knows."""
+        return self.receipt.cost
 
     @property
     def timings(self: HasReceipt) -> Mapping[str, float]:

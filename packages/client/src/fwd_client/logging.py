@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from fwd_client._errors import ConfigurationError
-from fwd_client._exchange import Outcome, Send, Sleep
+from fwd_client._exchange import Outcome, Retry, Send
 from fwd_client._operations import Reply
 
 LOGGER: Final = logging.getLogger("fwd_client")
@@ -62,6 +62,6 @@ def received(send: Send, outcome: Outcome) -> None:
         LOGGER.warning("%s %s: %s", send.method, send.url, type(outcome).__name__)
 
 
-def waiting(sleep: Sleep) -> None:
-    """A retry is due later."""
-    LOGGER.info("waiting %.2f s before the next try", sleep.seconds)
+def waiting(retry: Retry) -> None:
+    """A failed call will be repeated."""
+    LOGGER.info("waiting %.2f s before retry %d of %d", retry.delay_s, retry.number, retry.max_retries)
