@@ -6,6 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fwd_server.providers.google.schema import parameters, rewrite
 from fwd_server.values.chat import Json
@@ -14,11 +16,17 @@ from fwd_server.values.chat import Json
 @pytest.mark.parametrize(
     ("schema", "expected"),
     [
-        ({"$schema": "x", "default": 1, "strict": True, "x-own": 2, "type": "string"}, {"type": "string"}),
+        ({"$schema": "x", "$id": "i", "strict": True, "x-own": 2, "type": "string"}, {"type": "string"}),
+        ({"default": 1, "type": "integer"}, {"type": "integer", "description": "Note: default: 1."}),
+        ({"default": False}, {"description": "Note: default: false."}),
+        ({"default": None, "deprecated": False}, {}),
+        ({"unevaluatedProperties": False}, {"description": "Note: other properties: false."}),
+        ({"examples": ["a"], "description": "D"}, {"description": 'D Note: examples: ["a"].'}),
+        ({"$ref": "#/$defs/A", "default": "x"}, {"$ref": "#/$defs/A", "description": "Note: default: x."}),
         ({"format": "date"}, {"format": "date"}),
         ({"const": 3}, {"enum": [3]}),
-        ({"enum": ["", "a", None]}, {"enum": ["a", None]}),
-        ({"enum": [""], "type": "string"}, {"type": "string"}),
+        ({"enum": ["", "a", None]}, {"enum": ["a", None], "description": "Note: may be an empty text."}),
+        ({"enum": [""], "type": "string"}, {"type": "string", "description": "Note: may be an empty text."}),
         ({"items": True}, {"items": {}}),
         ({"items": [{"const": 1}]}, {"prefixItems": [{"enum": [1]}]}),
         ({"properties": {}}, {}),
@@ -230,3 +238,64 @@ def test_an_open_object_without_names_is_sent() -> None:
     schema = {"type": "object", "additionalProperties": {"type": "string"}}
     assert parameters(schema) == schema
     assert parameters({"type": "object", "additionalProperties": True}) is not None
+
+
+# -- null
+
+NULL = {"type": "null"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "string"}, {"type": ["string", "null"]}),
+        ({"type": ["string", "integer"]}, {"type": ["string", "integer", "null"]}),
+        ({"type": ["string", "null"]}, {"type": ["string", "null"]}),
+        ({"type": "integer", "exclusiveMinimum": 1}, {"type": ["integer", "null"], "minimum": 2}),
+        (
+            {"type": "string", "enum": ["a"], "title": "T"},
+            {"title": "T", "anyOf": [{"type": "string", "enum": ["a"]}, NULL]},
+        ),
+        ({"enum": ["a", None]}, {"enum": ["a", None]}),
+        ({"const": "a"}, {"anyOf": [{"enum": ["a"]}, NULL]}),
+        ({"const": None}, {"enum": [None]}),
+        ({"$ref": "#/$defs/A", "description": "D"}, {"description": "D", "anyOf": [{"$ref": "#/$defs/A"}, NULL]}),
+        ({"allOf": [{"$ref": "#/$defs/A"}]}, {"anyOf": [{"$ref": "#/$defs/A"}, NULL]}),
+        ({"allOf": [{"type": "string"}, {"title": "T"}]}, {"anyOf": [{"type": "string", "title": "T"}, NULL]}),
+        ({"anyOf": [{"type": "string"}]}, {"anyOf": [{"type": "string"}, NULL]}),
+        ({"oneOf": [{"type": "string"}, NULL]}, {"oneOf": [{"type": "string"}, NULL]}),
+        ({}, {}),
+    ],
+)
+def test_nullable_is_a_type_with_null_or_an_alternative(schema: Json, expected: Json) -> None:
+    """OpenAPI's own word: https://spec.openapis.org/oas/v3.0.3#schema-object."""
+    assert rewrite({**schema, "nullable": True}) == expected
+    assert rewrite({**schema, "nullable": False}) == rewrite(schema)
+
+
+places = st.lists(
+    st.sampled_from(["properties", "items", "additionalProperties", "anyOf", "$defs", "allOf"]), max_size=5
+)
+
+
+@given(path=places, form=st.booleans())
+def test_nullable_holds_at_any_depth(path: list[str], form: bool) -> None:
+    """In tools and in answer formats."""
+    schema: Json = {"type": "string", "nullable": True}
+    for name in path:
+        schema = {
+            name: {"a": schema}
+            if name in ("properties", "$defs")
+            else [schema]
+            if name[1:] == "nyOf" or name == "allOf"
+            else schema
+        }
+    cut = rewrite(schema) if form else parameters({"type": "object", "properties": {"p": schema}})
+    assert '"null"' in orjson.dumps(cut).decode()
+    assert "nullable" not in orjson.dumps(cut).decode()
+
+
+def test_a_functions_parameters_are_never_null() -> None:
+    """Gemini takes an object there and nothing else."""
+    schema = {"type": "object", "nullable": True, "properties": {"a": {"type": "string"}}}
+    assert parameters(schema) == {"type": "object", "properties": {"a": {"type": "string"}}}

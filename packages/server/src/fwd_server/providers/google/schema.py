@@ -47,7 +47,25 @@ _NOTED: Final = {
     "allOf": "must also match",
     "unevaluatedItems": "other items",
     "unevaluatedProperties": "other properties",
+    "default": "default",
+    "examples": "examples",
+    "example": "example",
+    "deprecated": "deprecated",
+    "readOnly": "read only",
+    "writeOnly": "write only",
+    "contentEncoding": "content encoding",
+    "contentMediaType": "content media type",
+    "contentSchema": "content schema",
+    "discriminator": "discriminator",
 }
+# With these, false says something; with all others it says that there is nothing to say.
+_SAID_BY_FALSE: Final = frozenset({"default", "unevaluatedItems", "unevaluatedProperties"})
+# What is read, or names a schema for other schemas only; anything else is lost, and named (``unread``).
+KEYWORDS: Final = frozenset(
+    {*_KEPT, *_MAPS, *_LISTS, *_NOTED, "description", "definitions", "items", "additionalProperties", "enum", "const"}
+    | {"format", "uniqueItems", "patternProperties", "nullable", "$ref"}
+    | {"$schema", "$id", "id", "$comment", "$anchor", "$vocabulary", "strict"}
+)
 _MOST_COPIED: Final = 65_536  # bytes of JSON that joining may add to a schema
 _MOST_LOOKED_UP: Final = 8  # definitions within each other
 
@@ -60,7 +78,8 @@ def rewrite(schema: Json) -> Json:
 
 def parameters(schema: object) -> Json | None:
     """A function's parameters in the subset; None for none, which must not be sent as an empty object."""
-    cut = rewrite(obj(schema))
+    # A function is always given an object.
+    cut = rewrite({name: value for name, value in obj(schema).items() if name != "nullable"})
     says = cut.keys() - {"type", "title", "description", "required"}
     return cut if says and (says != {"additionalProperties"} or cut["additionalProperties"] is not False) else None
 
@@ -76,8 +95,8 @@ class _Rewriter:
         """One node and everything in it."""
         if not isinstance(schema, dict):
             return {}
-        merged, inside = self._merged(schema, inside)
-        plain = _inclusive(self._spread(merged))
+        merged, inside = self._merged(_with_null(schema), inside)
+        plain = _inclusive(self._spread(_with_null(merged)))
         if isinstance(plain.get("$ref"), str):
             return self._reference(plain, inside)
         found: Json = {}
@@ -92,7 +111,9 @@ class _Rewriter:
         target = schema["$ref"].replace("#/definitions/", "#/$defs/")
         named = {name: value for name, value in schema.items() if name in ("$defs", "definitions")}
         inner = {key: one for name, value in named.items() for key, one in self._holding(name, value, inside).items()}
-        return _described({"$ref": target, **inner}, schema.get("description"), [])
+        beside = {name: value for name, value in schema.items() if name not in ("$ref", "title", "description", *named)}
+        notes = [f"{_NOTED.get(name, name)}: {_shown(value)}" for name, value in beside.items() if name in KEYWORDS]
+        return _described({"$ref": target, **inner}, schema.get("description"), notes)
 
     def _kept(self, name: str, value: Any, inside: frozenset[str]) -> Json:
         """One keyword as the subset has it; nothing for one that it has not."""
@@ -126,7 +147,7 @@ class _Rewriter:
         arms = schema["allOf"] if isinstance(schema["allOf"], list) else []
         merged = {name: value for name, value in schema.items() if name != "allOf"}
         if len(arms) == 1 and not merged.keys() - _BESIDE:
-            return {**obj(arms[0]), **merged}, inside
+            return self._merged({**obj(arms[0]), **merged}, inside)
         left: list[Json] = []
         for arm in map(obj, arms):
             found, inside = self._arm(arm, inside)
@@ -175,6 +196,41 @@ def _is_format(name: str, value: object) -> bool:
 
 
 # -- what the subset says in another way
+
+
+def _with_null(schema: Json) -> Json:
+    """OpenAPI's ``nullable: true`` as a type with null, or as an alternative where there is more than a type.
+
+    https://spec.openapis.org/oas/v3.0.3#schema-object. Where the schema does not even name a type, null is allowed
+    anyway.
+    """
+    if "nullable" not in schema:
+        return schema
+    plain = {name: value for name, value in schema.items() if name != "nullable"}
+    if schema["nullable"] is not True:
+        return plain
+    if any(name in plain for name in ("allOf", "$ref", "enum", "const")):
+        if ("const" in plain and plain["const"] is None) or None in _listed(plain.get("enum")):
+            return plain
+        beside = {name: plain.pop(name) for name in _BESIDE if name in plain}
+        return {**beside, "anyOf": [plain, {"type": "null"}]}
+    for name in ("anyOf", "oneOf"):
+        if isinstance(plain.get(name), list):
+            return {**plain, name: [*plain[name], *([] if any(map(_is_null, plain[name])) else [{"type": "null"}])]}
+    kinds = plain.get("type")
+    if isinstance(kinds, str):
+        kinds = [kinds]
+    if isinstance(kinds, list) and "null" not in kinds:
+        plain["type"] = [*kinds, "null"]
+    return plain
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _is_null(arm: Any) -> bool:
+    return obj(arm).get("type") == "null"
 
 
 def _inclusive(schema: Json) -> Json:
@@ -232,7 +288,11 @@ def _notes(name: str, value: Any) -> list[str]:
         return ["all array items must be unique"] if value else []
     if name == "format":
         return [] if _is_format(name, value) else [f"format: {_shown(value)}"]
-    return [f"{_NOTED[name]}: {_shown(value)}"] if name in _NOTED and value is not False else []
+    if name == "enum":
+        return ["may be an empty text"] if "" in _listed(value) else []
+    if name not in _NOTED or value is None or (value is False and name not in _SAID_BY_FALSE):
+        return []
+    return [f"{_NOTED[name]}: {_shown(value)}"]
 
 
 def _shown(value: Any) -> str:
