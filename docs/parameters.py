@@ -227,10 +227,11 @@ def message(provider: Provider, model: str, probe: Probe) -> str:
     """What becomes of something in a conversation."""
     body = {"model": "m", **probe.needs, "messages": probe.value}
     try:
-        sent = _sent(_open_chat(provider, model, body))
+        exchange = _open_chat(provider, model, body)
     except Refused as refused:
         return f"**refused** (`{refused.code}`)" if refused.code else "**refused**"
-    return "passed" if sent.get("messages") == probe.value else "mapped"
+    gone = "".join(f"; `{name}` dropped" for name in exchange.dropped if name.startswith("messages"))
+    return ("passed" if _sent(exchange).get("messages") == probe.value else "mapped") + gone
 
 
 def _sent(exchange: Exchange | EmbeddingsExchange) -> Json:

@@ -7,6 +7,8 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.server.providers import golden
 
 from fwd_server.providers.base import AmendedRequest, UpstreamRequest
@@ -126,6 +128,66 @@ def test_thinking_and_a_refusal_of_earlier_answers_go_back() -> None:
     said = {"role": "assistant", "content": None, "refusal": "No.", "reasoning_content": "Hm"}
     turn = sent(messages=[{"role": "user", "content": "Hi"}, said])["messages"][1]
     assert turn == {"role": "assistant", "content": "No.", "thinking": "Hm"}
+
+
+@pytest.mark.parametrize("content", [None, "", [], "Well,", [{"type": "text", "text": "Well,"}]])
+def test_a_refusal_is_said_beside_whatever_text_there_is(content: Any) -> None:
+    """Ollama has no place of its own for it."""
+    refused = {"role": "assistant", "content": content, "refusal": "No."}
+    turn = sent(messages=[{"role": "user", "content": "Hi"}, refused, {"role": "user", "content": "Why?"}])["messages"][
+        1
+    ]
+    assert turn == {"role": "assistant", "content": "Well,\nNo." if content else "No."}
+
+
+def test_a_refusal_that_is_a_part_already_is_said_once() -> None:
+    refused = {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}], "refusal": "No."}
+    assert sent(messages=[{"role": "user", "content": "Hi"}, refused])["messages"][1]["content"] == "No."
+
+
+def test_an_earlier_answer_in_sound_is_refused_by_name() -> None:
+    said = {"role": "assistant", "content": None, "audio": {"id": "audio_1"}}
+    assert refusal(messages=[{"role": "user", "content": "Hi"}, said]).param == "messages[1].audio"
+
+
+@given(
+    shared=st.lists(st.sampled_from("abc"), min_size=1, max_size=6).flatmap(
+        lambda ids: st.tuples(st.just(ids), st.permutations(ids))
+    )
+)
+def test_results_with_one_id_belong_to_its_calls_in_their_order(shared: tuple[list[str], list[str]]) -> None:
+    """Ollama is told by name which call a result answers, and by an id that no other call of the message has."""
+    ids, answered_ids = shared
+    calls = [
+        {"id": call_id, "type": "function", "function": {"name": f"{call_id}{ids[:n].count(call_id)}", "arguments": ""}}
+        for n, call_id in enumerate(ids)
+    ]
+    results = [
+        {"role": "tool", "tool_call_id": call_id, "content": f"{call_id}{answered_ids[:n].count(call_id)}"}
+        for n, call_id in enumerate(answered_ids)
+    ]
+    messages = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *results,
+    ]
+    turns = sent(messages=messages)["messages"]
+    assert [turn["tool_name"] for turn in turns[2:]] == [turn["content"] for turn in turns[2:]]
+    sent_ids = {call["function"]["name"]: call["id"] for call in turns[1]["tool_calls"]}
+    assert len(set(sent_ids.values())) == len(ids)
+    assert [turn["tool_call_id"] for turn in turns[2:]] == [sent_ids[turn["tool_name"]] for turn in turns[2:]]
+
+
+def test_calls_of_an_answer_with_one_id_get_ids_of_their_own() -> None:
+    """Whole, and over the lines of a stream."""
+    calls = [{"id": "c", "function": {"name": name}} for name in ("get", "put")]
+    whole = answered({"message": {"content": "", "tool_calls": calls}, "done_reason": "stop"})
+    events = played(*({"message": {"content": "", "tool_calls": [call]}} for call in calls), {"done": True})
+    streamed = [
+        e.data["choices"][0]["delta"].get("tool_calls") for e in events if isinstance(e, Chunk) and e.data["choices"]
+    ]
+    assert [call["id"] for call in whole["choices"][0]["message"]["tool_calls"]] == ["c", "call_fx_0"]
+    assert [found[0]["id"] for found in streamed if found] == ["c", "call_fx_0"]
 
 
 def test_a_tool_called_twice_is_found_by_the_later_call() -> None:

@@ -127,7 +127,7 @@ def test_pictures_are_asked_of_models_that_draw() -> None:
         ({"modalities": ["audio"]}, "modalities"),
         ({"web_search_options": {}}, "web_search_options"),
         ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0]"),
-        ({"tools": [TOOL], "tool_choice": "any"}, "tool_choice"),
+        ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
         ({"tools": [TOOL], "tool_choice": {"type": "custom", "custom": {"name": "a"}}}, "tool_choice"),
         ({"google": "x"}, "google"),
         ({"google": {"tools": {}}}, "google.tools"),

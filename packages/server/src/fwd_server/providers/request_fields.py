@@ -94,6 +94,26 @@ def effort_of(body: Json) -> str | None:
     return effort
 
 
+def answer_schema(body: Json, provider: str) -> tuple[bool, Json | None]:
+    """Whether the answer must be JSON, and the schema it must fit; the format's description becomes the schema's.
+
+    Raises Refused for a form that is none of OpenAI's: an answer in another form would be another answer.
+    """
+    wanted = obj(body.get("response_format"))
+    kind = wanted.get("type", "text")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise Refused(
+            f"{provider} does not take 'response_format' of type {str(kind)[:64]!r}; it takes 'text', 'json_object' "
+            "and 'json_schema'.",
+            param="response_format",
+        )
+    described = obj(wanted.get("json_schema")) if kind == "json_schema" else {}
+    schema, description = described.get("schema"), described.get("description")
+    if isinstance(schema, dict) and description and not schema.get("description"):
+        schema = {**schema, "description": description}
+    return kind != "text", schema
+
+
 def refuse_hosted_search(body: Json, provider: str, hint: str = "") -> None:
     """Raise Refused when the caller wants OpenAI's own web search."""
     if body.get("web_search_options") is not None:

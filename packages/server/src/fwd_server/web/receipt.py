@@ -9,7 +9,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.record import CallRecord
 
 MOST_DROPPED: Final = 40
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.*\[\]-]{1,96}")
 
 
 def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:

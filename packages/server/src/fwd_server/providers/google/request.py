@@ -13,9 +13,9 @@ from urllib.parse import quote
 import orjson
 from attrs import frozen
 
-from fwd_server.providers import lenient, request_fields, request_headers, tool_names
+from fwd_server.providers import lenient, request_fields, request_headers, tool_choice, tool_names, unread_fields
 from fwd_server.providers.base import UpstreamRequest, merge
-from fwd_server.providers.google import schema
+from fwd_server.providers.google import schema, unread
 from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
 from fwd_server.providers.google.turns import Conversation
 from fwd_server.values.chat import Json
@@ -79,16 +79,19 @@ def build(body: Json, model: str, *, signatures: bool = True) -> Built:
         "serviceTier": _TIERS.get(body.get("service_tier") or ""),
     }
     given = {name: value for name, value in built.items() if value}
-    return Built(_with_extras(given, request_fields.extras(body, PROVIDER)), _lost(body, lost, given), names)
+    dropped = _left_out(body, lost, given, traits)
+    return Built(_with_extras(given, request_fields.extras(body, PROVIDER)), dropped, names)
 
 
-def _lost(body: Json, lost: Iterable[str], built: Json) -> tuple[str, ...]:
+def _left_out(body: Json, lost: Iterable[str], built: Json, traits: Traits) -> tuple[str, ...]:
+    """The names of everything in the call that Gemini is not sent."""
     gone = list(lost)
     if body.get("service_tier") not in (None, "auto", *_TIERS):
         gone.append("service_tier")
     if "toolConfig" not in built and body.get("tool_choice") not in (None, "auto", "none"):
         gone.append("tool_choice")
-    return request_fields.left_out(body, (*request_fields.taken_always(body), *_TAKEN), gone)
+    whole = request_fields.left_out(body, (*request_fields.taken_always(body), *_TAKEN), gone)
+    return unread_fields.sum_up([*whole, *unread.parts_of_fields(body, traits)])
 
 
 def _refuse(body: Json, traits: Traits) -> None:
@@ -97,15 +100,11 @@ def _refuse(body: Json, traits: Traits) -> None:
     request_fields.refuse_output(body, PROVIDER, *(("image",) if traits.images else ()))
     hint = ' Send {"google": {"tools": [{"googleSearch": {}}]}} instead.'
     request_fields.refuse_hosted_search(body, PROVIDER, hint)
-    if not traits.newer and body.get("tools") and _wants_json(body):
+    if not traits.newer and body.get("tools") and request_fields.answer_schema(body, PROVIDER)[0]:
         raise Refused(
             "'response_format' and 'tools' cannot be used together with this model; Gemini 3 and later take both.",
             param="response_format",
         )
-
-
-def _wants_json(body: Json) -> bool:
-    return lenient.obj(body.get("response_format")).get("type") in ("json_object", "json_schema")
 
 
 # -- settings
@@ -152,9 +151,9 @@ def _form(body: Json) -> Json:
     form: Json = {}
     if "image" in (body.get("modalities") or ()):
         form["responseModalities"] = [kind.upper() for kind in body["modalities"]]
-    if _wants_json(body):
+    is_json, wanted = request_fields.answer_schema(body, PROVIDER)
+    if is_json:
         form["responseMimeType"] = "application/json"
-        wanted = lenient.obj(body["response_format"].get("json_schema")).get("schema")
         form |= {} if wanted is None else {"responseJsonSchema": schema.rewrite(wanted)}
     return form
 
@@ -198,35 +197,17 @@ _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
 def _tool_config(body: Json, names: tool_names.Names) -> Json | None:
-    choice = body.get("tool_choice")
-    if choice is None or not body.get("tools"):
+    """The calling mode. https://ai.google.dev/gemini-api/docs/function-calling#function_calling_modes"""
+    choice = tool_choice.read_tool_choice(body, PROVIDER)
+    if choice is None:
         return None
-    if isinstance(choice, str):
-        if choice not in _MODES:
-            raise _bad_choice(f"{choice!r}")
-        return {"functionCallingConfig": {"mode": _MODES[choice]}}
-    mode, functions = _chosen(choice)
-    allowed = [names.there(lenient.text(function.get("name"))) for function in functions]
+    if not choice.names:
+        return {"functionCallingConfig": {"mode": _MODES[choice.mode]}}
+    if choice.mode == "none":
+        return {"functionCallingConfig": {"mode": "NONE"}}  # which allows no names beside it
+    mode = "ANY" if choice.mode == "required" else "VALIDATED"
+    allowed = [names.there(name) for name in choice.names]
     return {"functionCallingConfig": {"mode": mode, "allowedFunctionNames": allowed}}
-
-
-def _chosen(choice: Json) -> tuple[str, list[Json]]:
-    """The mode, and the functions that may be called."""
-    if choice.get("type") == "function":
-        return "ANY", [lenient.obj(choice.get("function"))]
-    if choice.get("type") == "allowed_tools":
-        allowed = lenient.obj(choice.get("allowed_tools"))
-        mode = "ANY" if allowed.get("mode") == "required" else "VALIDATED"
-        return mode, request_fields.functions(allowed, PROVIDER)
-    raise _bad_choice(f"type {choice.get('type')!r}")
-
-
-def _bad_choice(found: str) -> Refused:
-    return Refused(
-        f"{PROVIDER} does not take 'tool_choice' {found}; it takes 'auto', 'none', 'required', a function, or "
-        "'allowed_tools' of functions.",
-        param="tool_choice",
-    )
 
 
 # -- what the caller says in Gemini's own words

@@ -158,12 +158,17 @@ class Conversation:
         """
         read = self._parts(index, message)
         written = "\n".join(part["text"] for part in read if "text" in part)
-        attached = [part for part in read if "text" not in part]
+        attached = [_without_resolution(part) for part in read if "text" not in part]
         name = self.names.there(call["function"]["name"])
         response = {**self._id(call), "name": name, "response": _response_object(written)}
         if attached and self.traits.newer:
             return {**response, "parts": attached}, []
         return response, attached
+
+
+def _without_resolution(part: Json) -> Json:
+    """A part within a response is nothing but its data: https://ai.google.dev/api/caching#FunctionResponsePart"""
+    return {name: value for name, value in part.items() if name != "mediaResolution"}
 
 
 def _complete_turn(turn: Json, newer: bool) -> None:

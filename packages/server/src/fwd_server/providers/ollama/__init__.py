@@ -11,11 +11,11 @@ from functools import cached_property
 
 from attrs import evolve, frozen
 
-from fwd_server.providers import json_stream, lenient, request_fields
+from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
 from fwd_server.providers.ollama.answer import AnswerReader
 from fwd_server.providers.ollama.failure import error_text, read_failure
-from fwd_server.providers.ollama.request import build_chat, taken_fields, upstream_request
+from fwd_server.providers.ollama.request import build_chat, left_out, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
@@ -29,8 +29,7 @@ class OllamaChat:
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> OllamaExchange:
         """Translate a call. Raises Refused for what Ollama has no word for."""
         body = merge(build_chat(request.body, deployment.model), request.extra_body)
-        dropped = request_fields.left_out(request.body, taken_fields(request.body), ())
-        return OllamaExchange(body, dropped, request, deployment, now, new_id)
+        return OllamaExchange(body, left_out(request.body), request, deployment, now, new_id)
 
 
 @frozen

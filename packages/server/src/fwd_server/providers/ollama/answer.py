@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from fwd_server.providers import answer_shape, lenient
+from fwd_server.providers import answer_shape, call_ids, lenient
 from fwd_server.providers.base import NewId
 from fwd_server.values import usage
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
@@ -27,6 +27,7 @@ class AnswerReader:
         self._new_id = new_id
         self._writer: answer_shape.ChunkWriter | None = None
         self._calls = 0
+        self._ids = call_ids.AnswerIds(new_id)
 
     def whole(self, said: Json) -> ChatResponse:
         """A whole answer."""
@@ -69,7 +70,7 @@ class AnswerReader:
     def _call(self, call: Json) -> Json:
         # The server's own index is often 0 for all of them.
         index, self._calls = self._calls, self._calls + 1
-        call_id = lenient.text(call.get("id")) or self._new_id("call_")
+        call_id = self._ids.claim_id(lenient.text(call.get("id")))
         return answer_shape.tool_call(index, call_id, _name(call), call["function"].get("arguments"))
 
     def _reason(self, said: Json) -> str:

@@ -9,9 +9,10 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
+from itertools import groupby
 from typing import Final
 
-from fwd_server.providers import lenient, media, request_fields
+from fwd_server.providers import call_ids, lenient, media, request_fields
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
@@ -19,19 +20,35 @@ PROVIDER: Final = "ollama"
 
 
 def read_messages(messages: list[Json]) -> list[Json]:
-    """The messages. Raises Refused for a part that Ollama cannot take."""
-    names: dict[str, str] = {}  # of the calls, by id; an id used twice means the later one
-    sent = []
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        turn = _turn(message, where)
-        if message["role"] == "assistant":
-            turn |= _assistant(message, names, where)
-        elif message["role"] == "tool":
-            turn["tool_name"] = names.get(message["tool_call_id"], "")
-            turn["tool_call_id"] = message["tool_call_id"]
-        sent.append(turn)
+    """The messages; a result carries the name of the function that was called, which OpenAI's does not.
+
+    Raises Refused for a part that Ollama cannot take.
+    """
+    sent: list[Json] = []
+    calls: list[Json] = []  # those of the last assistant message, as the caller wrote them
+    for are_results, run in groupby(enumerate(messages), lambda item: item[1]["role"] == "tool"):
+        numbered = [(f"messages[{index}]", message) for index, message in run]
+        if are_results:
+            sent += _results(calls, numbered)
+            continue
+        for where, message in numbered:
+            turn = _turn(message, where)
+            if message["role"] == "assistant":
+                calls = lenient.objects(message.get("tool_calls"))
+                turn |= _assistant_fields(message, turn["content"], where)
+            sent.append(turn)
     return sent
+
+
+def _results(calls: list[Json], run: list[tuple[str, Json]]) -> list[Json]:
+    """Results in the caller's order, each with its call's name, and with the id that the call was sent with."""
+    given = [call["id"] for call in calls]
+    ids = call_ids.number_repeated(given)
+    order = call_ids.match_results(given, (message["tool_call_id"] for _, message in run))
+    return [
+        {**_turn(message, where), "tool_name": calls[place]["function"]["name"], "tool_call_id": ids[place]}
+        for place, (where, message) in zip(order, run, strict=True)
+    ]
 
 
 def _turn(message: Json, where: str) -> Json:
@@ -50,18 +67,24 @@ def _turn(message: Json, where: str) -> Json:
     return {**turn, "images": pictures} if pictures else turn
 
 
-def _assistant(message: Json, names: dict[str, str], where: str) -> Json:
+def _assistant_fields(message: Json, content: str, where: str) -> Json:
+    """What an assistant's turn has beside its text, and the text where a refusal belongs to it."""
+    if message.get("audio"):
+        raise media.part_refused("audio", PROVIDER, f"{where}.audio")
     more: Json = {}
-    if message.get("content") is None and message.get("refusal"):
-        more["content"] = message["refusal"]
+    refusal = message.get("refusal")
+    if refusal and refusal not in content.split("\n"):  # Ollama has no place of its own for it
+        more["content"] = f"{content}\n{refusal}" if content else refusal
     thinking = message.get("reasoning_content") or message.get("reasoning")
     if thinking:
         more["thinking"] = thinking
-    calls = []
-    for call, at in request_fields.calls_of(message, PROVIDER, where):
-        name = names[call["id"]] = call["function"]["name"]
-        calls.append({"id": call["id"], "function": {"name": name, "arguments": request_fields.arguments(call, at)}})
-    return {**more, "tool_calls": calls} if calls else more
+    calls = list(request_fields.calls_of(message, PROVIDER, where))
+    ids = call_ids.number_repeated(call["id"] for call, _ in calls)
+    sent = [
+        {"id": call_id, "function": {"name": call["function"]["name"], "arguments": request_fields.arguments(call, at)}}
+        for (call, at), call_id in zip(calls, ids, strict=True)
+    ]
+    return {**more, "tool_calls": sent} if sent else more
 
 
 # A part's text, and its bytes in bare base64.

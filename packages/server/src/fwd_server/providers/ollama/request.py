@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from fwd_server.providers import lenient, request_fields, request_headers
+from fwd_server.providers import request_fields, request_headers, tool_choice
 from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.lenient import objects
 from fwd_server.providers.ollama.messages import PROVIDER, read_messages
+from fwd_server.providers.unread_fields import (
+    ASSISTANT_FIELDS,
+    MESSAGE_FIELDS,
+    PART_FIELDS,
+    REQUEST_FIELDS,
+    RESULT_FIELDS,
+    KnownFields,
+    sum_up,
+    unread_fields,
+)
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
@@ -47,11 +58,37 @@ def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: b
     return UpstreamRequest(path, headers, orjson.dumps(body), stream=stream)
 
 
-def taken_fields(body: Json) -> tuple[str, ...]:
-    """Names of the caller's fields that are translated, or need no translation."""
-    # "none" is kept by leaving the tools out; no other choice has a counterpart.
-    choice = ("tool_choice",) if body.get("tool_choice") == "none" else ()
-    return (*request_fields.taken_always(body), *_TAKEN, *choice)
+def left_out(body: Json) -> tuple[str, ...]:
+    """The names of everything in the call that Ollama is not sent."""
+    choice = tool_choice.read_tool_choice(body, PROVIDER)
+    # Ollama has no word for a choice: the tools that may not be called are left out, but it cannot be made to call one.
+    met = choice is None or choice.mode != "required"
+    has_tools = bool(body.get("tools")) or body.get("tool_choice") in ("none", "auto")
+    taken = (*request_fields.taken_always(body), *_TAKEN, *(("tool_choice",) if met and has_tools else ()))
+    paths = [*request_fields.left_out(body, taken, ())]
+    for index, message in enumerate(objects(body.get("messages"))):
+        paths += unread_fields(message, _known_fields(message), f"messages[{index}]")
+    for name, known in REQUEST_FIELDS.items():
+        paths += unread_fields(body.get(name), known, name)
+    return sum_up(paths)
+
+
+# Bytes go bare: what kind of sound or picture they are, and in which resolution to look at it, is not said.
+_CONTENT: Final[KnownFields] = {
+    "content": {
+        **PART_FIELDS,
+        "image_url": {"url": None},
+        "input_audio": {"data": None},
+        "file": {"file_data": None},
+    }
+}
+_ANSWER: Final[KnownFields] = {**ASSISTANT_FIELDS, **_CONTENT, "reasoning_content": None, "reasoning": None}
+
+
+def _known_fields(message: Json) -> KnownFields:
+    if message.get("role") == "assistant":
+        return _ANSWER
+    return {**(RESULT_FIELDS if message.get("role") == "tool" else MESSAGE_FIELDS), **_CONTENT}
 
 
 def build_chat(body: Json, model: str) -> Json:
@@ -62,7 +99,7 @@ def build_chat(body: Json, model: str) -> Json:
         "stream": bool(body.get("stream")),  # the server's own default is true
         "messages": read_messages(body["messages"]),
         "tools": _tools(body),
-        "format": _format(body.get("response_format")),
+        "format": _format(body),
         "think": _think(request_fields.effort_of(body)),
         "options": _options(body),
         "logprobs": body.get("logprobs"),
@@ -91,9 +128,12 @@ def own_fields(body: Json) -> Json:
 
 def _tools(body: Json) -> list[Json] | None:
     tools = request_fields.functions(body, PROVIDER)
-    if not tools or body.get("tool_choice") == "none":
+    choice = tool_choice.read_tool_choice(body, PROVIDER)
+    if choice is not None and choice.mode == "none":
         return None
-    return [{"type": "function", "function": _function(function)} for function in tools]
+    if choice is not None and choice.names:
+        tools = [function for function in tools if function.get("name") in choice.names]
+    return [{"type": "function", "function": _function(function)} for function in tools] or None
 
 
 def _function(function: Json) -> Json:
@@ -101,12 +141,9 @@ def _function(function: Json) -> Json:
     return {**known, "parameters": function.get("parameters") or {"type": "object", "properties": {}}}
 
 
-def _format(wanted: Any) -> Json | str | None:
-    kind = lenient.obj(wanted).get("type")
-    if kind == "json_schema":
-        schema: Json | None = lenient.obj(wanted.get("json_schema")).get("schema")
-        return "json" if schema is None else schema
-    return "json" if kind == "json_object" else None
+def _format(body: Json) -> Json | str | None:
+    is_json, schema = request_fields.answer_schema(body, PROVIDER)
+    return (schema or "json") if is_json else None
 
 
 def _think(effort: str | None) -> bool | str | None:
