@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import orjson
 from attrs import define, field
 
 from fwd_server.callers.base import Dialect
@@ -33,8 +32,8 @@ def parse_request(body: bytes) -> ChatRequest:
 def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
     """A whole answer: the provider's own bytes where nothing had to change."""
     if request.legacy_functions:
-        return orjson.dumps(_with_function_call(response.data))
-    return response.raw if response.raw is not None else orjson.dumps(response.data)
+        return jsontext.dumps(_with_function_call(response.data))
+    return response.raw if response.raw is not None else jsontext.dumps(response.data)
 
 
 @define
@@ -61,7 +60,7 @@ class OpenAIStreamWriter:
 
     def write_receipt(self, facts: Json) -> bytes:
         """The receipt as a comment: no client takes it for content."""
-        return b": fwd " + orjson.dumps(facts) + b"\n\n"
+        return b": fwd " + jsontext.dumps(facts) + b"\n\n"
 
     def write_end(self, facts: Json) -> bytes:
         """The receipt, then ``[DONE]``."""
@@ -76,7 +75,7 @@ def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
     """The JSON of one event; empty for a usage chunk that the caller did not ask for."""
     if chunk.frame is not None and not request.legacy_functions:
         return chunk.frame
-    data = chunk.data if chunk.data is not None else orjson.loads(chunk.frame or b"{}")
+    data = chunk.data if chunk.data is not None else jsontext.loads(chunk.frame or b"{}")
     if not request.include_usage:
         if not data.get("choices") and data.get("usage") is not None:
             return b""
@@ -85,7 +84,7 @@ def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
         data = {**data, "usage": None}
     if request.legacy_functions:
         data = _with_function_delta(data)
-    return orjson.dumps(data)
+    return jsontext.dumps(data)
 
 
 # -- the turns of a conversation

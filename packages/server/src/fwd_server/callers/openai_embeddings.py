@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import orjson
-
 from fwd_server.callers.base import Dialect
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.validation import take_extra_body, view
@@ -33,7 +31,7 @@ def parse_request(body: bytes) -> EmbeddingsRequest:
 
 def render_response(response: EmbeddingsResponse, request: EmbeddingsRequest) -> bytes:
     """An answer: the provider's own bytes where nothing had to change."""
-    return response.raw if response.raw is not None else orjson.dumps(response.data)
+    return response.raw if response.raw is not None else jsontext.dumps(response.data)
 
 
 OPENAI_EMBEDDINGS: Final = Dialect("openai-embeddings", parse_request, render_response, render_error)

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from fwd_server.values.errors import GatewayError
+from fwd_server.wire import jsontext
 
 
 def error_object(error: GatewayError) -> dict[str, Any]:
@@ -22,4 +21,4 @@ def error_object(error: GatewayError) -> dict[str, Any]:
 
 def render_error(error: GatewayError) -> bytes:
     """The body of a failure."""
-    return orjson.dumps(error_object(error))
+    return jsontext.dumps(error_object(error))

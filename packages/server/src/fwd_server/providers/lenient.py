@@ -38,4 +38,4 @@ def load(body: bytes) -> Any:
 
 def dumps(value: object) -> str:
     """Compact JSON as a string, as OpenAI writes a call's arguments."""
-    return orjson.dumps(value).decode()
+    return jsontext.dumps(value).decode()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import orjson
-
 from fwd_server.values.chat import Json
 from fwd_server.values.usage import Usage, estimate_tokens
+from fwd_server.wire import jsontext
 
 PART: Final = 256  # an image, a sound or a file: its size in tokens is the provider's secret
 
@@ -17,7 +16,7 @@ def estimate_prompt(body: Json) -> int:
     """The tokens of a call in OpenAI's shape: its texts, its tools, and a fixed figure for every other part."""
     parts = [part for message in body.get("messages") or () for part in _parts(message)]
     tools = body.get("tools")
-    return sum(parts) + (estimate_tokens(orjson.dumps(tools).decode()) if tools else 0)
+    return sum(parts) + (estimate_tokens(jsontext.dumps(tools).decode()) if tools else 0)
 
 
 def estimate_bytes(size: int) -> int:
@@ -38,4 +37,4 @@ def _parts(message: Any) -> Iterator[int]:
         text = part.get("text")
         yield estimate_tokens(text) if isinstance(text, str) else PART
     for call in message.get("tool_calls") or ():
-        yield estimate_tokens(orjson.dumps(call.get("function")).decode())
+        yield estimate_tokens(jsontext.dumps(call.get("function")).decode())

@@ -13,7 +13,6 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
-import orjson
 from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient, request_headers
@@ -25,6 +24,7 @@ from fwd_server.providers.base import AmendedRequest, Header, NewId, UpstreamReq
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
+from fwd_server.wire import jsontext
 from fwd_server.wire.sse import LineTooLong
 
 # The newer version answers 400 to sampling parameters, even to their defaults: the older one is for calls that have
@@ -65,7 +65,7 @@ class AnthropicExchange:
             ("content-type", "application/json"),
             *endpoint.headers,
         )
-        return UpstreamRequest("/messages", headers, orjson.dumps(self.body), stream=self._streams)
+        return UpstreamRequest("/messages", headers, jsontext.dumps(self.body), stream=self._streams)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""

@@ -16,6 +16,7 @@ from fwd_server.providers import lenient, request_fields
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, as_kind, from_status
+from fwd_server.wire import jsontext
 from fwd_server.wire.backoff import parse_retry_after
 from fwd_server.wire.redact import clean
 
@@ -48,7 +49,7 @@ _UNITS: Final = ("requests", "tokens")
 def said(body: bytes) -> Json:
     """The object of an error answer; empty for the HTML or the plain text of a machine in between."""
     try:
-        return lenient.obj(orjson.loads(body))
+        return lenient.obj(jsontext.loads(body))
     except orjson.JSONDecodeError:
         return {}
 

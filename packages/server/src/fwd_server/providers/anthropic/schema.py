@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import orjson
 from attrs import frozen
 
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
+from fwd_server.wire import jsontext
 
 _KEPT: Final = ("type", "enum", "const", "required", "title", "default", "description")
 _SILENT: Final = frozenset({"$schema", "$id", "$comment"})
@@ -137,7 +137,7 @@ def _is_kept(name: str, value: object) -> bool:
 def _note(name: str, value: object) -> list[str]:
     if name == "uniqueItems":
         return ["all array items must be unique"] if value else []
-    shown = value if isinstance(value, str) else orjson.dumps(value).decode()
+    shown = value if isinstance(value, str) else jsontext.dumps(value).decode()
     return [f"{_WORDS.get(name, name)}: {shown}"]
 
 

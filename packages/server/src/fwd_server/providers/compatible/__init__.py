@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import orjson
 from attrs import evolve, field, frozen
 
 from fwd_server.providers import listing, request_headers
@@ -34,6 +33,7 @@ from fwd_server.providers.model_catalog import Catalog
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
+from fwd_server.wire import jsontext
 
 __all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provider"]
 
@@ -55,7 +55,7 @@ class Codec:
         """Edit the caller's object for this provider. Raises Refused."""
         draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
         edit(self.profile, draft)
-        body = orjson.dumps(merge(draft.body, request.extra_body))
+        body = jsontext.dumps(merge(draft.body, request.extra_body))
         headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
         return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, tuple(draft.dropped))
@@ -90,10 +90,11 @@ class CompatibleExchange:
         return self._tidy(data, body)
 
     def _tidy(self, data: Json, body: bytes) -> ChatResponse:
+        raw = body if jsontext.is_plain(body) else None
         if self.profile.exact:
-            return ChatResponse(data, read_usage(self.profile, data.get("usage")), body)
+            return ChatResponse(data, read_usage(self.profile, data.get("usage")), raw)
         tidy = tidy_whole(self.profile, data, self._default, self._new_id)
-        return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), body if tidy == data else None)
+        return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), raw if tidy == data else None)
 
     def decoder(self) -> Decoder:
         """A decoder for the streamed answer."""
@@ -110,9 +111,9 @@ class CompatibleExchange:
     def _without_stream_options(self) -> CompatibleExchange | None:
         if not isinstance(self.request, UpstreamRequest) or b'"stream_options":' not in self.request.body:
             return None
-        sent = orjson.loads(self.request.body)
+        sent = jsontext.loads(self.request.body)
         rest = {key: value for key, value in sent.items() if key != "stream_options"}
-        return evolve(self, request=evolve(self.request, body=orjson.dumps(rest)))
+        return evolve(self, request=evolve(self.request, body=jsontext.dumps(rest)))
 
     @property
     def _default(self) -> Json:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import orjson
-
 from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import Json
 from fwd_server.values.usage import Usage, count, read
+from fwd_server.wire import jsontext
 
 _FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 _OTHER_FINISHES: Final = {
@@ -67,7 +66,7 @@ def arguments(value: object) -> str:
     """The arguments of a call as text: some servers send the object itself."""
     if value is None:
         return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else jsontext.dumps(value).decode()
 
 
 def read_head(data: Json, default: Json, new_id: NewId) -> Json:

@@ -15,6 +15,7 @@ from fwd_server.providers.base import NewId
 from fwd_server.providers.compatible.answer import arguments
 from fwd_server.providers.lenient import obj, text
 from fwd_server.values.chat import Json
+from fwd_server.wire import jsontext
 
 _LONGEST_WHOLE: Final = 1 << 16  # characters
 
@@ -45,7 +46,7 @@ class Call:
 
 def _is_json(said: str) -> bool:
     try:
-        orjson.loads(said)
+        jsontext.loads(said)
     except orjson.JSONDecodeError:
         return False
     return True

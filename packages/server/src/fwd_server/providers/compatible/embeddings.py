@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import orjson
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_headers
@@ -18,6 +17,7 @@ from fwd_server.values import embeddings, usage
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import UpstreamError, upstream_failure
+from fwd_server.wire import jsontext
 
 
 @frozen
@@ -30,7 +30,7 @@ class CompatibleEmbeddings:
         """Send the caller's object on; only the model's name is another."""
         body = merge({**request.body, "model": deployment.model}, request.extra_body)
         headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
-        sent = UpstreamRequest("/embeddings", headers, orjson.dumps(body))
+        sent = UpstreamRequest("/embeddings", headers, jsontext.dumps(body))
         return CompatibleEmbeddingsExchange(self.profile, request, deployment, sent)
 
 
@@ -54,7 +54,7 @@ class CompatibleEmbeddingsExchange:
             raise upstream_failure("bad_payload", "The provider's answer has no vectors.")
         asked = [{**entry, "embedding": embeddings.as_asked(entry.get("embedding"), self._call)} for entry in entries]
         counted = usage.read(data.get("usage"))
-        if asked == data["data"]:
+        if asked == data["data"] and jsontext.is_plain(body):
             return EmbeddingsResponse(data, counted, body)
         return EmbeddingsResponse({**data, "data": asked}, counted)
 

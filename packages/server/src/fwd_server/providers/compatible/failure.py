@@ -18,6 +18,7 @@ from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ErrorKind, UpstreamError, as_kind, from_status
+from fwd_server.wire import jsontext
 from fwd_server.wire.backoff import parse_retry_after
 from fwd_server.wire.redact import clean
 
@@ -67,7 +68,7 @@ def read_failure(
 ) -> UpstreamError:
     """An answer whose status is not 200; ``headers`` have lower-case names."""
     try:
-        said = _read(orjson.loads(body))
+        said = _read(jsontext.loads(body))
     except orjson.JSONDecodeError:
         said = Said()  # a page of HTML, or nothing: never passed on
     error = _failure(profile, endpoint, said, status)

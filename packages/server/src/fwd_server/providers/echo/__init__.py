@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-import orjson
 from attrs import frozen
 
 from fwd_server.providers.base import Exchange, NewId, Provider, ScriptedResponse, merge
@@ -23,7 +22,7 @@ from fwd_server.values.chat import ChatRequest, Json, choice_delta, chunk_object
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
 from fwd_server.values.usage import Usage, estimate_tokens
-from fwd_server.wire import sse, tokens
+from fwd_server.wire import jsontext, sse, tokens
 
 FINGERPRINT: Final = "fwd_echo"
 MOST_TEXT: Final = 1 << 20  # bytes of all choices together; a longer text ends with "length"
@@ -213,7 +212,7 @@ def _choices(body: Json) -> int:
 
 
 def _dumps(value: Any) -> str:
-    return orjson.dumps(value).decode()
+    return jsontext.dumps(value).decode()
 
 
 # -- the wire
@@ -280,7 +279,7 @@ class EchoWriter:
         return self._encode([choice_delta(delta, index, finish)], **({"usage": None} if self.include_usage else {}))
 
     def _encode(self, choices: list[Json], **more: Any) -> bytes:
-        return sse.encode(orjson.dumps(chunk_object(self.head, choices, system_fingerprint=FINGERPRINT, **more)))
+        return sse.encode(jsontext.dumps(chunk_object(self.head, choices, system_fingerprint=FINGERPRINT, **more)))
 
 
 def cut(said: str, most: int) -> list[tuple[int, str]]:
@@ -325,12 +324,12 @@ def failing(echo_options: EchoOptions) -> ScriptedResponse:
     error = {"message": message, "type": "server_error", "param": None, "code": None}
     waiting = (("retry-after", echo_options.retry_after),) if echo_options.retry_after else ()
     headers = (("content-type", "application/json"), *waiting)
-    return ScriptedResponse(status, headers, ((echo_options.ttft_s, orjson.dumps({"error": error})),))
+    return ScriptedResponse(status, headers, ((echo_options.ttft_s, jsontext.dumps({"error": error})),))
 
 
 def whole(writer: EchoWriter) -> ScriptedResponse:
     """A JSON answer after all its time; one that is to break off does so in the middle."""
-    echo_options, data = writer.echo_options, orjson.dumps(writer.whole())
+    echo_options, data = writer.echo_options, jsontext.dumps(writer.whole())
     seconds = echo_options.ttft_s + (writer.answer.tokens / echo_options.rate if echo_options.rate else 0.0)
     sent = data if echo_options.ends == "end" else data[: len(data) // 2]
     return ScriptedResponse(200, (("content-type", "application/json"),), ((seconds, sent),), echo_options.ends)

@@ -341,6 +341,6 @@ def _each(written: bytes) -> list[bytes]:
     if not written.startswith(b"["):
         return [written] if written else []
     try:
-        return [orjson.dumps(one) for one in jsontext.loads(written)]
+        return [jsontext.dumps(one) for one in jsontext.loads(written)]
     except orjson.JSONDecodeError:
         return [written]

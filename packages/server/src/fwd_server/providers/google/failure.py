@@ -16,6 +16,7 @@ from fwd_server.providers.google.traits import PROVIDER
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, as_kind, from_status
+from fwd_server.wire import jsontext
 from fwd_server.wire.backoff import parse_retry_after
 from fwd_server.wire.redact import clean
 
@@ -40,7 +41,7 @@ _BY_WORD: Final = {
 def error_object(body: bytes) -> Json:
     """The ``error`` of a body; some come in an array of one."""
     try:
-        said = orjson.loads(body)
+        said = jsontext.loads(body)
     except orjson.JSONDecodeError:
         return {}
     return lenient.obj(lenient.obj(said[0] if isinstance(said, list) and said else said).get("error"))

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Final
 from urllib.parse import quote
 
-import orjson
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields, request_headers, tool_choice, tool_names, unread_fields
@@ -21,6 +20,7 @@ from fwd_server.providers.google.turns import Conversation
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
+from fwd_server.wire import jsontext
 
 _TAKEN: Final = (
     "max_tokens",
@@ -51,7 +51,7 @@ def upstream_request(deployment: Deployment, method: str, body: Json, *, stream:
     return UpstreamRequest(
         path,
         request_headers.headers(endpoint, *request_headers.key_header(endpoint)),
-        orjson.dumps(body),
+        jsontext.dumps(body),
         stream=stream,
     )
 

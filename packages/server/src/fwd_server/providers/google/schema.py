@@ -12,11 +12,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
-import orjson
 from attrs import define
 
 from fwd_server.providers.lenient import obj
 from fwd_server.values.chat import Json
+from fwd_server.wire import jsontext
 
 _KEPT: Final = frozenset({"type", "title", "required", "minItems", "maxItems", "minimum", "maximum"})
 _MAPS: Final = frozenset({"properties", "$defs"})
@@ -181,7 +181,7 @@ class _Rewriter:
         return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _joined(obj(arm), beside) for arm in arms]}
 
     def _may_copy(self, value: Json, times: int) -> bool:
-        size = len(orjson.dumps(value)) * times
+        size = len(jsontext.dumps(value)) * times
         if size > self.room:
             return False
         self.room -= size
@@ -296,7 +296,7 @@ def _notes(name: str, value: Any) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    return value if isinstance(value, str) else jsontext.dumps(value).decode()
 
 
 def _described(found: Json, description: Any, notes: list[str]) -> Json:

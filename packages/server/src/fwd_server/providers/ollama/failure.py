@@ -14,6 +14,7 @@ from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.ollama.messages import PROVIDER
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, from_status
+from fwd_server.wire import jsontext
 from fwd_server.wire.redact import clean
 
 # What the account has for hours or for a week (contract F12); inside an answer the words are all there is.
@@ -44,6 +45,6 @@ def read_failure(
 def error_text(body: bytes) -> str:
     """The text under ``error`` in a body; empty where there is none."""
     try:
-        return lenient.text(lenient.obj(orjson.loads(body)).get("error"))
+        return lenient.text(lenient.obj(jsontext.loads(body)).get("error"))
     except orjson.JSONDecodeError:
         return ""

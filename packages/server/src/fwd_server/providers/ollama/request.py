@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import orjson
-
 from fwd_server.providers import request_fields, request_headers, tool_choice
 from fwd_server.providers.base import UpstreamRequest, merge
 from fwd_server.providers.lenient import objects
@@ -23,6 +21,7 @@ from fwd_server.providers.unread_fields import (
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
+from fwd_server.wire import jsontext
 
 # What the model is told under the same name, inside ``options``.
 _OPTIONS: Final = ("temperature", "top_p", "top_k", "seed", "frequency_penalty", "presence_penalty")
@@ -55,7 +54,7 @@ def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: b
     """A call of one of the server's paths; only hosted servers have a key, which is a bearer token."""
     endpoint = deployment.endpoint
     headers = request_headers.headers(endpoint, *request_headers.key_header(endpoint))
-    return UpstreamRequest(path, headers, orjson.dumps(body), stream=stream)
+    return UpstreamRequest(path, headers, jsontext.dumps(body), stream=stream)
 
 
 def left_out(body: Json) -> tuple[str, ...]:
