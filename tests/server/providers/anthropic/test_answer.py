@@ -20,7 +20,8 @@ from tests.server.providers.anthropic.helpers import (
     text,
 )
 
-from fwd_server.providers.anthropic.answer import Unfence, finish_reason, read_usage, refusal
+from fwd_server.providers.anthropic.fence import Unfence
+from fwd_server.providers.anthropic.usage import read_usage
 from fwd_server.values.chat import Chunk
 from fwd_server.values.errors import ErrorKind, UpstreamError
 from fwd_server.values.usage import Usage
@@ -91,7 +92,8 @@ def test_cited_pages_are_annotations() -> None:
 )
 def test_finish_reasons(reason: Any, called: bool, expected: str) -> None:
     """OpenAI's five words and no other."""
-    assert finish_reason(reason, called) == expected
+    content = [{"type": "tool_use", "id": "a", "name": "f", "input": {}}] if called else []
+    assert answered(*content, stop_reason=reason)["choices"][0]["finish_reason"] == expected
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_finish_reasons(reason: Any, called: bool, expected: str) -> None:
 )
 def test_refusals(stopped: dict[str, Any], expected: str) -> None:
     """In the provider's words where it has some."""
-    assert refusal(stopped) == expected
+    assert (message(**stopped)["refusal"] or "") == expected
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
 
-from fwd_server.providers.anthropic.turns import Renaming
+from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.errors import Refused
 
 USER = {"role": "user", "content": "Hi"}
@@ -62,12 +64,40 @@ def test_a_system_message_between_results_and_the_user_is_one_turn() -> None:
     assert [block["type"] for block in last["content"]] == ["tool_result", "text"]
 
 
-def test_a_model_that_takes_system_messages_gets_them_in_place() -> None:
-    """Parts stay parts; an empty one is left out."""
-    rules = {"role": "developer", "content": [text("A"), text("B")]}
-    found = turns(USER, rules, {"role": "system", "content": ""}, USER, model=MODEL)
-    assert found[1] == {"role": "system", "content": [text("A"), text("B")]}
-    assert len(found) == 3
+A = {"role": "system", "content": [text("A"), text("B")]}
+
+
+@pytest.mark.parametrize(
+    ("messages", "expected"),
+    [
+        ([USER, A], [("user", "Hi"), ("system", A["content"])]),
+        ([USER, RULE, said("Yes")], [("user", "Hi"), ("system", "Rule"), ("assistant", "Yes")]),
+        (
+            [USER, RULE, A, said("Yes")],
+            [("user", "Hi"), ("system", [text("Rule"), *A["content"]]), ("assistant", "Yes")],
+        ),
+        ([USER, RULE, USER], [("user", "Hi"), ("user", [RULE_BLOCK, text("Hi")])]),
+        ([USER, said("Yes"), RULE], [("user", "Hi"), ("assistant", "Yes"), ("user", [RULE_BLOCK])]),
+        ([USER, said(" "), RULE, USER], [("user", "Hi"), ("user", [RULE_BLOCK, text("Hi")])]),
+        ([said("Yes"), RULE, said("No")], [("assistant", "Yes"), ("user", [RULE_BLOCK]), ("assistant", "No")]),
+    ],
+)
+def test_a_system_message_of_its_own(messages: list[Any], expected: list[Any]) -> None:
+    """Only between a turn of the user and one of the assistant or the end, and never two in a row."""
+    found = [(turn["role"], turn["content"]) for turn in turns(*messages, model=MODEL)]
+    assert found[: len(expected)] == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.sampled_from([USER, RULE, A, said("Yes"), said(" ")]), min_size=1))
+def test_system_messages_are_always_where_they_may_be(messages: list[dict[str, Any]]) -> None:
+    """Wherever they come from; and none is lost, or moved to the cached beginning."""
+    body = sent(messages=[USER, *messages])
+    roles = ["", *(turn["role"] for turn in body["messages"]), "assistant"]
+    for at, role in enumerate(roles):
+        assert role != "system" or (roles[at - 1], roles[at + 1]) == ("user", "assistant")
+    assert "system" not in body
+    assert str(body).count("Rule") == messages.count(RULE)
 
 
 def test_an_empty_system_message_is_left_out_of_the_user_turn_too() -> None:

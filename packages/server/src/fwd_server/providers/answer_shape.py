@@ -34,20 +34,43 @@ def tool_call(index: int, call_id: str, name: str, args: object, **more: object)
 
 
 def whole(deltas: Iterable[Json]) -> Json:
-    """The deltas of one choice as a message. Its content is null only beside calls or a refusal."""
-    said: Json = {"role": "assistant", "content": "", "refusal": None}
+    """The deltas of one choice as a message, by the rules the SDKs go by: texts and lists grow, calls by their index.
+
+    Its content is null only beside calls or a refusal. Pieces of text are joined once, at the end: a long answer has
+    thousands of them.
+    """
+    message: Json = {"role": "assistant", "content": "", "refusal": None}
+    texts: dict[str, list[str]] = {}
+    calls: dict[Any, tuple[Json, list[str]]] = {}
     for delta in deltas:
         for key, value in delta.items():
-            said[key] = _joined(said.get(key), value)
-    for call in said.get("tool_calls", ()):
-        del call["index"]
-    if not said["content"] and (said.get("tool_calls") or said["refusal"]):
-        said["content"] = None
-    return said
+            if key == "tool_calls":
+                _gather_calls(calls, value)
+            elif isinstance(value, str):
+                message.setdefault(key, None)
+                texts.setdefault(key, []).append(value)
+            elif isinstance(value, list):
+                message[key] = [*(message.get(key) or ()), *value]
+            else:
+                message[key] = value
+    message.update({key: "".join(pieces) for key, pieces in texts.items()})
+    if calls:
+        message["tool_calls"] = [_whole_call(call, pieces) for call, pieces in calls.values()]
+    if not message["content"] and (calls or message["refusal"]):
+        message["content"] = None
+    return message
 
 
-def _joined(old: Any, new: Any) -> Any:
-    return new if old is None or isinstance(new, dict) else old + new
+def _gather_calls(calls: dict[Any, tuple[Json, list[str]]], pieces: list[Json]) -> None:
+    for piece in pieces:
+        _, arguments = calls.setdefault(piece["index"], (piece, []))
+        arguments.append(piece["function"]["arguments"])
+
+
+def _whole_call(call: Json, arguments: list[str]) -> Json:
+    whole_call = {**call, "function": {**call["function"], "arguments": "".join(arguments)}}
+    del whole_call["index"]
+    return whole_call
 
 
 def completion(head: Mapping[str, Any], choices: list[Json], usage: Json | None) -> Json:

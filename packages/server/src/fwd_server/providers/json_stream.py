@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import orjson
@@ -58,11 +59,20 @@ class Reader(Protocol):
 
 
 class JsonStream:
-    """A decoder for a stream of JSON objects: limits, unreadable texts and the end are the same for all."""
+    """A decoder for a stream of JSON objects: limits, unreadable texts and the end are the same for all.
 
-    def __init__(self, framing: Framing, reader: Reader) -> None:
+    ``progress`` is the number of objects so far that show the provider at work on its answer, whether or not they gave
+    an event: thinking that is not shown gives none. It starts at 0 and only grows. ``shows_progress`` says which
+    objects count; by default all do.
+    """
+
+    def __init__(
+        self, framing: Framing, reader: Reader, shows_progress: Callable[[Json], bool] = lambda said: True
+    ) -> None:
+        self.progress = 0
         self._framing = framing
         self._reader = reader
+        self._shows_progress = shows_progress
         self._over = False
 
     @property
@@ -106,4 +116,7 @@ class JsonStream:
             said = jsontext.loads(written)
         except orjson.JSONDecodeError:
             return [upstream_failure(unreadable)]
-        return self._reader.read(said) if isinstance(said, dict) else [upstream_failure("bad_payload")]
+        if not isinstance(said, dict):
+            return [upstream_failure("bad_payload")]
+        self.progress += self._shows_progress(said)
+        return self._reader.read(said)

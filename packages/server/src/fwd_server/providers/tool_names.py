@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 
 class Names:
@@ -33,3 +34,51 @@ class Names:
         while (found := base if number == 1 else f"{base}_{number}") in self._back:
             number += 1
         return found
+
+
+class Renaming:
+    """Names in the characters that an API takes, unique, and back again.
+
+    ``bad`` matches the characters that are replaced by "_"; a name has at most ``longest`` characters.
+    """
+
+    def __init__(self, longest: int = 128, bad: str = "[^a-zA-Z0-9_-]") -> None:
+        self._longest = longest
+        self._bad = re.compile(bad)
+        self._there: dict[str, str] = {}
+        self._back: dict[str, str] = {}
+        self._numbers: dict[str, int] = {}  # the last one given to a name, so that the next is found at once
+
+    def is_good(self, name: str) -> bool:
+        """Whether the API takes ``name`` as it is."""
+        return 0 < len(name) <= self._longest and self._bad.search(name) is None
+
+    def reserve(self, names: Iterable[str]) -> None:
+        """Give good names to themselves before a bad one is changed into one of them."""
+        for name in sorted(names, key=lambda name: not self.is_good(name)):
+            self.there(name)
+
+    def there(self, name: str) -> str:
+        """What to send for ``name``: the same every time."""
+        if name not in self._there:
+            self._there[name] = self.fresh(name)
+        return self._there[name]
+
+    def known(self, name: str) -> str:
+        """What is sent for ``name``, if it has been named before; else the name itself."""
+        return self._there.get(name, name)
+
+    def fresh(self, name: str) -> str:
+        """What to send for one more thing called ``name``: different from all before."""
+        base = self._bad.sub("_", name)[: self._longest] or "_"
+        sent, number = base, self._numbers.get(base, 1)
+        while sent in self._back:
+            number += 1
+            sent = f"{base[: self._longest - 8]}_{number}"
+        self._numbers[base] = number
+        self._back[sent] = name
+        return sent
+
+    def back(self, sent: str) -> str:
+        """The caller's own name."""
+        return self._back.get(sent, sent)

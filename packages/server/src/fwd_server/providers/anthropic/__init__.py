@@ -2,24 +2,24 @@
 
 traits     what each model takes
 request    a chat completion as a call; parts, turns, tools and schema are what it is made of
-answer     a whole message as a chat completion
+blocks     what Claude says, block by block; thoughts are its thinking, there and back
+answer     a message as a chat completion
 stream     the same in pieces
 failure    errors
+amend      what to change about a call that was refused
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient, request_headers
-from fwd_server.providers.anthropic import answer, failure, request
-from fwd_server.providers.anthropic.answer import Memory
-from fwd_server.providers.anthropic.stream import Reader
-from fwd_server.providers.anthropic.tools import STRICT
+from fwd_server.providers.anthropic import amend, answer, failure, request
+from fwd_server.providers.anthropic.context import AnswerContext
+from fwd_server.providers.anthropic.stream import StreamReader, shows_progress
 from fwd_server.providers.base import AmendedRequest, Header, NewId, UpstreamRequest
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
@@ -41,8 +41,8 @@ class AnthropicChat:
         """Translate a call. Raises Refused for what Claude cannot do."""
         new = request.translate(call, deployment.model)
         asked_tier = call.body.get("service_tier") is not None
-        memory = Memory(deployment, now, new_id, new.names, new.json_only, asked_tier)
-        return AnthropicExchange(new.body, new.lost(), memory)
+        context = AnswerContext(deployment, now, new_id, new.names, new.json_only, asked_tier)
+        return AnthropicExchange(new.body, new.lost(), context)
 
 
 @frozen
@@ -51,13 +51,13 @@ class AnthropicExchange:
 
     body: Json
     dropped: tuple[str, ...]
-    _memory: Memory
-    _amended: bool = False
+    _context: AnswerContext
+    _is_amended: bool = False
 
     @property
     def request(self) -> UpstreamRequest:
         """The call as Claude takes it."""
-        endpoint = self._memory.deployment.endpoint
+        endpoint = self._context.deployment.endpoint
         samples = any(name in self.body for name in request.SAMPLING)
         headers: tuple[Header, ...] = (
             *request_headers.key_header(endpoint),
@@ -65,88 +65,41 @@ class AnthropicExchange:
             ("content-type", "application/json"),
             *endpoint.headers,
         )
-        return UpstreamRequest("/messages", headers, jsontext.dumps(self.body), stream=self._streams)
+        return UpstreamRequest("/messages", headers, jsontext.dumps(self.body), stream=self._is_stream)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""
-        if self._streams and body.lstrip().startswith(_STREAM_BEGINS):
-            return answer.completion(answer.fold(_events(body)), self._memory)
-        return answer.completion(lenient.obj(lenient.load(body)), self._memory)
+        if self._is_stream and body.lstrip().startswith(_STREAM_BEGINS):
+            return answer.fold_events(_events(body), self._context)
+        return answer.read_message(lenient.obj(lenient.load(body)), self._context)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the streamed answer."""
-        return json_stream.JsonStream(json_stream.EventData(), Reader(self._memory))
+        return json_stream.JsonStream(json_stream.EventData(), StreamReader(self._context), shows_progress)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. What the API takes without, it is asked once more without."""
-        memory = self._memory
-        error = failure.read(status, headers, failure.said(body), memory.deployment.endpoint, memory.now)
-        amended = None if self._amended or status != 400 else self._amend(error.message)
+        context, answer = self._context, failure.load_error(body)
+        error = failure.read(status, headers, answer, context.deployment.endpoint, context.now)
+        amended = self._amend(failure.message_of(answer)) if status == 400 else None
         return error if amended is None else AmendedRequest(amended, error)
 
     @property
-    def _streams(self) -> bool:
+    def _is_stream(self) -> bool:
         return self.body.get("stream") is True
 
     def _amend(self, message: str) -> AnthropicExchange | None:
-        for words, change, dropped in _AMENDS:
-            if words.search(message):
-                body = change(self.body)
-                if body != self.body:
-                    return evolve(self, body=body, dropped=(*self.dropped, dropped), amended=True)
-        return None
+        """The call as it is asked once more after a 400; None where that cannot help."""
+        changed = None if self._is_amended else amend.amend(self.body, message)
+        if changed is None:
+            return None
+        return evolve(self, body=changed.body, dropped=(*self.dropped, *changed.dropped), is_amended=True)
 
 
-def _events(body: bytes) -> list[bytes]:
+def _events(body: bytes) -> Iterator[Json]:
     framing = json_stream.EventData()
     try:
-        return [*framing.feed(body), *framing.close()]
+        texts = [*framing.feed(body), *framing.close()]
     except LineTooLong:
         raise upstream_failure("too_large") from None
-
-
-# -- a call that the API refuses for something it can be asked without
-
-
-def _without_strict(body: Json) -> Json:
-    tools = [_without(tool, "strict") for tool in lenient.objects(body.get("tools"))]
-    return {**body, "tools": tools} if tools else body
-
-
-def _without_thoughts(body: Json) -> Json:
-    """Without earlier thinking, which is bound to the model and the conversation it came from."""
-    messages = [_thoughtless(turn) for turn in body["messages"]]
-    stripped = {**body, "messages": messages}
-    return _without_thinking(stripped) if request.lacks_thinking(messages) else stripped
-
-
-def _thoughtless(turn: Json) -> Json:
-    if isinstance(turn["content"], str):
-        return turn
-    kept = [block for block in turn["content"] if block["type"] not in ("thinking", "redacted_thinking")]
-    return {**turn, "content": kept}
-
-
-def _without_thinking(body: Json) -> Json:
-    if lenient.obj(body.get("thinking")).get("type") != "enabled":
-        return body
-    return _without(body, "thinking")
-
-
-def _without(item: Json, name: str) -> Json:
-    return {key: value for key, value in item.items() if key != name}
-
-
-_AMENDS: Final[tuple[tuple[re.Pattern[str], Callable[[Json], Json], str], ...]] = (
-    (
-        re.compile("too many strict tools|too many optional parameters|compiled grammar is too large", re.IGNORECASE),
-        _without_strict,
-        STRICT,
-    ),
-    (
-        re.compile("invalid `?signature`? in `?thinking`? block|bound to a different conversation", re.IGNORECASE),
-        _without_thoughts,
-        "reasoning_details",
-    ),
-    (re.compile("expected `?thinking`?.* but found", re.IGNORECASE), _without_thinking, "reasoning_effort"),
-)
+    return (lenient.obj(lenient.load(text)) for text in texts)

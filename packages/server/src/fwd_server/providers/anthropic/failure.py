@@ -1,6 +1,7 @@
 """What Claude's API says when it fails. https://platform.claude.com/docs/en/api/errors
 
-Status and ``error.type`` decide, never the words: those may change. The one exception is a prompt that is too long.
+Status and ``error.type`` decide, and the words only where nothing else tells failures apart: a prompt that is too
+long, and what is wrong with the gateway's account, both of which the API calls an ``invalid_request_error``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import orjson
 from fwd_server.providers import lenient, request_fields
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.errors import UpstreamError, as_kind, from_status
+from fwd_server.values.errors import UpstreamError, from_status
 from fwd_server.wire import jsontext
 from fwd_server.wire.backoff import parse_retry_after
 from fwd_server.wire.redact import clean
@@ -37,16 +38,42 @@ _BY_TYPE: Final = {
     "overloaded_error": 529,
 }
 _SAYS_MORE: Final = frozenset({"billing_error", "request_too_large", "rate_limit_error", "overloaded_error"})
-# A 429 of these is no rate: the account has spent what it may (contract F12).
-_SPENT: Final = frozenset({"contract_spend_limit_reached", "enforced_spend_limit_reached"})
 # After the first content an error that is not about load is the provider's failure, whatever it calls it.
 _LOAD: Final = frozenset({429, 529})
+
+# Codes in ``details`` that are about money, whatever the status (contract F12): contract_spend_limit_reached and such.
+_MONEY_CODE: Final = re.compile("spend|credit|billing|payment")
+# A message that begins with the path of a field is about that field, and may quote anything of the caller's.
+_ABOUT_A_FIELD: Final = re.compile(r"[a-z_]+(?:\.[\w-]+)*:\s")
+_MONEY: Final = re.compile(
+    r"credit balance (?:is|was) (?:too low|insufficient|negative|exhausted)"
+    r"|(?:insufficient|out of|no|not enough) (?:funds|credits?)\b"
+    r"|\b(?:reached|exceed\w*|over)\b.{0,60}\b(?:usage|spend\w*) limit|\b(?:usage|spend\w*) limits?\b.{0,40}\b"
+    r"(?:reached|exceeded)|(?:payment|billing) (?:is |was )?(?:required|failed|overdue)",
+    re.IGNORECASE | re.DOTALL,
+)
+# An account that is closed and a place that is not served are the operator's to change, like a refused key (F18).
+_ACCOUNT: Final = re.compile(
+    r"\b(?:organi[sz]ation|account|workspace|api key)\b.{0,40}\b(?:disabled|suspended|restricted|deactivated|blocked|"
+    r"banned|closed)\b|unsupported (?:countr|region|territor|location)|\b(?:countr(?:y|ies)|regions?|territor(?:y|ies)|"
+    r"locations?)\b.{0,40}\bnot (?:supported|available|allowed|served)|\bnot (?:supported|available|allowed|served) "
+    r"(?:in|from) (?:your|this|the) (?:countr|region|territor|location)",
+    re.IGNORECASE | re.DOTALL,
+)
+# "prompt is too long: 213000 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit: ...".
+_TOO_LONG: Final = re.compile(
+    r"(?:prompt|input|context|conversation) is too long"
+    r"|(?:exceeds?|exceeded|exceeding|longer than|larger than) .{0,60}context[ -](?:limit|length|size|window)"
+    r"|(?:exceeds?|exceeded|longer than) .{0,40}(?:maximum|longest) (?:prompt|input|context)"
+    r"|context[ -](?:limit|length|size|window) .{0,40}exceed",
+    re.IGNORECASE | re.DOTALL,
+)
 
 _FRACTION: Final = re.compile(r"\.\d+")  # Python 3.10 reads three or six digits only, and no "Z"
 _UNITS: Final = ("requests", "tokens")
 
 
-def said(body: bytes) -> Json:
+def load_error(body: bytes) -> Json:
     """The object of an error answer; empty for the HTML or the plain text of a machine in between."""
     try:
         return lenient.obj(jsontext.loads(body))
@@ -54,35 +81,54 @@ def said(body: bytes) -> Json:
         return {}
 
 
+def _error_of(answer: Json) -> Json:
+    """The object with type and message: under ``error``, or the answer itself where it is the error."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return error
+    return {"message": error} if isinstance(error, str) else answer
+
+
+def message_of(answer: Json) -> str:
+    """The provider's own words about a failure."""
+    return lenient.text(_error_of(answer).get("message"))
+
+
 def read(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoint, now: int) -> UpstreamError:
     """The failure that an answer with a status other than 200 stands for."""
-    error = lenient.obj(answer.get("error"))
+    error = _error_of(answer)
+    message = lenient.text(error.get("message"))
     failure = from_status(
-        status,
-        clean(lenient.text(error.get("message")), endpoint.key),
+        _meant_status(status, error, message),
+        clean(message, endpoint.key),
         provider=_PROVIDER,
         key_name=endpoint.key_name,
         retry_after_s=parse_retry_after(headers, now),
         upstream_request_id=headers.get("request-id") or lenient.text(answer.get("request_id")) or None,
         headers=tuple(rate_limits(headers, now)),
     )
-    if status == 400 and "prompt is too long" in failure.message:
+    failure.upstream_status = status
+    if status == 400 and failure.status == 400 and _TOO_LONG.search(message):
         return request_fields.too_long(failure)
-    meant = _meant(status, error)
-    return failure if meant == status else as_kind(failure, meant)
+    return failure
 
 
-def _meant(status: int, error: Json) -> int:
+def _meant_status(status: int, error: Json, message: str) -> int:
     """The status that says what happened, where the one given says less."""
-    if lenient.obj(error.get("details")).get("error_code") in _SPENT:
+    if _MONEY_CODE.search(lenient.text(lenient.obj(error.get("details")).get("error_code"))):
         return 402
+    if status in (400, 403, 429) and not _ABOUT_A_FIELD.match(message):
+        if _MONEY.search(message):
+            return 402
+        if status == 400 and _ACCOUNT.search(message):
+            return 403
     kind = lenient.text(error.get("type"))
     return _BY_TYPE[kind] if kind in _SAYS_MORE else status
 
 
 def inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
     """The failure that an error inside a 200 stands for, in a stream before or after its first content (F21)."""
-    error = lenient.obj(answer.get("error"))
+    error = _error_of(answer)
     status = _BY_TYPE.get(lenient.text(error.get("type")), 500)
     if committed and status not in _LOAD:
         return read(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
@@ -96,13 +142,13 @@ def rate_limits(headers: Mapping[str, str], now: int) -> Iterator[tuple[str, str
             value = headers.get(f"anthropic-ratelimit-{unit}-{what}", "")
             if value.isdecimal():
                 yield f"x-ratelimit-{what}-{unit}", value
-        reset = _until(headers.get(f"anthropic-ratelimit-{unit}-reset", ""), now)
+        reset = _time_until(headers.get(f"anthropic-ratelimit-{unit}-reset", ""), now)
         if reset is not None:
             yield f"x-ratelimit-reset-{unit}", reset
 
 
-def _until(time: str, now: int) -> str | None:
-    """An RFC 3339 time as what is left until then, like ``41s`` or ``2m59s``."""
+def _time_until(time: str, now: int) -> str | None:
+    """An RFC 3339 time as the duration until then, like ``41s`` or ``2m59s``."""
     try:
         then = datetime.fromisoformat(_FRACTION.sub("", time).replace("Z", "+00:00"))
     except ValueError:

@@ -13,9 +13,10 @@ from attrs import define, field
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema, tools, traits, turns
+from fwd_server.providers.anthropic.amend import lacks_thinking
 from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.traits import Traits
-from fwd_server.providers.anthropic.turns import Renaming
+from fwd_server.providers.anthropic.turns import CallNames
 from fwd_server.providers.base import merge
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
@@ -66,7 +67,7 @@ class Translation:
     given: Json
     traits: Traits
     body: Json
-    names: Renaming = field(factory=Renaming)
+    names: CallNames
     dropped: set[str] = field(factory=set)
     json_only: bool = False
 
@@ -80,7 +81,7 @@ def translate(request: ChatRequest, model: str) -> Translation:
     """Build the body. Raises Refused for what Claude cannot do."""
     given = request.body
     _refuse(given)
-    new = Translation(given, traits.of(model), {"model": model})
+    new = Translation(given, traits.of(model), {"model": model}, tools.names_of(given))
     _tokens(new)
     _turns(new)
     load = _output(new)
@@ -135,7 +136,7 @@ def _output(new: Translation) -> Load:
 
 def _tools(new: Translation, load: Load) -> None:
     found = tools.build(new.given, new.names, new.dropped, load)
-    chosen = tools.choice(new.given, new.names) if found else None
+    chosen = tools.choice(new.given, new.names.tools) if found else None
     if not found:
         new.dropped.update(name for name in ("tool_choice", "parallel_tool_calls") if new.given.get(name) is not None)
         found = tools.from_history(new.body["messages"])
@@ -200,14 +201,6 @@ def _cannot(new: Translation, effort: str) -> None:
 
 
 _THINK: Final = {"adaptive": _adaptive, "enabled": _budget, "none": _cannot}
-
-
-def lacks_thinking(messages: list[Json]) -> bool:
-    """Whether the last turn calls tools and no turn has thinking: with a budget the API wants some before a call."""
-    kinds = [[block["type"] for block in lenient.objects(turn["content"])] for turn in messages]
-    if any(kind in ("thinking", "redacted_thinking") for turn in kinds for kind in turn):
-        return False
-    return "tool_result" in kinds[-1]
 
 
 # -- the rest

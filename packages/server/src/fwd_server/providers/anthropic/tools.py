@@ -5,13 +5,15 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema
+from fwd_server.providers.anthropic.property_names import rename_schema, renaming_of
 from fwd_server.providers.anthropic.schema import Load
-from fwd_server.providers.anthropic.turns import Renaming
+from fwd_server.providers.anthropic.tool_input import EMPTY, as_object
+from fwd_server.providers.anthropic.turns import CallNames
+from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
@@ -21,15 +23,21 @@ STRICT: Final = "tools.strict"  # as what a tool's lost ``strict`` is reported
 _MOST_STRICT: Final = 20
 _MOST: Final = Load(optional=24, unions=16)
 
-_GOOD_NAME: Final = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-_EMPTY: Final[Json] = {"type": "object", "properties": {}}
 _MODES: Final = {"auto": "auto", "none": "none", "required": "any"}
 
 
-def build(body: Json, names: Renaming, dropped: set[str], other_load: Load) -> list[Json]:
+def names_of(body: Json) -> CallNames:
+    """The names of the tools and of their properties. Raises Refused for tools that are no functions."""
+    functions = request_fields.functions(body, parts.PROVIDER)
+    names = Renaming()
+    names.reserve(function["name"] for function in functions)
+    renamings = {names.there(function["name"]): renaming_of(function.get("parameters")) for function in functions}
+    return CallNames(names, {name: renaming for name, renaming in renamings.items() if renaming is not None})
+
+
+def build(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> list[Json]:
     """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
     functions = request_fields.functions(body, parts.PROVIDER)
-    _reserve(functions, names)
     allowed = _allowed(body)
     chosen = [
         (tool, function)
@@ -47,7 +55,7 @@ def build(body: Json, names: Renaming, dropped: set[str], other_load: Load) -> l
 def from_history(turns: list[Json]) -> list[Json]:
     """Tools with the names seen in the conversation: the API wants some wherever tool blocks are."""
     used = (block for turn in turns for block in lenient.objects(turn["content"]) if block["type"] == "tool_use")
-    return [{"name": name, "input_schema": dict(_EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
+    return [{"name": name, "input_schema": dict(EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
 
 
 def choice(body: Json, names: Renaming) -> Json | None:
@@ -89,28 +97,30 @@ def _allowed(body: Json) -> set[Any] | None:
     return {lenient.text(lenient.obj(tool.get("function")).get("name")) for tool in listed}
 
 
-def _reserve(functions: list[Json], names: Renaming) -> None:
-    """Give good names to themselves before a bad one is changed into one of them."""
-    for function in sorted(functions, key=lambda f: not _GOOD_NAME.fullmatch(f["name"])):
-        names.there(function["name"])
-
-
-def _tool(tool: Json, function: Json, names: Renaming, *, strict: bool) -> Json:
-    built: Json = {"name": names.there(function["name"])}
+def _tool(tool: Json, function: Json, names: CallNames, *, strict: bool) -> Json:
+    built: Json = {"name": names.tools.there(function["name"])}
     if function.get("description"):
         built["description"] = function["description"]
-    built["input_schema"] = _input(function, strict=strict)
+    built["input_schema"] = _input(function, names, strict=strict)
     if strict:
         built["strict"] = True
     return parts.marked(built, tool if parts.cache_mark(tool) else function)
 
 
-def _input(function: Json, *, strict: bool) -> Json:
-    """A function's parameters, which are always an object; a strict one without any is closed."""
+def _input(function: Json, names: CallNames, *, strict: bool) -> Json:
+    """A function's parameters; a strict one without any is closed."""
     parameters = function.get("parameters")
-    if parameters:
-        return {**parameters, "type": "object"}
-    return {**_EMPTY, "additionalProperties": False} if strict else dict(_EMPTY)
+    if not parameters:
+        return {**EMPTY, "additionalProperties": False} if strict else dict(EMPTY)
+    whole, _ = as_object(parameters)
+    renaming = names.properties.get(names.tools.there(function["name"]))
+    return whole if renaming is None else rename_schema(whole, renaming)
+
+
+def _can_be_strict(function: Json) -> bool:
+    """Whether the subset can say exactly what the parameters say."""
+    whole, is_exact = as_object(function.get("parameters") or {**EMPTY, "additionalProperties": False})
+    return is_exact and schema.fits(whole)
 
 
 def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
@@ -118,7 +128,7 @@ def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
     loads = {
         i: schema.load(function.get("parameters"))
         for i, (_, function) in enumerate(chosen)
-        if function.get("strict") and schema.fits(_input(function, strict=True))
+        if function.get("strict") and _can_be_strict(function)
     }
     while loads and not _within(len(loads), sum(loads.values(), load)):
         del loads[max(loads, key=lambda i: (loads[i].optional, loads[i].unions, i))]

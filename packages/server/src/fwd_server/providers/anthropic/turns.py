@@ -6,166 +6,198 @@ turn, unmodified. https://platform.claude.com/docs/en/agents-and-tools/tool-use/
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Final
 
-from attrs import define, field
+from attrs import Factory, define, field, frozen
 
 from fwd_server.providers import lenient, media, request_fields
-from fwd_server.providers.anthropic import parts
+from fwd_server.providers.anthropic import parts, property_names, thoughts
+from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
-FORMAT: Final = "anthropic-claude-v1"  # of reasoning that only Claude can read back
 _SYSTEM: Final = frozenset({"system", "developer"})
 
 
-class Renaming:
-    """Names and ids in the characters the API takes, unique, and back again."""
+@frozen
+class CallNames:
+    """The names of tools, and of their properties by the tool's name at the provider, as the API takes them."""
 
-    def __init__(self, longest: int = 128) -> None:
-        self._longest = longest
-        self._there: dict[str, str] = {}
-        self._back: dict[str, str] = {}
-        self._numbers: dict[str, int] = {}  # the last one given to a name, so that the next is found at once
+    tools: Renaming = Factory(Renaming)
+    properties: dict[str, Renaming] = Factory(dict)
 
-    def there(self, name: str) -> str:
-        """What to send for ``name``: the same every time."""
-        if name not in self._there:
-            self._there[name] = self.fresh(name)
-        return self._there[name]
-
-    def fresh(self, name: str) -> str:
-        """What to send for one more thing called ``name``: different from all before."""
-        base = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[: self._longest] or "_"
-        sent, number = base, self._numbers.get(base, 1)
-        while sent in self._back:
-            number += 1
-            sent = f"{base[: self._longest - 8]}_{number}"
-        self._numbers[base] = number
-        self._back[sent] = name
-        return sent
-
-    def back(self, sent: str) -> str:
-        """The caller's own name."""
-        return self._back.get(sent, sent)
+    def block(self, call: Json, call_id: str, where: str) -> Json:
+        """A call of the conversation. Raises Refused for arguments that are not an object."""
+        name, value = self.tools.there(call["function"]["name"]), request_fields.arguments(call, where)
+        if name in self.properties:
+            value = property_names.rename_keys(value, self.properties[name].known)
+        return {"type": "tool_use", "id": call_id, "name": name, "input": value}
 
 
-def build(messages: list[Json], names: Renaming, *, mid_system: bool) -> tuple[list[Json], list[Json]]:
+def build(messages: list[Json], names: CallNames, *, mid_system: bool) -> tuple[list[Json], list[Json]]:
     """The blocks of the system prompt, and the turns.
 
-    ``mid_system`` says that the model takes system messages in the middle; otherwise they go into the next turn of
-    the user. Never into the system prompt: that would change the prefix the provider has cached. System messages
-    alone become one turn of the user. Raises Refused when there is nothing to send.
+    Only the system messages at the very beginning become the system prompt: a later one there would change the prefix
+    that the provider has cached. System messages alone become one turn of the user. ``mid_system`` says that the model
+    takes system messages among the turns. Raises Refused when there is nothing to send, or nothing to answer.
     """
     lead = next((i for i, message in enumerate(messages) if message["role"] not in _SYSTEM), len(messages))
     system = [block for i, message in enumerate(messages[:lead]) for block in _system_blocks(message, i)]
-    turns = _Turns(names, mid_system)
-    turns.take(messages, lead)
-    if turns.done:
-        return system, turns.done
-    if not system:
-        raise Refused("'messages' has no text, image, file or tool call in it.", code=None, param="messages")
-    return [], [{"role": "user", "content": parts.plain(system)}]
+    turns = _Turns(names)
+    turns.add_all(messages, lead)
+    placed = _joined_results(_placed_systems(turns.done, mid_system))
+    if not placed:
+        if not system:
+            raise Refused("'messages' has no text, image, file or tool call in it.", code=None, param="messages")
+        return [], [{"role": "user", "content": parts.plain(system)}]
+    if placed[-1]["role"] == "assistant":
+        _check_last_turn(messages)
+        _trim_last_turn(placed[-1])
+    return system, placed
 
 
 @define
 class _Turns:
-    """Turns as they grow. ``open`` says that what the user says next joins the last one."""
+    """Turns as they grow, one for every message that has something in it; a run of results is one."""
 
-    names: Renaming
-    mid_system: bool
+    names: CallNames
     done: list[Json] = field(factory=list)
-    open: bool = False
     ids: Renaming = field(factory=Renaming)
     calls: list[tuple[str, str]] = field(factory=list)  # of the last turn that has some: the caller's id, and ours
 
-    def take(self, messages: list[Json], start: int) -> None:
-        """Every message from ``start`` on; those that answer one turn's calls are taken together."""
+    def add_all(self, messages: list[Json], start: int) -> None:
+        """Every message from ``start`` on; those that answer one turn's calls are read together."""
         places = enumerate(messages[start:], start)
-        runs = [(role, list(run)) for role, run in groupby(places, key=lambda place: _kind(place[1]))]
-        for at, (role, run) in enumerate(runs):
-            following = runs[at + 1][0] if at + 1 < len(runs) else ""
-            self._run(role, run, before_user=following == "user")
-        self._trim()
+        for role, run in groupby(places, key=lambda place: _kind(place[1])):
+            if role == "tool":
+                self._add_results(list(run))
+                continue
+            for index, message in run:
+                if role == "assistant":
+                    self._add_assistant(message, index)
+                else:
+                    readers = parts.SYSTEM if role == "system" else parts.USER
+                    self._add(role, _content(message, index, readers))
 
-    def _run(self, role: str, run: list[tuple[int, Json]], *, before_user: bool) -> None:
-        if role == "tool":
-            self._results(run)
-            return
-        for index, message in run:
-            if role == "system":
-                self._system(_system_blocks(message, index), before_user=before_user)
-            elif role == "user":
-                self._user(_said(message, index, parts.USER))
-            else:
-                self._assistant(message, index)
+    def _add(self, role: str, content: parts.Content) -> None:
+        if content:
+            self.done.append({"role": role, "content": content})
 
-    def _user(self, content: parts.Content) -> None:
-        if content and self.open:
-            self.done[-1]["content"] += parts.blocks(content)
-            self.open = False
-        elif content:
-            self.done.append({"role": "user", "content": content})
-
-    def _system(self, blocks: list[Json], *, before_user: bool) -> None:
-        if blocks and self.mid_system:
-            self.done.append({"role": "system", "content": parts.plain(blocks)})
-            self.open = False
-        elif blocks:
-            text = "\n".join(block["text"] for block in blocks)
-            self._join({**blocks[-1], "text": f"<system>{text}</system>"}, before_user=before_user)
-
-    def _join(self, block: Json, *, before_user: bool) -> None:
-        """A system text into the user's turn that follows, else into the one before it, else one of its own."""
-        last = self.done[-1] if self.done else None
-        if not self.open and not before_user and last and last["role"] == "user":
-            if isinstance(last["content"], str):
-                last["content"] = parts.blocks(last["content"])
-            self.open = True
-        self._user([block])
-        self.open = before_user
-
-    def _assistant(self, message: Json, index: int) -> None:
+    def _add_assistant(self, message: Json, index: int) -> None:
         where = f"messages[{index}]"
         if message.get("audio"):
             raise media.part_refused("audio", parts.PROVIDER, f"{where}.audio")
         calls = list(request_fields.calls_of(message, parts.PROVIDER, where))
         self.calls = [(call["id"], self.ids.fresh(call["id"])) for call, _ in calls]
-        uses = [self._use(call, at, sent) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
-        said = _spoken(message, index)
-        if said or uses:
-            thoughts = list(_thoughts(message))
-            content = [*thoughts, *parts.blocks(said), *uses] if thoughts or uses else said
-            self.done.append({"role": "assistant", "content": parts.mark_last(content, message)})
-            self.open = False
+        uses = [self.names.block(call, sent, at) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
+        spoken = _spoken(message, index)
+        if not spoken and not uses:
+            return
+        ordered = thoughts.in_order(message.get("reasoning_details"), parts.blocks(spoken), uses)
+        plain = spoken if len(ordered) == 1 and not uses else ordered
+        self._add("assistant", parts.mark_last(plain, message))
 
-    def _use(self, call: Json, where: str, sent: str) -> Json:
-        name = self.names.there(call["function"]["name"])
-        return {"type": "tool_use", "id": sent, "name": name, "input": request_fields.arguments(call, where)}
-
-    def _results(self, run: list[tuple[int, Json]]) -> None:
+    def _add_results(self, run: list[tuple[int, Json]]) -> None:
         """One turn with a result for every call, in the order of the calls, whatever order they came in."""
         answers: dict[str, list[Json]] = defaultdict(list)
         for index, message in run:
             content = parts.content(message, f"messages[{index}]", parts.USER)
             answers[message["tool_call_id"]].append(parts.marked({"content": content or ""}, message))
         blocks = [{"type": "tool_result", "tool_use_id": sent, **answers[given].pop(0)} for given, sent in self.calls]
-        self.done.append({"role": "user", "content": blocks})
-        self.open = True
+        self._add("user", blocks)
 
-    def _trim(self) -> None:
-        """A last turn of the assistant is a beginning to go on from: white space at its end is an error there."""
-        if not self.done or self.done[-1]["role"] != "assistant":
-            return
-        content = self.done[-1]["content"]
-        if isinstance(content, str):
-            self.done[-1]["content"] = content.rstrip()
-        else:  # calls would have been answered, so what comes last is text
-            content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
+
+def _placed_systems(turns: list[Json], mid_system: bool) -> list[Json]:
+    """The turns with every system message where the API takes it.
+
+    As a message of its own one may only follow a turn of the user, and only an assistant's turn or nothing may follow
+    it; never two in a row, so neighbours become one. Anywhere else, and for models that take none, it is text in a
+    turn of the user: the one that follows, else the one before, else one of its own.
+    https://platform.claude.com/docs/en/build-with-claude/mid-conversation-system-messages
+    """
+    runs = [(role, list(run)) for role, run in groupby(turns, key=lambda turn: turn["role"])]
+    placed: list[Json] = []
+    texts: list[Json] = []  # of system messages that wait for the turn of the user that follows
+    for at, (role, run) in enumerate(runs):
+        before = placed[-1]["role"] if placed else ""
+        following = runs[at + 1][0] if at + 1 < len(runs) else ""
+        if role != "system":
+            placed += [_with_first_texts(run[0], texts), *run[1:]]
+            texts = []
+        elif mid_system and before == "user" and following != "user":
+            blocks = [block for turn in run for block in parts.blocks(turn["content"])]
+            placed.append({"role": "system", "content": parts.plain(blocks)})
+        elif following == "user":
+            texts = _system_texts(run)
+        elif before == "user":
+            placed[-1] = {"role": "user", "content": [*parts.blocks(placed[-1]["content"]), *_system_texts(run)]}
+        else:
+            placed.append({"role": "user", "content": _system_texts(run)})
+    return placed
+
+
+def _system_texts(turns: list[Json]) -> list[Json]:
+    """System messages as texts, one for each; a cache mark stays on its last block."""
+    blocks = [parts.blocks(turn["content"]) for turn in turns]
+    return [
+        {**found[-1], "text": "<system>" + "\n".join(block["text"] for block in found) + "</system>"}
+        for found in blocks
+    ]
+
+
+def _with_first_texts(turn: Json, texts: list[Json]) -> Json:
+    """A turn with ``texts`` at its beginning, but after the results it may begin with: those must come first."""
+    if not texts:
+        return turn
+    blocks = parts.blocks(turn["content"])
+    results = [block for block in blocks if block["type"] == "tool_result"]
+    return {**turn, "content": [*results, *texts, *blocks[len(results) :]]}
+
+
+def _joined_results(turns: list[Json]) -> list[Json]:
+    """The turns, where what the user says right after results joins their turn: the API wants both in one."""
+    joined: list[Json] = []
+    for turn in turns:
+        last = joined[-1] if joined else None
+        if last and turn["role"] == last["role"] == "user" and _is_results(last):
+            joined[-1] = {**last, "content": [*last["content"], *parts.blocks(turn["content"])]}
+        else:
+            joined.append(turn)
+    return joined
+
+
+def _is_results(turn: Json) -> bool:
+    return all(block["type"] == "tool_result" for block in lenient.objects(turn["content"])) and bool(
+        lenient.objects(turn["content"])
+    )
+
+
+def _check_last_turn(messages: list[Json]) -> None:
+    """Refuse a last message of the user with nothing in it.
+
+    It is left out as all empty messages are, but then the conversation would end with the assistant's turn, which
+    means something else: a beginning to go on from, and newer models refuse it.
+    """
+    spoken = [i for i, message in enumerate(messages) if message["role"] not in _SYSTEM]
+    if messages[spoken[-1]]["role"] == "user":
+        where = f"messages[{spoken[-1]}].content"
+        raise Refused(
+            f"'{where}' has no text, image or file in it, and anthropic needs something to answer.",
+            code=None,
+            param=where,
+        )
+
+
+def _trim_last_turn(turn: Json) -> None:
+    """White space at the end of a beginning to go on from is an error there."""
+    content = turn["content"]
+    if isinstance(content, str):
+        turn["content"] = content.rstrip()
+    elif "text" in content[-1]:  # calls would have been answered, so what comes last is text or thinking
+        content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
 
 
 def _kind(message: Json) -> str:
@@ -173,12 +205,12 @@ def _kind(message: Json) -> str:
     return "system" if role in _SYSTEM else role
 
 
-def _said(message: Json, index: int, readers: Mapping[str, parts.Reader]) -> parts.Content:
+def _content(message: Json, index: int, readers: Mapping[str, parts.Reader]) -> parts.Content:
     return parts.mark_last(parts.content(message, f"messages[{index}]", readers), message)
 
 
 def _system_blocks(message: Json, index: int) -> list[Json]:
-    return parts.blocks(_said(message, index, parts.SYSTEM))
+    return parts.blocks(_content(message, index, parts.SYSTEM))
 
 
 def _spoken(message: Json, index: int) -> parts.Content:
@@ -186,15 +218,3 @@ def _spoken(message: Json, index: int) -> parts.Content:
     content = parts.content(message, f"messages[{index}]", parts.ASSISTANT)
     refusal = message.get("refusal")
     return [*parts.blocks(content), *parts.blocks(refusal)] if refusal else content
-
-
-def _thoughts(message: Json) -> Iterator[Json]:
-    """Earlier thinking, as it came and in its order: only what Claude has signed can be read back."""
-    for entry in lenient.objects(message.get("reasoning_details")):
-        if entry.get("format") != FORMAT:
-            continue
-        if entry.get("type") == "reasoning.text" and entry.get("signature"):
-            text = lenient.text(entry.get("text"))
-            yield {"type": "thinking", "thinking": text, "signature": entry["signature"]}
-        elif entry.get("type") == "reasoning.encrypted" and entry.get("data"):
-            yield {"type": "redacted_thinking", "data": entry["data"]}

@@ -1,0 +1,124 @@
+"""Claude's thinking as entries of ``reasoning_details``, and back.
+
+Claude signs its thinking, and takes it back only unmodified and in its place: a block is bound to what stood before
+it (https://platform.claude.com/docs/en/build-with-claude/extended-thinking#preserving-thinking-blocks). A chat message
+has one text and one list of calls, so what stood between two blocks of thinking would be lost. Each entry therefore
+says in ``after`` what came since the entry before it: a number for a text of so many characters, "call" for a call.
+The SDKs add a list of plain values up by joining it, and every entry comes once, so ``after`` survives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from fwd_server.providers import lenient
+from fwd_server.values.chat import Json
+
+FORMAT: Final = "anthropic-claude-v1"  # of reasoning that only Claude can read back
+CALL: Final = "call"
+KINDS: Final = ("thinking", "redacted_thinking")
+
+Trail = list[Any]  # of numbers and CALL
+
+
+def entry_of(block: Json, index: int, trail: Trail) -> Json:
+    """A block of thinking as an opaque entry, which the caller hands back as it is."""
+    if block.get("type") == "redacted_thinking":
+        entry: Json = {"type": "reasoning.encrypted", "data": block.get("data")}
+    else:
+        entry = {
+            "type": "reasoning.text",
+            "text": lenient.text(block.get("thinking")),
+            "signature": lenient.text(block.get("signature")) or None,
+        }
+    place = {"after": trail} if trail else {}
+    return {**entry, "format": FORMAT, "index": index, **place}
+
+
+def block_of(entry: Json) -> Json | None:
+    """The block that an entry was; None for one that Claude cannot read back, because it did not sign it."""
+    if entry.get("format") != FORMAT:
+        return None
+    if entry.get("type") == "reasoning.text" and isinstance(entry.get("signature"), str) and entry["signature"]:
+        return {"type": "thinking", "thinking": lenient.text(entry.get("text")), "signature": entry["signature"]}
+    if entry.get("type") == "reasoning.encrypted" and entry.get("data"):
+        return {"type": "redacted_thinking", "data": entry["data"]}
+    return None
+
+
+def whole_entries(entries: object) -> Iterator[tuple[int, Json]]:
+    """Entries with their places in the list; those that came in pieces are joined.
+
+    Pieces are neighbours of one type, format and index; the signature comes last, and what has a text of its own after
+    it is another entry. Encrypted data always comes whole, so two of those are two.
+    https://openrouter.ai/docs/use-cases/reasoning-tokens
+    """
+    open_at, current = 0, None
+    for at, entry in enumerate(lenient.objects(entries)):
+        if current is not None and _continues(entry, current):
+            current = {**current, **{name: _text_sum(current, entry, name) for name in _PIECES if entry.get(name)}}
+            continue
+        if current is not None:
+            yield open_at, current
+        open_at, current = at, entry
+    if current is not None:
+        yield open_at, current
+
+
+_PIECES: Final = ("text", "signature")
+
+
+def _continues(entry: Json, current: Json) -> bool:
+    same = all(entry.get(name) == current.get(name) for name in ("type", "format", "index"))
+    return same and entry.get("type") == "reasoning.text" and not (current.get("signature") and entry.get("text"))
+
+
+def _text_sum(current: Json, entry: Json, name: str) -> str:
+    return lenient.text(current.get(name)) + lenient.text(entry.get(name))
+
+
+def in_order(details: object, texts: list[Json], calls: list[Json]) -> list[Json]:
+    """A turn's blocks: thinking where it stood among texts and calls, what nobody placed after it, texts first.
+
+    A caller may have changed the texts since: they are cut where the entries say, as far as they reach.
+    """
+    text, rest = _TextBlocks(texts), iter(calls)
+    blocks: list[Json] = []
+    for _, entry in whole_entries(details):
+        for step in _trail_of(entry):
+            blocks += text.take(step) if isinstance(step, int) else _next_call(rest)
+        block = block_of(entry)
+        if block is not None:
+            blocks.append(block)
+    return [*blocks, *text.take(None), *rest]
+
+
+def _trail_of(entry: Json) -> Iterable[Any]:
+    after = entry.get("after")
+    steps = after if isinstance(after, list) else []
+    return (step for step in steps if step == CALL or (type(step) is int and step > 0))
+
+
+def _next_call(calls: Iterator[Json]) -> list[Json]:
+    return [call for call in [next(calls, None)] if call is not None]
+
+
+class _TextBlocks:
+    """Blocks of text that are cut at given places; a block's cache mark stays on its last piece."""
+
+    def __init__(self, blocks: list[Json]) -> None:
+        self._blocks = list(blocks)
+
+    def take(self, characters: int | None) -> list[Json]:
+        """Blocks with the next ``characters``, or with all that are left; blank ones, an error there, are left out."""
+        taken: list[Json] = []
+        while self._blocks and (characters is None or characters > 0):
+            block = self._blocks.pop(0)
+            text = block["text"]
+            if characters is not None and len(text) > characters:
+                self._blocks.insert(0, {**block, "text": text[characters:]})
+                block = {"type": "text", "text": text[:characters]}
+            characters = None if characters is None else characters - len(block["text"])
+            taken.append(block)
+        return [block for block in taken if block["text"].strip()]
