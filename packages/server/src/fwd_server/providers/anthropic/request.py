@@ -129,9 +129,10 @@ def _output(new: Translation) -> Load:
     param = "response_format.json_schema"
     told = request_fields.needed(wanted, "json_schema", "response_format")
     given = request_fields.needed(told, "schema", param)
-    cut = schema.rewrite(given, f"{param}.schema", exact=told.get("strict") is True)
-    new.body["output_config"] = {"format": {"type": "json_schema", "schema": cut}}
-    return schema.load(cut)
+    written = schema.rewrite(given, f"{param}.schema", exact=told.get("strict") is True)
+    new.dropped.update(written.closed)
+    new.body["output_config"] = {"format": {"type": "json_schema", "schema": written.schema}}
+    return schema.load(written.schema)
 
 
 def _tools(new: Translation, load: Load) -> None:

@@ -6,23 +6,24 @@ holds. https://platform.claude.com/docs/en/build-with-claude/structured-outputs#
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
+from fwd_server.providers.anthropic import patterns
+from fwd_server.providers.anthropic.references import children, resolve, unusable_reference
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 from fwd_server.wire import jsontext
 
-_KEPT: Final = ("type", "enum", "const", "required", "title", "default", "description")
+_KEPT: Final = ("type", "required", "title", "default", "description")
 _SILENT: Final = frozenset({"$schema", "$id", "$comment"})
 _FORMATS: Final = frozenset(
     {"date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"}
 )
 _DEFINITIONS: Final = ("$defs", "definitions")
 _ARMS: Final = ("anyOf", "allOf")
-_LOOK_AROUND: Final = ("(?=", "(?!", "(?<=", "(?<!")
 _WORDS: Final = {
     "minimum": "minimum value",
     "maximum": "maximum value",
@@ -38,18 +39,40 @@ _WORDS: Final = {
 }
 
 
-def rewrite(schema: Json, param: str, *, exact: bool = False) -> Json:
-    """``schema`` in the subset. Every object is closed; ``exact`` refuses to close one that is declared open.
+@frozen
+class Rewritten:
+    """A schema in the subset, and the paths of objects that were open and had to be closed."""
 
-    Raises Refused that names ``param``.
+    schema: Json
+    closed: tuple[str, ...] = ()
+
+
+def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
+    """``schema`` in the subset, in which every object is closed.
+
+    Raises Refused that names ``param`` for what the subset cannot say even in words: a schema that refers to itself or
+    out of itself; and with ``exact`` (the caller's ``strict``) an object that is open.
     """
-    cut: Json = _node(schema, lambda: _refuse(param) if exact else None)
-    return cut
+    reference = unusable_reference(schema)
+    if reference is not None:
+        raise Refused(
+            f"anthropic cannot keep to '{param}': '{reference[:64]}' leads back to itself, or out of the schema.",
+            param=param,
+        )
+    writer = _Writer(schema)
+    written = writer.write(schema, param)
+    if exact and writer.closed:
+        raise Refused(
+            f"anthropic cannot keep to '{writer.closed[0]}' exactly: a strict schema must not have an object that is "
+            "open (with free keys). Close it, or leave 'strict' out to have it closed.",
+            param=param,
+        )
+    return Rewritten(written, tuple(writer.closed))
 
 
 def fits(schema: Json) -> bool:
     """Whether ``schema`` lies within the subset as it is."""
-    return rewrite(schema, "") == schema
+    return unusable_reference(schema) is None and rewrite(schema, "").schema == schema
 
 
 @frozen
@@ -81,57 +104,168 @@ def _children(schema: Json) -> Iterator[Any]:
     yield schema.get("items")
 
 
-def _node(schema: Any, on_open: Callable[[], None]) -> Any:
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: schema[name] for name in _KEPT if name in schema}
-    found.update(_inner(schema, on_open))
-    notes: list[str] = []
+_ANNOTATIONS: Final = frozenset({"title", "description", "default", *_SILENT})
+_REPLACED: Final = frozenset({"definitions", "additionalProperties"})
+# Joining writes a definition once for every use of it: definitions that use others twice would grow without end, and a
+# chain of them would become a schema too deep to be written.
+_MOST_JOINS: Final = 200
+_DEEPEST_JOIN: Final = 16
+
+
+@define
+class _Writer:
+    """Writes the schemas of one root into the subset."""
+
+    root: Json
+    closed: list[str] = field(factory=list)
+    _joins: int = 0
+    _join_depth: int = 0
+
+    def write(self, schema: Any, path: str) -> Any:
+        """One schema and everything in it."""
+        if not isinstance(schema, dict):
+            return schema
+        schema = _without_one_of(schema)
+        joined, notes = self._without_all_of(schema)
+        self._join_depth += joined is not schema
+        written = self._write_joined(joined, notes, path)
+        self._join_depth -= joined is not schema
+        return written
+
+    def _write_joined(self, schema: Json, notes: list[str], path: str) -> Json:
+        found: Json = {name: schema[name] for name in _KEPT if name in schema}
+        found.update(self._inner(schema, path))
+        for name, value in schema.items():
+            if name in found or name in _SILENT or name in _REPLACED:
+                continue
+            if _is_kept(name, value):
+                found[name] = value
+            else:
+                notes += _note(name, value)
+        return self._closed(_described(found, notes), schema, path)
+
+    def _inner(self, schema: Json, path: str) -> Json:
+        """The keywords that hold schemas, each rewritten."""
+        found: Json = {}
+        if isinstance(schema.get("$ref"), str):
+            found["$ref"] = schema["$ref"].replace("#/definitions/", "#/$defs/")
+        definitions = {key: value for name in _DEFINITIONS for key, value in _object(schema, name).items()}
+        for name, values in (("properties", _object(schema, "properties")), ("$defs", definitions)):
+            if values or name in schema:
+                found[name] = {key: self.write(value, f"{path}.{name}.{key}") for key, value in values.items()}
+        if "items" in schema and not isinstance(schema["items"], list):
+            found["items"] = self.write(schema["items"], f"{path}.items")
+        for name in _ARMS:
+            if name in schema:
+                found[name] = [self.write(arm, f"{path}.{name}[{i}]") for i, arm in enumerate(_list(schema, name))]
+        return found
+
+    def _without_all_of(self, schema: Json) -> tuple[Json, list[str]]:
+        """A schema whose ``allOf`` is joined into it, and what to tell instead where it cannot be.
+
+        The API takes no reference within ``allOf``. And an arm that is an object would be closed, so that two of them
+        could never both hold. What is neither may stay.
+        """
+        arms = [arm for arm in _list(schema, "allOf") if isinstance(arm, dict)]
+        if not arms:
+            return schema, []
+        rest = {name: value for name, value in schema.items() if name != "allOf"}
+        alone = arms[0] if len(arms) == 1 else {}
+        if "$ref" in alone and rest.keys() | alone.keys() <= _ANNOTATIONS | {"$ref", *_DEFINITIONS}:
+            return {**alone, **rest}, []
+        joined = self._joined([rest, *arms]) if self._join_depth < _DEEPEST_JOIN else None
+        if joined is not None:
+            return joined, []
+        if any(_is_object(arm) or _has_reference(arm) for arm in arms):
+            return rest, [f"allOf: {jsontext.dumps(arms).decode()}"]
+        return schema, []
+
+    def _joined(self, schemas: list[Json]) -> Json | None:
+        """One schema that says what all of them say; None where two say different things under one keyword."""
+        merged: Json = {}
+        pending = list(reversed(schemas))
+        while pending:
+            schema = pending.pop()
+            target = resolve(self.root, schema["$ref"]) if "$ref" in schema else None
+            if target is not None or "allOf" in schema:
+                self._joins += 1
+                if self._joins > _MOST_JOINS:
+                    return None
+                inner = [arm for arm in _list(schema, "allOf") if isinstance(arm, dict)]
+                pending += [*reversed(inner), *([target] if target is not None else [])]
+                schema = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
+            if not _merge(merged, schema):
+                return None
+        return merged
+
+    def _closed(self, found: Json, schema: Json, path: str) -> Json:
+        """An object without free keys. Only one that was meant to have some is told of."""
+        if not _is_object(schema):
+            return found
+        known = any(schema.get(name) for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
+        extra = schema.get("additionalProperties")
+        if extra not in (None, False) or schema.get("patternProperties") or (extra is None and not known):
+            self.closed.append(path)
+        found["additionalProperties"] = False
+        return found
+
+
+def _without_one_of(schema: Json) -> Json:
+    """``oneOf`` as ``anyOf``; a node that has both keeps both, the second within ``allOf``."""
+    arms = _list(schema, "oneOf")
+    rest = {name: value for name, value in schema.items() if name != "oneOf"}
+    if not arms:
+        return rest if "oneOf" in schema else schema
+    if "anyOf" in rest:
+        return {**rest, "allOf": [*_list(rest, "allOf"), {"anyOf": arms}]}
+    return {**rest, "anyOf": arms}
+
+
+def _merge(merged: Json, schema: Json) -> bool:
+    """Add what ``schema`` says to ``merged``; False where the two contradict each other."""
     for name, value in schema.items():
-        if name in found or name in _SILENT or name in _REPLACED:
-            continue
-        if _is_kept(name, value):
-            found[name] = value
-        else:
-            notes += _note(name, value)
-    return _close(_described(found, notes), schema, on_open)
+        old = merged.get(name)
+        if name not in merged or name in ("$schema", "$id", "$comment"):
+            merged[name] = value
+        elif name == "required" and isinstance(old, list) and isinstance(value, list):
+            merged[name] = [*old, *(item for item in value if item not in old)]
+        elif name in ("properties", *_DEFINITIONS) and isinstance(old, dict) and isinstance(value, dict):
+            both = {
+                key: {"allOf": [old[key], value[key]]} for key in old.keys() & value.keys() if old[key] != value[key]
+            }
+            merged[name] = {**old, **value, **both}
+        elif name == "additionalProperties":
+            merged[name] = False if False in (old, value) else old
+        elif old != value and name not in _ANNOTATIONS:
+            return False
+    return True
 
 
-_REPLACED: Final = frozenset({"oneOf", "definitions", "additionalProperties"})
+def _is_object(schema: Json) -> bool:
+    kind = schema.get("type")
+    named = kind == "object" or (isinstance(kind, list) and "object" in kind)
+    return named or (kind is None and ("properties" in schema or "additionalProperties" in schema))
 
 
-def _inner(schema: Json, on_open: Callable[[], None]) -> Json:
-    """The keywords that hold schemas, each rewritten."""
-    found: Json = {}
-    if isinstance(schema.get("$ref"), str):
-        found["$ref"] = schema["$ref"].replace("#/definitions/", "#/$defs/")
-    definitions = {key: value for name in _DEFINITIONS for key, value in _object(schema, name).items()}
-    for name, values in (("properties", _object(schema, "properties")), ("$defs", definitions)):
-        if values or name in schema:
-            found[name] = {key: _node(value, on_open) for key, value in values.items()}
-    if "items" in schema and not isinstance(schema["items"], list):
-        found["items"] = _node(schema["items"], on_open)
-    found.update(_arms(schema, on_open))
-    return found
-
-
-def _arms(schema: Json, on_open: Callable[[], None]) -> Json:
-    """``anyOf``, ``allOf``, and ``oneOf`` as ``anyOf``; a node that has both keeps both, within ``allOf``."""
-    arms: Json = {name: [_node(arm, on_open) for arm in _list(schema, name)] for name in _ARMS if name in schema}
-    one_of = [_node(arm, on_open) for arm in _list(schema, "oneOf")]
-    if one_of and "anyOf" in arms:
-        arms["allOf"] = [*arms.get("allOf", ()), {"anyOf": one_of}]
-    elif one_of:
-        arms["anyOf"] = one_of
-    return arms
+def _has_reference(schema: Json) -> bool:
+    return "$ref" in schema or any(_has_reference(child) for child in children(schema))
 
 
 def _is_kept(name: str, value: object) -> bool:
     if name == "format":
-        return value in _FORMATS if isinstance(value, str) else False
+        return isinstance(value, str) and value in _FORMATS
     if name == "pattern":
-        return isinstance(value, str) and not any(look in value for look in _LOOK_AROUND)
+        return isinstance(value, str) and patterns.is_supported(value)
+    if name == "enum":
+        return isinstance(value, list) and all(map(_is_plain, value))
+    if name == "const":
+        return _is_plain(value)
     return name == "minItems" and value in (0, 1)
+
+
+def _is_plain(value: object) -> bool:
+    """Whether a value may stand in ``enum`` and ``const``: objects and lists may not."""
+    return not isinstance(value, (dict, list))
 
 
 def _note(name: str, value: object) -> list[str]:
@@ -146,23 +280,6 @@ def _described(found: Json, notes: list[str]) -> Json:
         before = f"{found['description']} " if found.get("description") else ""
         found["description"] = f"{before}Note: {', '.join(notes)}."
     return found
-
-
-def _close(found: Json, schema: Json, on_open: Callable[[], None]) -> Json:
-    kind = schema.get("type")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in schema:
-        if schema.get("additionalProperties") not in (None, False):
-            on_open()
-        found["additionalProperties"] = False
-    return found
-
-
-def _refuse(param: str) -> None:
-    raise Refused(
-        f"anthropic cannot keep to '{param}' exactly: a strict schema must not have an object that is open "
-        "('additionalProperties' true or a schema). Close it, or leave 'strict' out to have it closed.",
-        param=param,
-    )
 
 
 def _object(schema: Json, name: str) -> Json:
