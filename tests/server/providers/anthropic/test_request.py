@@ -150,7 +150,13 @@ def test_sampling_of_older_models() -> None:
 
 @pytest.mark.parametrize(
     ("stop", "expected", "dropped"),
-    [("END", ["END"], ()), (["a", " "], ["a"], ()), (["\n"], None, ("stop",)), ([], None, ()), (None, None, ())],
+    [
+        ("END", ["END"], ()),
+        (["a", " "], ["a"], ("stop[1]",)),
+        (["\n"], None, ("stop",)),
+        ([], None, ()),
+        (None, None, ()),
+    ],
 )
 def test_stop(stop: Any, expected: Any, dropped: tuple[str, ...]) -> None:
     """White space alone is an error there."""

@@ -42,7 +42,7 @@ class AnthropicChat:
         new = request.translate(call, deployment.model)
         asked_tier = call.body.get("service_tier") is not None
         context = AnswerContext(deployment, now, new_id, new.names, new.json_only, asked_tier)
-        return AnthropicExchange(new.body, new.lost(), context)
+        return AnthropicExchange(new.body, request.lost_names(new), context)
 
 
 @frozen

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from fwd_server.providers import lenient, media, request_fields
+from fwd_server.providers.anthropic import thoughts
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
@@ -63,8 +64,13 @@ def cache_mark(item: Json) -> Json | None:
     mark = item.get("cache_control") or item.get("prompt_cache_breakpoint")
     if not isinstance(mark, dict):
         return None
-    ttl = _TTLS.get(lenient.text(mark.get("ttl")))
+    ttl = cache_ttl(mark)
     return {"type": "ephemeral", "ttl": ttl} if ttl else {"type": "ephemeral"}
+
+
+def cache_ttl(mark: Json) -> str | None:
+    """How long a mark keeps what it marks, as the API has it; None for its default, which is five minutes."""
+    return _TTLS.get(lenient.text(mark.get("ttl")))
 
 
 def marked(block: Json, item: Json) -> Json:
@@ -74,11 +80,13 @@ def marked(block: Json, item: Json) -> Json:
 
 
 def mark_last(found: Content, message: Json) -> Content:
-    """Content with a message's own mark, which sits on the last block."""
+    """Content with a message's own mark, which sits on the last block that may have one: thinking may not."""
     if not found or cache_mark(message) is None:
         return found
-    *before, last = blocks(found)
-    return [*before, marked(last, message)]
+    marked_blocks = blocks(found)
+    last = max(i for i, block in enumerate(marked_blocks) if block["type"] not in thoughts.KINDS)
+    marked_blocks[last] = marked(marked_blocks[last], message)
+    return marked_blocks
 
 
 # -- texts and images
@@ -98,7 +106,9 @@ def _image(part: Json, where: str) -> Json:
     url = request_fields.needed(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     if url[:6].lower() == "https:":
-        return {"type": "image", "source": {"type": "url", "url": url}}
+        # A PDF in the place of an image is a common mistake; its name is all that a link shows of it.
+        kind = "document" if _PDF_LINK.match(url) else "image"
+        return {"type": kind, "source": {"type": "url", "url": url}}
     if needs_bytes(url):
         raise Refused(
             f"'{at}' is an 'http:' link, and anthropic opens 'https:' links only. Send such a link or a base64 'data:' "
@@ -106,23 +116,18 @@ def _image(part: Json, where: str) -> Json:
             code="image_link_not_supported",
             param=at,
         )
-    return _image_block(media.inline(url, PROVIDER, at), at)
+    found = media.inline(url, PROVIDER, at)
+    return _document_block(found, at, None) if found.mime == _PDF else _image_block(found, at)
+
+
+_PDF: Final = "application/pdf"
+_PDF_LINK: Final = re.compile(r"[^?#]*\.pdf(?:[?#]|$)", re.IGNORECASE)
 
 
 def _image_block(found: media.Inline, where: str) -> Json:
-    mime = _real_type(found)
-    if mime not in media.IMAGES:
-        raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {mime}.", param=where)
-    return {"type": "image", "source": {"type": "base64", "media_type": mime, "data": found.data}}
-
-
-def _real_type(found: media.Inline) -> str:
-    """What the bytes are: the API answers 400 to an image that is labelled as another kind."""
-    try:
-        start = base64.b64decode(found.data[:16])
-    except binascii.Error:
-        return found.mime
-    return media.image_type(start) or found.mime
+    if found.mime not in media.IMAGES:
+        raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {found.mime}.", param=where)
+    return {"type": "image", "source": {"type": "base64", "media_type": found.mime, "data": found.data}}
 
 
 # -- files
@@ -139,12 +144,15 @@ def _inline_file(file: Json, where: str) -> Json:
     found = media.inline(file["file_data"], PROVIDER, where)
     if found.mime.startswith("image/"):
         return _image_block(found, where)
-    title = {"title": file["filename"]} if file.get("filename") else {}
-    return {"type": "document", "source": _source(found, where), **title}
+    return _document_block(found, where, file.get("filename"))
+
+
+def _document_block(found: media.Inline, where: str, title: str | None) -> Json:
+    return {"type": "document", "source": _source(found, where), **({"title": title} if title else {})}
 
 
 def _source(found: media.Inline, where: str) -> Json:
-    if found.mime == "application/pdf":
+    if found.mime == _PDF:
         return {"type": "base64", "media_type": found.mime, "data": found.data}
     if found.mime.startswith("text/"):
         return {"type": "text", "media_type": "text/plain", "data": _decoded(found.data, where)}
@@ -170,8 +178,17 @@ def _stored_file(file: Json, where: str) -> Json:
             "'file_data', as a base64 'data:' URL.",
             param=where,
         )
-    kind = "image" if _IMAGE_NAME.search(file.get("filename") or "") else "document"
-    return {"type": kind, "source": {"type": "file", "file_id": file_id}}
+    name = file.get("filename") or ""
+    if _IMAGE_NAME.search(name):
+        return {"type": "image", "source": {"type": "file", "file_id": file_id}}
+    return {"type": "document", "source": {"type": "file", "file_id": file_id}, **({"title": name} if name else {})}
+
+
+def has_title(file: Json) -> bool:
+    """Whether a file becomes a document, which has its name as title; images have none."""
+    if file.get("file_data"):
+        return not media.inline(file["file_data"], PROVIDER, "file_data").mime.startswith("image/")
+    return _IMAGE_NAME.search(file.get("filename") or "") is None
 
 
 # Who may say what. Claude does not hear: there is nothing for ``input_audio``.

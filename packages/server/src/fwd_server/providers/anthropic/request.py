@@ -6,17 +6,15 @@ The body is the same, byte for byte, for the same call: a prefix that changes is
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any, Final
-
-from attrs import define, field
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema, tools, traits, turns
-from fwd_server.providers.anthropic.amend import lacks_thinking
+from fwd_server.providers.anthropic.cache_marks import settle_marks
+from fwd_server.providers.anthropic.lost_fields import lost_fields
 from fwd_server.providers.anthropic.schema import Load
-from fwd_server.providers.anthropic.traits import Traits
-from fwd_server.providers.anthropic.turns import CallNames
+from fwd_server.providers.anthropic.thinking import set_thinking
+from fwd_server.providers.anthropic.translation import Translation
 from fwd_server.providers.base import merge
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
@@ -44,11 +42,7 @@ _TAKEN: Final = (
     "anthropic",
 )
 _NOT_EXTRA: Final = ("model", "stream", "messages")  # these decide where the call goes and how it comes back
-_MOST_MARKS: Final = 4
 
-_EFFORTS: Final = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
-_BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "xhigh": 24576, "max": 32000}
-_LEAST_BUDGET: Final = 1024
 _TIERS: Final = {
     "auto": "auto",
     "priority": "auto",
@@ -60,23 +54,6 @@ _PHONE: Final = re.compile(r"[+\d\s()./-]{7,24}")
 _MOST_USER_ID: Final = 256
 
 
-@define
-class Translation:
-    """A call in Claude's words as it is built, and what the way back needs."""
-
-    given: Json
-    traits: Traits
-    body: Json
-    names: CallNames
-    dropped: set[str] = field(factory=set)
-    json_only: bool = False
-
-    def lost(self) -> tuple[str, ...]:
-        """The names of what was left out, in the caller's order."""
-        names = request_fields.left_out(self.given, (*request_fields.taken_always(self.given), *_TAKEN), self.dropped)
-        return (*names, *sorted(self.dropped - set(self.given)))
-
-
 def translate(request: ChatRequest, model: str) -> Translation:
     """Build the body. Raises Refused for what Claude cannot do."""
     given = request.body
@@ -85,15 +62,28 @@ def translate(request: ChatRequest, model: str) -> Translation:
     _tokens(new)
     _turns(new)
     load = _output(new)
-    _tools(new, load)
-    _thinking(new)
+    extras = _extras(given)
+    _tools(new, load, lenient.objects(extras.get("tools")))
+    set_thinking(new)
     _sampling(new)
     _rest(new)
-    _limit_marks(new)
-    new.body = merge(merge(new.body, _extras(given)), request.extra_body)
-    if request.stream or _long(new.body):
+    if "tools" in new.body:  # they are in there already, beside the caller's functions
+        extras = {name: value for name, value in extras.items() if name != "tools"}
+    body, lost_marks = settle_marks(merge(new.body, extras))
+    if lost_marks:
+        new.dropped.add("cache_control")
+    new.body = merge(body, request.extra_body)
+    if request.stream or _is_long(new.body):
         new.body["stream"] = True
     return new
+
+
+def lost_names(new: Translation) -> tuple[str, ...]:
+    """The names of what was left out, in the caller's order, and then the paths of what was left out further down."""
+    taken = (*request_fields.taken_always(new.given), *_TAKEN)
+    names = request_fields.left_out(new.given, taken, new.dropped)
+    deeper = dict.fromkeys(lost_fields(new.given))
+    return (*names, *deeper, *sorted(new.dropped - set(new.given) - set(deeper)))
 
 
 def _refuse(given: Json) -> None:
@@ -109,6 +99,8 @@ def _tokens(new: Translation) -> None:
     asked, most = request_fields.most_tokens(new.given), new.traits.max_output
     wanted = asked if asked is not None else most or traits.UNKNOWN_MAX_OUTPUT
     new.body["max_tokens"] = min(wanted, most) if most else wanted
+    if asked is not None and new.given.get("max_tokens") not in (None, asked):
+        new.dropped.add("max_tokens")  # the newer of its two names wins
 
 
 def _turns(new: Translation) -> None:
@@ -129,14 +121,18 @@ def _output(new: Translation) -> Load:
     param = "response_format.json_schema"
     told = request_fields.needed(wanted, "json_schema", "response_format")
     given = request_fields.needed(told, "schema", param)
+    if told.get("description"):
+        own = f" {given['description']}" if given.get("description") else ""
+        given = {**given, "description": f"{told['description']}{own}"}
     written = schema.rewrite(given, f"{param}.schema", exact=told.get("strict") is True)
     new.dropped.update(written.closed)
     new.body["output_config"] = {"format": {"type": "json_schema", "schema": written.schema}}
     return schema.load(written.schema)
 
 
-def _tools(new: Translation, load: Load) -> None:
-    found = tools.build(new.given, new.names, new.dropped, load)
+def _tools(new: Translation, load: Load, hosted: list[Json]) -> None:
+    """The caller's functions, and beside them the ``hosted`` tools that he asked for in Anthropic's own words."""
+    found = [*tools.build(new.given, new.names, new.dropped, load), *hosted]
     chosen = tools.choice(new.given, new.names.tools) if found else None
     if not found:
         new.dropped.update(name for name in ("tool_choice", "parallel_tool_calls") if new.given.get(name) is not None)
@@ -150,58 +146,6 @@ def _tools(new: Translation, load: Load) -> None:
         new.body["tools"] = found
     if chosen:
         new.body["tool_choice"] = chosen
-
-
-# -- thinking: https://platform.claude.com/docs/en/build-with-claude/thinking
-
-
-def _thinking(new: Translation) -> None:
-    effort = request_fields.effort_of(new.given)
-    if effort == "none":
-        _no_thinking(new)
-    elif effort is not None:
-        _THINK[new.traits.thinking](new, effort)
-    asked = new.given.get("thinking")
-    if asked is not None:
-        new.body["thinking"] = asked
-    if lenient.obj(new.body.get("thinking")).get("type") == "enabled" and (
-        tools.forces(new.body.get("tool_choice")) or lacks_thinking(new.body["messages"])
-    ):
-        del new.body["thinking"]
-        new.dropped.add("reasoning_effort" if asked is None else "thinking")
-
-
-def _no_thinking(new: Translation) -> None:
-    if new.traits.off is None:
-        _set_effort(new, "low")
-    elif new.traits.off:
-        new.body["thinking"] = {"type": new.traits.off}
-
-
-def _set_effort(new: Translation, effort: str) -> None:
-    new.body["output_config"] = {**new.body.get("output_config", {}), "effort": effort}
-
-
-def _adaptive(new: Translation, effort: str) -> None:
-    wanted = _EFFORTS[effort]
-    # The newest models leave the text of their thinking empty unless they are asked for a summary.
-    new.body["thinking"] = {"type": "adaptive", "display": "summarized"}
-    _set_effort(new, wanted if wanted in new.traits.efforts else "high")
-
-
-def _budget(new: Translation, effort: str) -> None:
-    budget = min(_BUDGETS[effort], new.body["max_tokens"] * 4 // 5)
-    if budget < _LEAST_BUDGET:
-        new.dropped.add("reasoning_effort")
-    else:
-        new.body["thinking"] = {"type": "enabled", "budget_tokens": budget}
-
-
-def _cannot(new: Translation, effort: str) -> None:
-    new.dropped.add("reasoning_effort")
-
-
-_THINK: Final = {"adaptive": _adaptive, "enabled": _budget, "none": _cannot}
 
 
 # -- the rest
@@ -223,11 +167,7 @@ def _sampling(new: Translation) -> None:
 
 def _rest(new: Translation) -> None:
     given, body = new.given, new.body
-    stops = [stop for stop in request_fields.stops(given) if stop.strip()]
-    if stops:
-        body["stop_sequences"] = stops
-    elif given.get("stop"):
-        new.dropped.add("stop")
+    _stops(new)
     user = _user_id(new)
     if user is not None:
         body["metadata"] = {"user_id": user}
@@ -239,15 +179,27 @@ def _rest(new: Translation) -> None:
     body.update({name: given[name] for name in _VERBATIM[1:] if given.get(name) is not None})
 
 
+def _stops(new: Translation) -> None:
+    """The stop sequences, less those of white space only, which the API refuses."""
+    stops = request_fields.stops(new.given)
+    kept = [stop for stop in stops if stop.strip()]
+    if kept:
+        new.body["stop_sequences"] = kept
+        new.dropped.update(f"stop[{i}]" for i, stop in enumerate(stops) if not stop.strip())
+    elif new.given.get("stop"):
+        new.dropped.add("stop")
+
+
 def _user_id(new: Translation) -> str | None:
     """Who asks: an opaque id. What looks like a person's address or number is not passed on."""
+    user_id = None
     for name in ("safety_identifier", "user"):
         value = new.given.get(name)
-        if value and _is_opaque(value):
-            return str(value)
-        if value:
+        if value and user_id is None and _is_opaque(value):
+            user_id = str(value)
+        elif value and value != user_id:
             new.dropped.add(name)
-    return None
+    return user_id
 
 
 def _is_opaque(value: str) -> bool:
@@ -255,31 +207,8 @@ def _is_opaque(value: str) -> bool:
     return not person and len(value) <= _MOST_USER_ID and value.isprintable()
 
 
-def _limit_marks(new: Translation) -> None:
-    """The API takes four cache marks; the last ones reach furthest."""
-    most = _MOST_MARKS - ("cache_control" in new.body)
-    for block in list(_marked(new.body))[:-most]:
-        del block["cache_control"]
-        new.dropped.add("cache_control")
-
-
-def _marked(body: Json) -> Iterator[Json]:
-    """Every block with a mark, in the order of the prompt."""
-    for item in (*body.get("tools", ()), *body.get("system", ()), *body["messages"]):
-        for block in lenient.objects(item.get("content")):
-            yield from (inner for inner in lenient.objects(block.get("content")) if "cache_control" in inner)
-            if "cache_control" in block:
-                yield block
-        if "cache_control" in item:
-            yield item
-
-
-def _extras(given: Json) -> Json | None:
-    extras = given.get("anthropic")
-    if extras is None:
-        return None
-    if not isinstance(extras, dict):
-        raise Refused("Invalid type for 'anthropic': expected an object.", code=None, param="anthropic")
+def _extras(given: Json) -> Json:
+    extras = request_fields.extras(given, parts.PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"anthropic.{name}"
@@ -287,6 +216,6 @@ def _extras(given: Json) -> Json | None:
     return extras
 
 
-def _long(body: Json) -> bool:
+def _is_long(body: Json) -> bool:
     most: Any = body["max_tokens"]
     return isinstance(most, int) and most > MOST_WHOLE_TOKENS
