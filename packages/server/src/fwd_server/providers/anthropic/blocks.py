@@ -15,6 +15,7 @@ from fwd_server.providers import answer_shape, lenient
 from fwd_server.providers.anthropic import property_names, thoughts
 from fwd_server.providers.anthropic.context import AnswerContext
 from fwd_server.providers.anthropic.fence import Unfence
+from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 
@@ -42,13 +43,16 @@ class BlockReader:
     context: AnswerContext
     calls: int = 0
     _open: dict[int | None, _OpenBlock] = field(factory=dict)
-    _ids: set[str] = field(factory=set)
+    _ids: AnswerIds = field(init=False)
     _thoughts: int = 0
     _trail: thoughts.Trail = field(factory=list)
     _has_reasoned: bool = False
     _length: int = 0
     _annotations: list[Json] = field(factory=list)
     _unfence: Unfence = field(factory=Unfence)
+
+    def __attrs_post_init__(self) -> None:
+        self._ids = AnswerIds(self.context.new_id)
 
     def read_whole(self, blocks: list[Any]) -> Iterator[Json]:
         """The deltas of whole blocks."""
@@ -144,19 +148,12 @@ class BlockReader:
         self.calls += 1
         self._trail.append(thoughts.CALL)
         name = lenient.text(opened.block.get("name"))
-        yield answer_shape.tool_call(opened.call, self._unique_id(opened), self.context.names.tools.back(name), "")
+        call_id = self._ids.claim_id(lenient.text(opened.block.get("id")))
+        yield answer_shape.tool_call(opened.call, call_id, self.context.names.tools.back(name), "")
         given = opened.block.get("input")
         if given:
             # A stream begins a call with an empty input, which is not text of the arguments.
             yield from self._add_arguments(opened, given if isinstance(given, str) else lenient.dumps(given))
-
-    def _unique_id(self, opened: _OpenBlock) -> str:
-        """The call's id: results are told apart by it, so a missing or repeated one is made anew."""
-        call_id = lenient.text(opened.block.get("id"))
-        if not call_id or call_id in self._ids:
-            call_id = self.context.new_id("call_")
-        self._ids.add(call_id)
-        return call_id
 
     def _add_arguments(self, opened: _OpenBlock, piece: object) -> Iterator[Json]:
         text = lenient.text(piece)

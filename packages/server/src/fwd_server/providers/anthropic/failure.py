@@ -53,11 +53,11 @@ _MONEY: Final = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 # An account that is closed and a place that is not served are the operator's to change, like a refused key (F18).
+_PLACE: Final = r"(?:country|countries|regions?|territory|territories|locations?)\b"
 _ACCOUNT: Final = re.compile(
     r"\b(?:organi[sz]ation|account|workspace|api key)\b.{0,40}\b(?:disabled|suspended|restricted|deactivated|blocked|"
-    r"banned|closed)\b|unsupported (?:countr|region|territor|location)|\b(?:countr(?:y|ies)|regions?|territor(?:y|ies)|"
-    r"locations?)\b.{0,40}\bnot (?:supported|available|allowed|served)|\bnot (?:supported|available|allowed|served) "
-    r"(?:in|from) (?:your|this|the) (?:countr|region|territor|location)",
+    rf"banned|closed)\b|unsupported {_PLACE}|\b{_PLACE}.{{0,40}}\bnot (?:supported|available|allowed|served)|\bnot "
+    rf"(?:supported|available|allowed|served) (?:in|from) (?:your|this|the) {_PLACE}",
     re.IGNORECASE | re.DOTALL,
 )
 # "prompt is too long: 213000 tokens > 200000 maximum", "input length and `max_tokens` exceed context limit: ...".
