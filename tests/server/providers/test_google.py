@@ -68,7 +68,7 @@ def test_extra_body_is_merged_last() -> None:
 # -- failures
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b"[1]", b'{"error": "text"}', b""])
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"[1]", b'{"error": ""}', b'{"error": {"code": 500}}', b""])
 def test_a_failure_without_words_gets_ours(body: bytes) -> None:
     error = opened().error(500, {}, body)
     assert isinstance(error, UpstreamError)

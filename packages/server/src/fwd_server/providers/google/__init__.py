@@ -15,12 +15,14 @@ from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
+from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.google.answer import Context, Frames, Reader
 from fwd_server.providers.google.failure import error_object, read_failure
 from fwd_server.providers.google.request import build, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
+from fwd_server.wire.redact import clean
 
 _BAD_SIGNATURE: Final = re.compile(r"corrupted thought.?signature", re.IGNORECASE)
 _NO_LOGPROBS: Final = re.compile(r"logprobs", re.IGNORECASE)
@@ -51,7 +53,14 @@ class GoogleExchange:
     ) -> GoogleExchange:
         """The exchange for a call; without ``signatures`` those of its history are replaced."""
         built = build(call.body, deployment.model, signatures=signatures)
-        context = Context(deployment.model, now, new_id, built.names, lambda error: read_failure(error, deployment))
+        context = Context(
+            deployment.model,
+            now,
+            new_id,
+            built.names,
+            lambda value: read_failure(error_object(value), deployment),
+            lambda words: clean(words, deployment.endpoint.key),
+        )
         return cls(merge(built.body, call.extra_body), built.lost, call, deployment, context, signatures)
 
     @cached_property
@@ -74,7 +83,7 @@ class GoogleExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. Two kinds are worth one more try: a signature from elsewhere, and unknown logprobs."""
-        error = read_failure({**error_object(body), "code": status}, self._deployment, headers)
+        error = read_failure({**error_object(read_error_body(body)), "code": status}, self._deployment, headers)
         if status != 400:
             return error
         if self._signatures and _BAD_SIGNATURE.search(error.message):

@@ -15,6 +15,7 @@ from attrs import define, field, frozen
 from fwd_server.providers import answer_shape, call_ids, json_stream, lenient, tool_names
 from fwd_server.providers.base import NewId
 from fwd_server.providers.google import pictures
+from fwd_server.providers.google.failure import is_failure
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage, count
@@ -40,13 +41,17 @@ _REASON: Final = re.compile(r"[A-Z_]{1,64}")
 
 @frozen
 class Context:
-    """What reading needs to know of the call. ``failure`` reads an ``error`` object found inside an answer."""
+    """What reading needs to know of the call.
+
+    ``failure`` reads an object that is no answer but a failure; ``clean`` makes the provider's words fit to be shown.
+    """
 
     model: str
     now: int
     new_id: NewId
     names: tool_names.Names
     failure: Callable[[Json], UpstreamError]
+    clean: Callable[[str], str]
 
 
 class Reader:
@@ -66,8 +71,8 @@ class Reader:
 
     def whole(self, said: Json) -> ChatResponse:
         """A whole answer. Raises UpstreamError."""
-        if "error" in said:
-            raise self._context.failure(lenient.obj(said["error"]))
+        if is_failure(said):
+            raise self._context.failure(said)
         self._counted = lenient.obj(said.get("usageMetadata"))
         read = [self._candidate(candidate) for candidate in lenient.objects(said.get("candidates"))]
         read += [(choice, []) for choice in self._blocked(said)]
@@ -80,8 +85,8 @@ class Reader:
 
     def read(self, said: Json) -> list[StreamEvent]:
         """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
-        if "error" in said:
-            return [self._context.failure(lenient.obj(said["error"]))]
+        if is_failure(said):
+            return [self._context.failure(said)]
         writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
         self._counted = lenient.obj(said.get("usageMetadata")) or self._counted
         events: list[StreamEvent] = []
@@ -126,12 +131,13 @@ class Reader:
 
     def _blocked(self, said: Json) -> list[_Choice]:
         """The choices that end because the prompt was blocked: the only one, where nothing was said yet."""
-        reason = lenient.text(lenient.obj(said.get("promptFeedback")).get("blockReason"))
+        feedback = lenient.obj(said.get("promptFeedback"))
+        reason = lenient.text(feedback.get("blockReason"))
         if not reason or said.get("candidates"):
             return []
         self._choices = self._choices or {0: _Choice(0, self._context, self._ids)}
         for choice in self._choices.values():
-            choice.block(reason)
+            choice.block(reason, lenient.text(feedback.get("blockReasonMessage")))
         return list(self._choices.values())
 
 
@@ -143,6 +149,7 @@ class _Choice:
     context: Context
     ids: call_ids.AnswerIds
     reason: str = ""
+    explanation: str = ""  # the provider's own words for the reason
     over: bool = False
     calls: int = 0
     refusal: str = ""
@@ -154,6 +161,7 @@ class _Choice:
     def read(self, candidate: Json) -> list[Json]:
         """The deltas of one piece of the choice; what comes after its end is none (contract F30)."""
         self.grounding = lenient.obj(candidate.get("groundingMetadata")) or self.grounding
+        self.explanation = lenient.text(candidate.get("finishMessage")) or self.explanation
         parts = lenient.objects(lenient.obj(candidate.get("content")).get("parts"))
         if self._ended_before(parts, lenient.text(candidate.get("finishReason"))):
             return []
@@ -175,10 +183,16 @@ class _Choice:
         message = answer_shape.whole([*deltas, *self.last_deltas()])
         return answer_shape.choice_object(self.index, message, reason, self.take_logprobs())
 
-    def block(self, reason: str) -> None:
+    def block(self, reason: str, explanation: str) -> None:
         """The prompt was blocked."""
         self.reason = self.reason or "SAFETY"
-        self.refusal = f"The provider blocked the prompt ({_plain(reason)})."
+        self.explanation = explanation or self.explanation
+        self.refusal = self._explained(f"The provider blocked the prompt ({_plain(reason)})")
+
+    def _explained(self, sentence: str) -> str:
+        """A sentence of ours, and why in the provider's own words, if it gives any."""
+        words = self.context.clean(self.explanation)
+        return f"{sentence}: {words}" if words else f"{sentence}."
 
     def finish_reason(self) -> str:
         """OpenAI's word for the reason. Raises UpstreamError where there is nothing to show."""
@@ -190,13 +204,14 @@ class _Choice:
             return "tool_calls"
         if self.reason == "STOP" or self.texts:
             return "stop"
-        raise upstream_failure("bad_payload", f"The provider returned no usable answer ({_plain(self.reason)}).")
+        sentence = f"The provider returned no usable answer ({_plain(self.reason)})"
+        raise upstream_failure("bad_payload", self._explained(sentence))
 
     def last_deltas(self) -> list[Json]:
         """What is known only at the end: the sources, and why the answer was blocked."""
         refusal = self.refusal
         if not refusal and self._filtered():
-            refusal = f"The provider blocked the answer ({_plain(self.reason)})."
+            refusal = self._explained(f"The provider blocked the answer ({_plain(self.reason)})")
         sources = _citations(self.grounding, "".join(self.texts))
         signed = pictures.signature_fields("".join(self.texts), self.signatures)
         deltas = [signed, {"annotations": sources} if sources else {}, {"refusal": refusal} if refusal else {}]

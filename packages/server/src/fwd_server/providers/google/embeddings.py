@@ -12,8 +12,9 @@ from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.google.answer import usage_of
-from fwd_server.providers.google.failure import error_object, read_failure
+from fwd_server.providers.google.failure import error_object, is_failure, read_failure
 from fwd_server.providers.google.request import upstream_request
 from fwd_server.providers.google.traits import PROVIDER
 from fwd_server.values import embeddings
@@ -55,8 +56,8 @@ class GoogleEmbeddingsExchange:
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
         said = lenient.obj(lenient.load(body))
-        if "error" in said:
-            raise read_failure(lenient.obj(said["error"]), self._deployment)
+        if is_failure(said):
+            raise read_failure(error_object(said), self._deployment)
         vectors = [one.get("values") for one in lenient.objects(said.get("embeddings"))]
         counted = lenient.obj(said.get("usageMetadata"))
         usage = usage_of(counted) if counted else None
@@ -64,4 +65,4 @@ class GoogleEmbeddingsExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""
-        return read_failure({**error_object(body), "code": status}, self._deployment, headers)
+        return read_failure({**error_object(read_error_body(body)), "code": status}, self._deployment, headers)

@@ -13,8 +13,9 @@ from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
+from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.ollama.answer import AnswerReader
-from fwd_server.providers.ollama.failure import error_text, read_failure
+from fwd_server.providers.ollama.failure import is_failure, read_failure
 from fwd_server.providers.ollama.request import build_chat, left_out, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
@@ -52,8 +53,8 @@ class OllamaExchange:
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
         said = lenient.obj(lenient.load(body))
-        if "error" in said:
-            raise self._failure(said["error"])
+        if is_failure(said):
+            raise self._failure(said)
         if not isinstance(said.get("message"), dict):
             raise upstream_failure("bad_payload")
         return AnswerReader(self._failure, self._now, self._new_id).whole(said)
@@ -64,9 +65,9 @@ class OllamaExchange:
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. A model that cannot think is asked once more, without thinking."""
-        said = error_text(body)
-        error = read_failure(self._deployment.endpoint, status, said, parse_retry_after(headers))
-        if status == 400 and "think" in self.body and "does not support thinking" in said:
+        value = read_error_body(body)
+        error = read_failure(self._deployment.endpoint, status, value, parse_retry_after(headers))
+        if status == 400 and "think" in self.body and "does not support thinking" in error.message:
             return AmendedRequest(self._without_thinking(), error)
         return error
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from fwd_server.providers import answer_shape, call_ids, lenient
 from fwd_server.providers.base import NewId
+from fwd_server.providers.ollama.failure import is_failure
 from fwd_server.values import usage
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
@@ -39,8 +40,8 @@ class AnswerReader:
 
     def read(self, said: Json) -> list[StreamEvent]:
         """One line of a stream."""
-        if "error" in said:
-            return [self._failure(said["error"])]
+        if is_failure(said):
+            return [self._failure(said)]
         writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
         events = writer.deltas(0, self._deltas(said), _logprobs(said))
         if said.get("done") is not True:

@@ -12,8 +12,9 @@ from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.ollama.answer import usage_of
-from fwd_server.providers.ollama.failure import error_text, read_failure
+from fwd_server.providers.ollama.failure import is_failure, read_failure
 from fwd_server.providers.ollama.messages import PROVIDER
 from fwd_server.providers.ollama.request import own_fields, upstream_request
 from fwd_server.values import embeddings
@@ -54,12 +55,12 @@ class OllamaEmbeddingsExchange:
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
         said = lenient.obj(lenient.load(body))
-        if "error" in said:
-            raise read_failure(self._deployment.endpoint, None, said["error"])
+        if is_failure(said):
+            raise read_failure(self._deployment.endpoint, None, said)
         vectors = said.get("embeddings")
         model = lenient.text(said.get("model")) or self._deployment.model
         return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, usage_of(said))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""
-        return read_failure(self._deployment.endpoint, status, error_text(body), parse_retry_after(headers))
+        return read_failure(self._deployment.endpoint, status, read_error_body(body), parse_retry_after(headers))

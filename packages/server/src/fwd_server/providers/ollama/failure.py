@@ -8,13 +8,11 @@ from __future__ import annotations
 import re
 from typing import Final
 
-import orjson
-
-from fwd_server.providers import lenient, request_fields
+from fwd_server.providers import error_words, lenient, request_fields
 from fwd_server.providers.ollama.messages import PROVIDER
+from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, from_status
-from fwd_server.wire import jsontext
 from fwd_server.wire.redact import clean
 
 # What the account has for hours or for a week (contract F12); inside an answer the words are all there is.
@@ -22,11 +20,13 @@ _USED_UP: Final = re.compile(r"reached your [a-z]{1,20} usage limit", re.IGNOREC
 
 
 def read_failure(
-    endpoint: Endpoint, status: int | None, said: object, retry_after_s: float | None = None
+    endpoint: Endpoint, status: int | None, value: object, retry_after_s: float | None = None
 ) -> UpstreamError:
-    """Read an error's text; inside an answer there is no ``status`` with it."""
-    words = lenient.text(said)
-    meant = 402 if _USED_UP.search(words) else status or 500
+    """Read a failure's JSON; inside an answer there is no ``status`` with it but the one that it may name itself."""
+    found = error_words.find_error(value)
+    words = lenient.text(found.get("message"))
+    status = status or error_words.status_of(found)
+    meant = 402 if _USED_UP.search(error_words.own_words(words)) else status or 500
     error = from_status(
         meant,
         clean(words, endpoint.key),
@@ -37,14 +37,14 @@ def read_failure(
     error.upstream_status = status or meant
     if status == 400 and "does not support" in error.message:
         error.code = "unsupported_parameter"
-    elif status == 400 and "context length" in error.message:
+    elif status == 400 and error_words.is_too_long(words):
         request_fields.too_long(error)
     return error
 
 
-def error_text(body: bytes) -> str:
-    """The text under ``error`` in a body; empty where there is none."""
-    try:
-        return lenient.text(lenient.obj(jsontext.loads(body)).get("error"))
-    except orjson.JSONDecodeError:
-        return ""
+def is_failure(value: Json) -> bool:
+    """Whether an object that came with a 200 is a failure: it says ``error``, or has words and no part of an answer."""
+    if value.get("error") not in (None, False, ""):
+        return True
+    is_answer = "done" in value or "embeddings" in value or isinstance(value.get("message"), dict)
+    return not is_answer and bool(error_words.find_error(value))
