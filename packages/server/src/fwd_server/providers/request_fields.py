@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import orjson
@@ -131,31 +131,6 @@ def left_out(body: Json, taken: Iterable[str], lost: Iterable[str]) -> tuple[str
     """Names of the caller's fields that the provider does not get: those ``lost``, and those not ``taken``."""
     kept = set(taken) - set(lost)
     return tuple(name for name, value in body.items() if value is not None and name not in kept)
-
-
-Shape = Mapping[str, Any]  # the fields that are read, each with the shape of what is in it; None: all of it is
-
-
-def unread_fields(
-    value: Any, shape: Shape, where: str = "", is_read: Callable[[Json, str], bool] = lambda item, name: False
-) -> Iterator[str]:
-    """The paths of what ``value`` has and ``shape`` has not, as ``messages[2].name``; ``where`` is its own path.
-
-    A list has the shape of each of its items. What is null or empty says nothing, and is not missed. ``is_read`` may
-    say of a field of ``value`` itself that it is read all the same.
-    """
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from unread_fields(item, shape, f"{where}[{index}]")
-        return
-    for name, inner in value.items() if isinstance(value, dict) else ():
-        at = f"{where}.{name}" if where else name
-        if inner is None or inner in ("", [], {}) or is_read(value, name):
-            continue
-        if name not in shape:
-            yield at
-        elif shape[name] is not None:
-            yield from unread_fields(inner, shape[name], at)
 
 
 def extras(body: Json, provider: str) -> Json:

@@ -9,29 +9,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from fwd_server.providers import lenient, request_fields
+from fwd_server.providers import lenient
 from fwd_server.providers.anthropic import parts, thoughts
-from fwd_server.providers.request_fields import Shape
+from fwd_server.providers.unread_fields import KnownFields, unread_fields
 from fwd_server.values.chat import Json
 
-_MARK: Final[Shape] = {"type": None, "mode": None, "ttl": None}
-_MARKS: Final[Shape] = {"cache_control": _MARK, "prompt_cache_breakpoint": _MARK}
-_PART_FIELDS: Final[Mapping[str, Shape]] = {
+_MARK: Final[KnownFields] = {"type": None, "mode": None, "ttl": None}
+_MARKS: Final[KnownFields] = {"cache_control": _MARK, "prompt_cache_breakpoint": _MARK}
+_PART_FIELDS: Final[Mapping[str, KnownFields]] = {
     "text": {"text": None},
     "refusal": {"refusal": None},
     "image_url": {"image_url": {"url": None}},
     "file": {"file": {"file_data": None, "file_id": None, "filename": None}},
 }
-_CALL: Final[Shape] = {"id": None, "type": None, "index": None, "function": {"name": None, "arguments": None}}
-_MESSAGE: Final[Shape] = {"role": None, "content": None, **_MARKS}
-_BY_ROLE: Final[Mapping[str, Shape]] = {
+_CALL: Final[KnownFields] = {"id": None, "type": None, "index": None, "function": {"name": None, "arguments": None}}
+_MESSAGE: Final[KnownFields] = {"role": None, "content": None, **_MARKS}
+_BY_ROLE: Final[Mapping[str, KnownFields]] = {
     "assistant": {**_MESSAGE, "refusal": None, "tool_calls": _CALL, "reasoning_details": None},
     "tool": {**_MESSAGE, "tool_call_id": None, "name": None},
 }
-_FUNCTION: Final[Shape] = {"name": None, "description": None, "parameters": None, "strict": None, **_MARKS}
-_TOOL: Final[Shape] = {"type": None, "function": _FUNCTION, **_MARKS}
-_NAMED: Final[Shape] = {"type": None, "function": {"name": None}}
-_BODY: Final[Shape] = {
+_FUNCTION: Final[KnownFields] = {"name": None, "description": None, "parameters": None, "strict": None, **_MARKS}
+_TOOL: Final[KnownFields] = {"type": None, "function": _FUNCTION, **_MARKS}
+_NAMED: Final[KnownFields] = {"type": None, "function": {"name": None}}
+_BODY: Final[KnownFields] = {
     "tools": _TOOL,
     "tool_choice": {**_NAMED, "allowed_tools": {"mode": None, "tools": _NAMED}},
     # The schema's name is a label for logs: neither OpenAI's models nor anybody else's answer differently for it.
@@ -45,13 +45,13 @@ _BODY: Final[Shape] = {
 
 def lost_fields(body: Json) -> Iterator[str]:
     """The paths of what the translation does not read, below the fields that it does."""
-    yield from request_fields.unread_fields({name: body[name] for name in _BODY if name in body}, _BODY)
+    yield from unread_fields({name: body[name] for name in _BODY if name in body}, _BODY)
     functions: dict[str, str] = {}  # the name of every function called so far, by the id of the call
     for index, message in enumerate(body["messages"]):
         where = f"messages[{index}]"
         for call in lenient.objects(message.get("tool_calls")):
             functions[lenient.text(call.get("id"))] = lenient.text(lenient.obj(call.get("function")).get("name"))
-        yield from request_fields.unread_fields(message, _BY_ROLE.get(message["role"], _MESSAGE), where, _is_said_twice)
+        yield from unread_fields(message, _BY_ROLE.get(message["role"], _MESSAGE), where, _is_said_twice)
         yield from _lost_name(message, functions, where)
         yield from _lost_parts(message, where)
         yield from _lost_thinking(message, where)
@@ -80,9 +80,7 @@ def _lost_parts(message: Json, where: str) -> Iterator[str]:
     for index, part in enumerate(lenient.objects(message.get("content"))):
         at, file = f"{where}.content[{index}]", lenient.obj(part.get("file"))
         shape = {"type": None, **_PART_FIELDS.get(lenient.text(part.get("type")), {}), **_MARKS}
-        for path in request_fields.unread_fields(part, shape, at):
-            if not (path.endswith(".image_url.detail") and part["image_url"]["detail"] == "auto"):
-                yield path
+        yield from unread_fields(part, shape, at)
         if part.get("type") == "file" and file.get("file_data") and file.get("file_id"):
             yield f"{at}.file.file_id"
         if part.get("type") == "file" and file.get("filename") and not parts.has_title(file):
