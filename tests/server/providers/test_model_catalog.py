@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from importlib import resources
+
+import orjson
 import pytest
 
 from fwd_server.providers.model_catalog import Catalog, Model, load
+
+TABLES = ("models.json", "prices.json")
 
 
 def test_the_table_is_read_once() -> None:
@@ -35,3 +40,19 @@ def test_a_table_can_be_handed_in() -> None:
     model = Model("tiny", "local", supports={"reasoning": False})
     assert Catalog([model]).find("local", "tiny") is model
     assert not model.reasons
+
+
+def test_no_price_is_shown_that_this_table_cannot_say() -> None:
+    """One that changes on a known day is unknown here, and so is one whose step for long prompts is missing."""
+    tables = [orjson.loads(resources.files("fwd_server").joinpath(name).read_bytes()) for name in TABLES]
+    listed, priced = ({(row["provider"], row["id"]): row for row in table["models"]} for table in tables)
+    wrong = []
+    for key in listed.keys() & priced.keys():
+        rates = [rate for rate in priced[key]["rates"] if "tier" not in rate]
+        step = listed[key].get("long_context_price_usd_per_mtok", {})
+        for meter, price in listed[key]["price_usd_per_mtok"].items():
+            changes = any("since" in rate for rate in rates)
+            has_step = any(rate.keys() & {"above", "from"} and meter in rate for rate in rates)
+            if price is not None and (changes or (has_step and step.get(meter) is None)):
+                wrong.append((*key, meter))
+    assert wrong == []
