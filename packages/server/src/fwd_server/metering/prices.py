@@ -125,10 +125,17 @@ class ModelPrice:
             return rate, True
         return _pick_rate(self.tiers.get("", ()), day, prompt), False
 
-    def find_dearest(self, day: str, tier: str, prompt: int) -> tuple[Rate, ...]:
-        """The rates that a call may end up with: its tier's, and the base tier's, which a provider may answer with."""
-        rates = [_pick_rate(self.tiers.get(name, ()), day, prompt) for name in dict.fromkeys(("", tier))]
-        return tuple(rate for rate in rates if rate is not None)
+    def find_reachable(self, day: str, tier: str, prompt: int) -> list[Rate]:
+        """Every rate that a call of at most ``prompt`` tokens may be billed at.
+
+        Those of its tier and of the base tier, which a provider may answer with instead, up to the largest step.
+        """
+        reachable: list[Rate] = []
+        for name in ("",) if tier in STANDARD_TIERS else ("", tier):
+            rates = next((rates for rates in self.tiers.get(name, ()) if rates.since <= day), None)
+            if rates is not None:
+                reachable += [rate for rate in rates.rates if rate.threshold <= prompt]
+        return reachable
 
 
 def _pick_rate(sets: Iterable[RateSet], day: str, prompt: int) -> Rate | None:

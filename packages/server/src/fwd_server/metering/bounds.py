@@ -1,0 +1,163 @@
+"""The most a call can cost before it is sent (*bound*), and what is booked if no more is learned (*likely*).
+
+A hard budget is never exceeded as long as a provider counts at most one token for two bytes of text and keeps the
+output limit it was given. Whatever exceeds a bound is booked all the same, and shown as ``over_bound``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import frozen
+
+from fwd_server.metering.prices import ModelPrice, Rate
+
+BOUND_BYTES: Final = 2  # text bytes a token, at worst
+LIKELY_BYTES: Final = 4
+DEFAULT_OUTPUT: Final = 32_768  # where neither the caller nor the table limits an answer
+DEFAULT_LIKELY_OUTPUT: Final = 256
+DEFAULT_LIMIT_OUTPUT: Final = 512  # reserved in a token limit where the caller asks for no output limit
+
+_IMAGE_TOKENS: Final = 3000
+_PAGE_TOKENS: Final = 3000
+_PAGE_BYTES: Final = 20_000
+_AUDIO_TOKENS_A_SECOND: Final = 40
+_AUDIO_BYTES_A_SECOND: Final = 2000
+_VIDEO_TOKENS_A_SECOND: Final = 300
+_VIDEO_BYTES_A_SECOND: Final = 10_000  # a low rate: a longer film is the safe assumption
+# What holds a file as base64, which would count as text of its length otherwise.
+_FILE_MARKS: Final = (b'"data:', b'"input_audio"', b'"file_data"')
+_OUTPUT_FIELDS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
+
+
+@frozen
+class InputSize:
+    """What goes in: bytes of text, and tokens of the images, pages, audio and video beside it."""
+
+    text_bytes: int
+    media_tokens: int = 0
+
+    def bound_tokens(self, context: int | None = None) -> int:
+        """The most it can count; never more than the model can read."""
+        tokens = -(-self.text_bytes // BOUND_BYTES) + self.media_tokens
+        return tokens if context is None else min(tokens, context)
+
+    def likely_tokens(self) -> int:
+        """What it probably counts."""
+        return -(-self.text_bytes // LIKELY_BYTES) + self.media_tokens
+
+
+def measure_input(body: bytes, data: Mapping[str, Any]) -> InputSize:
+    """The size of a call: its body's length where it holds no file, else every part by what it is."""
+    if not any(mark in body for mark in _FILE_MARKS):
+        return InputSize(len(body))
+    text, media = 0, 0
+    for value, is_audio in _walk_strings(data):
+        tokens = _count_media(value, is_audio)
+        if tokens is None:
+            text += len(value.encode("utf-8", "surrogatepass"))
+        else:
+            media += tokens
+    return InputSize(text, media)
+
+
+def _walk_strings(value: object, is_audio: bool = False) -> Iterator[tuple[str, bool]]:
+    stack: list[tuple[object, bool]] = [(value, is_audio)]
+    while stack:  # not recursive: a body may be nested as deep as the parser allows
+        value, is_audio = stack.pop()
+        if isinstance(value, str):
+            yield value, is_audio
+        elif isinstance(value, Mapping):
+            for name, member in value.items():
+                yield str(name), False
+                stack.append((member, name == "input_audio" or (is_audio and name == "data")))
+        elif isinstance(value, Sequence):
+            stack.extend((member, is_audio) for member in value)
+
+
+def _count_media(text: str, is_audio: bool) -> int | None:
+    """Tokens of a file in base64; None for a text."""
+    kind = text[5 : text.find("/", 5, 64)] if text.startswith("data:") else "audio" if is_audio else ""
+    size = len(text) * 3 // 4
+    if is_audio and len(text) < 64:
+        return None  # the format beside the data: "wav"
+    if kind == "image":
+        return _IMAGE_TOKENS
+    if kind == "audio":
+        return -(-size // _AUDIO_BYTES_A_SECOND) * _AUDIO_TOKENS_A_SECOND
+    if kind == "video":
+        return -(-size // _VIDEO_BYTES_A_SECOND) * _VIDEO_TOKENS_A_SECOND
+    return -(-size // _PAGE_BYTES) * _PAGE_TOKENS if kind == "application" else None
+
+
+def find_output_limit(data: Mapping[str, Any]) -> int | None:
+    """The output tokens the caller allows, in whatever field its language has for them; None for no limit."""
+    for field in _OUTPUT_FIELDS:
+        value = data.get(field)
+        if type(value) is int and value >= 0:
+            return value
+    return None
+
+
+def count_choices(data: Mapping[str, Any]) -> int:
+    """How many answers a call asks for: each is billed."""
+    value = data.get("n")
+    return value if type(value) is int and value > 0 else 1
+
+
+def find_bound_output(limit: int | None, choices: int, price: ModelPrice | None, fallback: int = DEFAULT_OUTPUT) -> int:
+    """The most output tokens of a call: what the caller allows, else the model's own limit, for each answer."""
+    if limit is None:
+        limit = price.max_output if price is not None and price.max_output else fallback
+    return limit * choices
+
+
+def bound_cost(
+    price: ModelPrice, day: str, tier: str, prompt: int, completion: int, *, writes_1h: bool = False
+) -> int | None:
+    """The most nano-dollars a call can cost with at most so many tokens; None where a price is unknown.
+
+    The dearest of every rate the call may end up with: its tier's and the base tier's, because a provider may answer
+    with either, and every step up to the bound, because a smaller prompt may turn out to be the dearer one.
+    """
+    dearest: int | None = None
+    for rate in price.find_reachable(day, tier, prompt):
+        pico = _bound_rate(rate, prompt, completion, writes_1h)
+        if pico is None:
+            return None
+        dearest = pico if dearest is None else max(dearest, pico)
+    if dearest is None:
+        return None
+    return -(-dearest // 1000) + price.units.get("request", 0)
+
+
+def _bound_rate(rate: Rate, prompt: int, completion: int, writes_1h: bool) -> int | None:
+    dearest_in, dearest_out = rate.dearest_input, rate.dearest_output
+    if writes_1h and dearest_in is not None and rate.cache_write_1h is not None:
+        dearest_in = max(dearest_in, rate.cache_write_1h)
+    if (dearest_in is None and prompt) or (dearest_out is None and completion):
+        return None
+    return prompt * (dearest_in or 0) + completion * (dearest_out or 0)
+
+
+def likely_cost(price: ModelPrice, day: str, tier: str, prompt: int, completion: int) -> int | None:
+    """What a call probably costs, in nano-dollars; None where a price is unknown."""
+    rate, _ = price.find_rate(day, tier, prompt)
+    if rate is None or (rate.input is None and prompt) or (rate.output is None and completion):
+        return None
+    return (prompt * (rate.input or 0) + completion * (rate.output or 0) + 500) // 1000 + price.units.get("request", 0)
+
+
+def fit_output(price: ModelPrice, day: str, tier: str, prompt: int, free: int, choices: int = 1) -> int:
+    """The most output tokens that keep a call within ``free`` nano-dollars; 0 when not even the prompt fits."""
+    fits: int | None = None
+    for rate in price.find_reachable(day, tier, prompt):
+        for_input = prompt * (rate.dearest_input or 0)
+        room = (free - price.units.get("request", 0)) * 1000 - for_input
+        if room < 0:
+            return 0
+        if rate.dearest_output:
+            tokens = room // (rate.dearest_output * choices)
+            fits = tokens if fits is None else min(fits, tokens)
+    return fits or 0
