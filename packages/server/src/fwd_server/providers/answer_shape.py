@@ -7,9 +7,11 @@ from typing import Any
 
 from attrs import define, field
 
+from fwd_server.providers.halves import HalfCharacters
 from fwd_server.providers.lenient import dumps
 from fwd_server.values.chat import Chunk, End, Json, StreamEvent, choice_delta, chunk_object
 from fwd_server.values.usage import Usage
+from fwd_server.wire import jsontext
 
 
 def usage_object(usage: Usage, **prompt_details: int) -> Json:
@@ -53,7 +55,7 @@ def whole(deltas: Iterable[Json]) -> Json:
                 message[key] = [*(message.get(key) or ()), *value]
             else:
                 message[key] = value
-    message.update({key: "".join(pieces) for key, pieces in texts.items()})
+    message.update({key: jsontext.join_halves("".join(pieces)) for key, pieces in texts.items()})
     if calls:
         message["tool_calls"] = [_whole_call(call, pieces) for call, pieces in calls.values()]
     if not message["content"] and (calls or message["refusal"]):
@@ -104,15 +106,22 @@ def _frame_of(head: Json) -> Json:
 
 @define
 class ChunkWriter:
-    """Writes the chunks of one stream: every choice begins with its role, and one kind of delta fills a chunk."""
+    """Writes the chunks of one stream: every choice begins with its role, and one kind of delta fills a chunk.
+
+    The first half of a character at the end of a text waits for the second one in the next piece of that text.
+    """
 
     _frame: Json = field(alias="head", converter=_frame_of)
     _open: set[int] = field(factory=set, init=False)
+    _halves: dict[int, HalfCharacters] = field(factory=dict, init=False)
 
     def deltas(self, index: int, deltas: Iterable[Json], logprobs: Json | None = None) -> list[StreamEvent]:
         """A chunk for every delta; ``logprobs`` go with the first."""
         chunks: list[StreamEvent] = []
-        for delta in deltas:
+        for given in deltas:
+            delta = self._whole_characters(index, given)
+            if not delta:
+                continue
             if index not in self._open:
                 chunks.append(self._opening(index))
             chunks.append(self._chunk(choice_delta(delta, index, None, logprobs)))
@@ -120,15 +129,27 @@ class ChunkWriter:
         return chunks
 
     def finish(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
-        """The last chunk of a choice."""
+        """The last chunk of a choice, after what stays alone of characters that were cut in two."""
+        alone = self._halves.pop(index).take_rest() if index in self._halves else {}
+        before = self.deltas(index, ({str(name): rest} for name, rest in alone.items()))
         last = self._chunk(choice_delta({}, index, reason, logprobs))
-        return [last] if index in self._open else [self._opening(index), last]
+        return [*before, last] if index in self._open else [self._opening(index), last]
 
     def end(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
         """The usage chunk, where usage is known, and the true end."""
         if usage is None:
             return [End()]
         return [Chunk(False, {**self._frame, "usage": usage_object(usage, **prompt_details)}), End(usage)]
+
+    def _whole_characters(self, index: int, delta: Json) -> Json:
+        """``delta`` without halves of characters; empty if it had nothing but the first half of one."""
+        halves = self._halves.get(index)
+        texts = {name: text for name, text in delta.items() if isinstance(text, str) and (halves or not text.isascii())}
+        if not texts:
+            return delta
+        halves = halves or self._halves.setdefault(index, HalfCharacters())
+        whole_texts = {name: halves.join_piece(name, text) for name, text in texts.items()}
+        return {name: whole_texts.get(name, value) for name, value in delta.items() if whole_texts.get(name) != ""}
 
     def _opening(self, index: int) -> Chunk:
         self._open.add(index)

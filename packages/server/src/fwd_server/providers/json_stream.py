@@ -113,7 +113,7 @@ class JsonStream:
 
     def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
         try:
-            said = jsontext.loads(written)
+            said = jsontext.loads(written, keep_halves=True)
         except orjson.JSONDecodeError:
             return [upstream_failure(unreadable)]
         if not isinstance(said, dict):

@@ -28,10 +28,13 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def load(body: bytes) -> Any:
-    """The JSON of an answer. Raises UpstreamError (``bad_payload``, contract F20)."""
+def load(body: bytes, *, keep_halves: bool = False) -> Any:
+    """The JSON of an answer. Raises UpstreamError (``bad_payload``, contract F20).
+
+    ``keep_halves`` is for answers whose text comes in several pieces: a character may be cut between two of them.
+    """
     try:
-        return jsontext.loads(body)
+        return jsontext.loads(body, keep_halves=keep_halves)
     except orjson.JSONDecodeError:
         raise upstream_failure("bad_payload") from None
 

@@ -72,7 +72,7 @@ class GoogleExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
-        said = lenient.load(body)
+        said = lenient.load(body, keep_halves=True)
         if not isinstance(said, dict):
             raise upstream_failure("bad_payload")
         return Reader(self._context).whole(said)

@@ -212,7 +212,7 @@ class _Choice:
         refusal = self.refusal
         if not refusal and self._filtered():
             refusal = self._explained(f"The provider blocked the answer ({_plain(self.reason)})")
-        sources = _citations(self.grounding, "".join(self.texts))
+        sources = _citations(self.grounding, jsontext.join_halves("".join(self.texts)))
         signed = pictures.signature_fields("".join(self.texts), self.signatures)
         deltas = [signed, {"annotations": sources} if sources else {}, {"refusal": refusal} if refusal else {}]
         return [delta for delta in deltas if delta]
@@ -317,7 +317,8 @@ def _details(counted: Json) -> dict[str, int]:
 
 # -- frames
 
-_PLAIN: Final = re.compile(rb"\n[{\[]")
+_PLAIN: Final = re.compile(rb"\n(?:\xef\xbb\xbf)?[{\[]")
+_LONGEST_LEAD: Final = 4  # a line end and a byte order mark, which say nothing of what follows until it is there
 
 
 class Frames:
@@ -335,11 +336,12 @@ class Frames:
     def feed(self, data: bytes) -> list[bytes]:
         """The frames that ``data`` completes. Raises LineTooLong."""
         if not self._plain:
-            begun = _PLAIN.search(self._before + data)
-            self._before = data[-1:] or self._before
+            joined = self._before + data
+            begun = _PLAIN.search(joined)
+            at = begun.end() - 1 - len(self._before) if begun else 0  # of the bracket, in data
+            self._before = joined[-_LONGEST_LEAD:]
             if begun is None:
                 return self._events.feed(data)
-            at = begun.start()  # in data, which begins one byte later
             self._plain += data[at:]
             return self._events.feed(data[:at])
         self._plain += data

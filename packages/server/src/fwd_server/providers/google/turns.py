@@ -210,9 +210,9 @@ def _is_misread(node: Any) -> bool:
     """
     if isinstance(node, dict):
         return isinstance(node.get("$ref"), str)
-    if isinstance(node, bool) or not isinstance(node, (int, float)):
-        return False
-    return abs(node) > _MOST_EXACT
+    if isinstance(node, jsontext.LongInteger):
+        return True
+    return isinstance(node, (int, float)) and abs(node) > _MOST_EXACT
 
 
 def _nodes(value: Any) -> Iterable[Any]:
