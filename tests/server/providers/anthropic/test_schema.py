@@ -25,7 +25,6 @@ def rewritten(**keywords: Any) -> dict[str, Any]:
         {"type": "string", "pattern": "^a+$"},
         {"type": "array", "items": {"const": 1}, "minItems": 1},
         {"anyOf": [{"type": "null"}, {"type": "integer"}]},
-        {"allOf": [{"pattern": "b$"}, {"pattern": "^a"}]},
         {"type": "object", "properties": {}, "required": [], "additionalProperties": False},
     ],
 )

@@ -6,52 +6,67 @@ nothing, so nothing is lost with it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from fwd_server.providers import lenient
 from fwd_server.providers.anthropic import parts, thoughts
-from fwd_server.providers.unread_fields import KnownFields, unread_fields
+from fwd_server.providers.unread_fields import (
+    CALL_FIELDS,
+    CHOICE_FIELDS,
+    FORMAT_FIELDS,
+    OPTION_FIELDS,
+    KnownFields,
+    sum_up,
+    unread_fields,
+)
 from fwd_server.values.chat import Json
 
 _MARK: Final[KnownFields] = {"type": None, "mode": None, "ttl": None}
 _MARKS: Final[KnownFields] = {"cache_control": _MARK, "prompt_cache_breakpoint": _MARK}
-_PART_FIELDS: Final[Mapping[str, KnownFields]] = {
+# By the type of a part: a field of another type is not read there. Claude has one resolution for images.
+_PARTS: Final[Mapping[str, KnownFields]] = {
     "text": {"text": None},
     "refusal": {"refusal": None},
     "image_url": {"image_url": {"url": None}},
     "file": {"file": {"file_data": None, "file_id": None, "filename": None}},
 }
-_CALL: Final[KnownFields] = {"id": None, "type": None, "index": None, "function": {"name": None, "arguments": None}}
 _MESSAGE: Final[KnownFields] = {"role": None, "content": None, **_MARKS}
-_BY_ROLE: Final[Mapping[str, KnownFields]] = {
-    "assistant": {**_MESSAGE, "refusal": None, "tool_calls": _CALL, "reasoning_details": None},
-    "tool": {**_MESSAGE, "tool_call_id": None, "name": None},
+# Annotations are what an answer's reader is told about it; the text itself has it all.
+_ASSISTANT: Final[KnownFields] = {
+    **_MESSAGE,
+    "refusal": None,
+    "tool_calls": CALL_FIELDS,
+    "reasoning_details": None,
+    "annotations": None,
 }
+_RESULT: Final[KnownFields] = {**_MESSAGE, "tool_call_id": None, "name": None}
+_BY_ROLE: Final[Mapping[str, KnownFields]] = {"assistant": _ASSISTANT, "tool": _RESULT}
 _FUNCTION: Final[KnownFields] = {"name": None, "description": None, "parameters": None, "strict": None, **_MARKS}
-_TOOL: Final[KnownFields] = {"type": None, "function": _FUNCTION, **_MARKS}
-_NAMED: Final[KnownFields] = {"type": None, "function": {"name": None}}
-_BODY: Final[KnownFields] = {
-    "tools": _TOOL,
-    "tool_choice": {**_NAMED, "allowed_tools": {"mode": None, "tools": _NAMED}},
-    # The schema's name is a label for logs: neither OpenAI's models nor anybody else's answer differently for it.
-    "response_format": {
-        "type": None,
-        "json_schema": {"name": None, "description": None, "schema": None, "strict": None},
-    },
-    "stream_options": {"include_usage": None},
+_BODY: Final[Mapping[str, KnownFields]] = {
+    "tools": {"type": None, "function": _FUNCTION, **_MARKS},
+    "tool_choice": CHOICE_FIELDS,
+    "response_format": FORMAT_FIELDS,
+    "stream_options": OPTION_FIELDS,
 }
+# Thinking to be read, which says what signed thinking says; Claude takes only that back.
+_READABLE: Final[KnownFields] = {"reasoning_content": None, "reasoning": None}
 
 
-def lost_fields(body: Json) -> Iterator[str]:
-    """The paths of what the translation does not read, below the fields that it does."""
-    yield from unread_fields({name: body[name] for name in _BODY if name in body}, _BODY)
+def lost_fields(body: Json, whole: Iterable[str]) -> tuple[str, ...]:
+    """The paths of what the translation does not read, after the names of ``whole`` fields that it lost."""
+    return sum_up([*whole, *_parts_of_fields(body)])
+
+
+def _parts_of_fields(body: Json) -> Iterator[str]:
+    for name, known in _BODY.items():
+        yield from unread_fields(body.get(name), known, name)
     functions: dict[str, str] = {}  # the name of every function called so far, by the id of the call
     for index, message in enumerate(body["messages"]):
         where = f"messages[{index}]"
         for call in lenient.objects(message.get("tool_calls")):
             functions[lenient.text(call.get("id"))] = lenient.text(lenient.obj(call.get("function")).get("name"))
-        yield from unread_fields(message, _BY_ROLE.get(message["role"], _MESSAGE), where, _is_said_twice)
+        yield from unread_fields(message, _known_fields(message), where)
         yield from _lost_name(message, functions, where)
         yield from _lost_parts(message, where)
         yield from _lost_thinking(message, where)
@@ -60,13 +75,10 @@ def lost_fields(body: Json) -> Iterator[str]:
             yield f"{where}.ttl"
 
 
-def _is_said_twice(message: Json, name: str) -> bool:
-    """Whether a field of a message says what another one says too: readable thinking beside its signed form."""
-    if name not in ("reasoning_content", "reasoning"):
-        return False
-    return any(
-        thoughts.block_of(entry) is not None for _, entry in thoughts.whole_entries(message.get("reasoning_details"))
-    )
+def _known_fields(message: Json) -> KnownFields:
+    known = _BY_ROLE.get(message["role"], _MESSAGE)
+    entries = thoughts.whole_entries(message.get("reasoning_details"))
+    return {**known, **_READABLE} if any(thoughts.block_of(entry) is not None for _, entry in entries) else known
 
 
 def _lost_name(message: Json, functions: Mapping[str, str], where: str) -> Iterator[str]:
@@ -78,12 +90,11 @@ def _lost_name(message: Json, functions: Mapping[str, str], where: str) -> Itera
 
 def _lost_parts(message: Json, where: str) -> Iterator[str]:
     for index, part in enumerate(lenient.objects(message.get("content"))):
-        at, file = f"{where}.content[{index}]", lenient.obj(part.get("file"))
-        shape = {"type": None, **_PART_FIELDS.get(lenient.text(part.get("type")), {}), **_MARKS}
-        yield from unread_fields(part, shape, at)
-        if part.get("type") == "file" and file.get("file_data") and file.get("file_id"):
-            yield f"{at}.file.file_id"
-        if part.get("type") == "file" and file.get("filename") and not parts.has_title(file):
+        at, kind, file = f"{where}.content[{index}]", lenient.text(part.get("type")), lenient.obj(part.get("file"))
+        yield from unread_fields(part, {"type": None, **_PARTS.get(kind, {}), **_MARKS}, at)
+        if kind == "file" and file.get("file_data") and file.get("file_id"):
+            yield f"{at}.file.file_id"  # one file is sent, and the bytes are what is sure to be there
+        if kind == "file" and file.get("filename") and not parts.has_title(file):
             yield f"{at}.file.filename"
 
 

@@ -82,8 +82,7 @@ def lost_names(new: Translation) -> tuple[str, ...]:
     """The names of what was left out, in the caller's order, and then the paths of what was left out further down."""
     taken = (*request_fields.taken_always(new.given), *_TAKEN)
     names = request_fields.left_out(new.given, taken, new.dropped)
-    deeper = dict.fromkeys(lost_fields(new.given))
-    return (*names, *deeper, *sorted(new.dropped - set(new.given) - set(deeper)))
+    return lost_fields(new.given, [*names, *sorted(new.dropped - set(new.given))])
 
 
 def _refuse(given: Json) -> None:
@@ -115,16 +114,16 @@ def _turns(new: Translation) -> None:
 
 def _output(new: Translation) -> Load:
     """The form of the answer; gives what its schema takes of the budget for strict schemas."""
-    wanted = lenient.obj(new.given.get("response_format"))
-    if wanted.get("type") != "json_schema":
+    _, wanted = request_fields.answer_schema(new.given, parts.PROVIDER)
+    form = lenient.obj(new.given.get("response_format"))
+    if form.get("type") != "json_schema":
         return Load()
     param = "response_format.json_schema"
-    told = request_fields.needed(wanted, "json_schema", "response_format")
-    given = request_fields.needed(told, "schema", param)
-    if told.get("description"):
-        own = f" {given['description']}" if given.get("description") else ""
-        given = {**given, "description": f"{told['description']}{own}"}
-    written = schema.rewrite(given, f"{param}.schema", exact=told.get("strict") is True)
+    described = request_fields.needed(form, "json_schema", "response_format")
+    given = wanted or request_fields.needed(described, "schema", param)
+    if described.get("description") and described["description"] != given.get("description"):
+        given = {**given, "description": f"{described['description']} {given['description']}"}
+    written = schema.rewrite(given, f"{param}.schema", exact=described.get("strict") is True)
     new.dropped.update(written.closed)
     new.body["output_config"] = {"format": {"type": "json_schema", "schema": written.schema}}
     return schema.load(written.schema)
@@ -133,7 +132,7 @@ def _output(new: Translation) -> Load:
 def _tools(new: Translation, load: Load, hosted: list[Json]) -> None:
     """The caller's functions, and beside them the ``hosted`` tools that he asked for in Anthropic's own words."""
     found = [*tools.build(new.given, new.names, new.dropped, load), *hosted]
-    chosen = tools.choice(new.given, new.names.tools) if found else None
+    chosen = tools.choice({**new.given, "tools": found}, new.names.tools)
     if not found:
         new.dropped.update(name for name in ("tool_choice", "parallel_tool_calls") if new.given.get(name) is not None)
         found = tools.from_history(new.body["messages"])

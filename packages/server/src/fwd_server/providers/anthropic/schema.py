@@ -135,6 +135,8 @@ class _Writer:
     def _write_joined(self, schema: Json, notes: list[str], path: str) -> Json:
         found: Json = {name: schema[name] for name in _KEPT if name in schema}
         found.update(self._inner(schema, path))
+        if found.get("allOf", schema.get("allOf")) != schema.get("allOf"):
+            del found["allOf"]  # its arms contradict each other, and would lose what they contradict in
         for name, value in schema.items():
             if name in found or name in _SILENT or name in _REPLACED:
                 continue
@@ -163,7 +165,7 @@ class _Writer:
     def _without_all_of(self, schema: Json) -> tuple[Json, list[str]]:
         """A schema whose ``allOf`` is joined into it, and what to tell instead where it cannot be.
 
-        The API takes no reference within ``allOf``. And an arm that is an object would be closed, so that two of them
+        The API takes no reference within ``allOf``, and an arm that is an object would be closed, so that two of them
         could never both hold. What is neither may stay.
         """
         arms = [arm for arm in _list(schema, "allOf") if isinstance(arm, dict)]
@@ -177,7 +179,7 @@ class _Writer:
         if joined is not None:
             return joined, []
         if any(_is_object(arm) or _has_reference(arm) for arm in arms):
-            return rest, [f"allOf: {jsontext.dumps(arms).decode()}"]
+            return rest, _note("allOf", arms)
         return schema, []
 
     def _joined(self, schemas: list[Json]) -> Json | None:

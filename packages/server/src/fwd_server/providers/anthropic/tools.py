@@ -5,7 +5,7 @@ https://platform.claude.com/docs/en/agents-and-tools/tool-use/overview
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from fwd_server.providers import lenient, request_fields
 from fwd_server.providers.anthropic import parts, schema
@@ -13,6 +13,7 @@ from fwd_server.providers.anthropic.property_names import rename_schema, renamin
 from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.tool_input import EMPTY, as_object
 from fwd_server.providers.anthropic.turns import CallNames
+from fwd_server.providers.tool_choice import ToolChoice, read_tool_choice
 from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
@@ -38,7 +39,8 @@ def names_of(body: Json) -> CallNames:
 def build(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> list[Json]:
     """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
     functions = request_fields.functions(body, parts.PROVIDER)
-    allowed = _allowed(body)
+    wanted = read_tool_choice(body, parts.PROVIDER)
+    allowed = wanted.names if wanted is not None and _is_list(body) else None
     chosen = [
         (tool, function)
         for tool, function in zip(lenient.objects(body.get("tools")), functions, strict=True)
@@ -60,41 +62,27 @@ def from_history(turns: list[Json]) -> list[Json]:
 
 def choice(body: Json, names: Renaming) -> Json | None:
     """The choice among the tools; None is the API's default, which is to leave it to the model."""
-    found = _choice(body.get("tool_choice"), names)
-    if body.get("parallel_tool_calls") is False and found != {"type": "none"}:
+    wanted = read_tool_choice(body, parts.PROVIDER)
+    found = None if wanted is None else _choice(wanted, body, names)
+    if body.get("parallel_tool_calls") is False and body.get("tools") and found != {"type": "none"}:
         return {**(found or {"type": "auto"}), "disable_parallel_tool_use": True}
     return found
+
+
+def _choice(wanted: ToolChoice, body: Json, names: Renaming) -> Json:
+    if wanted.mode == "required" and len(wanted.names) == 1 and not _is_list(body):
+        return {"type": "tool", "name": names.there(wanted.names[0])}
+    return {"type": _MODES[wanted.mode]}
+
+
+def _is_list(body: Json) -> bool:
+    """Whether the choice lists the tools that are allowed; the others are not sent then."""
+    return lenient.obj(body.get("tool_choice")).get("type") == "allowed_tools"
 
 
 def forces(chosen: Json | None) -> bool:
     """Whether a choice makes the model call a tool."""
     return chosen is not None and chosen["type"] in ("any", "tool")
-
-
-def _choice(wanted: Any, names: Renaming) -> Json | None:
-    if wanted is None:
-        return None
-    if isinstance(wanted, dict):
-        function, allowed = lenient.obj(wanted.get("function")), lenient.obj(wanted.get("allowed_tools"))
-        if wanted.get("type") == "function" and isinstance(function.get("name"), str):
-            return {"type": "tool", "name": names.there(function["name"])}
-        wanted = allowed.get("mode") if wanted.get("type") == "allowed_tools" else wanted.get("type")
-    if isinstance(wanted, str) and wanted in _MODES:
-        return {"type": _MODES[wanted]}
-    raise Refused(
-        "Invalid value for 'tool_choice': expected 'none', 'auto', 'required', a function of the 'tools' or "
-        "'allowed_tools' with the mode 'auto' or 'required'.",
-        code=None,
-        param="tool_choice",
-    )
-
-
-def _allowed(body: Json) -> set[Any] | None:
-    wanted = lenient.obj(body.get("tool_choice"))
-    if wanted.get("type") != "allowed_tools":
-        return None
-    listed = lenient.objects(lenient.obj(wanted.get("allowed_tools")).get("tools"))
-    return {lenient.text(lenient.obj(tool.get("function")).get("name")) for tool in listed}
 
 
 def _tool(tool: Json, function: Json, names: CallNames, *, strict: bool) -> Json:
