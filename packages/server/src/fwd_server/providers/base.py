@@ -27,7 +27,8 @@ class UpstreamRequest:
     """What to send. ``path`` begins with "/" and is appended to the base URL of the deployment's endpoint.
 
     There is no host in it: nothing a caller sends can pick one (contract S11). A key stays a ``Secret`` until
-    the last moment, so a request can be shown (``x-fwd-dry-run``) and logged without it.
+    the last moment, so a request can be shown (``x-fwd-dry-run``) and logged without it. ``thinks`` says that the model
+    may think for long before its first word, perhaps without showing it.
     """
 
     path: str
@@ -35,6 +36,7 @@ class UpstreamRequest:
     body: bytes
     method: str = "POST"
     stream: bool = False
+    thinks: bool = False
 
 
 @frozen

@@ -67,7 +67,10 @@ class JsonStream:
     """
 
     def __init__(
-        self, framing: Framing, reader: Reader, shows_progress: Callable[[Json], bool] = lambda said: True
+        self,
+        framing: Framing,
+        reader: Reader,
+        shows_progress: Callable[[Json], bool] = lambda said: True,
     ) -> None:
         self.progress = 0
         self._framing = framing

@@ -20,6 +20,7 @@ from fwd_server.providers import json_stream, lenient, request_headers
 from fwd_server.providers.anthropic import amend, answer, failure, request
 from fwd_server.providers.anthropic.context import AnswerContext
 from fwd_server.providers.anthropic.stream import StreamReader, shows_progress
+from fwd_server.providers.anthropic.thinking import thinks
 from fwd_server.providers.base import AmendedRequest, Header, NewId, UpstreamRequest
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
@@ -42,7 +43,7 @@ class AnthropicChat:
         new = request.translate(call, deployment.model)
         asked_tier = call.body.get("service_tier") is not None
         context = AnswerContext(deployment, now, new_id, new.names, new.json_only, asked_tier)
-        return AnthropicExchange(new.body, request.lost_names(new), context)
+        return AnthropicExchange(new.body, request.lost_names(new), context, thinks(new.body, new.traits))
 
 
 @frozen
@@ -52,6 +53,7 @@ class AnthropicExchange:
     body: Json
     dropped: tuple[str, ...]
     _context: AnswerContext
+    _thinks: bool = False
     _is_amended: bool = False
 
     @property
@@ -65,17 +67,19 @@ class AnthropicExchange:
             ("content-type", "application/json"),
             *endpoint.headers,
         )
-        return UpstreamRequest("/messages", headers, jsontext.dumps(self.body), stream=self._is_stream)
+        body = jsontext.dumps(self.body)
+        return UpstreamRequest("/messages", headers, body, stream=self._is_stream, thinks=self._thinks)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""
-        if self._is_stream and body.lstrip().startswith(_STREAM_BEGINS):
+        if self._is_stream and jsontext.skip_byte_order_mark(body).lstrip().startswith(_STREAM_BEGINS):
             return answer.fold_events(_events(body), self._context)
         return answer.read_message(lenient.obj(lenient.load(body)), self._context)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the streamed answer."""
-        return json_stream.JsonStream(json_stream.EventData(), StreamReader(self._context), shows_progress)
+        reader = StreamReader(self._context)
+        return json_stream.JsonStream(json_stream.EventData(), reader, shows_progress)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. What the API takes without, it is asked once more without."""
@@ -102,4 +106,4 @@ def _events(body: bytes) -> Iterator[Json]:
         texts = [*framing.feed(body), *framing.close()]
     except LineTooLong:
         raise upstream_failure("too_large") from None
-    return (lenient.obj(lenient.load(text)) for text in texts)
+    return (lenient.obj(lenient.load(text, keep_halves=True)) for text in texts if text.strip())

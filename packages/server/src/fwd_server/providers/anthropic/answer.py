@@ -14,6 +14,7 @@ from fwd_server.providers.anthropic.usage import latest_fields, read_usage
 from fwd_server.values.chat import ChatResponse, Json
 from fwd_server.values.errors import upstream_failure
 from fwd_server.values.usage import Usage
+from fwd_server.wire import jsontext
 
 _FINISH: Final = {
     "max_tokens": "length",
@@ -148,7 +149,7 @@ def fold_events(events: Iterable[Json], context: AnswerContext) -> ChatResponse:
 def _until_end(events: Iterable[Json], reader: MessageReader) -> Iterator[Json]:
     for event in events:
         if is_error(event):
-            raise reader.context.failure(event)
+            raise reader.context.failure(jsontext.replace_halves(event))
         yield from reader.read_event(event)
         if reader.is_over:
             return

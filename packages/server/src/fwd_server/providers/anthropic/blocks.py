@@ -16,6 +16,7 @@ from fwd_server.providers.anthropic import property_names, thoughts
 from fwd_server.providers.anthropic.context import AnswerContext
 from fwd_server.providers.anthropic.fence import Unfence
 from fwd_server.providers.call_ids import AnswerIds
+from fwd_server.providers.halves import HalfCharacters
 from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 
@@ -34,6 +35,11 @@ class _OpenBlock:
     has_arguments: bool = False
     pieces: list[str] = field(factory=list)
     citations: list[Json] = field(factory=list)
+    halves: HalfCharacters = field(factory=HalfCharacters)
+
+    def add_piece(self, piece: object) -> str:
+        """A piece of the block's text, in whole characters: servers cut between the two halves of one."""
+        return self.halves.join_piece(self.kind, lenient.text(piece))
 
 
 @define
@@ -90,9 +96,13 @@ class BlockReader:
 
     def stop(self, index: int | None) -> Iterator[Json]:
         """A block ends: calls without arguments get ``{}``, thinking becomes one entry."""
-        opened = self._open.pop(index, None)
+        opened = self._open.get(index)
         if opened is None:
             return
+        for alone in opened.halves.take_rest().values():
+            add = {"text": self._add_text, "thinking": self._add_thinking, "tool_use": self._add_arguments}[opened.kind]
+            yield from add(opened, alone)
+        del self._open[index]
         if opened.kind == "tool_use":
             yield from self._close_call(opened)
         elif opened.kind == "thinking":
@@ -116,7 +126,7 @@ class BlockReader:
     # -- texts
 
     def _add_text(self, opened: _OpenBlock, piece: object) -> Iterator[Json]:
-        text = lenient.text(piece)
+        text = opened.add_piece(piece)
         if self.context.json_only:
             text = self._unfence.feed(text)
         self._length += len(text)
@@ -156,7 +166,7 @@ class BlockReader:
             yield from self._add_arguments(opened, given if isinstance(given, str) else lenient.dumps(given))
 
     def _add_arguments(self, opened: _OpenBlock, piece: object) -> Iterator[Json]:
-        text = lenient.text(piece)
+        text = opened.add_piece(piece)
         if not text:
             return
         opened.has_arguments = True
@@ -183,7 +193,7 @@ class BlockReader:
 
     def _add_thinking(self, opened: _OpenBlock, piece: object) -> Iterator[Json]:
         """Readable thinking; the text of a second block begins on a new line."""
-        text = lenient.text(piece)
+        text = opened.add_piece(piece)
         if not text:
             return
         again = self._has_reasoned and not opened.pieces

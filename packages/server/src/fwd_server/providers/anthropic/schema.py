@@ -136,7 +136,7 @@ class _Writer:
         found: Json = {name: schema[name] for name in _KEPT if name in schema}
         found.update(self._inner(schema, path))
         if found.get("allOf", schema.get("allOf")) != schema.get("allOf"):
-            del found["allOf"]  # its arms contradict each other, and would lose what they contradict in
+            del found["allOf"]  # what its arms would lose is told below, with all of it
         for name, value in schema.items():
             if name in found or name in _SILENT or name in _REPLACED:
                 continue

@@ -10,6 +10,7 @@ from fwd_server.providers.anthropic.context import AnswerContext
 from fwd_server.values.chat import Chunk, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
+from fwd_server.wire import jsontext
 
 
 @define
@@ -32,7 +33,7 @@ class StreamReader:
     def read(self, said: Json) -> list[StreamEvent]:
         """The chunks of one event, or the failure that it says or is."""
         if is_error(said):
-            return [self.context.failure(said, committed=self._is_committed)]
+            return [self.context.failure(jsontext.replace_halves(said), committed=self._is_committed)]
         try:
             deltas = list(self._message.read_event(said))
         except UpstreamError as error:
