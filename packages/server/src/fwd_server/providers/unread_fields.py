@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final, Union
-
-from fwd_server.values.chat import Json
 
 # The fields of an object that are read, with those of the objects in them; None: it is read whole.
 KnownFields = Mapping[str, Union["KnownFields", None]]
@@ -25,12 +23,11 @@ def unread_fields(
     value: object,
     known: KnownFields | None,
     where: str = "",
-    is_read: Callable[[Json, str], bool] = lambda item, name: False,
 ) -> Iterator[str]:
     """The paths of what is in ``value`` and not in ``known``; in a list every item is looked at.
 
     ``where`` is the path of ``value``. What asks for nothing is not lost: null, false, "auto", and empty texts, lists
-    and objects. ``is_read`` may say of a field of ``value`` itself that it is read all the same.
+    and objects.
     """
     if known is None:
         return
@@ -42,7 +39,7 @@ def unread_fields(
             at = f"{where}.{name[:_LONGEST_NAME]}" if where else name[:_LONGEST_NAME]
             if name in known:
                 yield from unread_fields(inner, known[name], at)
-            elif not _asks_nothing(inner) and not is_read(value, name):
+            elif not _asks_nothing(inner):
                 yield at
 
 
