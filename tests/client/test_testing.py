@@ -21,7 +21,11 @@ from fwd_client import (
     NotFoundError,
     RateLimitError,
     Retry,
+    RunEvent,
     StreamInterruptedError,
+    ToolError,
+    ToolFinished,
+    ToolStarted,
     UpstreamError,
 )
 from fwd_client.pytest_plugin import fwd_gateway  # noqa: F401 - a fixture, used by its name
@@ -229,3 +233,62 @@ def test_an_opened_client_has_loaded_its_transport() -> None:
     script = "import sys; from fwd_client import Client\nwith Client(): print('httpx' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
+
+
+def weather(city: str) -> str:
+    """The weather of a city."""
+    if city == "Atlantis":
+        raise ToolError("no such city")
+    return f"sunny in {city}"
+
+
+def expect_events(events: list[RunEvent]) -> None:
+    """Every step of the run, in order: each answer as it streams, each call with its outcome."""
+    names = [type(event).__name__ for event in events]
+    call = ["ToolCallStarted", "ToolCallArguments", "ToolCallReady", "Finished"]
+    assert names == [
+        *["StepStarted", *call, "ToolStarted", "ToolFinished"],
+        *["StepStarted", *call, "ToolStarted", "ToolFinished"],
+        *["StepStarted", *call, "ToolFinished"],
+        *["StepStarted", "TextDelta", "TextDelta", "Finished"],
+    ]
+    finished = [event for event in events if isinstance(event, ToolFinished)]
+    assert [(event.result, event.is_error) for event in finished[:2]] == [
+        ("sunny in Rome", False),
+        ("Error: no such city", True),
+    ]
+    assert finished[2].is_error
+    started = [event for event in events if isinstance(event, ToolStarted)]
+    assert [event.arguments for event in started] == [{"city": "Rome"}, {"city": "Atlantis"}]
+
+
+def calling() -> FakeGateway:
+    gateway = FakeGateway()
+    gateway.call_tool("weather", city="Rome")
+    gateway.call_tool("weather", city="Atlantis")
+    gateway.call_tool("wether")
+    gateway.say("Sunny there.")
+    return gateway
+
+
+def test_events_of_a_run() -> None:
+    """`on_event` hears of everything; the run is the same as without."""
+    events: list[RunEvent] = []
+    run = calling().client().chat.completions.run_tools(messages="?", tools=[weather], on_event=events.append)
+    expect_events(events)
+    assert run.text == "Sunny there."
+    other = calling().client().chat.completions.run_tools(messages="?", tools=[weather])
+    assert run.messages[2::2] == other.messages[2::2]
+
+
+def test_events_of_an_awaited_run() -> None:
+    """The same events from the client that awaits."""
+    events: list[RunEvent] = []
+
+    async def main() -> str:
+        async with calling().async_client() as client:
+            run = await client.chat.completions.run_tools(messages="?", tools=[weather], on_event=events.append)
+            return run.text
+
+    assert asyncio.run(main()) == "Sunny there."
+    expect_events(events)

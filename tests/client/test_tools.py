@@ -11,7 +11,7 @@ import pytest
 
 from fwd_client import Chat, ConfigurationError, ToolCall, ToolError, ToolStepsExceeded
 from fwd_client._decode import read
-from fwd_client._tools import Ask, Run, as_text, refusal, tool_loop, tool_of, tool_table
+from fwd_client._tools import Ask, Reject, Run, as_text, refusal, tool_loop, tool_of, tool_table
 from fwd_client._values import FunctionCall
 
 
@@ -134,7 +134,12 @@ def play(chats: list[Chat], max_steps: int = 5) -> tuple[Any, list[Any]]:
             return done.value, runs
         if isinstance(step, Run):
             runs.append(step.arguments)
-        answer = chats.pop(0) if isinstance(step, Ask) else as_text(step.tool.function(**step.arguments))
+        if isinstance(step, Ask):
+            answer = chats.pop(0)
+        elif isinstance(step, Reject):
+            answer = refusal(step.error)
+        else:
+            answer = as_text(step.tool.function(**step.arguments))
 
 
 def test_talk() -> None:

@@ -51,11 +51,15 @@ if TYPE_CHECKING:
         Finished,
         ReasoningDelta,
         RefusalDelta,
+        RunEvent,
+        StepStarted,
         StreamEvent,
         TextDelta,
         ToolCallArguments,
         ToolCallReady,
         ToolCallStarted,
+        ToolFinished,
+        ToolStarted,
     )
     from fwd_client._exchange import Retry
     from fwd_client._official import anthropic, async_anthropic, async_openai, openai
@@ -90,8 +94,8 @@ _HOMES = {
     "ModelNotFoundError NotFoundError OverloadedError ParseError PermissionDeniedError ProviderAuthError "
     "ProviderNotConfiguredError QuotaExceededError RateLimitError RequestTooLargeError ServerError "
     "StreamInterruptedError ToolError ToolStepsExceeded UnsupportedParameterError UpstreamError",
-    "_events": "Finished ReasoningDelta RefusalDelta StreamEvent TextDelta ToolCallArguments ToolCallReady "
-    "ToolCallStarted",
+    "_events": "Finished ReasoningDelta RefusalDelta RunEvent StepStarted StreamEvent TextDelta ToolCallArguments "
+    "ToolCallReady ToolCallStarted ToolFinished ToolStarted",
     "_exchange": "Retry",
     "_official": "anthropic async_anthropic async_openai openai",
     "_options": "Secret Timeout",
@@ -153,8 +157,10 @@ __all__ = [
     "RefusalDelta",
     "RequestTooLargeError",
     "Retry",
+    "RunEvent",
     "Secret",
     "ServerError",
+    "StepStarted",
     "Stream",
     "StreamEvent",
     "StreamInterruptedError",
@@ -166,7 +172,9 @@ __all__ = [
     "ToolCallReady",
     "ToolCallStarted",
     "ToolError",
+    "ToolFinished",
     "ToolRun",
+    "ToolStarted",
     "ToolStepsExceeded",
     "UnsupportedParameterError",
     "UpstreamError",

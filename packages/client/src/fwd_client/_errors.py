@@ -79,7 +79,7 @@ class ToolError(FwdError):
 
 
 class ToolStepsExceeded(FwdError):
-    """The model still asked for tools after the last allowed step; `messages` has the talk so far."""
+    """The model still asked for tools after the last allowed step; `messages` has the conversation so far."""
 
     default_hint = "Raise max_steps, or look in error.messages why the model keeps calling."
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from attrs import frozen
 
@@ -69,7 +70,33 @@ class Finished:
     choice: int = 0
 
 
+@frozen
+class StepStarted:
+    """`run_tools` is about to ask the model; `number` counts its answers from 1."""
+
+    number: int
+
+
+@frozen
+class ToolStarted:
+    """A function is about to run with these arguments, which have the types of its signature."""
+
+    call: ToolCall
+    arguments: Mapping[str, Any]
+
+
+@frozen
+class ToolFinished:
+    """What goes back to the model; `is_error` when the function raised `ToolError`, or the call did not fit it."""
+
+    call: ToolCall
+    result: str
+    is_error: bool = False
+
+
 StreamEvent = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | ToolCallArguments | ToolCallReady | Finished
+
+RunEvent = StreamEvent | StepStarted | ToolStarted | ToolFinished
 
 
 def changes(choice: ChunkChoice, whole: Callable[[], Choice] | None = None) -> list[StreamEvent]:

@@ -123,10 +123,10 @@ def ready() -> Operation[Health]:
 
 def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
     """The request as a plain object: None counts as not given, a text is one user message."""
-    return {"messages": talk(messages), **_fields(params, ChatParams)}
+    return {"messages": message_list(messages), **_fields(params, ChatParams)}
 
 
-def talk(messages: Messages) -> list[Any]:
+def message_list(messages: Messages) -> list[Any]:
     """The messages as a list of their own; a text is one user message."""
     if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be a text or a list of messages, not {type(messages).__name__}")

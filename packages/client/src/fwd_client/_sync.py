@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from fwd_client import _operations, logging
 from fwd_client._client import ClientBase, HttpClient, TransportBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
-from fwd_client._events import StreamEvent
+from fwd_client._events import RunEvent, StepStarted, StreamEvent, ToolFinished, ToolStarted
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
 from fwd_client._operations import Messages, Operation, Reply, Texts
 from fwd_client._options import Options, for_call
 from fwd_client._params import ChatParams, EmbeddingParams, TalkParams
 from fwd_client._parse import Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
-from fwd_client._tools import Ask, Run, ToolRun, as_text, refusal, tool_loop
+from fwd_client._tools import Ask, Reject, Run, ToolRun, ToolStep, finished, tool_loop
 from fwd_client._values import Chat, Chunk, Embeddings, Health, Model, Models, Plan
 
 if TYPE_CHECKING:
@@ -298,20 +298,45 @@ class Completions:
         messages: Messages,
         tools: Iterable[Callable[..., Any]],
         max_steps: int = 10,
+        on_event: Callable[[RunEvent], object] | None = None,
         **params: Unpack[TalkParams],
     ) -> ToolRun:
-        """Let the model call these functions until it answers; `ToolStepsExceeded` after `max_steps`.
+        """Let the model call these functions until it answers.
 
-        Name, types and docstring of a function are what the model sees. A `ToolError` and arguments that do not fit
-        are told to the model; any other exception of a function is yours.
+        Args:
+            messages: the conversation, or a text for one user message.
+            tools: the functions; name, types and docstring of each are what the model sees.
+            max_steps: how many answers the model may give.
+            on_event: called with every event as it happens; the answers are then streamed.
+
+        Raises `ToolStepsExceeded` after `max_steps` answers. A `ToolError` and arguments that do not fit go back to the
+        model; any other exception of a function passes through.
         """
 
-        def perform(step: Ask | Run) -> Chat | str:
+        def perform(step: ToolStep) -> Chat | str:
             if isinstance(step, Ask):
-                return self.create(messages=step.messages, tools=step.tools, **params)
-            try:
-                return as_text(step.tool.function(**step.arguments))
-            except ToolError as error:
-                return refusal(error)
+                return self._ask_step(step, on_event, params)
+            event = finished(step.call, step.error) if isinstance(step, Reject) else _run_tool(step, on_event)
+            if on_event:
+                on_event(event)
+            return event.result
 
         return drive(tool_loop(messages, tools, max_steps), perform)
+
+    def _ask_step(self, step: Ask, on_event: Callable[[RunEvent], object] | None, params: TalkParams) -> Chat:
+        if on_event is None:
+            return self.create(messages=step.messages, tools=step.tools, **params)
+        on_event(StepStarted(step.number))
+        with self.stream(messages=step.messages, tools=step.tools, **params) as stream:
+            for event in stream.events:
+                on_event(event)
+            return stream.final()
+
+
+def _run_tool(step: Run, on_event: Callable[[RunEvent], object] | None) -> ToolFinished:
+    if on_event:
+        on_event(ToolStarted(step.call, step.arguments))
+    try:
+        return finished(step.call, step.tool.function(**step.arguments))
+    except ToolError as error:
+        return finished(step.call, error)

@@ -1,4 +1,4 @@
-"""Python functions as tools, and the talk between them and a model; nothing here waits or calls."""
+"""Python functions as tools, and the conversation between them and a model; nothing here waits or calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import Any, Final
 from attrs import frozen
 
 from fwd_client._errors import ConfigurationError, ToolError, ToolStepsExceeded
-from fwd_client._operations import Messages, talk
+from fwd_client._events import ToolFinished
+from fwd_client._operations import Messages, message_list
 from fwd_client._schema import Book, closed_object, dump, load
 from fwd_client._values import Chat, Receipt, Receipted, ToolCall
 
@@ -102,15 +103,16 @@ def tool_table(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
 
 @frozen
 class Ask:
-    """Send these messages to the model, with these tools."""
+    """Send these messages to the model, with these tools; `number` counts the answers from 1."""
 
     messages: list[Any]
     tools: list[dict[str, Any]]
+    number: int = 1
 
 
 @frozen
 class Run:
-    """Run this tool with these arguments; what it gives goes back to the model as text."""
+    """Run this tool with these arguments; what it returns goes back to the model as text."""
 
     tool: Tool
     call: ToolCall
@@ -118,8 +120,19 @@ class Run:
 
 
 @frozen
+class Reject:
+    """Tell the model that its call cannot be run, because there is no such tool or its arguments do not fit."""
+
+    call: ToolCall
+    error: ToolError
+
+
+ToolStep = Ask | Run | Reject
+
+
+@frozen
 class ToolRun(Receipted):
-    """How it went: the last answer, every answer on the way, and the whole talk, ready to go on with."""
+    """How it went: the last answer, every answer on the way, and the whole conversation, ready to be continued."""
 
     chat: Chat
     chats: tuple[Chat, ...]
@@ -138,37 +151,41 @@ class ToolRun(Receipted):
 
 def tool_loop(
     messages: Messages, functions: Iterable[Callable[..., Any]], max_steps: int
-) -> Generator[Ask | Run, Chat | str | None, ToolRun]:
-    """The talk: yields what to do, is sent what came of it, ends when the model asks for no tool."""
-    talked, tools = talk(messages), tool_table(functions)
+) -> Generator[ToolStep, Chat | str | None, ToolRun]:
+    """The conversation: yields what to do, is sent the outcome, and ends when the model asks for no tool."""
+    conversation, tools = message_list(messages), tool_table(functions)
     definitions = [tool.definition() for tool in tools.values()]
     chats: list[Chat] = []
-    for _ in range(max_steps):
-        chat = yield Ask(list(talked), definitions)
+    for number in range(1, max_steps + 1):
+        chat = yield Ask(list(conversation), definitions, number)
         if not isinstance(chat, Chat):
             raise TypeError("an Ask must be answered with a Chat")
         chats.append(chat)
-        talked.append(chat.message)
+        conversation.append(chat.message)
         if not chat.tool_calls:
-            return ToolRun(chat, tuple(chats), tuple(talked))
+            return ToolRun(chat, tuple(chats), tuple(conversation))
         for call in chat.tool_calls:
-            text = yield from _run(call, tools)
-            talked.append({"role": "tool", "tool_call_id": call.id, "content": text})
-    raise ToolStepsExceeded(f"After {max_steps} answers the model still asked for tools.", messages=tuple(talked))
+            text = yield _tool_step(call, tools)
+            if not isinstance(text, str):
+                raise TypeError("a Run must be answered with text")
+            conversation.append({"role": "tool", "tool_call_id": call.id, "content": text})
+    raise ToolStepsExceeded(f"After {max_steps} answers the model still asked for tools.", messages=tuple(conversation))
 
 
-def _run(call: ToolCall, tools: Mapping[str, Tool]) -> Generator[Ask | Run, Chat | str | None, str]:
+def _tool_step(call: ToolCall, tools: Mapping[str, Tool]) -> Run | Reject:
     try:
         tool = tools.get(call.function.name)
         if tool is None:
             raise ToolError(f"There is no tool {call.function.name!r}; there are {', '.join(tools)}.")
-        arguments = tool.arguments(call)
+        return Run(tool, call, tool.arguments(call))
     except ToolError as error:
-        return refusal(error)
-    text = yield Run(tool, call, arguments)
-    if not isinstance(text, str):
-        raise TypeError("a Run must be answered with text")
-    return text
+        return Reject(call, error)
+
+
+def finished(call: ToolCall, result: Any) -> ToolFinished:
+    """What a function returned, or the `ToolError` it raised, as the model gets it."""
+    is_error = isinstance(result, ToolError)
+    return ToolFinished(call, refusal(result) if is_error else as_text(result), is_error)
 
 
 def as_text(result: Any) -> str:
