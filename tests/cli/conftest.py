@@ -52,6 +52,7 @@ class FakeGateway:
         factory=lambda: {"x-request-id": "req_1", "x-fwd-provider": "echo", "x-fwd-model": "echo:"}
     )
     requests: list[dict[str, Any]] = field(factory=list)
+    headers_sent: list[dict[str, str]] = field(factory=list)
     go_on: threading.Event = field(factory=threading.Event)
     next_reply: Callable[[], dict[str, Any]] | None = None
 
@@ -59,6 +60,7 @@ class FakeGateway:
 def _handler(gateway: FakeGateway) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            gateway.headers_sent.append({name.lower(): value for name, value in self.headers.items()})
             body = json.loads(self.rfile.read(int(self.headers["content-length"])))
             told = {"path": self.path, "key": self.headers["authorization"], "dry_run": self.headers["x-fwd-dry-run"]}
             gateway.requests.append({**{name: value for name, value in told.items() if value}, **body})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
-from tests.cli.conftest import DONE, KEY, USAGE, FakeGateway, chunk
+from tests.cli.conftest import DONE, KEY, USAGE, FakeGateway, answer, chunk
+
+import fwd_client.testing
 
 TMUX = shutil.which("tmux")
 pytestmark = pytest.mark.skipif(
@@ -213,11 +216,12 @@ def test_a_chat_with_ctrl_c_in_an_answer(gateway: FakeGateway, terminal: Open) -
     on.type("Enter")
     on.wait_for("And mo")
     on.type("C-c")
-    on.wait_for(r"leaves\.\n\n>$")
+    on.wait_for(r"leave\.\n\n>$")
     on.type("C-c")
     screen = re.sub(r"http://\S+", "URL", on.finished())
     assert screen == (
-        "echo: at URL · /help · Ctrl-D\n> hi 日本\nSo far.\n\nAnd mo\nStopped. Ctrl-C once more leaves.\n\n>\n[exit 0]"
+        "echo: at URL · /help · Ctrl-D\n> hi 日本\nSo far.\n\nAnd mo\n"
+        "Stopped. Press Ctrl-C again to leave.\n\n>\n[exit 0]"
     )
 
 
@@ -275,3 +279,122 @@ def test_the_doctor_over_forty_columns(gateway: FakeGateway, terminal: Open) -> 
         "    try: fwd generate-key\n"
     ) in screen
     assert screen.endswith("✓ your key: it reaches 0 models\n[exit 1]")
+
+
+def test_enter_while_an_answer_streams_leaves_no_copies(gateway: FakeGateway, terminal: Open) -> None:
+    """What is typed is not shown: an Enter would scroll the block that is redrawn, and leave its old lines behind."""
+    gateway.go_on.clear()
+    gateway.pieces = [chunk("one\ntwo\n"), chunk("three"), DONE]
+    on = terminal()
+    on.run("call", "-q", "x")
+    on.wait_for("three")
+    on.type("Enter", "a", "Enter")
+    gateway.go_on.set()
+    assert on.finished().startswith("one two three\n[exit 0]")
+
+
+def test_what_is_typed_ahead_in_a_chat_is_the_next_message(gateway: FakeGateway, terminal: Open) -> None:
+    """Enter is Enter, whenever it is pressed: two messages typed ahead are two messages."""
+    gateway.reply = {"object": "list", "data": []}
+    gateway.go_on.clear()
+    gateway.pieces = [chunk("ok"), DONE]
+    on = terminal()
+    on.run("chat", "-q", "-m", "m")
+    on.wait_for(r"\n>$")
+    on.type("-l", "first")
+    on.type("Enter")
+    on.wait_for("ok")
+    for line in ("second", "/quit"):
+        on.type("-l", line)
+        on.type("Enter")
+    gateway.go_on.set()
+    on.finished()
+    contents = [request["messages"][-1]["content"] for request in gateway.requests if "messages" in request]
+    assert contents == ["first", "second"]
+
+
+def test_thinking_is_dimmed_and_can_be_hidden(gateway: FakeGateway, terminal: Open) -> None:
+    """It stands above the answer while and after it streams; a pipe and --no-thinking leave it out."""
+    thought = json.loads(chunk("").removeprefix(b"data: "))
+    thought["choices"][0]["delta"] = {"reasoning_content": "Let me see.\nYes\x1b[2J."}
+    gateway.pieces = [b"data: " + json.dumps(thought).encode() + b"\n\n", chunk("**42**"), DONE]
+    on = terminal()
+    on.run("call", "-q", "x")
+    assert on.finished() == "Let me see.\nYes.\n\n42\n[exit 0]"
+    assert re.search(r"\x1b\[[0-9;]*2[0-9;]*mLet me see", on.screen(colours=True))
+    on.run("call", "-q", "x", "--no-thinking")
+    assert on.finished() == "42\n[exit 0]"
+    on.run_line(f"{sys.executable} -m fwd_cli call -q x | cat")
+    assert on.finished() == "**42**\n[exit 0]"
+
+
+def test_a_wait_is_told(gateway: FakeGateway, terminal: Open) -> None:
+    """Why, where, how long, which try; nothing of it stays once the answer is there."""
+    gateway.status = 429
+    gateway.headers |= {"retry-after": "7"}
+    gateway.reply = {"error": {"message": "Slow.", "type": "x", "param": None, "code": "rate_limit_exceeded"}}
+    gateway.headers["x-fwd-provider"] = "openai"
+    on = terminal(columns=80)
+    on.run("call", "x")
+    on.wait_for(r"rate limit at openai: again in 7\.00 s \(1 of 2\), Ctrl-C stops")
+    on.type("C-c")
+    assert on.finished().endswith("[exit 130]")
+
+
+@pytest.mark.parametrize(
+    ("colours", "inline"), [("0;15", "34"), ("15;0", "36"), ("", "35")], ids=["light", "dark", "unknown"]
+)
+def test_inline_code_is_readable_on_the_background(
+    gateway: FakeGateway, terminal: Open, colours: str, inline: str
+) -> None:
+    """Blue on light, cyan on dark, magenta where the terminal does not say; never on a background of its own."""
+    gateway.pieces = [chunk("say `x` now"), DONE]
+    on = terminal()
+    on.run_line(f"COLORFGBG='{colours}' {sys.executable} -m fwd_cli call -q hi")
+    assert on.finished().startswith("say x now")
+    (attributes,) = re.findall(r"\x1b\[([0-9;]*)mx", on.screen(colours=True))
+    assert inline in attributes.split(";")
+    assert "40" not in attributes.split(";")
+
+
+def test_a_tool_is_approved_or_not(gateway: FakeGateway, terminal: Open) -> None:
+    """Each call is asked about; what was typed ahead does not answer; a no goes to the model."""
+    Path("tools.py").write_text("def weather(city: str) -> str:\n    return 'sunny in ' + city\n")
+    fake = fwd_client.testing.FakeGateway()
+    for city in ("Rome", "Oslo"):
+        fake.call_tool("weather", city=city)
+    fake.say("So it is.")
+    on = terminal(columns=80)
+    with fake.serve() as url:
+        on.run("call", "-q", "hi", "--server", url, "-k", fake.key, "--tools", "tools.py", "--approve")
+        on.wait_for(r"Run weather\(city='Rome'\)\? \[y/N\]")
+        on.type("y", "Enter")
+        on.wait_for(r"Run weather\(city='Oslo'\)\? \[y/N\]")
+        on.type("Enter")
+        assert on.finished() == (
+            "Run weather(city='Rome')? [y/N] y\nweather(city='Rome') → 'sunny in Rome'\n"
+            "Run weather(city='Oslo')? [y/N]\nSo it is.\n[exit 0]"
+        )
+    assert fake.requests[-1].json["messages"][-1]["content"] == "Error: The user did not allow this call."
+
+
+def test_login_and_then_a_call_from_anywhere(gateway: FakeGateway, terminal: Open) -> None:
+    """The key is asked for and not shown; afterwards neither variable nor flag is needed, here and in the SDK."""
+    gateway.reply = {"object": "list", "data": [{"id": "echo:"}]}
+    on = terminal(columns=300)
+    without = f"unset FORWARDER_URL FORWARDER_KEY; {sys.executable}"
+    on.run_line(f"{without} -m fwd_cli login {gateway.url}/v1")
+    on.wait_for("not shown")
+    on.type("-l", KEY)
+    on.type("Enter")
+    screen = re.sub(r"http://\S+?(?=[,\s])", "URL", on.finished()).replace(str(Path.cwd()), "~")
+    assert screen == (
+        "Your key for the gateway (not shown):\n"
+        "Stored in ~/config/fwd/config.toml: URL, profile default; it reaches 1 model.\n\n"
+        "Next:\n  fwd chat\n[exit 0]"
+    )
+    on.run_line(f"{without} -m fwd_cli call -q hi")
+    assert on.finished() == "Hello.\n[exit 0]"
+    gateway.reply = answer("Hello.")
+    on.run_line(f"{without} -c 'from fwd_client import Client; print(Client().ask(\"hi\"))'")
+    assert on.finished() == "Hello.\n[exit 0]"

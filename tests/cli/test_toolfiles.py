@@ -78,7 +78,7 @@ def test_call_runs_functions(fwd: Run, gateway: FakeGateway, option: str, out: s
     Path("tools.py").write_text(CODE)
     replies = iter([answer(None, tool_calls=[CALL]), answer("Done.")])
     gateway.next_reply = lambda: next(replies)
-    ended = fwd("call", "hi", option, "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
+    ended = fwd("call", "hi", option, "--no-stream", "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
     assert ended.code == 0
     assert "Done." in ended.out
     assert out in (None, ended.out)
@@ -89,7 +89,7 @@ def test_a_tool_that_raises_is_the_users(fwd: Run, gateway: FakeGateway) -> None
     """Three lines with the place in the user's file; fwd itself made no mistake, and the model is not told."""
     Path("tools.py").write_text("def weather(city: str) -> str:\n    return {}[city]\n")
     gateway.reply = answer(None, tool_calls=[CALL])
-    ended = fwd("call", "hi", "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
+    ended = fwd("call", "hi", "--no-stream", "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
     assert (ended.code, ended.out, len(gateway.requests)) == (1, "", 1)
     assert ended.err.splitlines() == [
         "error: your tool weather raised an exception",
@@ -105,6 +105,6 @@ def test_a_tool_error_goes_to_the_model(fwd: Run, gateway: FakeGateway) -> None:
     )
     replies = iter([answer(None, tool_calls=[CALL]), answer("Sorry.")])
     gateway.next_reply = lambda: next(replies)
-    ended = fwd("call", "hi", "-q", "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
+    ended = fwd("call", "hi", "-q", "--no-stream", "--tools", "tools.py", "--server", gateway.url, "--key", KEY)
     assert (ended.code, ended.out) == (0, "Sorry.\n")
     assert gateway.requests[1]["messages"][-1]["content"] == "Error: no such city"

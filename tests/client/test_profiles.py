@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from fwd_client import Client, ConfigurationError, Secret
 from fwd_client._options import resolve
-from fwd_client._profiles import (
+from fwd_client.profiles import (
     Profile,
     Profiles,
     check_profile_name,

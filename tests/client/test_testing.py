@@ -266,7 +266,7 @@ def calling() -> FakeGateway:
     gateway = FakeGateway()
     gateway.call_tool("weather", city="Rome")
     gateway.call_tool("weather", city="Atlantis")
-    gateway.call_tool("wether")
+    gateway.call_tool("wind")
     gateway.say("Sunny there.")
     return gateway
 

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,7 +166,7 @@ def test_what_was_odd_is_said(gateway: FakeGateway, fwd: Run) -> None:
     gateway.headers |= {"x-fwd-attempts": "2", "x-fwd-dropped": "top_k,seed"}
     gateway.pieces = [chunk("Hell"), chunk(finish="length"), DONE]
     err = fwd("call", "hi").err
-    assert "2 attempts · not sent: top_k, seed · cut off: the token limit is reached · req_1" in err
+    assert "2 attempts · not sent: top_k, seed · cut off at the token limit · req_1" in err
 
 
 @pytest.mark.parametrize(
@@ -283,3 +284,76 @@ def test_a_dry_run_shows_the_plan(gateway: FakeGateway, fwd: Run) -> None:
     ended = fwd("call", "x", "--dry-run")
     assert json.loads(ended.out) == gateway.reply
     assert (ended.err, gateway.requests[0]["dry_run"]) == ("", "true")
+
+
+def test_options_of_a_call(gateway: FakeGateway, fwd: Run) -> None:
+    """-o for any parameter, and the limits of the call."""
+    fwd("call", "hi", "-o", "reasoning_effort=low", "-o", "top_k=5", "--no-fallback", "--strict", "--timeout", "9")
+    request = sent(gateway)
+    assert (request["reasoning_effort"], request["extra_body"]) == ("low", {"top_k": 5})
+    headers = gateway.headers_sent[0]
+    assert (headers["x-fwd-fallback"], headers["x-fwd-strict"]) == ("none", "true")
+    assert float(headers["x-fwd-timeout"]) <= 9
+    gateway.status = 503
+    assert fwd("call", "hi", "--retries", "0").code == 5
+    assert len(gateway.requests) == 2
+
+
+def test_a_replaced_model_is_told(gateway: FakeGateway, fwd: Run) -> None:
+    """What the gateway passed over, in the last line and in the JSON."""
+    gateway.headers |= {"x-fwd-skipped": "anthropic=provider_not_configured", "x-fwd-model": "gpt-5-mini"}
+    ended = fwd("call", "hi", "-m", "claude-opus-4-8")
+    assert ended.err.startswith("asked for claude-opus-4-8, answered by gpt-5-mini: anthropic has no key here · ")
+    facts = json.loads(fwd("call", "hi", "--json").out)["fwd"]
+    assert facts["skipped"] == {"anthropic": "provider_not_configured"}
+
+
+@pytest.mark.parametrize(
+    ("text", "out"),
+    [
+        ("Do this:\n\n```python\nx = 1\n```\n\nor\n\n```\ny\n```\n", "x = 1\n"),
+        ("    indented\n", "indented\n"),
+        ("no code", "no code\n"),
+        ("```sh\nrm\x1b[2J x\n```", "rm x\n"),
+    ],
+)
+def test_only_the_code(gateway: FakeGateway, fwd: Run, text: str, out: str) -> None:
+    """-x prints the first code block alone, filtered as always; without one the whole answer, and says so."""
+    gateway.reply = answer(text)
+    ended = fwd("call", "hi", "-x", "-q")
+    assert ended.out == out
+    assert ("There is no code block" in ended.err) is (out == "no code\n")
+
+
+def test_a_conversation_is_continued(gateway: FakeGateway, fwd: Run) -> None:
+    """-c goes on with the last one, of fwd chat as well; calls of a script do not replace it."""
+    assert fwd("call", "x", "-c").code == 1
+    fwd("chat", "-m", "m", stdin="hi\n")
+    fwd("call", "from a script")
+    fwd("call", "and?", "-c")
+    fwd("call", "and then?", "-c", "--private")
+    fwd("call", "and now?", "-c")
+    contents = [[message["content"] for message in request["messages"]] for request in gateway.requests]
+    assert contents[2] == ["hi", "Hello.", "and?"]
+    assert contents[4] == ["hi", "Hello.", "and?", "Hello.", "and now?"]
+    assert gateway.requests[4]["model"] == "m"
+
+
+TIMED = """
+import sys
+from fwd_cli import asking
+from fwd_cli.__main__ import main
+
+before = set()
+start = asking.ShownAnswer.start
+asking.ShownAnswer.start = lambda shown: (before.update(sys.modules), start(shown))
+main(["call", "hi", "-q"])
+print(*{name.partition(".")[0] for name in set(sys.modules) - before})
+"""
+
+
+def test_imports_are_not_waited_for() -> None:
+    """The first-token time begins when the question is sent: whatever had to be loaded was loaded before."""
+    done = subprocess.run([sys.executable, "-c", TIMED], capture_output=True, text=True, check=True, timeout=60)
+    late = set(done.stdout.split()) - {"Hello."} - sys.stdlib_module_names
+    assert {name for name in late if not name.startswith("_")} == set()

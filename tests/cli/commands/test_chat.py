@@ -11,10 +11,11 @@ import pytest
 from attrs import define, field
 from tests.cli.conftest import DONE, KEY, Ended, FakeGateway, Run, answer, chunk
 
-from fwd_cli import chatting, names
-from fwd_cli.chatting import COMMANDS, Session, summary
-from fwd_cli.talk import Talk
-from fwd_client import Client
+from fwd_cli import names
+from fwd_cli import session as session_module
+from fwd_cli.conversation import Conversation
+from fwd_cli.session import COMMANDS, Session, Spending, summary
+from fwd_client import Client, Receipt
 
 Say = Callable[..., Ended]
 
@@ -82,8 +83,8 @@ def test_model_and_system(say: Say, gateway: FakeGateway) -> None:
     )
     assert [request["model"] for request in gateway.requests] == ["echo:jsn", "echo:", "echo:"]
     assert [len(contents) for contents in sent(gateway)] == [1, 4, 5]
-    assert "the first of the gateway that answers" in ended.err
-    assert "Near names: echo:json, echo:." in ended.err
+    assert "Model: chosen by the gateway." in ended.err
+    assert "Similar names: echo:json, echo:." in ended.err
     assert ended.err.rstrip().endswith("System message: none")
 
 
@@ -106,8 +107,8 @@ def test_saving_and_loading(say: Say, gateway: FakeGateway) -> None:
     ended = say("hi", "/save talk.json", "/clear", "new", "/load talk.json", "/load other.json", "/save", "/load", "go")
     assert json.loads(Path("talk.json").read_text())["messages"][0]["content"] == "hi"
     assert sent(gateway) == [["hi"], ["new"], ["hi", "Hello.", "go"]]
-    assert "1 messages so far; the last was: hi" in ended.err
-    assert "this is no conversation" in ended.err
+    assert "1 message so far; the last was: hi" in ended.err
+    assert "this is not a conversation" in ended.err
     assert "/save needs the name" in ended.err
     assert "/load needs the name" in ended.err
 
@@ -115,12 +116,12 @@ def test_saving_and_loading(say: Say, gateway: FakeGateway) -> None:
 def test_copying(say: Say, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last answer; without one, or without a clipboard, that is said."""
     copied: list[str] = []
-    monkeypatch.setattr(chatting, "copy", lambda text, out: copied.append(text) or "xclip")
+    monkeypatch.setattr(session_module, "copy", lambda text, out: copied.append(text) or "xclip")
     ended = say("/copy", "hi", "/copy")
     assert copied == ["Hello."]
     assert "there is no answer to copy" in ended.err
     assert "Copied by xclip." in ended.err
-    monkeypatch.setattr(chatting, "copy", lambda text, out: None)
+    monkeypatch.setattr(session_module, "copy", lambda text, out: None)
     assert "There is no clipboard here" in say("hi", "/copy").err
 
 
@@ -140,8 +141,8 @@ def test_what_is_no_command(say: Say, gateway: FakeGateway) -> None:
     """The nearest one; a message may begin with two slashes; nothing to retry is told."""
     ended = say("/modle", "/zzz", "//etc/hosts", "", "/clear", "/retry")
     assert "did you mean /model?" in ended.err
-    assert "a message that begins with / is typed with //" in ended.err
-    assert "there is nothing to ask again" in ended.err
+    assert "to send a message that begins with /, type //" in ended.err
+    assert "there is no message to ask again" in ended.err
     assert sent(gateway) == [["/etc/hosts"]]
 
 
@@ -174,7 +175,7 @@ class Pressing:
 def session(gateway: FakeGateway, capsys: pytest.CaptureFixture[str]) -> Session:
     import sys
 
-    return Session(Client(base_url=gateway.url, api_key=KEY), Talk(), sys.stdout, kept=Path("no/such"))
+    return Session(Client(base_url=gateway.url, api_key=KEY), Conversation(), sys.stdout, kept=Path("no/such"))
 
 
 def test_ctrl_c_twice_leaves(session: Session) -> None:
@@ -187,22 +188,22 @@ def test_ctrl_c_twice_leaves(session: Session) -> None:
 def test_ctrl_c_stops_only_the_answer(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     """What came is kept; once more leaves."""
 
-    def interrupted(client: object, params: object, manner: object, told: chatting.Told) -> None:
-        told.pieces.append("So far")
+    def interrupted(client: object, params: object, style: object, shown: session_module.ShownAnswer) -> None:
+        shown.pieces.append("So far")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(chatting, "ask", interrupted)
+    monkeypatch.setattr(session_module, "ask", interrupted)
     source = Pressing(["hi", KeyboardInterrupt, "never"])
     session.run(source)
-    assert session.talk.last_said() == "So far"
+    assert session.conversation.last_answer() == "So far"
     assert source.presses == ["never"]
 
 
 def test_a_disk_that_is_full_does_not_end_a_talk(session: Session, gateway: FakeGateway) -> None:
     """The talk goes on, it is only not kept."""
     Path("no").touch()
-    session.take("hi")
-    assert session.talk.last_said() == "Hello."
+    session.handle("hi")
+    assert session.conversation.last_answer() == "Hello."
 
 
 def test_tab(session: Session) -> None:
@@ -219,8 +220,8 @@ def test_tab(session: Session) -> None:
 
 def test_where_a_talk_stands() -> None:
     """In one line, whatever was said last."""
-    talk = Talk()
-    assert summary(talk) == "0 messages so far; the last was: none"
+    talk = Conversation()
+    assert summary(talk) == "no messages yet"
     talk.messages.append({"role": "user", "content": [{"type": "text", "text": "what\n is " + "x" * 99}]})
     assert summary(talk).endswith("the last was: what is " + "x" * 52 + "…")
 
@@ -247,6 +248,49 @@ def test_a_person_is_greeted(fwd: Run, gateway: FakeGateway, monkeypatch: pytest
     gateway.reply = {"object": "list", "data": [{"id": "echo:x"}]}
     address = ("--server", gateway.url, "--key", KEY)
     assert f"No model named: the gateway chooses at {gateway.url}" in fwd("chat", *address, stdin=Typing()).err
-    assert "1 messages so far; the last was: hi" in fwd("chat", *address, "-c", "--private", stdin=Typing()).err
+    assert "1 message so far; the last was: hi" in fwd("chat", *address, "-c", "--private", stdin=Typing()).err
     assert [bool(history) for history in opened] == [True, False]
     assert names.models_of(gateway.url) == ["echo:x"]
+
+
+def test_conversations_with_names(say: Say, gateway: FakeGateway) -> None:
+    """/open switches between them, --name begins with one, /list has all; nothing else changes."""
+    ended = say("hi", "/open trip", "Rome?", "/open work", "code", "/open trip", "and Oslo?", "/list", "/open a/b")
+    assert sent(gateway)[-1] == ["Rome?", "Hello.", "and Oslo?"]
+    assert "trip is a new conversation." in ended.err
+    assert "trip: 1 message so far; the last was: Rome?" in ended.err
+    assert "trip, work" in ended.err or "work, trip" in ended.err
+    assert "'a/b' is not a name" in ended.err
+    gateway.requests.clear()
+    say("more", options=("--name", "work"))
+    say("again", options=("-c",))
+    say("new", options=("-n", "third"))
+    assert sent(gateway) == [["code", "Hello.", "more"], ["hi", "Hello.", "again"], ["new"]]
+    assert say(options=("-n", "x", "-c")).code == 2
+    assert say(options=("-n", "../x")).code == 1
+    ended = say("/open trip", "/open", options=("--private",))
+    assert "a private chat keeps no conversations" in ended.err
+    assert "/open needs a name" in ended.err
+
+
+def test_what_a_session_used(say: Say, gateway: FakeGateway) -> None:
+    """/cost adds up tokens and reported costs; an unknown cost is not a cost of 0."""
+    assert "0 answers · 0→0 tok\n" in say("/cost").err
+    assert "1 answer · 3→2 tok · cost unknown" in say("hi", "/cost").err
+    gateway.headers["x-fwd-cost"] = "0.0021"
+    ended = say("hi", "hi", "/cost")
+    assert "2 answers · 6→4 tok · $0.0042\n" in ended.err
+    assert " · $0.0021 · req_1" in ended.err
+
+
+def test_a_part_of_the_cost_is_unknown() -> None:
+    """It is said how much is missing."""
+    spending = Spending()
+    spending.add(Receipt(cost=0.5))
+    spending.add(Receipt())
+    assert spending.summary() == "2 answers · 0→0 tok · $0.5, without 1 whose cost is unknown"
+
+
+def test_no_conversations_yet(say: Say) -> None:
+    """And how to begin one."""
+    assert "There is none yet: /open NAME begins one." in say("/list").err

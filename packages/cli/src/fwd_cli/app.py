@@ -30,7 +30,8 @@ COMMANDS = (
     Entry("Start", "init", "init", "Set up a gateway here: three questions, .env, a key."),
     Entry("Start", "doctor", "doctor", "Find out what is wrong and how to fix it."),
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
-    Entry("Use", "chat", "chat", "Talk with a model."),
+    Entry("Use", "chat", "chat", "Have a conversation with a model."),
+    Entry("Use", "login", "login", "Store the address of a gateway and your key for it."),
     Entry("Use", "models", "models", "List the models your key can reach."),
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
@@ -75,9 +76,9 @@ class Commands(click.Group):
         name = args[0]
         if name in self.list_commands(ctx) or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        raise click.UsageError(self._meant(ctx, name), ctx)
+        raise click.UsageError(self._suggest(ctx, name), ctx)
 
-    def _meant(self, ctx: click.Context, name: str) -> str:
+    def _suggest(self, ctx: click.Context, name: str) -> str:
         near = get_close_matches(name, self.list_commands(ctx), n=1)
         if near:
             return f"there is no command {name!r}; did you mean {near[0]!r}?"

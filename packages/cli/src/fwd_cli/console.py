@@ -1,4 +1,4 @@
-"""Rich consoles that guess nothing: no markup, no emoji names, no highlights in a text, and the true size."""
+"""Rich consoles that guess nothing: no markup, no emoji names, no highlighting, and the true size."""
 
 from __future__ import annotations
 
@@ -6,18 +6,27 @@ import os
 from typing import TextIO
 
 from rich.console import Console, ConsoleDimensions
+from rich.theme import Theme
 
 from fwd_cli import colour
+from fwd_cli.background import Background
+
+# Inline code, and the theme of code blocks, by the terminal's background. No colour has a background of its own: what
+# Rich has by default, cyan on black, is a row of dark boxes on a light terminal. Magenta is readable on both.
+_INLINE_CODE = {"light": "bold blue", "dark": "bold cyan", None: "bold magenta"}
+_CODE_THEMES = {"light": "ansi_light", "dark": "ansi_dark", None: "ansi_dark"}
 
 
-class _Screen(Console):
-    """A console as large as its terminal says it is.
+class Screen(Console):
+    """A console as large as its terminal says it is, with colours for its background.
 
-    Rich believes COLUMNS and LINES first. They may be left over from another window, and whoever redraws lines on a
-    screen of the wrong size leaves a mess.
+    Rich believes COLUMNS and LINES first. They may be left over from another window, and redrawing lines on a screen
+    of the wrong size leaves a mess.
     """
 
-    @property  # type: ignore[misc]  # Rich can also be told a size; nobody tells this one
+    code_theme = _CODE_THEMES[None]
+
+    @property  # type: ignore[misc]  # Rich can also be given a size; this one is not
     def size(self) -> ConsoleDimensions:
         """Columns and lines of the terminal; what Rich thinks where there is none."""
         try:
@@ -27,14 +36,18 @@ class _Screen(Console):
         return ConsoleDimensions(columns, lines) if columns and lines else super().size
 
 
-def console_on(stream: TextIO) -> Console:
-    """A console on ``stream``; colour as the user and the terminal have it."""
+def console_on(stream: TextIO, background: Background | None = None) -> Console:
+    """A console on ``stream``, coloured as the user and the terminal want it."""
     wanted = colour.wanted()
-    return _Screen(
+    code = _INLINE_CODE[background]
+    screen = Screen(
         file=stream,
         markup=False,
         emoji=False,
         highlight=False,
         no_color=wanted is False,
         force_terminal=None if wanted is None or stream.isatty() else wanted,
+        theme=Theme({"markdown.code": code, "markdown.code_block": code.removeprefix("bold ")}),
     )
+    screen.code_theme = _CODE_THEMES[background]
+    return screen

@@ -56,11 +56,14 @@ class Failure(Exception):
         self.code = code
 
 
+DEFAULT_URL = "http://127.0.0.1:8000"
+KEY_ADVICE = "{key}"
+
 _ADVICE: dict[ExitCode, tuple[str, str]] = {
     ExitCode.ERROR: ("the gateway refused the request", "fwd call --help"),
     ExitCode.USAGE: ("a setting of the call cannot be used", "fwd help env"),
     ExitCode.UNREACHABLE: ("the gateway cannot be reached", "fwd run-server, or its address with --server URL"),
-    ExitCode.AUTH: ("the gateway refused the key", "fwd generate-key, then export FORWARDER_KEY=<the key>"),
+    ExitCode.AUTH: ("the gateway refused the key", KEY_ADVICE),
     ExitCode.UPSTREAM: ("the provider failed", "the same again, or another model with {model}"),
     ExitCode.LIMIT: ("a limit is reached", "wait a moment, or another model with {model}"),
     ExitCode.TIMEOUT: ("no answer in time", "the same again, or another model with {model}"),
@@ -106,13 +109,15 @@ def exit_code(error: FwdError) -> ExitCode:
     return next((code for kind, code in table if isinstance(error, kind)), ExitCode.ERROR)
 
 
-def failure_of(error: FwdError, model: str = "--model") -> Failure:
+def failure_of(error: FwdError, model: str = "--model", server: str = DEFAULT_URL) -> Failure:
     """An error of the SDK in three lines; a hint that the gateway sent wins over ours.
 
-    ``model`` is how another model is chosen here.
+    ``model`` is how another model is chosen here; ``server`` decides where a key comes from.
     """
     code = exit_code(error)
     what, try_ = _ADVICE_ON.get(getattr(error, "code", None) or "", _ADVICE[code])
+    if try_ is KEY_ADVICE:
+        try_ = key_advice(server)
     sent_hint = error.hint if error.hint != error.default_hint else None
     return Failure(what, _why(error), sent_hint or try_.replace("{model}", model), code)
 
@@ -124,25 +129,39 @@ def _why(error: FwdError) -> str:
     return f"{error.message} ({facts})" if facts else error.message
 
 
-def no_key() -> Failure:
-    """What is said, before anything is sent, to somebody without a key."""
+def no_key(server: str) -> Failure:
+    """The end of a command that needs a key and has none, before anything is sent."""
     return Failure(
-        "there is no key for the gateway",
-        "neither --key nor FORWARDER_KEY is given, and .env has none",
-        "fwd generate-key, then export FORWARDER_KEY=<the key>",
+        f"there is no key for the gateway at {server}",
+        "neither --key, FORWARDER_KEY and .env, nor a profile for this address has one",
+        key_advice(server),
         ExitCode.AUTH,
     )
 
 
+def key_advice(server: str) -> str:
+    """How to get a key: from here, where the gateway is likely to run, or from its operator."""
+    if runs_here(server):
+        return "fwd generate-key, then export FORWARDER_KEY=<the key>"
+    return f"ask its operator for a key, then store it: fwd login {server}"
+
+
+def runs_here(server: str) -> bool:
+    """Whether the address is one of this machine, where keys can be made."""
+    from urllib.parse import urlsplit
+
+    return (urlsplit(server).hostname or "") in ("localhost", "127.0.0.1", "::1")
+
+
 @contextmanager
-def sdk_errors_explained() -> Iterator[None]:
+def sdk_errors_explained(server: str = DEFAULT_URL) -> Iterator[None]:
     """Inside this block an error of the SDK ends the command with its three lines and its exit code."""
     from fwd_client import FwdError
 
     try:
         yield
     except FwdError as error:
-        raise failure_of(error) from error
+        raise failure_of(error, server=server) from error
 
 
 @contextmanager

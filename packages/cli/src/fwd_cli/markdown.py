@@ -34,8 +34,8 @@ class _Block(Markdown):
 
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _LeftHeading}
 
-    def __init__(self, tokens: list[Token]) -> None:
-        super().__init__("", code_theme="ansi_dark", hyperlinks=False)
+    def __init__(self, tokens: list[Token], code_theme: str) -> None:
+        super().__init__("", code_theme=code_theme, hyperlinks=False)
         self.parsed = tokens
 
 
@@ -52,10 +52,11 @@ class ModelMarkdown:
         self._after_blank = after_blank
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        theme = getattr(console, "code_theme", "ansi_dark")
         for number, tokens in enumerate(self._blocks):
             if number or self._after_blank:
                 yield Segment.line()
-            for line in _without_blank_ends(console.render_lines(_Block(tokens), options, pad=False)):
+            for line in _without_blank_ends(console.render_lines(_Block(tokens, theme), options, pad=False)):
                 yield from line
                 yield Segment.line()
 
@@ -106,3 +107,16 @@ def split_finished(text: str) -> tuple[str, str]:
 
 def _offset_of_line(text: str, number: int) -> int:
     return sum(len(line) for line in text.split("\n")[:number]) + number
+
+
+def code_block(text: str) -> str | None:
+    """The content of the first code block of an answer; None when it has none.
+
+    A fenced block wins over an indented one, which models hardly mean as code.
+    """
+    tokens = _PARSER.parse(text)
+    for kind in ("fence", "code_block"):
+        for token in tokens:
+            if token.type == kind:
+                return token.content
+    return None

@@ -13,7 +13,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from fwd_cli import folders
-from fwd_cli.options import DEFAULT_KEYS_FILE, DEFAULT_URL, lookup
+from fwd_cli.errors import DEFAULT_URL, Failure
+from fwd_cli.options import DEFAULT_KEYS_FILE, lookup, stored_profile
 
 PREFIXES = ("openai:", "anthropic:", "google:", "groq:", "openrouter:", "ollama:", "echo:")
 MOST_GATEWAYS = 20
@@ -42,9 +43,23 @@ def _path() -> Path:
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """The models of the gateway in use that begin so."""
-    server = ctx.params.get("server") or lookup("FORWARDER_URL", DEFAULT_URL) or DEFAULT_URL
-    return _beginning(models_of(server), incomplete)
+    """The models of the gateway in use that begin so, with or without the provider's prefix."""
+    models = models_of(_server_in_use(ctx))
+    items = _beginning(models, incomplete)
+    if items or not incomplete:
+        return items
+    # gpt-5<Tab> is what people type, and the gateway knows most models without their prefix, too.
+    return _beginning((name.partition(":")[2] for name in models), incomplete)
+
+
+def _server_in_use(ctx: click.Context) -> str:
+    """The address that the command would use; a profile that cannot be read is no reason to complete nothing."""
+    server = ctx.params.get("server") or lookup("FORWARDER_URL")
+    if not server:
+        with contextlib.suppress(Failure):
+            profile = stored_profile(ctx.params.get("profile") or lookup("FWD_PROFILE"))
+            server = profile.url if profile else ""
+    return server or DEFAULT_URL
 
 
 def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:

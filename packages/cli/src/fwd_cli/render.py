@@ -9,13 +9,29 @@ from typing import TYPE_CHECKING, Any
 from fwd_cli.terminal import clean_json, clean_line
 
 if TYPE_CHECKING:
-    from fwd_client import Chat, Chunk, Delta, Message, Model, Receipt, ToolCall, Usage
+    from fwd_client import Chat, Chunk, Delta, Message, Model, Receipt, Retry, ToolCall, Usage
 
-WORD_OF_FINISH = {
-    "length": "cut off: the token limit is reached",
+FINISH_TEXTS = {
+    "length": "cut off at the token limit",
     "content_filter": "cut off by the provider's content filter",
     "tool_calls": "the model asks for a tool",
 }
+
+SKIP_TEXTS = {
+    "provider_not_configured": "has no key here",
+    "provider_not_available": "is not available in this version",
+    "cooling_down": "is cooling down after failures",
+    "not_allowed": "is not allowed for this key",
+}
+"""Why a provider was passed over, by the reason in ``x-fwd-skipped``."""
+
+RETRY_TEXTS = {
+    "rate_limit_exceeded": "rate limit",
+    "overloaded": "the gateway is full",
+    "provider_overloaded": "overloaded",
+    "shutdown": "the gateway is restarting",
+}
+"""Why a call is repeated, by the code of the error."""
 
 MODEL_COLUMNS = ("model", "context", "$ in", "$ out", "abilities")
 MODEL_NUMBERS = ("context", "$ in", "$ out")
@@ -33,19 +49,63 @@ def tokens(usage: Usage | None) -> str:
     return f"{usage.prompt_tokens:,}→{usage.completion_tokens:,} tok" if usage else ""
 
 
-def receipt_line(receipt: Receipt, total_s: float, first_s: float | None, finish: str | None = None) -> str:
-    """One line on how an answer came about: model, provider, times, tokens, what was odd, request id."""
+def receipt_line(
+    receipt: Receipt,
+    total_s: float,
+    first_s: float | None,
+    finish: str | None = None,
+    requested: str | None = None,
+) -> str:
+    """One line on how an answer came about: model, provider, times, tokens, what was unusual, request id.
+
+    ``requested`` is the model that was asked for: when another one answered, the line says so first.
+    """
     first = f" (first token {seconds(first_s)})" if first_s is not None else ""
     facts = (
+        substitution(receipt, requested),
         _served_by(receipt),
         seconds(total_s) + first,
         tokens(receipt.usage),
+        money(receipt.cost) if receipt.cost is not None else "",
         f"{receipt.attempts} attempts" if (receipt.attempts or 1) > 1 else "",
+        f"repeated {receipt.retries}x" if receipt.retries else "",
         f"not sent: {', '.join(receipt.dropped)}" if receipt.dropped else "",
-        WORD_OF_FINISH.get(finish or "", ""),
+        FINISH_TEXTS.get(finish or "", ""),
         receipt.request_id or "",
     )
     return clean_line(" · ".join(fact for fact in facts if fact))
+
+
+def substitution(receipt: Receipt, requested: str | None) -> str:
+    """``asked for claude-opus-4-8, answered by gpt-5-mini: anthropic has no key here``; empty when that is no news.
+
+    Providers that were skipped are named with their reason, also when no model was asked for.
+    """
+    reasons = ", ".join(_skip_text(name, reason) for name, reason in receipt.skipped.items())
+    if not reasons:
+        return ""
+    if requested and receipt.model and requested != receipt.model:
+        return f"asked for {requested}, answered by {receipt.model}: {reasons}"
+    return reasons
+
+
+def _skip_text(provider: str, reason: str) -> str:
+    return f"{provider} {SKIP_TEXTS.get(reason) or 'was skipped' + (f' ({reason})' if reason else '')}"
+
+
+def retry_line(retry: Retry) -> str:
+    """Why and how long a call waits: ``rate limit at openai: again in 7 s (1 of 2), Ctrl-C stops``."""
+    error = retry.error
+    code = error.code or ""
+    what = RETRY_TEXTS.get(code) or (code.replace("_", " ") if code else "no connection")
+    where = f" at {error.provider}" if error.provider else ""
+    wait = "now" if retry.delay_s < 0.05 else f"in {seconds(retry.delay_s)}"
+    return f"{what}{where}: again {wait} ({retry.number} of {retry.max_retries}), Ctrl-C stops"
+
+
+def money(dollars: float) -> str:
+    """An amount of US dollars: $0.0021, $1.25."""
+    return f"${dollars:.2f}" if dollars >= 1 else f"${dollars:.6f}".rstrip("0").rstrip(".") if dollars else "$0"
 
 
 def _served_by(receipt: Receipt) -> str:
@@ -61,6 +121,8 @@ def receipt_facts(receipt: Receipt) -> dict[str, Any]:
         "model": receipt.model,
         "attempts": receipt.attempts,
         "dropped": list(receipt.dropped),
+        "skipped": dict(receipt.skipped) or None,
+        "cost": receipt.cost,
         "timings": dict(receipt.timings),
     }
     return {name: value for name, value in facts.items() if value is not None}
@@ -94,6 +156,11 @@ def message_text(message: Message | Delta) -> str:
 def chunk_text(chunk: Chunk) -> str:
     """What a piece of an answer adds to what the reader sees."""
     return "".join(message_text(choice.delta) for choice in chunk.choices if choice.index == 0)
+
+
+def chunk_thinking(chunk: Chunk) -> str:
+    """What a piece of an answer adds to the model's thinking."""
+    return "".join(choice.delta.reasoning_content or "" for choice in chunk.choices if choice.index == 0)
 
 
 def tool_call(call: ToolCall) -> str:

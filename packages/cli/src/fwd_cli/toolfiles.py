@@ -11,10 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from fwd_cli.attachments import read_bytes
 from fwd_cli.errors import Failure
+from fwd_cli.keystrokes import discard_typed
 from fwd_cli.notices import aside
 from fwd_cli.prompts import usage_error
+from fwd_cli.terminal import clean_line
 
 Function = Callable[..., Any]
 
@@ -92,3 +96,34 @@ def _tool_failure(function: Function, error: Exception) -> Failure:
         f"{type(error).__name__}: {error} ({place})",
         "fix it, or raise fwd_client.ToolError to let the model read the message",
     )
+
+
+def approved(function: Function) -> Function:
+    """The same function, which asks the person at the terminal before each call; a no goes to the model."""
+    from fwd_client import ToolError
+
+    @functools.wraps(function)
+    def call_approved(*args: Any, **kwargs: Any) -> Any:
+        arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
+        if not ask_approval(f"Run {function.__name__}({arguments})?"):
+            raise ToolError("The user did not allow this call.")
+        return function(*args, **kwargs)
+
+    return call_approved
+
+
+def ask_approval(question: str) -> bool:
+    """Ask on the terminal itself, because standard input may be the prompt; only y and yes are a yes.
+
+    Raises :class:`Failure` where there is no terminal to ask on.
+    """
+    try:
+        with open("/dev/tty", encoding="utf-8", errors="replace") as typed:
+            # What was typed ahead was not meant for this question.
+            discard_typed(typed)
+            click.echo(f"{clean_line(question)} [y/N] ", nl=False, err=True)
+            return typed.readline().strip().lower() in ("y", "yes")
+    except OSError as error:
+        raise Failure(
+            "nobody can be asked for approval", "--approve needs a terminal", "a terminal, or no --approve"
+        ) from error

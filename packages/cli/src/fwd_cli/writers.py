@@ -1,10 +1,13 @@
-"""How an answer gets to its reader while it comes: live Markdown on a terminal, plain text everywhere else."""
+"""How an answer gets to its reader while it arrives: live Markdown on a terminal, plain text everywhere else."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable
+from itertools import groupby
+from operator import itemgetter
 from types import TracebackType
 from typing import Protocol, TextIO
 
@@ -12,9 +15,11 @@ from rich.console import Console, RenderableType
 from rich.control import Control
 from rich.segment import ControlType, Segment, Segments
 from rich.spinner import Spinner
+from rich.text import Text
 
 from fwd_cli.markdown import ModelMarkdown, split_finished
-from fwd_cli.terminal import Filter
+from fwd_cli.notices import aside
+from fwd_cli.terminal import Filter, clean_line
 
 FRAMES_PER_SECOND = 12
 SPINNER_AFTER_S = 0.3
@@ -27,6 +32,12 @@ class Writer(Protocol):
     def write(self, text: str) -> None:
         """The next piece of the answer."""
 
+    def think(self, text: str) -> None:
+        """The next piece of what the model thinks before it answers."""
+
+    def notify(self, text: str) -> None:
+        """Something to know while there is nothing to read yet, such as a wait."""
+
     def __enter__(self) -> Writer: ...
 
     def __exit__(
@@ -35,7 +46,10 @@ class Writer(Protocol):
 
 
 class PlainWriter:
-    """Text as it comes, flushed piece by piece, so that whatever reads the pipe can go on with it at once."""
+    """Text as it arrives, flushed piece by piece, so that a reader of the pipe can go on with it at once.
+
+    Thinking is left out: whoever reads the pipe wants the answer.
+    """
 
     def __init__(self, out: TextIO, *, raw: bool = False) -> None:
         self._out = out
@@ -48,6 +62,14 @@ class PlainWriter:
             self._out.write(shown)
             self._out.flush()
             self._needs_newline = not shown.endswith("\n")
+
+    def think(self, text: str) -> None:
+        """Nothing: only a terminal shows it."""
+
+    def notify(self, text: str) -> None:
+        """A line on standard error, for a person: a script has no use for waits, and wants errors alone there."""
+        if sys.stderr.isatty():
+            aside(text)
 
     def __enter__(self) -> PlainWriter:
         return self
@@ -93,7 +115,8 @@ class Region:
 class MarkdownView:
     """An answer on a terminal: finished blocks are printed for good, the growing one is redrawn below them.
 
-    Nothing happens between :meth:`write` and :meth:`frame`; who calls ``frame`` decides how often the screen changes.
+    Thinking comes before it, dimmed and as plain text. Nothing happens between :meth:`write` and :meth:`frame`; the
+    caller of ``frame`` decides how often the screen changes.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
@@ -103,10 +126,13 @@ class MarkdownView:
         self._clock = clock
         self._started = clock()
         self._filter = Filter()
+        self._thought_filter = Filter()
         self._lock = threading.Lock()
-        self._incoming = ""
+        self._incoming: list[tuple[bool, str]] = []
         self._growing = ""
+        self._is_thinking = False
         self._printed = False
+        self._notice = ""
 
     def start(self) -> None:
         """Take the bottom of the screen."""
@@ -114,34 +140,75 @@ class MarkdownView:
 
     def write(self, text: str) -> None:
         """The next piece of the answer; shown at the next frame."""
-        with self._lock:
-            self._incoming += self._filter.feed(text)
+        self._receive(False, self._filter.feed(text))
+
+    def think(self, text: str) -> None:
+        """The next piece of thinking; shown at the next frame."""
+        self._receive(True, self._thought_filter.feed(text))
+
+    def notify(self, text: str) -> None:
+        """Show this beside the spinner until the answer begins."""
+        self._notice = clean_line(text)
+
+    def _receive(self, is_thinking: bool, text: str) -> None:
+        if text:
+            with self._lock:
+                self._incoming.append((is_thinking, text))
 
     def frame(self) -> None:
         """Bring the screen up to date; does nothing when nothing changed."""
-        incoming = self._take()
-        if incoming:
-            finished, self._growing = split_finished(self._growing + incoming)
-            self._show(finished, self._growing)
-        elif not self._growing and not self._printed and self._clock() - self._started > SPINNER_AFTER_S:
+        pieces = self._take_incoming()
+        if pieces:
+            self._draw(pieces)
+        elif not self._growing and not self._printed and (self._notice or self._is_slow()):
+            self._spinner.update(text=Text(self._notice, style="dim"))
             self._region.show(self._spinner)
+
+    def _is_slow(self) -> bool:
+        return self._clock() - self._started > SPINNER_AFTER_S
 
     def finish(self) -> None:
         """Leave the whole answer in the scrollback, and the bottom of the screen to others."""
-        self._show(self._growing + self._take(), "")
+        self._draw(self._take_incoming())
+        self._commit()
         self._console.show_cursor(True)
 
-    def _take(self) -> str:
+    def _take_incoming(self) -> list[tuple[bool, str]]:
         with self._lock:
-            incoming, self._incoming = self._incoming, ""
-        return incoming
+            pieces, self._incoming = self._incoming, []
+        return pieces
+
+    def _draw(self, pieces: list[tuple[bool, str]]) -> None:
+        """Show pieces in their order; where thinking turns into an answer, or back, the former is finished."""
+        for is_thinking, run in groupby(pieces, key=itemgetter(0)):
+            if is_thinking is not self._is_thinking:
+                self._commit()
+            self._is_thinking = is_thinking
+            text = self._growing + "".join(piece for _, piece in run)
+            finished, self._growing = _split_lines(text) if is_thinking else split_finished(text)
+            self._show(finished, self._growing)
+
+    def _commit(self) -> None:
+        growing, self._growing = self._growing, ""
+        self._show(growing, "")
 
     def _show(self, finished: str, growing: str) -> None:
         above = None
         if finished.strip():
-            above = ModelMarkdown(finished, after_blank=self._printed)
+            above = self._rendered(finished)
             self._printed = True
-        self._region.show(ModelMarkdown(growing, after_blank=self._printed), above=above)
+        self._region.show(self._rendered(growing), above=above)
+
+    def _rendered(self, text: str) -> RenderableType:
+        if self._is_thinking and text.strip():
+            return Text(text.strip("\n"), style="dim italic")
+        return ModelMarkdown(text, after_blank=self._printed)
+
+
+def _split_lines(text: str) -> tuple[str, str]:
+    """Thinking cut in two: its whole lines, which cannot change any more, and the last one, which may grow."""
+    cut = text.rfind("\n") + 1
+    return text[:cut], text[cut:]
 
 
 class LiveWriter:
@@ -156,6 +223,14 @@ class LiveWriter:
     def write(self, text: str) -> None:
         """The next piece of the answer."""
         self._view.write(text)
+
+    def think(self, text: str) -> None:
+        """The next piece of thinking."""
+        self._view.think(text)
+
+    def notify(self, text: str) -> None:
+        """Something to know while there is nothing to read yet."""
+        self._view.notify(text)
 
     def __enter__(self) -> LiveWriter:
         self._view.start()
@@ -186,7 +261,7 @@ def pause_after(cost_s: float) -> float:
 
 
 def open_writer(out: TextIO, console: Console, *, raw: bool = False) -> Writer:
-    """The writer that suits ``out``: live Markdown where ``console`` is a terminal that can redraw, else plain."""
+    """The writer that suits ``out``: live Markdown where ``console`` is a terminal that can redraw, else plain text."""
     if raw or not console.is_terminal or console.is_dumb_terminal or not out.isatty():
         return PlainWriter(out, raw=raw)
     return LiveWriter(MarkdownView(console))

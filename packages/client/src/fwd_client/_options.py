@@ -15,7 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 from attrs import Factory, evolve, field, frozen
 
 from fwd_client._errors import ConfigurationError
-from fwd_client._profiles import Profile, config_path, load_profiles
+from fwd_client.profiles import Profile, config_path, load_profiles
 
 if TYPE_CHECKING:
     from fwd_client._exchange import Retry

@@ -1,30 +1,35 @@
-"""``fwd chat``: a talk with a model."""
+"""``fwd chat``: a conversation with a model."""
 
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from fwd_cli import folders, names
 from fwd_cli.errors import ExitCode, Failure, no_key, sdk_errors_explained
+from fwd_cli.keystrokes import hold_keys
 from fwd_cli.notices import aside
-from fwd_cli.options import (
-    examples,
-    key_option,
-    max_tok_option,
-    model_option,
-    server_option,
-    system_option,
-    temp_option,
-)
+from fwd_cli.options import call_options, call_parameters, examples
+from fwd_cli.prompts import usage_error
 
 if TYPE_CHECKING:
-    from fwd_cli.chatting import Session
-    from fwd_cli.talk import Talk
+    from click.shell_completion import CompletionItem
+
+    from fwd_cli.conversation import Conversation
+    from fwd_cli.session import Session
     from fwd_cli.typed import Source
+
+
+def _conversations(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from fwd_cli.conversation import known_names
+
+    return [CompletionItem(name) for name in known_names() if name.startswith(incomplete)]
 
 
 @click.command(
@@ -32,18 +37,20 @@ if TYPE_CHECKING:
     epilog=examples(
         "fwd chat",
         'fwd chat --model ollama:llama3:8b --system "Answer in one sentence."',
-        "fwd chat -c                                  # go on where the last one ended",
+        "fwd chat -c                # continue the last conversation",
+        "fwd chat --name trip       # begin or continue the conversation of this name",
     ),
 )
-@model_option
-@key_option
-@server_option
-@temp_option
-@max_tok_option
-@system_option
-@click.option("--continue", "-c", "go_on", is_flag=True, help="Go on with the last talk.")
-@click.option("--private", is_flag=True, help="Keep neither the talk nor what is typed.")
-@click.option("-q", "--quiet", is_flag=True, help="Leave out the line about model, times and tokens.")
+@call_options
+@click.option("--continue", "-c", "go_on", is_flag=True, help="Continue the last conversation.")
+@click.option(
+    "--name",
+    "-n",
+    metavar="NAME",
+    shell_complete=_conversations,
+    help="Begin or continue the conversation of this name.",
+)
+@click.option("--private", is_flag=True, help="Keep neither the conversation nor what is typed.")
 def command(
     model: str | None,
     key: str | None,
@@ -51,52 +58,63 @@ def command(
     temp: float | None,
     max_tok: int | None,
     system: str | None,
-    go_on: bool,
-    private: bool,
+    parameters: dict[str, Any],
+    timeout: float | None,
+    retries: int | None,
+    no_fallback: bool,
+    strict: bool,
+    thinking: bool,
     quiet: bool,
+    go_on: bool,
+    name: str | None,
+    private: bool,
 ) -> int:
-    """Talk with a model.
+    """Have a conversation with a model.
 
-    Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D leaves. /help shows the commands: /model
-    /system /file /edit /retry /copy /save /load /clear. In a pipe every line is a message.
+    Enter sends, Alt-Enter begins a new line, Ctrl-C stops the answer, Ctrl-D leaves. /help lists the commands: /model
+    /system /file /edit /retry /copy /cost /open /list /save /load /clear. In a pipe every line is a message.
 
-    The last talk and what was typed are kept for you alone, in ~/.local/state/fwd (or XDG_STATE_HOME); --private
-    keeps neither.
+    Conversations and what was typed are kept in ~/.local/state/fwd (or XDG_STATE_HOME), readable by you alone;
+    --private keeps neither.
     """
     if not key:
-        raise no_key()
-    with sdk_errors_explained():
-        from fwd_cli.chatting import Session
+        raise no_key(server)
+    if name and (go_on or private):
+        raise usage_error("--name is used alone, without --continue and --private")
+    with sdk_errors_explained(server), hold_keys(sys.stdin, for_prompt=True):
+        from fwd_cli.asking import OutputStyle
+        from fwd_cli.session import Session
         from fwd_client import Client
 
-        talk = started(model, system, go_on=go_on)
-        params = {"temperature": temp, "max_tokens": max_tok}
-        kept = None if private else last()
-        with Client(base_url=server, api_key=key) as client:
+        conversation, path = _begin(model, system, name, go_on=go_on)
+        params = call_parameters(temp, max_tok, parameters, no_fallback=no_fallback, strict=strict)
+        style = OutputStyle(thinking=thinking, quiet=quiet)
+        kept = None if private else path
+        with Client(base_url=server, api_key=key, timeout=timeout, max_retries=retries) as client:
             if sys.stdin.isatty():
                 names.remember(server, (model.id for model in client.models.list()))
-            session = Session(client, talk, sys.stdout, params, quiet=quiet, kept=kept)
+            session = Session(client, conversation, sys.stdout, params, style, kept)
             session.run(_source(session, private=private))
     return ExitCode.OK if sys.stdin.isatty() else session.code
 
 
-def last() -> Path:
-    """Where the last talk is kept."""
-    return folders.state() / "last.json"
+def _begin(model: str | None, system: str | None, name: str | None, *, go_on: bool) -> tuple[Conversation, Path]:
+    """The conversation to continue, or a new one, and where it is kept. Raises :class:`Failure` when it cannot be."""
+    from fwd_cli.conversation import BadConversation, Conversation, last_path, named_path, read_conversation
 
-
-def started(model: str | None, system: str | None, *, go_on: bool) -> Talk:
-    """A new talk, or the last one. Raises :class:`Failure` when there is none."""
-    from fwd_cli.talk import BadTalk, Talk, read
-
-    talk = Talk()
+    conversation = Conversation()
     try:
-        talk = read(last()) if go_on else talk
-    except (OSError, BadTalk) as error:
-        raise Failure("there is no last talk to go on with", f"{error}", "fwd chat") from error
-    talk.model = model or talk.model
-    talk.system = system or talk.system
-    return talk
+        path = named_path(name) if name else last_path()
+        if go_on:
+            conversation = read_conversation(path)
+        elif name:
+            with suppress(FileNotFoundError):
+                conversation = read_conversation(path)
+    except (OSError, BadConversation) as error:
+        raise Failure("there is no such conversation to continue", f"{error}", "fwd chat") from error
+    conversation.model = model or conversation.model
+    conversation.system = system or conversation.system
+    return conversation, path
 
 
 def _source(session: Session, *, private: bool) -> Source:
@@ -105,12 +123,11 @@ def _source(session: Session, *, private: bool) -> Source:
 
     if not sys.stdin.isatty():
         return Lines(sys.stdin)
-    from fwd_cli.chatting import summary
+    from fwd_cli.session import summary
 
-    aside(
-        f"{session.talk.model or 'No model named: the gateway chooses'} at {session.client.base_url} · /help · Ctrl-D"
-    )
-    if session.talk.messages:
-        aside(summary(session.talk))
+    model = session.conversation.model or "No model named: the gateway chooses"
+    aside(f"{model} at {session.client.base_url} · /help · Ctrl-D")
+    if session.conversation.messages:
+        aside(summary(session.conversation))
     history = None if private else folders.state() / "history"
     return Keyboard(sys.stderr, history, session.complete)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from fwd_cli import render
-from fwd_cli.errors import ExitCode, Failure
-from fwd_cli.options import DEFAULT_URL, dotenv, examples, json_option
+from fwd_cli.errors import DEFAULT_URL, ExitCode, Failure
+from fwd_cli.options import dotenv, examples, json_option
 from fwd_cli.prompts import usage_error
 from fwd_cli.tables import Rows
 

@@ -14,7 +14,7 @@ import click
 from fwd_cli import colour
 from fwd_cli.errors import ExitCode, Failure, file_errors_explained, no_key
 from fwd_cli.notices import aside
-from fwd_cli.options import Documented, examples, key_option, server_option
+from fwd_cli.options import Documented, connection_options, examples
 from fwd_cli.prompts import usage_error
 from fwd_cli.terminal import clean
 from fwd_cli.wiring import TARGETS, CannotWire, Place, Target
@@ -43,8 +43,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
     show_default="the program's own",
     help="Model the program is to use.",
 )
-@key_option
-@server_option
+@connection_options
 @click.option("--show-key", is_flag=True, help=f"Print the key itself instead of {VARIABLE}.")
 @click.option("--yes", "-y", is_flag=True, help="Write without asking.")
 @click.option("--undo", is_flag=True, help="Give the program's file back as it was before.")
@@ -59,7 +58,7 @@ def command(name: str, model: str | None, key: str | None, server: str, show_key
     if undo:
         return undone(name, target, yes=yes)
     if not key:
-        raise no_key()
+        raise no_key(server)
     if target.needs_model and not model:
         raise usage_error(f"{name} needs a model: --model NAME (fwd models lists them)")
     check_served(name, target, server)

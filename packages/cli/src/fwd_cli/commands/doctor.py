@@ -11,7 +11,7 @@ import click
 from fwd_cli import colour, render
 from fwd_cli.errors import ExitCode
 from fwd_cli.notices import lines_of
-from fwd_cli.options import examples, json_option, key_option, keys_file_option, server_option
+from fwd_cli.options import connection_options, examples, json_option, keys_file_option
 from fwd_cli.terminal import clean_line
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
         "fwd doctor --json | jq -r 'select(.state == \"bad\") | .fix'",
     ),
 )
-@key_option
-@server_option
+@connection_options
 @keys_file_option
 @click.option("--offline", is_flag=True, help="Do not ask the providers.")
 @json_option

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 import click
 
 from fwd_cli.app import fwd
-from fwd_cli.errors import EXIT_CODES
-from fwd_cli.options import DEFAULT_URL, examples
+from fwd_cli.errors import DEFAULT_URL, EXIT_CODES
+from fwd_cli.options import examples
 from fwd_cli.prompts import usage_error
 
 OURS = (
     ("FORWARDER_KEY", "Your key for the gateway, for fwd call and the SDK; the server never reads it."),
-    ("FORWARDER_URL", f"Address of the gateway. Default: {DEFAULT_URL}."),
-    ("FWD_LOG", "What fwd and the SDK tell about themselves; debug shows tracebacks."),
+    ("FORWARDER_URL", f"Address of the gateway. Default: the profile's, else {DEFAULT_URL}."),
+    ("FWD_PROFILE", "Which of the gateways that fwd login stored is used."),
+    ("FWD_LOG", "What fwd and the SDK log about themselves; debug shows tracebacks."),
     ("NO_COLOR, CLICOLOR=0", "No colour."),
     ("FORCE_COLOR, CLICOLOR_FORCE", "Colour even into a pipe."),
 )
@@ -27,9 +28,10 @@ def environment() -> str:
 
 def own_environment() -> str:
     """The variables that this command and the SDK read."""
-    return "A flag wins over the environment, the environment over .env in the working directory.\n\n" + _laid_out(
-        {"This command and the SDK": [*OURS]}
-    )
+    return (
+        "For every value: a flag, else the environment, else .env in the working directory, else the profile that\n"
+        "fwd login stored. The SDK does the same, but for .env, which it does not read.\n\n"
+    ) + _laid_out({"This command and the SDK": [*OURS]})
 
 
 def _of_the_server() -> dict[str, list[tuple[str, str]]]:

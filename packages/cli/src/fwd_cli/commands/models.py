@@ -8,7 +8,7 @@ import click
 
 from fwd_cli import names, render
 from fwd_cli.errors import no_key, sdk_errors_explained
-from fwd_cli.options import examples, json_option, key_option, server_option
+from fwd_cli.options import connection_options, examples, json_option
 from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
@@ -24,8 +24,7 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("words", nargs=-1)
-@key_option
-@server_option
+@connection_options
 @json_option
 def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool) -> None:
     """List the models your key can reach.
@@ -35,8 +34,8 @@ def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool)
     object a line.
     """
     if not key:
-        raise no_key()
-    with sdk_errors_explained():
+        raise no_key(server)
+    with sdk_errors_explained(server):
         from fwd_client import Client
 
         with Client(base_url=server, api_key=key) as client:
