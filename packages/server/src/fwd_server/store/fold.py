@@ -1,0 +1,212 @@
+"""The fold: events of the journal become rows of the store, each exactly once, however often it is repeated.
+
+A round takes batches in order and writes them in one transaction together with the number of the last one. Sums are
+raised only by rows that were really inserted, so a batch that comes again changes nothing (law W3). Batches are deleted
+from the journal after calls that are still open among them were carried into a new batch.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from attrs import define, field
+
+from fwd_server.metering.periods import find_utc_day
+from fwd_server.store.journal import JournalFile
+from fwd_server.store.statements import (
+    ATTEMPT_COLUMNS,
+    CALL_COLUMNS,
+    INSERT_ADJUSTMENT,
+    INSERT_ATTEMPT,
+    INSERT_CALL,
+    RAISE_COUNTER,
+    RAISE_ROLLUP,
+    READ_APPLIED,
+    WRITE_APPLIED,
+)
+
+BATCHES: Final = 64  # a round, so that a transaction stays short
+TRIM_ROUNDS: Final = 200  # of a long catch-up
+REJECTED_NAME: Final = "rejected.jsonl"
+_FAILED_STATES: Final = frozenset({"failed", "broken"})
+
+
+@define
+class Fold:
+    """One journal and one store. Told nothing of time: rows carry their own. Used from one thread."""
+
+    journal: JournalFile
+    store: sqlite3.Connection
+    rejected: Path
+    applied: int = 0
+    rejected_count: int = 0
+    open_calls: dict[str, list[Any]] = field(factory=dict)
+    _ended: set[str] = field(factory=set)
+    _carried: int = 0
+
+    def start(self) -> None:
+        """Find out where the last run came to, and which calls were open then. Raises sqlite3.OperationalError."""
+        row = self.store.execute(READ_APPLIED, (self.journal.id,)).fetchone()
+        self.applied = row[0] if row else 0
+        seq = 0
+        while batches := self.journal.read_after(seq, BATCHES):
+            for number, body in batches:
+                if number > self.applied:
+                    return
+                self._track(orjson.loads(body))
+                seq = number
+
+    def run_round(self) -> int:
+        """Fold the next batches; how many there were. Raises sqlite3.OperationalError, and then nothing has changed."""
+        batches = self.journal.read_after(self.applied, BATCHES)
+        if not batches:
+            return 0
+        decoded = [(number, orjson.loads(body)) for number, body in batches]
+        events = [event for _, body in decoded for event in body]
+        last = decoded[-1][0]
+        try:
+            self._write(events, last)
+        except sqlite3.OperationalError:
+            raise  # locked or full: the same again later
+        except (sqlite3.Error, KeyError, TypeError, ValueError, OverflowError, IndexError):
+            self._write_one_by_one(events, last)
+        self.applied = last
+        self._track(events)
+        return len(batches)
+
+    def run_all(self) -> None:
+        """Fold everything there is."""
+        rounds = 0
+        while self.run_round():
+            rounds += 1
+            if rounds % TRIM_ROUNDS == 0:
+                self.trim_journal()
+
+    def trim_journal(self) -> None:
+        """Delete what the store has. Open calls are carried on first: a crash in between repeats them, harmlessly."""
+        if self.applied < self._carried:
+            return  # what was carried last time has not come by yet, and calls in it may have ended before it
+        self._ended.clear()
+        if self.open_calls:
+            self._carried = self.journal.append([orjson.dumps(event) for event in self.open_calls.values()])
+        self.journal.delete_up_to(self.applied)
+
+    def _track(self, events: Iterable[list[Any]]) -> None:
+        """Keep which calls are open."""
+        for event in events:
+            kind, name = event[0], event[1] if len(event) > 1 else ""
+            # A carried call may have ended while it was being carried: its end then comes first.
+            if kind == "o" and name not in self._ended:
+                self.open_calls[name] = event
+            elif kind == "h" and name in self.open_calls:
+                self.open_calls[name][2]["bound"] = event[2]
+            elif kind in ("e", "x"):
+                self.open_calls.pop(name, None)
+                self._ended.add(name)
+
+    def _write(self, events: Iterable[list[Any]], last: int) -> None:
+        execute = self.store.execute
+        execute("begin immediate")
+        try:
+            for event in events:
+                self._apply(event)
+            execute(WRITE_APPLIED, (self.journal.id, last))
+            execute("commit")
+        except BaseException:
+            if self.store.in_transaction:  # a full disk may have ended it already
+                execute("rollback")
+            raise
+
+    def _write_one_by_one(self, events: Iterable[list[Any]], last: int) -> None:
+        """As ``_write``, but an event that the store refuses is set aside: one bad row must not stop the others."""
+        execute = self.store.execute
+        refused: list[dict[str, Any]] = []
+        execute("begin immediate")
+        try:
+            for event in events:
+                execute("savepoint event")
+                try:
+                    self._apply(event)
+                except sqlite3.OperationalError:
+                    raise
+                except (sqlite3.Error, KeyError, TypeError, ValueError, OverflowError, IndexError) as error:
+                    execute("rollback to event")
+                    refused.append({"reason": f"{type(error).__name__}: {error}", "event": event})
+                execute("release event")
+            # Written before the commit: after a crash in between it is there twice, which is better than never.
+            self._set_aside(refused)
+            execute(WRITE_APPLIED, (self.journal.id, last))
+            execute("commit")
+        except BaseException:
+            if self.store.in_transaction:
+                execute("rollback")
+            raise
+        self.rejected_count += len(refused)
+
+    def _set_aside(self, refused: list[dict[str, Any]]) -> None:
+        with self.rejected.open("a", encoding="utf-8") as file:
+            for entry in refused:
+                file.write(json.dumps(entry) + "\n")
+
+    def _apply(self, event: list[Any]) -> None:
+        kind = event[0]
+        if kind == "e":
+            self._insert_call(event[1], event[2], event[3])
+        elif kind == "a":
+            self._insert_adjustment(event[1])
+        elif kind not in ("o", "h", "x"):
+            raise ValueError(f"an event of the unknown kind {kind!r}")
+
+    def _insert_call(self, call_id: str, row: Mapping[str, Any], attempts: Iterable[Mapping[str, Any]]) -> None:
+        values = [_to_column(row.get(name)) for name in CALL_COLUMNS]
+        values[0] = call_id
+        at = int(row["at"])
+        # SQLite keeps what does not fit an integer as a float, and sums of floats are not exact.
+        if not all(row.get(name) is None or type(row[name]) is int for name in ("cost", "known_part")):
+            raise TypeError("a cost is a whole number of nano-dollars")
+        if self.store.execute(INSERT_CALL, values).rowcount != 1:
+            return  # it is there: the sums have it too
+        for number, attempt in enumerate(attempts):
+            facts = {**attempt, "call_id": call_id, "n": number}
+            self.store.execute(INSERT_ATTEMPT, [_to_column(facts.get(name)) for name in ATTEMPT_COLUMNS])
+        self.store.execute(RAISE_ROLLUP, rollup_of(row))
+        spent = row.get("cost") if row.get("cost") is not None else row.get("known_part") or 0
+        for rule_id, subject, period in row.get("budgets") or ():
+            self.store.execute(RAISE_COUNTER, (rule_id, subject, period, spent, 1, 0, at))
+
+    def _insert_adjustment(self, row: Mapping[str, Any]) -> None:
+        names = ("id", "at", "rule_id", "subject", "period", "amount", "reason", "actor")
+        if self.store.execute(INSERT_ADJUSTMENT, [row[name] for name in names]).rowcount == 1:
+            counter = (row["rule_id"], row["subject"], row["period"], 0, 0, row["amount"], row["at"])
+            self.store.execute(RAISE_COUNTER, counter)
+
+
+def rollup_of(row: Mapping[str, Any]) -> list[Any]:
+    """What one call adds to the sums of its day, key, provider, model, user and surface."""
+    cost = row.get("cost")
+    known = cost if cost is not None else row.get("known_part") or 0
+    keys = [row.get(name) or "" for name in ("key_id", "project_id", "provider", "model", "user_tag", "surface")]
+    tokens = [row.get(name) or 0 for name in ("prompt", "cached", "cache_write", "completion", "reasoning")]
+    return [
+        find_utc_day(int(row["at"]) / 1_000_000),
+        *keys,
+        1,
+        int(row.get("state") in _FAILED_STATES),
+        *tokens,
+        known,
+        known if row.get("cost_kind") == "estimated" else 0,
+        int(cost is None and row.get("cost_kind") == "unknown"),
+        row.get("total_ms") or 0,
+    ]
+
+
+def _to_column(value: object) -> object:
+    """Lists and objects are kept as JSON; a truth value as 0 or 1."""
+    if isinstance(value, bool):
+        return int(value)
+    return json.dumps(value, separators=(",", ":")) if isinstance(value, (list, dict)) else value
