@@ -22,7 +22,9 @@ class AnswerIds:
 
     def claim_id(self, proposed: str) -> str:
         """The id for a call: the provider's own, or a new one where it gives none, or one that it gave before."""
-        call_id = proposed if proposed and proposed not in self._used else self._new_id("call_")
+        call_id = proposed or self._new_id("call_")
+        while call_id in self._used:
+            call_id = self._new_id("call_")
         self._used.add(call_id)
         return call_id
 
