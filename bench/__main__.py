@@ -2,9 +2,9 @@
 
 nox -s bench                                  # everything, about five minutes
 nox -s bench -- --only B1,B2                  # some
-nox -s bench -- --python /usr/bin/python3     # the gateway on another Python that has fwd installed
+nox -s bench -- --python /usr/bin/python3     # the gateway on another Python (in an environment made for the run)
 nox -s bench -- --instructions                # instructions of a call and of a chunk alone (valgrind), a minute
-nox -s bench -- --peers                       # LiteLLM and Portkey too, where they are installed
+nox -s bench -- --peers                       # LiteLLM and Portkey too, installed for the run
 nox -s bench -- --publish                     # and write docs/benchmarks.md
 """
 
@@ -15,14 +15,15 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from bench import measures, processes, report
+from bench import environments, measures, processes, report
 from bench.figures import Figure
 from bench.measures import IDS, MEASURES, Bench, Measure
+from bench.peers import install_peers
 from bench.processes import Place
 
 
@@ -33,8 +34,9 @@ def main() -> int:
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > processes.LOAD_CORE:
         os.sched_setaffinity(0, {processes.LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
-        figures = measure(options, Path(name))
-    run = report.record(figures, about(options))
+        python = environments.gateway_python(options.python, Path(name))
+        figures, tools = measure(options, python, Path(name))
+        run = report.record(figures, about(python, tools))
     print(f"\n{report.table(run)}\n")
     print(f"Kept in {report.write(run)}")
     if options.publish:
@@ -63,22 +65,26 @@ def _ids(text: str) -> frozenset[str]:
     return found
 
 
-def measure(options: argparse.Namespace, folder: Path) -> list[Figure]:
-    """Take the chosen measures, saying each figure as it comes. One that fails does not keep the others from it."""
+def measure(options: argparse.Namespace, python: str, folder: Path) -> tuple[list[Figure], list[str]]:
+    """Take the chosen measures and print each figure as it comes; the figures, and the peers with their versions.
+
+    A measure that fails does not keep the others from being taken.
+    """
     figures = []
     with processes.upstream() as upstream:
-        place = Place(options.python, folder, upstream.port)
+        place = Place(python, folder, upstream.port)
+        peers = tuple(install_peers(place)) if options.peers else ()
         with processes.nginx(place) as nginx:
-            bench = Bench(place, upstream, nginx, options.seconds, options.hold)
+            bench = Bench(place, upstream, nginx, peers, options.seconds, options.hold)
             chosen = [(ids, take) for ids, take in MEASURES if ids & options.only]
             if options.instructions:
                 chosen = [(ids, take) for ids, take in chosen if take is measures.instructions]
-            for ids, take in [*chosen, *([(IDS[:1], measures.the_peers)] if options.peers else [])]:
+            for ids, take in chosen:
                 for figure in attempted(take, bench, min(ids)):
                     if figure.id in options.only:
                         figures.append(figure)
                         print(report.line(figure), flush=True)
-    return sorted(figures, key=lambda figure: int(figure.id[1:]))
+    return sorted(figures, key=lambda figure: int(figure.id[1:])), [f"{peer.name} {peer.version}" for peer in peers]
 
 
 def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
@@ -89,7 +95,7 @@ def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
         yield Figure(name, f"{take.__name__} failed", "", (), met=False, note=str(error))
 
 
-def about(options: argparse.Namespace) -> dict[str, Any]:
+def about(python: str, peers: Sequence[str]) -> dict[str, Any]:
     """When, what and on what."""
     dirty = processes.said("git", "status", "--porcelain", "packages/server/src")
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]  # nobody's paths
@@ -100,8 +106,8 @@ def about(options: argparse.Namespace) -> dict[str, Any]:
         "command": " ".join(["nox -s bench", *(["--"] if words else []), *words]),
         "machine": processes.machine(),
         "load_average": os.getloadavg(),
-        "python": processes.python_build(options.python),
-        "tools": [processes.said("nginx", "-v").removeprefix("nginx version: "), _wrk()],
+        "python": processes.python_build(python),
+        "tools": [processes.said("nginx", "-v").removeprefix("nginx version: "), _wrk(), *peers],
     }
 
 

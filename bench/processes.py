@@ -8,14 +8,13 @@ import os
 import platform
 import re
 import resource
-import secrets
 import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,8 +151,14 @@ def gateway(
         running(command, cwd=folder, env=_environment(place, keys) | env, stderr=out, stdout=out) as process,
     ):
         port = _port_said(log, process)
-        _wait_until_answers(port)
+        wait_until_answers(port)
         yield System("fwd", port, process, ready_s=time.monotonic() - started, log=log)
+
+
+def instrumented(*options: str, without: Sequence[str] = ()) -> dict[str, Any]:
+    """What ``gateway`` needs to run it under ``bench.instrumented``, with some pieces of the call path switched off."""
+    names = [word for name in without for word in ("--without", name)]
+    return {"program": ("bench.instrumented", *options, *names, "--"), "PYTHONPATH": str(ROOT)}
 
 
 def _environment(place: Place, keys: Path) -> dict[str, str]:
@@ -182,8 +187,11 @@ def _port_said(log: Path, process: subprocess.Popen[bytes]) -> int:
     raise RuntimeError(f"the gateway did not start:\n{log.read_text()}")
 
 
-def _wait_until_answers(port: int, path: str = "/health", process: subprocess.Popen[bytes] | None = None) -> None:
-    deadline = time.monotonic() + START_S
+def wait_until_answers(
+    port: int, path: str = "/health", process: subprocess.Popen[bytes] | None = None, seconds: float = START_S
+) -> None:
+    """Wait until something listens there and answers with HTTP, whatever the status. Raises RuntimeError."""
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and (process is None or process.poll() is None):
         try:
             with socket.create_connection(("127.0.0.1", port), 1) as connection:
@@ -229,54 +237,8 @@ def nginx(place: Place) -> Iterator[System | None]:
     (folder / "conf").write_text(text)
     command = [program, "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "error.log")]
     with running(pinned(GATEWAY_CORE, command)) as process:
-        _wait_until_answers(port)
+        wait_until_answers(port)
         yield System("nginx", port, process)
-
-
-@contextmanager
-def peers(place: Place) -> Iterator[list[System]]:
-    """LiteLLM and Portkey, where they are installed, with their own defaults."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(start(place)) for name, start in PEERS.items() if shutil.which(name)]
-
-
-@contextmanager
-def litellm(place: Place) -> Iterator[System]:
-    """LiteLLM's proxy, one worker; it does not start without a key."""
-    config = place.folder / "litellm.yaml"
-    model = {"model": "openai/*", "api_base": f"http://127.0.0.1:{place.upstream_port}/v1", "api_key": "sk-bench"}
-    config.write_text(json.dumps({"model_list": [{"model_name": "*", "litellm_params": model}]}))
-    port, key = free_port(), f"sk-{secrets.token_hex(32)}"
-    command = ["litellm", "--config", str(config), "--port", str(port), "--host", "127.0.0.1"]
-    with _peer(place, "LiteLLM", port, "/health/liveliness", command, LITELLM_MASTER_KEY=key) as system:
-        system.headers = {"Authorization": f"Bearer {key}"}
-        yield system
-
-
-@contextmanager
-def portkey(place: Place) -> Iterator[System]:
-    """Portkey's gateway (npm's @portkey-ai/gateway)."""
-    port = free_port()
-    command = ["gateway", f"--port={port}", "--headless"]
-    with _peer(place, "Portkey", port, "/", command, TRUSTED_CUSTOM_HOSTS="127.0.0.1") as system:
-        custom_host = f"http://127.0.0.1:{place.upstream_port}/v1"
-        system.headers = {"x-portkey-provider": "openai", "x-portkey-custom-host": custom_host}
-        yield system
-
-
-@contextmanager
-def _peer(place: Place, name: str, port: int, path: str, command: Sequence[str], **env: str) -> Iterator[System]:
-    log, started = place.folder / f"{name}.log", time.monotonic()
-    words, env = pinned(GATEWAY_CORE, command), {**os.environ, **env}
-    with log.open("wb") as out, running(words, env=env, stdout=out, stderr=out) as process:
-        try:
-            _wait_until_answers(port, path, process)
-        except RuntimeError as error:
-            raise RuntimeError(f"{name}: {error}\n{log.read_text()[-2000:]}") from error
-        yield System(name, port, process, prefix="", ready_s=time.monotonic() - started, log=log)
-
-
-PEERS: Final = {"litellm": litellm, "gateway": portkey}  # by their commands
 
 
 def load(system: System, what: str, **options: Any) -> dict[str, Any]:
@@ -327,7 +289,8 @@ def calls(system: System, folder: Path, *, connections: int = 32, seconds: int =
     script = folder / "calls.lua"
     script.write_text(_WRK % {"path": system.path, "body": folder / "body", "headers": headers})
     url = f"http://127.0.0.1:{system.port}"
-    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
+    # wrk gives up after 2 s, which 32 connections to a slow peer reach on a busy machine.
+    command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
     done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, check=True)
     found: dict[str, Any] = json.loads(done.stderr)
     return found
@@ -346,10 +309,11 @@ def machine() -> dict[str, Any]:
 
 
 _BUILD: Final = """
-import platform, sys, sysconfig
+import os, platform, sys, sysconfig
 args = sysconfig.get_config_var("CONFIG_ARGS") or ""
 how = "with PGO" if "--enable-optimizations" in args else "configured without --enable-optimizations"
-how = "as the distribution built it" if sys.base_prefix == "/usr" else how
+if sys.base_prefix == "/usr":  # sysconfig describes the shared library there, not the program, which is optimised
+    how = "as Debian builds it, with PGO and LTO" if os.path.exists("/etc/debian_version") else "the distribution's"
 print(f"{platform.python_implementation()} {platform.python_version()}, {platform.python_compiler()}, {how}")
 """
 

@@ -76,7 +76,7 @@ def times(ratio: float) -> str:
 
 def line(figure: Figure) -> str:
     """One figure, as it comes."""
-    return "  ".join(cell for cell in _row(_kept(figure)) if cell)
+    return "  ".join(cell for cell in (*_row(_kept(figure)), figure.note) if cell)
 
 
 def table(run: Mapping[str, Any]) -> str:
