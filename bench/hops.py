@@ -27,8 +27,9 @@ from typing import Any, Final
 from attrs import frozen
 
 from bench import processes
+from bench.environments import gateway_python
 from bench.lockstep import Baton, Client, connected, stepped_upstream
-from bench.processes import ROOT, Place
+from bench.processes import Place
 
 FILES: Final = 20
 CALLS: Final = 200
@@ -116,9 +117,9 @@ async def count_hops(python: str, folder: Path) -> dict[str, Hops]:
     """The hops of a JSON call, of a streamed call, and of each ten chunks more."""
     baton, file = Baton(), folder / "hops"
     async with stepped_upstream(baton) as upstream_port:
-        program = ("bench.instrumented", "--stretch", str(_STRETCH), "--profile", str(file), "--")
+        how = processes.instrumented("--stretch", str(_STRETCH), "--profile", str(file))
         place = Place(python, folder, upstream_port)
-        with processes.gateway(place, core=None, program=program, PYTHONPATH=str(ROOT)) as fwd:
+        with processes.gateway(place, core=None, **how) as fwd:
             async with connected(fwd.port, baton) as client:
                 return await _profile_calls(client, Profiler(fwd.process.pid, file))
 
@@ -158,7 +159,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="name every function")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
-        found = asyncio.run(count_hops(options.python, Path(name)))
+        found = asyncio.run(count_hops(gateway_python(options.python, Path(name)), Path(name)))
     for what, hops in found.items():
         print(f"{what}: {hops}")
         if options.list:

@@ -22,7 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -30,16 +30,20 @@ from typing import Final
 from attrs import field, frozen
 
 from bench import processes
+from bench.environments import gateway_python
 from bench.figures import Figure, with_limit
 from bench.lockstep import Baton, Client, connected, stepped_upstream
-from bench.processes import ROOT, Place, System
+from bench.processes import Place, System
 
 CALLS: Final = 200
 BATCHES: Final = 3
 WARM_CALLS: Final = 300  # CPython 3.11 and later specialise code that has run a few times
 PIECES: Final = 100
 STREAMS: Final = 10
-STRETCH: Final = 50.0  # about how much slower callgrind makes a program
+# Callgrind makes a program some 50 times slower, more on a busy machine: work done every half second would be a part of
+# each call. So it does not come at all while instructions are counted.
+STRETCH: Final = 10_000.0
+IDLE_WINDOWS: Final = 3
 _SETTLE_S: Final = 0.5
 _TOTAL: Final = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
@@ -92,26 +96,25 @@ class Callgrind:
 
 
 @contextmanager
-def gateway_under_callgrind(place: Place) -> Iterator[tuple[System, Callgrind]]:
+def gateway_under_callgrind(place: Place, without: Sequence[str]) -> Iterator[tuple[System, Callgrind]]:
     """The gateway under callgrind, with its periodic work stretched as the rest of it is. Raises RuntimeError."""
     if not shutil.which("valgrind") or not shutil.which("vgdb"):
         raise RuntimeError("valgrind is not installed (Debian: apt-get install valgrind)")
     out = place.folder / "callgrind.out"
     wrapper = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
-    program = ("bench.instrumented", "--stretch", str(STRETCH), "--")
-    paths = str(ROOT)
-    with processes.gateway(
-        place, core=None, wrapper=wrapper, program=program, PYTHONHASHSEED="0", PYTHONPATH=paths
-    ) as fwd:
+    how = processes.instrumented("--stretch", str(STRETCH), without=without)
+    with processes.gateway(place, core=None, wrapper=wrapper, PYTHONHASHSEED="0", **how) as fwd:
         yield fwd, Callgrind(fwd.process.pid, out)
 
 
-async def count_all(python: str, folder: Path, *, calls: int = CALLS, batches: int = BATCHES) -> Counts:
-    """Count calls and chunks in a gateway on ``python``."""
+async def count_all(
+    python: str, folder: Path, *, calls: int = CALLS, batches: int = BATCHES, without: Sequence[str] = ()
+) -> Counts:
+    """Count calls and chunks in a gateway on ``python``, with some pieces of the call path switched off."""
     baton = Baton()
     async with stepped_upstream(baton) as upstream_port:
         place = Place(python, folder, upstream_port)
-        with gateway_under_callgrind(place) as (fwd, counter):
+        with gateway_under_callgrind(place, without) as (fwd, counter):
             async with connected(fwd.port, baton) as client:
                 return await _count(client, counter, calls, batches)
 
@@ -134,7 +137,8 @@ async def _count(client: Client, counter: Callgrind, calls: int, batches: int) -
     await repeat(STREAMS, lambda: client.call_stream(PIECES))
     counter.switch_on()
     await count(10, client.call_json)  # callgrind translates the code anew
-    idle_s = await count(1, lambda: asyncio.sleep(2.0)) / (2.0 + _SETTLE_S)
+    # The least of a few windows: one that something rare falls into would have it subtracted from every call.
+    idle_s = min([await count(1, lambda: asyncio.sleep(1.0)) for _ in range(IDLE_WINDOWS)]) / (1.0 + _SETTLE_S)
     for _ in range(batches):
         of_calls.append(await count(calls, client.call_json))
         short = await count(STREAMS, lambda: client.call_stream(1))
@@ -155,10 +159,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=CALLS, help="calls of a batch")
     parser.add_argument("--batches", type=int, default=BATCHES)
     options = parser.parse_args()
-    print(f"The gateway on {processes.python_build(options.python)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
         try:
-            counts = asyncio.run(count_all(options.python, Path(name), calls=options.calls, batches=options.batches))
+            python = gateway_python(options.python, Path(name))
+            print(f"The gateway on {processes.python_build(python)}", flush=True)
+            counts = asyncio.run(count_all(python, Path(name), calls=options.calls, batches=options.batches))
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1

@@ -1,6 +1,7 @@
 """``python -m bench.instrumented OPTIONS -- WORDS``: the gateway's own program, prepared for a measurement.
 
---stretch 50      its periodic work comes that many times more rarely
+--stretch 100     its periodic work comes that many times more rarely
+--without NAME    a piece of the call path is switched off (``bench.pieces``); may be given again
 --profile FILE    each second SIGUSR1 appends to FILE which functions of fwd_server ran since the one before it
 
 Runs in the gateway's process, so it imports nothing that the gateway's environment may lack.
@@ -22,8 +23,11 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from bench.pieces import switch_off
+
 # Module constants, in seconds, by which the gateway does something now and then whether or not there are calls.
 # A program that runs under callgrind is some 50 times slower, so without this each call would pay 50 times its share.
+# They must be looked up in their module each time they are used.
 PERIODS: Final = (
     ("fwd_server.process.serve", "POLL_S"),
     ("fwd_server.http1.server.listener", "_TICK_S"),
@@ -123,10 +127,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Prepare the process, then run the gateway. Returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.instrumented", description=__doc__.splitlines()[0])
     parser.add_argument("--stretch", type=float, default=1.0)
+    parser.add_argument("--without", action="append", default=[], metavar="NAME")
     parser.add_argument("--profile", metavar="FILE")
     parser.add_argument("words", nargs="*", help="for fwd-server, behind --")
     options = parser.parse_args(arguments)
     stretch_periods(options.stretch)
+    for name in options.without:
+        switch_off(name)
     if options.profile:
         profile_into(options.profile)
     from fwd_server.process.main import main as run_server

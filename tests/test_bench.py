@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections import Counter
@@ -15,10 +16,11 @@ from attrs import evolve
 
 pytest.importorskip("resource", reason="the bench reads /proc")
 
-from bench import hops, load, report, upstream
+from bench import hops, load, pieces, report, upstream
 from bench.figures import Figure
 from bench.instrumented import is_resumed
 from bench.lockstep import Baton, connected, stepped_upstream
+from bench.processes import ROOT
 
 RUN = {
     "date": "2026-11-22T14:00:00+00:00",
@@ -117,6 +119,27 @@ def test_a_coroutine_that_goes_on_is_no_further_call() -> None:
         ("numbers", False): 1,
         ("numbers", True): 2,
     }
+
+
+_SWITCH_ALL_OFF = """
+import fwd_server.app
+from bench.pieces import PIECES, switch_off
+for name in PIECES:
+    switch_off(name)
+"""
+
+
+def test_every_piece_can_be_switched_off() -> None:
+    """... in a process of its own, which it changes. A piece that was renamed is named by the error."""
+    done = subprocess.run(
+        [sys.executable, "-c", _SWITCH_ALL_OFF], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_piece_that_is_gone_is_named() -> None:
+    with pytest.raises(LookupError, match=r"Gone\.put is gone"):
+        pieces.replace_attribute("bench.pieces", "Gone.put", pieces.decline)
 
 
 def test_hops_are_counted_by_function_and_file() -> None:

@@ -1,0 +1,177 @@
+"""``python -m bench.pieces``: what each piece of the call path saves, by switching it off.
+
+python -m bench.pieces                        # every piece, by instructions; half a minute each
+python -m bench.pieces head-memo plans        # some
+python -m bench.pieces --cpu                  # and CPU time of a JSON call, all of them in turn in one run
+
+A piece is something that makes calls cheaper and changes nothing that a caller sees: a reader that may decline, or
+something that is kept. So it can be switched off from outside, by replacing one attribute in the gateway's process
+(``bench.instrumented --without``): a reader then declines everything, and nothing is kept. The gateway itself has no
+switches, which nobody would test.
+
+For that a piece must be reached through its module or class each time: a name that another module has imported with
+``from ... import`` cannot be replaced. What is gone or renamed fails by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib
+import statistics
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from bench.instructions import Counts
+
+CPU_RUNS: Final = 5
+CPU_SECONDS: Final = 2
+_CALLS: Final = 100
+
+
+@frozen
+class Piece:
+    """Something that can be switched off: what it is, and what switches it off in the gateway's process."""
+
+    what: str
+    switch_off: Callable[[], None]
+
+
+def replace_attribute(module: str, path: str, value: Any) -> None:
+    """Replace ``path`` (``name`` or ``Class.name``) of a module by a value. Raises LookupError if it is gone."""
+    holder: Any = importlib.import_module(module)
+    *outer, name = path.split(".")
+    for part in outer:
+        holder = getattr(holder, part, None)
+    if not hasattr(holder, name):
+        raise LookupError(f"{module}.{path} is gone; bring PIECES in bench/pieces.py up to date")
+    setattr(holder, name, value)
+
+
+def decline(*_: object, **__: object) -> None:
+    """What a reader that may decline says to everything once it is switched off."""
+
+
+def _without_uvloop() -> None:
+    sys.modules["uvloop"] = None  # type: ignore[assignment]  # its import fails, as where it is not installed
+
+
+def _without_head_memo() -> None:
+    replace_attribute("fwd_server.http1.server.request", "RememberedHead.match", decline)
+
+
+def _without_plans() -> None:
+    replace_attribute("fwd_server.routing.planner", "Routes.kept_plans", lambda _, *, fallback: {})
+
+
+def _without_timer_wheel() -> None:
+    def call_later(wheel: Any, seconds: float, callback: Callable[..., object], *arguments: Any) -> Any:
+        return wheel._loop.call_later(seconds, callback, *arguments)
+
+    replace_attribute("fwd_server.timer_wheel", "TimerWheel.call_later", call_later)
+
+
+def _without_frame_relay() -> None:
+    replace_attribute("fwd_server.providers.compatible.frame", "relayed", decline)
+
+
+def _without_log_lines() -> None:
+    replace_attribute("fwd_server.observe.log_writer", "Sink.put", decline)
+
+
+PIECES: Final[Mapping[str, Piece]] = {
+    "uvloop": Piece("uvloop in place of asyncio's loop", _without_uvloop),
+    "head-memo": Piece("the head of the last request on a connection, compared by its bytes", _without_head_memo),
+    "plans": Piece("plans kept by the model's name", _without_plans),
+    "timer-wheel": Piece("one loop timer for all timeouts", _without_timer_wheel),
+    "frame-relay": Piece("frames of a stream sent on as they came", _without_frame_relay),
+    "log-lines": Piece("(no gain, a cost) handing log lines to their thread", _without_log_lines),
+}
+
+
+def switch_off(name: str) -> None:
+    """Switch a piece off in this process, before the gateway is built. Raises LookupError."""
+    if name not in PIECES:
+        raise LookupError(f"no piece {name}; there is {', '.join(PIECES)}")
+    PIECES[name].switch_off()
+
+
+def count_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Counts]]:
+    """Instructions with everything on, then with each of the pieces off."""
+    from bench.instructions import count_all  # the gateway's process imports this module, and needs none of that
+
+    for name in ("", *names):
+        place = folder / (name or "all-on")
+        place.mkdir()
+        yield name, asyncio.run(count_all(python, place, calls=_CALLS, batches=1, without=[name] if name else []))
+
+
+def cpu_of_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, list[float]]]:
+    """CPU microseconds of a JSON call in every run, with everything on and with each of the pieces off, in turn."""
+    from bench import processes
+
+    with processes.upstream() as upstream, ExitStack() as stack:
+        place = processes.Place(python, folder, upstream.port)
+        gateways = {
+            name: stack.enter_context(
+                processes.gateway(place, **processes.instrumented(without=[name] if name else []))
+            )
+            for name in ("", *names)
+        }
+        runs: dict[str, list[float]] = {name: [] for name in gateways}
+        for turn in range(1 + CPU_RUNS):
+            for name, gateway in gateways.items():
+                before = gateway.cpu_s()
+                seen = processes.calls(gateway, folder, seconds=CPU_SECONDS)
+                if turn:  # the first one warms up
+                    runs[name].append((gateway.cpu_s() - before) / seen["requests"] * 1e6)
+    yield from runs.items()
+
+
+def main() -> int:
+    """Measure and print. Exit code 0; 1 where valgrind is missing or a piece is gone."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.pieces", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", help=f"out of {', '.join(PIECES)}")
+    parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
+    parser.add_argument("--cpu", action="store_true", help="measure CPU time too")
+    options = parser.parse_args()
+    names = options.names or list(PIECES)
+    if unknown := set(names) - set(PIECES):
+        parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(PIECES)}")
+    from bench.environments import gateway_python
+
+    with TemporaryDirectory(prefix="fwd-bench-") as folder:
+        try:
+            _print_tables(gateway_python(options.python, Path(folder)), Path(folder), names, cpu=options.cpu)
+        except RuntimeError as error:
+            print(error, file=sys.stderr)
+            return 1
+    return 0
+
+
+def _print_tables(python: str, folder: Path, names: Sequence[str], *, cpu: bool) -> None:
+    print("Thousand instructions, with everything on and with each piece off", flush=True)
+    base: tuple[float, float] = (0.0, 0.0)
+    for name, counts in count_pieces(python, folder, names):
+        call, chunk = statistics.median(counts.calls), statistics.median(counts.shares)
+        base = base if name else (call, chunk)
+        more = f"  {call - base[0]:+8.1f} a call  {chunk - base[1]:+6.1f} a chunk  {PIECES[name].what}" if name else ""
+        print(f"{name or 'everything on':<14}{call:9,.1f}{chunk:7.1f}{more}", flush=True)
+    if cpu:
+        print("\nCPU time of a JSON call in µs, every run")
+        for name, runs in cpu_of_pieces(python, folder, names):
+            each = ", ".join(f"{run:.0f}" for run in runs)
+            print(f"{name or 'everything on':<14}{statistics.median(runs):7.0f}   ({each})", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
