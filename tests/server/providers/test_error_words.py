@@ -1,4 +1,4 @@
-"""The words of a failure in every shape, at the providers with a language of their own."""
+"""The words of a failure in every shape, at every provider that documents one."""
 
 from __future__ import annotations
 
@@ -31,14 +31,16 @@ SHAPES: list[Any] = [
     {"fault": {"faultstring": "engine died", "detail": {"errorcode": "x"}}},
     {"title": "engine died", "type": "about:blank"},
     {"object": "error", "message": "engine died"},
+    {"base_resp": {"status_code": 1013, "status_msg": "engine died"}, "choices": None, "usage": {"total_tokens": 0}},
+    {"error": '{"error": {"message": "engine died"}}'},
 ]
-each_provider = pytest.mark.parametrize("provider", ["google", "ollama"])
+MODELS = {"google": "gemini-3.5-flash", "ollama": "qwen3.8:27b", "local": "m", "groq": "m", "openrouter": "m"}
+each_provider = pytest.mark.parametrize("provider", MODELS)
 each_shape = pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: orjson.dumps(shape).decode())
 
 
 def call(provider: str, *, stream: bool = False) -> Any:
-    model = {"google": "gemini-3.5-flash", "ollama": "qwen3.8:27b"}[provider]
-    return golden.chat_request(model=f"{provider}:{model}", stream=stream)
+    return golden.chat_request(model=f"{provider}:{MODELS[provider]}", stream=stream)
 
 
 def failed(provider: str, status: int, body: bytes) -> UpstreamError:
@@ -69,7 +71,10 @@ def frame(provider: str, value: Any) -> bytes:
     return data + b"\n" if provider == "ollama" else b"data: " + data + b"\n\n"
 
 
+HEAD = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+OPENAI_PIECE = {**HEAD, "choices": [{"index": 0, "delta": {"content": "Hi"}, "finish_reason": None}]}
 PIECES = {
+    **dict.fromkeys(("local", "groq", "openrouter"), OPENAI_PIECE),
     "google": {"candidates": [{"content": {"parts": [{"text": "Hi"}]}}]},
     "ollama": {"message": {"role": "assistant", "content": "Hi"}, "done": False},
 }
@@ -99,6 +104,13 @@ def test_the_words_are_found_in_a_stream_and_end_it(provider: str, shape: Any, b
         ("ollama", {"message": {"content": ""}, "done": False, "detail": "loading"}),
         ("ollama", {"done": False, "error": ""}),
         ("ollama", {}),
+        (
+            "local",
+            {"choices": [], "prompt_filter_results": [{"content_filter_results": {"hate": False}}]},
+        ),
+        ("local", {"choices": [], "usage": {"prompt_tokens": 1}, "message": "done"}),
+        ("local", {"choices": [], "base_resp": {"status_code": 0, "status_msg": "success"}}),
+        ("groq", {"id": "c", "error": None}),
     ],
 )
 def test_what_tells_something_else_is_no_failure(provider: str, value: Any) -> None:
@@ -148,6 +160,17 @@ TOO_LONG = [
     "context window exceeded",
     "Your prompt is too long for this model",
     "input is longer than the model's context window",
+    "The decoder prompt (length 5000) is longer than the maximum model length of 4096.",
+    "The input (5000 tokens) is longer than the model's context length (4096 tokens).",
+    "`inputs` tokens + `max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 100 `max_new_tokens`",
+    "`inputs` must have less than 1000 tokens. Given: 2000",
+    "Trying to keep the first 5 tokens when context the overflows.",
+    "This model's maximum prompt length is 131072 but the request contains 537812 tokens.",
+    "Please reduce the length of the messages or completion.",
+    "Invalid request: Your request exceeded model token limit: 8192",
+    "Prompt exceeds max length",
+    "Range of input length should be [1, 30720]",
+    "invalid params, context window exceeds limit (2013)",
 ]
 NOT_TOO_LONG = [
     "maxOutputTokens must be at most 65536",
@@ -156,6 +179,7 @@ NOT_TOO_LONG = [
     "Function name is too long",
     "The model is overloaded. Try again with a smaller context.",
     "context caching is not supported",
+    "max_tokens is too large: 100000. This model supports at most 16384 completion tokens.",
 ]
 
 

@@ -310,3 +310,49 @@ def test_a_full_context_has_one_code(said: dict[str, str]) -> None:
     """Contract F17."""
     found = error(400, {"error": {"message": "no", **said}})
     assert (found.kind, found.code) == (ErrorKind.CONTEXT_LENGTH, "context_length_exceeded")
+
+
+@pytest.mark.parametrize("name", ["local", "openai", "groq", "openrouter", "deepseek"])
+@pytest.mark.parametrize(
+    ("status", "fields", "kind"),
+    [
+        (400, {"message": "Your credit balance is too low to access the API."}, ErrorKind.QUOTA),
+        (400, {"message": "no", "code": "billing_not_active"}, ErrorKind.QUOTA),
+        (403, {"message": "Insufficient account balance"}, ErrorKind.QUOTA),
+        (403, {"message": "no", "code": "AccountOverdueError"}, ErrorKind.QUOTA),
+        (429, {"message": "You have reached your monthly spending limit."}, ErrorKind.QUOTA),
+        (429, {"message": "no", "type": "exceeded_current_quota_error"}, ErrorKind.QUOTA),
+        (500, {"message": "insufficient balance"}, ErrorKind.QUOTA),
+        (400, {"message": "Organization has been restricted.", "code": "organization_restricted"}, ErrorKind.AUTH),
+        (400, {"message": "Your account was suspended."}, ErrorKind.AUTH),
+        (400, {"message": "Country, region, or territory not supported"}, ErrorKind.AUTH),
+        (429, {"message": "You exceeded your current quota, please slow down."}, ErrorKind.RATE_LIMITED),
+        (400, {"message": "the text 'credit balance is too low' is not valid"}, ErrorKind.INVALID_REQUEST),
+        (400, {"message": 'the name "account is disabled" is not valid'}, ErrorKind.INVALID_REQUEST),
+        (400, {"message": "credit_limit must be a number"}, ErrorKind.INVALID_REQUEST),
+    ],
+)
+def test_a_failure_of_the_account_is_the_operators(
+    name: str, status: int, fields: dict[str, Any], kind: ErrorKind
+) -> None:
+    """F12, F18: another provider is asked, and the caller is not told to change the request; the key's words stay."""
+    found = error(status, {"error": fields}, name)
+    assert found.kind is kind
+    assert found.upstream_status == status
+    if kind in (ErrorKind.AUTH, ErrorKind.QUOTA):
+        assert found.status >= 429
+        assert found.type != "invalid_request_error"
+        assert found.should_retry is False
+
+
+@pytest.mark.parametrize("field", ["code", "type"])
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("exceed_context_size_error", 400), ("context_length_exceeded", 400), ("insufficient_balance", 429)],
+)
+def test_a_name_inside_a_stream_stands_for_its_status(name: str, field: str, status: int) -> None:
+    """Contract F21: whatever number there is not."""
+    chunk = b"data: " + orjson.dumps({"error": {"message": "no", field: name}}) + b"\n\n"
+    found = open_exchange("local", chat_request(model="local:m", stream=True)).decoder().feed(chunk)[-1]
+    assert isinstance(found, UpstreamError)
+    assert found.status == status

@@ -69,14 +69,16 @@ def test_text_goes_out_as_the_bytes_it_came_in(name: str, asked: bool, given: An
     assert orjson.loads(found.frame or b"") == {**expected, **({"usage": None} if asked else {})}
 
 
-@pytest.mark.parametrize("name", ["openai", "local"])
-def test_pieces_of_calls_are_relayed_from_an_exact_provider_only(name: str) -> None:
-    """Another one's may have to be numbered."""
-    opening = {"tool_calls": [{"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": ""}}]}
-    more = {"tool_calls": [{"index": 0, "function": {"arguments": "{}"}}]}
+@pytest.mark.parametrize("name", ["openai", "local", "groq"])
+@pytest.mark.parametrize(("index", "relayed"), [(0, True), (1, False)])
+def test_pieces_of_calls_are_relayed_where_their_number_is_right(name: str, index: int, relayed: bool) -> None:
+    """Else they have to be numbered."""
+    function = {"name": "f", "arguments": ""}
+    opening = {"tool_calls": [{"index": index, "id": "a", "type": "function", "function": function}]}
+    more = {"tool_calls": [{"index": index, "function": {"arguments": "{}"}}]}
     found = events(frame(OPEN), frame(opening), frame(more), frame(finish="tool_calls"), DONE, name=name)[2]
     assert isinstance(found, Chunk)
-    assert (found.frame is not None) is (name == "openai")
+    assert (found.frame is not None) is relayed
 
 
 @pytest.mark.parametrize(
@@ -157,12 +159,38 @@ def test_content_beside_a_finish_reason_goes_first() -> None:
     assert deltas(frame(OPEN), frame({"content": "a"}, "length"), DONE) == [OPEN, {"content": "a"}, "length"]
 
 
-def test_nothing_follows_a_finish_reason() -> None:
-    """Whatever the provider still says for that choice."""
-    assert deltas(frame(OPEN), frame(finish="stop"), frame({"content": "a"}), frame(finish="stop"), DONE) == [
-        OPEN,
-        "stop",
-    ]
+@pytest.mark.parametrize("name", ["local", "openai", "groq", "openrouter", "perplexity"])
+@pytest.mark.parametrize(
+    ("reasons", "finish"),
+    [
+        (["stop", "stop", "stop"], "stop"),
+        (["stop", None, "length"], "length"),
+        (["null", "null", "stop"], "stop"),
+        (["stop", None, None], "stop"),
+        (["", "length", None], "length"),
+    ],
+)
+@pytest.mark.parametrize("closed", [DONE, b""])
+def test_a_finish_reason_is_the_end_only_if_nothing_follows(
+    name: str, reasons: list[str | None], finish: str, closed: bytes
+) -> None:
+    """Whatever still comes is the answer; the finish goes out once, alone and last (F23 where [DONE] is missing)."""
+    frames = [frame({"content": text}, reason) for text, reason in zip("ABC", reasons, strict=True)]
+    first, *more = deltas(*frames, closed, name=name)
+    assert first == {"role": "assistant", "content": "A"}
+    assert more == [{"content": "B"}, {"content": "C"}, finish]
+
+
+def test_a_call_after_a_finish_reason_is_one() -> None:
+    """An answer that goes on with a call ends with it."""
+    call = {"index": 0, "id": "a", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    found = deltas(frame({"content": "A"}, "stop"), frame({"tool_calls": [call]}), frame(finish="stop"), DONE)
+    assert found == [{"role": "assistant", "content": "A"}, {"tool_calls": [call]}, "tool_calls"]
+
+
+def test_a_stop_that_adds_nothing_replaces_no_other_reason() -> None:
+    """As in a last chunk for the usage."""
+    assert deltas(frame({"content": "A"}, "length"), frame({}, "stop"), DONE)[-1] == "length"
 
 
 @pytest.mark.parametrize(

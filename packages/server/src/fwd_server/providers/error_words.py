@@ -6,6 +6,7 @@ was refused cannot change it, so the words are looked for at any depth, with wha
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any, Final
 
@@ -16,8 +17,11 @@ from fwd_server.wire import jsontext, sse
 
 # Objects with words in them are looked into first, and of several texts the more telling one counts: some frameworks
 # put the name of the status under ``error`` and what was wrong under ``message``.
-_OBJECTS: Final = ("error", "fault", "detail", "errors", "message")
-_TEXTS: Final = ("message", "msg", "detail", "error", "error_description", "faultstring", "title")
+_OBJECTS: Final = ("error", "fault", "detail", "errors", "message", "base_resp", "cause")
+_TEXTS: Final = (
+    *("message", "msg", "detail", "error_message", "error_msg", "errorMessage", "error_description"),
+    *("error", "faultstring", "status_msg", "title"),
+)
 _NUMBERS: Final = ("code", "status", "status_code", "statusCode", "StatusCode")
 _MOST_DEPTH: Final = 6
 
@@ -28,7 +32,7 @@ def find_error(value: object, depth: int = _MOST_DEPTH) -> Json:
     Of two fields with one name the one nearer to the words counts.
     """
     if isinstance(value, str):
-        return {"message": value.strip()} if value.strip() else {}
+        return _find_in_text(value.strip(), depth)
     if isinstance(value, list) and depth:
         return next(filter(None, (find_error(item, depth - 1) for item in value)), {})
     if not isinstance(value, dict) or not depth:
@@ -38,6 +42,14 @@ def find_error(value: object, depth: int = _MOST_DEPTH) -> Json:
     found = next(filter(None, (find_error(item, depth - 1) for item in inner)), {})
     beside = {name: item for name, item in value.items() if name not in _OBJECTS and name not in _TEXTS}
     return {**beside, **found} if found else {}
+
+
+def _find_in_text(written: str, depth: int) -> Json:
+    """A text; gateways pass on another one's error as JSON in it."""
+    if written.startswith("{") and depth:
+        with contextlib.suppress(orjson.JSONDecodeError):
+            return find_error(jsontext.loads(written), depth - 1) or {"message": written}
+    return {"message": written} if written else {}
 
 
 def status_of(error: Json) -> int | None:
@@ -84,8 +96,13 @@ _TOO_LONG: Final = tuple(
         rf"{_BEYOND}{_NEAR}{_CONTEXT}",
         rf"{_CONTEXT}{_NEAR}{_BEYOND}",
         rf"\b(?:input|prompt) (?:tokens?|token count|length)\b{_NEAR}(?:{_BEYOND}|supports up to)",
-        r"\bmaximum (?:prompt|input|context) (?:length|size|tokens?)\b",
+        r"\b(?:maximum|max) (?:prompt|input|context|model|sequence) (?:length|size|tokens?)\b",
         r"\b(?:prompt|input|request|conversation) (?:is )?too long\b",
+        r"\bprompt exceeds max(?:imum)? length\b",  # Zhipu
+        r"\bexceed\w* (?:the )?(?:model'?s? )?(?:max(?:imum)? )?token limit\b",  # Moonshot
+        r"\brange of input length should be\b",  # Alibaba
+        r"tokens \+ '' must be <=|'' must have less than \d+ tokens",  # TGI: it quotes the names
+        r"\breduce the length of the (?:messages|prompt|input)\b",
     )
 )
 

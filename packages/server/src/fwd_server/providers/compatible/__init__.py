@@ -21,9 +21,10 @@ from fwd_server.providers.base import (
     UpstreamRequest,
     merge,
 )
-from fwd_server.providers.compatible.answer import is_broken, read_usage, tidy_whole
+from fwd_server.providers.compatible.answer import are_call_ids_unique, is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
-from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
+from fwd_server.providers.compatible.error_text import is_failure
+from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
 from fwd_server.providers.compatible.profiles import PROFILES, profile_of
 from fwd_server.providers.compatible.request import edit
@@ -91,7 +92,7 @@ class CompatibleExchange:
 
     def _tidy(self, data: Json, body: bytes) -> ChatResponse:
         raw = body if jsontext.is_plain(body) else None
-        if self.profile.exact:
+        if self.profile.exact and are_call_ids_unique(data):
             return ChatResponse(data, read_usage(self.profile, data.get("usage")), raw)
         tidy = tidy_whole(self.profile, data, self._default, self._new_id)
         return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), raw if tidy == data else None)
@@ -120,4 +121,4 @@ class CompatibleExchange:
         return {"created": self._now, "model": self._deployment.model}
 
     def _inside(self, data: object) -> UpstreamError:
-        return read_inside(self.profile, self._deployment.endpoint, data)
+        return read_failure_inside(self.profile, self._deployment.endpoint, data)

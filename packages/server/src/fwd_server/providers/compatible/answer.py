@@ -6,13 +6,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from fwd_server.providers.base import NewId
+from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects, text
-from fwd_server.values.chat import Json
+from fwd_server.values.chat import Json, calls_in
 from fwd_server.values.usage import Usage, count, read
 from fwd_server.wire import jsontext
 
 _FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
+_NO_FINISHES: Final = frozenset({"", "null", "none"})
 _OTHER_FINISHES: Final = {
     "max_tokens": "length",
     "model_length": "length",
@@ -28,17 +30,17 @@ def is_broken(choice: Json) -> bool:
     return text(choice.get("finish_reason")) in _FAILED
 
 
-def finish_reason(said: object, called: bool) -> str | None:
-    """A finish reason in OpenAI's words; anything unknown is "stop"."""
-    if not isinstance(said, str) or not said:
+def finish_reason(reason: object, called: bool) -> str | None:
+    """A finish reason in OpenAI's words; anything unknown is "stop", and the word "null" is none."""
+    if not isinstance(reason, str) or reason.lower() in _NO_FINISHES:
         return None
-    word = said if said in _FINISHES else _OTHER_FINISHES.get(said.lower(), "stop")
+    word = reason if reason in _FINISHES else _OTHER_FINISHES.get(reason.lower(), "stop")
     return "tool_calls" if word == "stop" and called else word
 
 
-def tidy_said(profile: ProviderProfile, said: Mapping[str, Any]) -> Json:
+def tidy_message(profile: ProviderProfile, message: Mapping[str, Any]) -> Json:
     """A message or delta without the provider's own fields, its reasoning under our name."""
-    kept = {key: value for key, value in said.items() if key not in profile.extras}
+    kept = {key: value for key, value in message.items() if key not in profile.extras}
     if isinstance(kept.get("content"), list):
         kept.update(_in_parts(objects(kept["content"])))
     reasoning = kept.pop("reasoning", None)
@@ -62,7 +64,7 @@ def _markdown(image: Json) -> str:
     return f"![image]({text(obj(image.get('image_url')).get('url'))})"
 
 
-def arguments(value: object) -> str:
+def arguments_text(value: object) -> str:
     """The arguments of a call as text: some servers send the object itself."""
     if value is None:
         return ""
@@ -83,7 +85,8 @@ def tidy_whole(profile: ProviderProfile, data: Json, default: Json, new_id: NewI
     """A whole answer that keeps OpenAI's rules; equal to ``data`` where it did already."""
     tidy = {key: value for key, value in data.items() if key not in profile.extras}
     tidy.update(read_head(data, default, new_id))
-    tidy["choices"] = [_choice(profile, choice, new_id) for choice in objects(data.get("choices"))]
+    ids = AnswerIds(new_id)
+    tidy["choices"] = [_tidy_choice(profile, choice, ids) for choice in objects(data.get("choices"))]
     tidy["object"] = "chat.completion"
     if tidy.get("system_fingerprint", "") is None:
         del tidy["system_fingerprint"]
@@ -93,6 +96,13 @@ def tidy_whole(profile: ProviderProfile, data: Json, default: Json, new_id: NewI
     return tidy
 
 
+def are_call_ids_unique(data: Json) -> bool:
+    """Whether all calls of a whole answer have an id, and no two of them the same."""
+    messages = [obj(choice.get("message")) for choice in objects(data.get("choices"))]
+    ids = [text(call.get("id")) for message in messages for call in calls_in(message)]
+    return "" not in ids and len(set(ids)) == len(ids)
+
+
 def tidy_tier(profile: ProviderProfile, data: Json) -> None:
     """Say the service tier in OpenAI's words."""
     tier = text(data.get("service_tier"))
@@ -100,23 +110,30 @@ def tidy_tier(profile: ProviderProfile, data: Json) -> None:
         data["service_tier"] = profile.tiers[tier]
 
 
-def _choice(profile: ProviderProfile, choice: Json, new_id: NewId) -> Json:
-    message = {"role": "assistant", "content": None, "refusal": None, **tidy_said(profile, obj(choice.get("message")))}
+def _tidy_choice(profile: ProviderProfile, choice: Json, ids: AnswerIds) -> Json:
+    message = {
+        "role": "assistant",
+        "content": None,
+        "refusal": None,
+        **tidy_message(profile, obj(choice.get("message"))),
+    }
     calls = objects(message.pop("tool_calls", None))
     if calls:
-        message["tool_calls"] = [_call(call, new_id) for call in calls]
+        message["tool_calls"] = [_tidy_call(call, ids) for call in calls]
     elif message["content"] is None and message["refusal"] is None and message.get("audio") is None:
         message["content"] = ""
     kept = {key: value for key, value in choice.items() if key not in profile.extras}
-    finish = finish_reason(choice.get("finish_reason"), bool(calls)) or "stop"
+    # OpenAI itself says "stop" where the caller named the function to call.
+    called = bool(calls) and not profile.exact
+    finish = finish_reason(choice.get("finish_reason"), called) or ("tool_calls" if calls else "stop")
     return {"index": 0, "logprobs": None, **kept, "message": message, "finish_reason": finish}
 
 
-def _call(call: Json, new_id: NewId) -> Json:
-    kept = {"type": "function", **call, "id": call.get("id") or new_id("call_")}
+def _tidy_call(call: Json, ids: AnswerIds) -> Json:
+    kept = {"type": "function", **call, "id": ids.claim_id(text(call.get("id")))}
     if isinstance(call.get("function"), dict):
         function = call["function"]
-        kept["function"] = {**function, "arguments": arguments(function.get("arguments")) or "{}"}
+        kept["function"] = {**function, "arguments": arguments_text(function.get("arguments")) or "{}"}
     return kept
 
 

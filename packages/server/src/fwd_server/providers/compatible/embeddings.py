@@ -11,7 +11,8 @@ from attrs import frozen
 
 from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import UpstreamRequest, merge
-from fwd_server.providers.compatible.failure import is_failure, read_failure, read_inside
+from fwd_server.providers.compatible.error_text import is_failure
+from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.values import embeddings, usage
 from fwd_server.values.deployment import Deployment
@@ -48,7 +49,7 @@ class CompatibleEmbeddingsExchange:
         """Read an answer; its own bytes where every vector has the form asked for. Raises UpstreamError."""
         data = lenient.obj(lenient.load(body))
         if is_failure(data):
-            raise read_inside(self.profile, self._deployment.endpoint, data)
+            raise read_failure_inside(self.profile, self._deployment.endpoint, data)
         entries = lenient.objects(data.get("data"))
         if not entries:
             raise upstream_failure("bad_payload", "The provider's answer has no vectors.")

@@ -43,18 +43,13 @@ class Delta(msgspec.Struct, gc=False):
     reasoning_details: UnsetType = UNSET
     images: UnsetType = UNSET
 
-    @property
-    def text(self) -> str:
-        """Its text of any kind; empty if there is none."""
-        return self.content or self.reasoning_content or self.refusal
-
 
 class Choice(msgspec.Struct, gc=False):
-    """A choice that goes on."""
+    """A choice that goes on. Callers read its finish reason without looking whether it is there."""
 
     index: int
     delta: Delta
-    finish_reason: None = None
+    finish_reason: None
 
 
 class Frame(msgspec.Struct, gc=False):

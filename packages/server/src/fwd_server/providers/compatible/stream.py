@@ -7,13 +7,13 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import orjson
-from msgspec import UNSET
 
 from fwd_server.providers.base import NewId
+from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.compatible import frame
 from fwd_server.providers.compatible.answer import is_broken, read_head, tidy_tier, tidy_usage
 from fwd_server.providers.compatible.choice import ChoiceStream
-from fwd_server.providers.compatible.failure import is_failure
+from fwd_server.providers.compatible.error_text import is_failure
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects
 from fwd_server.values.chat import ChatRequest, Chunk, End, Json, StreamEvent
@@ -46,11 +46,12 @@ class Decoder:
         self._head = head
         self._key: tuple[Any, ...] = ()  # the head as a frame has it, from the first chunk on
         self._new_id = new_id
+        self._call_ids = AnswerIds(new_id)
         self._failure = failure
         self._events = sse.Decoder()
         self._choices: dict[int, ChoiceStream] = {}
+        self._finish_rest: Json = {}  # what the last chunk with a finish reason says besides
         self._last: Json = {}  # what the chunk with the usage says besides
-        self._size = 0  # of the texts relayed, in bytes
         self._done = False
         self.usage: Usage | None = None
 
@@ -73,7 +74,7 @@ class Decoder:
         found: list[StreamEvent] = []
         if not self._done:
             self._take_last(found)
-        if not self._done and self._choices and all(choice.finished for choice in self._choices.values()):
+        if not self._done and self._choices and all(choice.has_finished for choice in self._choices.values()):
             self._end(found)
         if not self._done:
             self._fail(upstream_failure("upstream_truncated"), found)
@@ -115,26 +116,21 @@ class Decoder:
             return None
         choice = fitting.choices[0]
         state = self._choices.get(choice.index)
-        if state is None or state.finished:
-            return None
-        text, calls = choice.delta.text, choice.delta.tool_calls
-        if not (text if calls is UNSET else calls and self._profile.exact):
+        if state is None:
             return None
         relayed = frame.relayed(data, fitting, asked=self._asked)
-        if relayed is not None:
-            self._size += len(text) if text.isascii() else len(text.encode())
-        return relayed
+        return relayed if relayed is not None and state.add_relayed(choice.delta) else None
 
     # -- parsed
 
     def _parse(self, event: sse.Event, found: list[StreamEvent]) -> None:
-        chunk = jsontext.loads(event.data)
+        chunk = jsontext.loads(event.data, keep_halves=True)
         if not isinstance(chunk, dict):
             self._fail(upstream_failure("bad_payload"), found)
             return
         failed = _failure(event.name, chunk)
         if failed is not None:
-            self._fail(self._failure(failed), found)
+            self._fail(self._failure(jsontext.replace_halves(failed)), found)
         else:
             self._read(chunk, found)
 
@@ -147,7 +143,11 @@ class Decoder:
         if not self._key and (choices or chunk.get("id")):
             self._begin(chunk)
         for choice in choices:
-            found += [self._chunk(rest, [said]) for said in self._choice(choice.get("index")).take(choice)]
+            state = self._choice(choice.get("index"))
+            found += [self._chunk(rest, [added]) for added in state.read_choice(choice)]
+            if choice.get("finish_reason"):
+                self._finish_rest = rest
+                self._choices[state.index] = self._choices.pop(state.index)  # they end in the order of their reasons
         if chunk.get("choices") == [] and self._key and rest and not chunk.get("usage"):
             found.append(self._chunk(rest, []))
 
@@ -159,7 +159,7 @@ class Decoder:
     def _choice(self, index: object) -> ChoiceStream:
         number = index if isinstance(index, int) else 0
         if number not in self._choices:
-            self._choices[number] = ChoiceStream(self._profile, number, self._new_id)
+            self._choices[number] = ChoiceStream(self._profile, number, self._call_ids)
         return self._choices[number]
 
     def _note_usage(self, chunk: Json, rest: Json) -> None:
@@ -183,13 +183,13 @@ class Decoder:
             return
         self._done = True
         for choice in self._choices.values():
-            found += [self._chunk({}, [said]) for said in choice.end()]
+            found += [self._chunk(self._finish_rest, [last]) for last in choice.close()]
         if self.usage is None:
             self._estimate()
         found += [self._chunk(self._last, []), End(self.usage)]
 
     def _estimate(self) -> None:
-        size = self._size + sum(choice.size for choice in self._choices.values())
+        size = sum(choice.size for choice in self._choices.values())
         prompt = tokens.estimate_prompt(self._request.body)
         self.usage = Usage(prompt, tokens.estimate_bytes(size), estimated=True)
         self._last = {"usage": tokens.render(self.usage)}
