@@ -8,7 +8,7 @@ import orjson
 import pytest
 from attrs import evolve
 from tests.server.providers import golden
-from tests.server.providers.anthropic.helpers import OLD, WEATHER, opened
+from tests.server.providers.anthropic.helpers import OLD, WEATHER, opened, text
 
 from fwd_server.providers.anthropic import AnthropicChat, AnthropicExchange
 from fwd_server.providers.base import AmendedRequest
@@ -110,3 +110,60 @@ def test_thinking_that_is_missing_is_not_asked_for() -> None:
     exchange = opened(model=OLD, max_tokens=9000, reasoning_effort="low")
     assert "thinking" not in amended(exchange, message).body
     assert isinstance(refused(opened(reasoning_effort="low"), message), UpstreamError)
+
+
+USER = {"role": "user", "content": "Hi"}
+HIDDEN = {"type": "reasoning.encrypted", "data": "D", "format": "anthropic-claude-v1", "index": 1}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "messages.1.content.0: Invalid `signature` in `thinking` block",
+        "messages.1.content.15: `thinking` or `redacted_thinking` blocks in the latest message cannot be modified.",
+        "messages.1.content.0.thinking.signature: Field required",
+        "messages.1.content.1.redacted_thinking.data: Input should be a valid string",
+        "Invalid `data` in `redacted_thinking` block",
+        "This thinking block is bound to a different conversation.",
+        "messages: The final block in an assistant message cannot be `thinking`.",
+        "When thinking is disabled, an assistant message cannot contain thinking blocks",
+    ],
+)
+def test_old_thinking_that_is_refused_is_left_out(message: str, stream: bool) -> None:
+    """Every 400 about it leads to one more try without, which is told (pitfall 28)."""
+    spoken = {"role": "assistant", "content": "Yes", "reasoning_details": [SIGNED, HIDDEN]}
+    exchange = opened(messages=[USER, spoken, USER], stream=stream)
+    again = amended(exchange, message)
+    assert again.body["messages"] == [USER, {"role": "assistant", "content": [text("Yes")]}, USER]
+    assert again.dropped == (*exchange.dropped, "reasoning_details")
+    assert isinstance(refused(again, message), UpstreamError)  # once, and not again
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "thinking.type: `enabled` is not supported for this model",
+        "thinking: Input should be an object",
+        "messages.0: no",
+    ],
+)
+def test_a_refusal_of_something_else_stays(message: str) -> None:
+    """About the field that asks for thinking, or about anything else."""
+    spoken = {"role": "assistant", "content": "Yes", "reasoning_details": [SIGNED]}
+    assert isinstance(refused(opened(messages=[USER, spoken, USER]), message), UpstreamError)
+
+
+@pytest.mark.parametrize(
+    ("model", "call", "thinks"),
+    [
+        ("anthropic:claude-opus-5-5", {}, True),
+        ("anthropic:claude-opus-5", {"reasoning_effort": "none"}, False),
+        ("anthropic:claude-haiku-4-5", {}, False),
+        ("anthropic:claude-haiku-4-5", {"reasoning_effort": "low", "max_tokens": 9000}, True),
+        ("anthropic:claude-3-haiku", {}, False),
+    ],
+)
+def test_whether_a_model_thinks_before_its_first_word(model: str, call: dict[str, Any], thinks: bool) -> None:
+    """By what is asked for, and by what the model does on its own."""
+    assert opened(model=model, **call).request.thinks is thinks

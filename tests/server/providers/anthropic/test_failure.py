@@ -88,3 +88,95 @@ def test_a_limit_that_is_no_number_is_left_out() -> None:
     """Contract T11."""
     headers = {"anthropic-ratelimit-requests-limit": "1\r\nset-cookie: a", "anthropic-ratelimit-tokens-limit": "5"}
     assert list(rate_limits(headers, golden.CLOCK)) == [("x-ratelimit-limit-tokens", "5")]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (400, "Your credit balance is too low to access the Anthropic API. Please go to Plans & Billing."),
+        (400, "You have reached your specified API usage limits. You will regain access on 2026-12-01 at 00:00 UTC."),
+        (400, "You have reached your specified workspace API usage limits."),
+        (403, "Your organization's monthly spend limit has been reached."),
+        (429, "This request would exceed your organization's spending limit."),
+    ],
+)
+def test_an_account_without_money(status: int, message: str) -> None:
+    """The operator's, whatever status says so: another provider may be asked (F12)."""
+    error = failed(status, "invalid_request_error", message)
+    assert (error.kind, error.status, error.code) == (ErrorKind.QUOTA, 429, "insufficient_quota")
+    assert (error.should_retry, error.upstream_status, error.message) == (False, status, message)
+
+
+@pytest.mark.parametrize("code", ["billing_hold", "credit_exhausted", "workspace_spend_limit_reached"])
+@pytest.mark.parametrize("status", [400, 403, 429])
+def test_codes_of_money_whatever_the_status(code: str, status: int) -> None:
+    """Contract F12."""
+    assert failed(status, "invalid_request_error", details={"error_code": code}).kind is ErrorKind.QUOTA
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This organization has been disabled.",
+        "Your account has been suspended. Please contact support.",
+        "This API key is restricted.",
+        "Access to Anthropic models is not allowed from unsupported countries, regions, or territories.",
+        "Claude is not available in your region.",
+    ],
+)
+def test_an_account_that_is_closed_and_a_place_that_is_not_served(message: str) -> None:
+    """Like a refused key: the operator's, in our words (F18)."""
+    error = failed(400, "invalid_request_error", message)
+    assert (error.kind, error.status, error.code) == (ErrorKind.AUTH, 502, "provider_auth")
+    assert error.message not in message
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "kind"),
+    [
+        (400, "messages.0.content: the text 'credit balance is too low' is not valid", ErrorKind.INVALID_REQUEST),
+        (400, "tools.0.name: the organization disabled_x", ErrorKind.INVALID_REQUEST),
+        (
+            400,
+            "max_tokens: 100000 > 8192, which is the maximum allowed number of output tokens",
+            ErrorKind.INVALID_REQUEST,
+        ),
+        (400, "temperature: range is 0..1", ErrorKind.INVALID_REQUEST),
+        (
+            429,
+            "This request would exceed your organization's rate limit of 40,000 input tokens per minute",
+            ErrorKind.RATE_LIMITED,
+        ),
+        (429, "This request would exceed your account's rate limit. Please try again later.", ErrorKind.RATE_LIMITED),
+    ],
+)
+def test_what_only_sounds_like_it(status: int, message: str, kind: ErrorKind) -> None:
+    """A field of the request that is wrong may quote anything, and a rate is no money."""
+    assert failed(status, "invalid_request_error", message).kind is kind
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "prompt is too long: 213000 tokens > 200000 maximum",
+        "input length and `max_tokens` exceed context limit: 198000 + 8192 > 200000, decrease input length",
+        "The input exceeds the model's context window",
+        "the prompt is longer than the context length of this model",
+        "The request exceeds the maximum context size",
+        "Input is too long for requested model.",
+        "conversation exceeds the maximum prompt length",
+    ],
+)
+def test_too_long_a_prompt(message: str) -> None:
+    """In whatever words; from a 400 only."""
+    error = failed(400, "invalid_request_error", message)
+    assert (error.kind, error.code, error.param) == (ErrorKind.CONTEXT_LENGTH, "context_length_exceeded", "messages")
+    assert failed(500, "api_error", message).kind is ErrorKind.PROVIDER
+
+
+def test_a_byte_order_mark_before_an_error() -> None:
+    """It says nothing."""
+    body = b"\xef\xbb\xbf" + orjson.dumps({"error": {"type": "invalid_request_error", "message": "no such voice"}})
+    error = opened().error(400, {}, body)
+    assert isinstance(error, UpstreamError)
+    assert error.message == "no such voice"

@@ -131,3 +131,44 @@ def test_a_message_is_marked_on_its_last_block() -> None:
     empty = {"role": "user", "content": "", **mark}
     (turn,) = sent(messages=[{"role": "user", "content": "Hi", **mark}, empty])["messages"]
     assert turn["content"] == [{"type": "text", "text": "Hi", **mark}]
+
+
+PDF = encoded(b"%PDF-1.4\n1 0 obj<<>>endobj")
+DOCUMENT = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        image(f"data:application/pdf;base64,{PDF}"),
+        image(f"data:image/png;base64,{PDF}"),
+        image(f"data:;base64,{PDF}"),
+        file(file_data=f"data:application/octet-stream;base64,{PDF}"),
+        image(f"data:application/pdf;base64,{PDF[:8]}\n{PDF[8:]}"),
+    ],
+)
+def test_a_pdf_is_a_document_wherever_it_stands(part: dict[str, Any]) -> None:
+    """Its label says so, or its first bytes."""
+    assert blocks(part) == [DOCUMENT]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind"),
+    [
+        ("https://a.example/b.pdf", "document"),
+        ("https://a.example/b.PDF?page=1", "document"),
+        ("https://a.example/b.pdf.png", "image"),
+        ("https://a.example/?name=b.pdf", "image"),
+    ],
+)
+def test_a_link_is_what_its_path_says(url: str, kind: str) -> None:
+    """More is not known of it here."""
+    assert blocks(image(url)) == [{"type": kind, "source": {"type": "url", "url": url}}]
+
+
+def test_a_stored_document_has_its_name_as_title() -> None:
+    """As an inline one."""
+    source = {"type": "file", "file_id": "file_1"}
+    assert blocks(file(file_id="file_1", filename="a.pdf")) == [
+        {"type": "document", "source": source, "title": "a.pdf"}
+    ]

@@ -140,3 +140,155 @@ def _deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 def test_what_is_rewritten_fits(given_schema: dict[str, Any]) -> None:
     """Law: a schema in the subset stays as it is, whatever it was made from."""
     assert schema.fits(schema.rewrite(given_schema, "schema").schema)
+
+
+# -- what Claude cannot compile
+
+STRING = {"type": "string"}
+
+
+def node(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
+
+
+def ref(name: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+@pytest.mark.parametrize(
+    "recursive",
+    [
+        {**node(a=ref("A")), "$defs": {"A": node(a={"type": "array", "items": ref("A")})}},
+        {**node(a=ref("A")), "$defs": {"A": node(b=ref("B")), "B": node(a={"anyOf": [ref("A"), {"type": "null"}]})}},
+        node(children={"type": "array", "items": {"$ref": "#"}}),
+        node(a=node(b={"$ref": "#/properties/a"})),
+        {**node(a=STRING), "$defs": {"unused": node(a=ref("unused"))}},
+        {**node(a={"allOf": [ref("A")]}), "$defs": {"A": node(a={"allOf": [ref("A")]})}},
+        node(a={"$ref": "#/definitions/missing"}),
+        node(a={"$ref": "https://example.com/schema.json"}),
+    ],
+)
+def test_a_schema_that_leads_back_to_itself_is_refused(recursive: dict[str, Any]) -> None:
+    """By its name; and so is one that leads out of itself. A tool is sent without ``strict`` then."""
+    with pytest.raises(Refused) as refused:
+        schema.rewrite(recursive, "response_format.json_schema.schema")
+    assert refused.value.param == "response_format.json_schema.schema"
+    assert not schema.fits(recursive)
+
+
+def test_a_definition_used_twice_is_no_cycle() -> None:
+    """Also through another one; and a name in a default is no reference."""
+    twice = {**node(a=ref("P"), b=ref("P"), c=ref("Q")), "$defs": {"P": node(x=STRING), "Q": node(p=ref("P"))}}
+    assert schema.fits(twice)
+    assert (
+        schema.fits(
+            node(a={"type": "object", "$ref": "#/$defs/P", "default": {"$ref": "#"}}) | {"$defs": {"P": STRING}}
+        )
+        is False
+    )
+    assert schema.fits({**STRING, "default": {"$ref": "#"}})
+
+
+def test_a_long_chain_of_references() -> None:
+    """Longer than Python's stack; the last link decides."""
+    links = {f"A{i}": ref(f"A{i + 1}") for i in range(5000)}
+    assert schema.fits({**node(a=ref("A0")), "$defs": {**links, "A5000": STRING}})
+    assert not schema.fits({**node(a=ref("A0")), "$defs": {**links, "A5000": ref("A0")}})
+
+
+DEFINED = {"$defs": {"Color": {"type": "string", "enum": ["red"]}, "P": node(x=STRING)}}
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"allOf": [ref("Color")]}, ref("Color")),
+        (
+            {"allOf": [ref("Color")], "description": "D", "title": "T"},
+            {**ref("Color"), "description": "D", "title": "T"},
+        ),
+        ({"allOf": [ref("Color"), {"description": "D"}]}, {"type": "string", "enum": ["red"], "description": "D"}),
+        ({"allOf": [ref("P"), node(y=STRING)]}, node(x=STRING, y=STRING)),
+        ({"allOf": [ref("P")], "properties": {"y": STRING}}, {**node(x=STRING, y=STRING), "required": ["x"]}),
+        ({"allOf": [{"allOf": [ref("P")]}, {"required": ["z"]}]}, {**node(x=STRING), "required": ["x", "z"]}),
+        ({"allOf": [ref("P"), node(x={"description": "X"})]}, node(x={**STRING, "description": "X"})),
+    ],
+)
+def test_all_of_with_a_reference_is_joined(written: dict[str, Any], expected: dict[str, Any]) -> None:
+    """In a property and in a list; what says the same in fewer words is said so."""
+    found = schema.rewrite({**node(a=written, b={"type": "array", "items": written}), **DEFINED}, "s").schema
+    assert found["properties"] == {"a": expected, "b": {"type": "array", "items": expected}}
+
+
+def test_all_of_that_contradicts_itself_is_told() -> None:
+    """What cannot be one schema goes into the description."""
+    found = schema.rewrite({**node(a={"allOf": [ref("Color"), {"type": "integer"}]}), **DEFINED}, "s").schema
+    told = found["properties"]["a"]["description"]
+    assert told == 'Note: allOf: [{"$ref":"#/$defs/Color"},{"type":"integer"}].'
+
+
+def test_joining_does_not_grow_without_end() -> None:
+    """Definitions that use others twice, fifty deep."""
+    layers = {f"A{i}": {"allOf": [ref(f"A{i + 1}"), {"properties": {"n": ref(f"A{i + 1}")}}]} for i in range(50)}
+    found = schema.rewrite({**node(a={"allOf": [ref("A0"), STRING]}), "$defs": {**layers, "A50": STRING}}, "s")
+    assert len(str(found.schema)) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "^[a-z]{2,4}$", r"^\d+(\.\d+)?$", "a|b", "[^\\]]*", "(?:ab)+", r"\w\s.", r"a\{b\}", "[a-z.*+?()-]", "x{3}",
+        "ü", "",
+    ],
+)  # fmt: skip
+def test_patterns_that_stay(pattern: str) -> None:
+    """What the page lists."""
+    assert schema.fits({"type": "string", "pattern": pattern})
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        r"^(ab)\1$", r"(?P<n>a)(?P=n)", r"(?<n>a)\k<n>", r"\bfoo\b", r"a\B", "(?=a)b", "(?<!a)b", "(?i)a", r"\p{L}",
+        r"\u0041", r"\Astart", "a{1,1000}", "a{5000}", "(a", "a)", "[a", "*a", "a\\", "a++", "a+?",
+    ],
+)  # fmt: skip
+def test_patterns_that_are_told(pattern: str) -> None:
+    """References to groups, boundaries, look-around, flags, classes of Unicode, large counts and what is no pattern."""
+    assert rewritten(type="string", pattern=pattern) == {"type": "string", "description": f"Note: pattern: {pattern}."}
+
+
+@pytest.mark.parametrize("value", [{"x": 1}, [1], []])
+def test_only_plain_values_stay_in_enum_and_const(value: Any) -> None:
+    """One that is not takes the whole keyword into the description."""
+    assert rewritten(enum=["a", 1, None, True, 0.5]) == {"enum": ["a", 1, None, True, 0.5]}
+    assert rewritten(const=value).keys() == {"description"}
+    assert "enum" not in rewritten(type="string", enum=["a", value])
+
+
+@pytest.mark.parametrize(
+    ("opened", "path"),
+    [
+        ({"type": "object"}, "s.properties.a"),
+        ({"type": "object", "properties": {}}, "s.properties.a"),
+        ({"type": ["object", "null"], "additionalProperties": STRING}, "s.properties.a"),
+        ({"additionalProperties": {"type": "integer"}}, "s.properties.a"),
+        ({**node(b=STRING), "additionalProperties": True}, "s.properties.a"),
+        ({**node(b=STRING), "patternProperties": {"^x": STRING}}, "s.properties.a"),
+        ({"type": "array", "items": {"type": "object"}}, "s.properties.a.items"),
+        ({"anyOf": [STRING, {"type": "object"}]}, "s.properties.a.anyOf[1]"),
+        (node(b=node(c={"type": "object"})), "s.properties.a.properties.b.properties.c"),
+    ],
+)
+def test_an_open_object_is_told_where_it_is_closed(opened: dict[str, Any], path: str) -> None:
+    """At any depth; and refused where the schema must be exact."""
+    assert schema.rewrite(node(a=opened), "s").closed == (path,)
+    with pytest.raises(Refused) as refused:
+        schema.rewrite(node(a=opened), "s", exact=True)
+    assert refused.value.param == path
+
+
+@pytest.mark.parametrize("known", [node(b=STRING), {"type": "object", "properties": {"b": STRING}}, {"type": "string"}])
+def test_an_object_with_known_keys_is_closed_in_silence(known: dict[str, Any]) -> None:
+    """Nobody meant it to have others."""
+    assert schema.rewrite(node(a=known), "s").closed == ()

@@ -201,6 +201,67 @@ def test_a_turn_without_a_last_text_is_left_alone() -> None:
     assert turn["content"][-1]["cache_control"] == {"type": "ephemeral"}
 
 
+@pytest.mark.parametrize("blank", ["", "  \n", [], [text(" ")]])
+@pytest.mark.parametrize("model", [OLD, MODEL])
+def test_a_last_message_with_nothing_in_it_is_refused(blank: Any, model: str) -> None:
+    """Left out, it would leave the assistant's turn last, which means something else."""
+    with pytest.raises(Refused) as refused:
+        turns(USER, said("Yes"), {"role": "user", "content": blank}, model=model)
+    assert refused.value.param == "messages[2].content"
+
+
+@pytest.mark.parametrize("last", [[said("So")], [said("So"), {"role": "system", "content": ""}]])
+def test_a_beginning_to_go_on_from_stays_last(last: list[Any]) -> None:
+    """Where the caller meant it."""
+    assert turns(USER, *last)[-1] == said("So")
+
+
+def pieced(**fields: Any) -> dict[str, Any]:
+    return {"type": "reasoning.text", "format": "anthropic-claude-v1", "index": 0, **fields}
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([pieced(text="Let"), pieced(text=" me"), pieced(signature="s")], [("Let me", "s")]),
+        ([pieced(text="Let", signature="s"), pieced(signature="t")], [("Let", "st")]),
+        ([pieced(text="a", signature="s"), pieced(text="b", signature="t")], [("a", "s"), ("b", "t")]),
+        ([pieced(text="a"), pieced(text="b", index=1, signature="t")], [("b", "t")]),
+        ([pieced(text="a"), pieced(signature="s"), pieced(index=1, signature="t")], [("a", "s"), ("", "t")]),
+        ([pieced(text="a", index=None), pieced(signature="s", index=None)], [("a", "s")]),
+    ],
+)
+def test_pieces_of_one_entry_are_one_thought(entries: list[Any], expected: list[Any]) -> None:
+    """Told by their index, until the signature."""
+    _, turn, _ = turns(USER, {**calls("a"), "reasoning_details": entries}, result("a"))
+    assert [(one["thinking"], one["signature"]) for one in turn["content"][:-1]] == expected
+
+
+def test_thinking_stands_where_it_stood() -> None:
+    """Among texts and calls, also after the caller changed the texts."""
+    entries = [pieced(signature="s", after=[2, "call"]), pieced(index=1, signature="t", after=["call", 3])]
+    message = {**calls("a", "b"), "content": "Hi you", "reasoning_details": entries}
+    kinds = [one["type"] for one in turns(USER, message, result("a"), result("b"))[1]["content"]]
+    assert kinds == ["text", "tool_use", "thinking", "tool_use", "text", "thinking", "text"]
+    short = turns(USER, {**message, "content": "H"}, result("a"), result("b"))[1]["content"]
+    assert [one["type"] for one in short] == ["text", "tool_use", "thinking", "tool_use", "thinking"]
+
+
+@pytest.mark.parametrize("after", [None, "call", [0, -1, True, {}, "other"], ["call", "call", "call", 10**9]])
+def test_a_place_that_nobody_wrote_is_no_harm(after: Any) -> None:
+    """Whatever a caller makes of an entry."""
+    _, turn, _ = turns(USER, {**calls("a"), "reasoning_details": [pieced(signature="s", after=after)]}, result("a"))
+    assert sorted(one["type"] for one in turn["content"]) == ["thinking", "tool_use"]
+
+
+def test_a_mark_is_never_on_thinking() -> None:
+    """The API refuses one there."""
+    mark = {"cache_control": {"type": "ephemeral"}}
+    spoken = {**said("Yes"), "reasoning_details": [pieced(signature="s", after=[3])], **mark}
+    _, turn, _ = turns(USER, spoken, USER)
+    assert ["cache_control" in one for one in turn["content"]] == [True, False]
+
+
 def test_renaming() -> None:
     """The same for the same name, different for different ones, never too long, and back."""
     names = Renaming(longest=12)

@@ -14,8 +14,9 @@ from typing import Final
 _ESCAPE: Final = r"\\(?:[dwsnrtfv]|[^A-Za-z0-9])"
 _CLASS: Final = rf"\[\^?(?:{_ESCAPE}|[^\]\\])+\]"
 _ATOM: Final = rf"(?:{_ESCAPE}|{_CLASS}|[^\\\[\](){{}}*+?])"
-_QUANTIFIER: Final = r"(?:[*+?]|\{(?P<least>\d+)(?P<range>,(?P<most>\d*))?\})"
-_TOKEN: Final = re.compile(rf"\((?!\?)|\(\?:|\)|{_ATOM}|{_QUANTIFIER}")
+_QUANTIFIER: Final = r"(?:[*+?]|\{(?P<least>\d+)(?:,(?P<most>\d*))?\})"
+# One quantifier at most: a second one would make the first lazy or possessive, and neither is listed.
+_TOKEN: Final = re.compile(rf"\((?!\?)|\(\?:|(?:\)|{_ATOM}){_QUANTIFIER}?")
 _LARGEST_COUNT: Final = 100  # "simple {n,m} cases"; larger ones make the grammar too large
 
 

@@ -51,7 +51,7 @@ def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
     """``schema`` in the subset, in which every object is closed.
 
     Raises Refused that names ``param`` for what the subset cannot say even in words: a schema that refers to itself or
-    out of itself; and with ``exact`` (the caller's ``strict``) an object that is open.
+    out of itself. With ``exact`` (the caller's ``strict``) an object that is open is refused by its path.
     """
     reference = unusable_reference(schema)
     if reference is not None:
@@ -65,7 +65,7 @@ def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
         raise Refused(
             f"anthropic cannot keep to '{writer.closed[0]}' exactly: a strict schema must not have an object that is "
             "open (with free keys). Close it, or leave 'strict' out to have it closed.",
-            param=param,
+            param=writer.closed[0],
         )
     return Rewritten(written, tuple(writer.closed))
 
