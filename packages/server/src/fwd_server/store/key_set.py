@@ -4,6 +4,9 @@
     fwd_J3vq...                                     in clear
     sha256:9f86d0...  name=web expires=2027-01-31   as a digest, with options
 
+    sha256:2c26b4...  project=shop rpm=60 budget=5/day,50/month models=gpt-5* ips=10.0.0.0/8
+    project shop      budget=500/month                 the rules of a project, which its keys share
+
 ``expires`` is a date (the end of that day, UTC) or an RFC 3339 time. A line that cannot be used is skipped, and an
 alert names its number, never its text: it may be a key with a slip in it. So is a line with an option we do not
 know, which may be meant to restrict the key.
@@ -21,7 +24,22 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from fwd_server.metering.rules import Rule
+from fwd_server.store.key_options import (
+    KEY_OPTIONS,
+    NAME,
+    RULE_OPTIONS,
+    BadLine,
+    KeyRights,
+    read_rights,
+    read_rules,
+    split_options,
+)
+
 PREFIX: Final = "fwd_"
+# A line with options that are not enforced is skipped: a key must never be served without its limits.
+RIGHTS_ARE_ENFORCED: bool = False
+ADMIN_PREFIX: Final = "fwd_adm_"
 SHORTEST: Final = 22  # characters after the prefix: 128 bits (contract S25)
 
 _CLEAR: Final = re.compile(rf"{PREFIX}[A-Za-z0-9_-]{{{SHORTEST},1024}}")
@@ -31,14 +49,10 @@ _DIGEST: Final = re.compile(r"sha256:([0-9A-Fa-f]{64})")
 _DAY_S: Final = 86_400
 _ID_LENGTH: Final = 8
 _LINES: Final = re.compile(rb"[^\n]*\n|[^\n]+")
+_PROJECT: Final = b"project"
 _BOM: Final = b"\xef\xbb\xbf"
-_NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(rf"({_DATE.pattern})[Tt]([0-9:]{{8}})(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
-
-
-class BadLine(ValueError):
-    """A line that cannot be used; its text says why and quotes nothing of it."""
 
 
 @frozen
@@ -49,6 +63,12 @@ class Entry:
     name: str = ""
     expires: float = math.inf
     line: int = 0
+    rights: KeyRights = field(factory=KeyRights)
+
+    @property
+    def id(self) -> str:
+        """Who the key is in the ledger: it stays the same when the key gets a name, or is hardened."""
+        return key_id_of(self.digest)
 
 
 _NOBODY: Final = Entry(bytes(32))
@@ -56,9 +76,10 @@ _NOBODY: Final = Entry(bytes(32))
 
 @frozen
 class KeySet:
-    """The keys that are allowed, by their SHA-256 digests."""
+    """The keys that are allowed, by their SHA-256 digests, and the rules of the projects that share them."""
 
     entries: Mapping[bytes, Entry] = field(factory=dict, repr=False)
+    projects: Mapping[str, tuple[Rule, ...]] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -74,6 +95,12 @@ class KeySet:
         known = hmac.compare_digest(entry.digest, digest)
         lasting = now < entry.expires
         return entry if known and lasting else None
+
+    def list_rules(self) -> tuple[Rule, ...]:
+        """Every limit and budget of the file, for the book."""
+        of_keys = (rule for entry in self.entries.values() for rule in entry.rights.rules)
+        of_projects = (rule for rules in self.projects.values() for rule in rules)
+        return (*of_keys, *of_projects)
 
 
 @frozen
@@ -92,6 +119,11 @@ def fingerprint(key: str) -> bytes:
 def fingerprint_of(data: bytes) -> bytes:
     """The SHA-256 digest of bytes."""
     return hashlib.sha256(data).digest()
+
+
+def key_id_of(digest: bytes) -> str:
+    """The id of a key of the file."""
+    return f"file_{digest.hex()[:12]}"
 
 
 def shown(key: str) -> str:
@@ -165,15 +197,19 @@ def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def parse(data: bytes) -> Parsed:
-    """Read a whole key file. Of two lines with the same key the first counts."""
+    """Read a whole key file. Of two lines with the same key or project the first counts."""
     entries: dict[bytes, Entry] = {}
-    alerts = tuple(alert for number, raw in _numbered(data) if (alert := _add(entries, number, raw)))
-    return Parsed(KeySet(entries), alerts)
+    projects: dict[str, tuple[Rule, ...]] = {}
+    alerts = tuple(alert for number, raw in _numbered(data) if (alert := _add(entries, projects, number, raw)))
+    return Parsed(KeySet(entries, projects), alerts)
 
 
-def _add(entries: dict[bytes, Entry], number: int, raw: bytes) -> str:
-    """Add the key of a line, if it has one; what is wrong with it, or nothing."""
+def _add(entries: dict[bytes, Entry], projects: dict[str, tuple[Rule, ...]], number: int, raw: bytes) -> str:
+    """Add the key or project of a line, if it has one; what is wrong with it, or nothing."""
     try:
+        if RIGHTS_ARE_ENFORCED and raw.split(maxsplit=1)[:1] == [_PROJECT]:
+            _add_project(projects, raw)
+            return ""
         entry = _read(raw)
         if entry is None:
             return ""
@@ -185,9 +221,24 @@ def _add(entries: dict[bytes, Entry], number: int, raw: bytes) -> str:
     return ""
 
 
+def _add_project(projects: dict[str, tuple[Rule, ...]], raw: bytes) -> None:
+    words = [*_words(_decode(raw))]
+    if len(words) < 2 or not NAME.fullmatch(words[1]):
+        raise BadLine("a project is 1 to 64 of A-Z a-z 0-9 . _ -, as in: project shop budget=500/month")
+    name = words[1]
+    if name in projects:
+        raise BadLine("the same project stands in a line above")
+    options = split_options(words[2:], RULE_OPTIONS)
+    projects[name] = read_rules(options, f"project_{name}", f"project:{name}", f"project '{name}'")
+
+
 def _read(raw: bytes) -> Entry | None:
+    return parse_line(_decode(raw))
+
+
+def _decode(raw: bytes) -> str:
     try:
-        return parse_line(raw.decode("utf-8"))
+        return raw.decode("utf-8")
     except UnicodeDecodeError:
         raise BadLine("it is not UTF-8") from None
 
@@ -198,13 +249,9 @@ def parse_line(text: str) -> Entry | None:
     if not words:
         return None
     digest = _digest(words[0])
-    options: dict[str, str] = {}
-    for word in words[1:]:
-        option, equals, value = word.partition("=")
-        if option not in ("name", "expires") or not equals or option in options:
-            raise BadLine("only name=... and expires=... may follow the key, once each")
-        options[option] = value
-    return Entry(digest, _name(options), _expires(options))
+    options = split_options(words[1:], KEY_OPTIONS if RIGHTS_ARE_ENFORCED else ("name", "expires"))
+    name = _name(options)
+    return Entry(digest, name, _expires(options), rights=read_rights(options, key_id_of(digest), name))
 
 
 def _words(text: str) -> Iterator[str]:
@@ -219,6 +266,9 @@ def _digest(word: str) -> bytes:
     hashed = _DIGEST.fullmatch(word)
     if hashed:
         return bytes.fromhex(hashed[1])
+    if word.startswith(ADMIN_PREFIX):
+        # An admin key must never become a user's key by being pasted into the wrong file.
+        raise BadLine(f"a key that begins with {ADMIN_PREFIX} is an admin key, which is no key of a caller")
     if not _CLEAR.fullmatch(word):
         raise BadLine(f"a key is {PREFIX} and at least {SHORTEST} of A-Z a-z 0-9 _ -, or sha256: and 64 hex digits")
     return fingerprint(word)
@@ -226,7 +276,7 @@ def _digest(word: str) -> bytes:
 
 def _name(options: Mapping[str, str]) -> str:
     name = options.get("name", "")
-    if "name" in options and not _NAME.fullmatch(name):
+    if "name" in options and not NAME.fullmatch(name):
         raise BadLine("a name is 1 to 64 of A-Z a-z 0-9 . _ -")
     return name
 
