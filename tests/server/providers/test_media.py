@@ -42,20 +42,20 @@ def encoded(data: bytes) -> str:
     ],
 )
 def test_a_data_url_is_its_type_and_its_bytes(url: str, mime: str) -> None:
-    assert media.inline(url, "ollama", "x") == media.Inline(mime, "QUJD")
+    assert media.read_data_url(url, "ollama", "x") == media.InlineMedia(mime, "QUJD")
 
 
 @pytest.mark.parametrize("mime", STARTS)
 @pytest.mark.parametrize("label", LABELS)
 def test_the_first_bytes_decide_about_the_type(mime: str, label: str) -> None:
     """Providers refuse a picture under a wrong label: https://ai.google.dev/gemini-api/docs/image-understanding."""
-    assert media.inline(f"data:{label};base64,{encoded(STARTS[mime])}", "google", "x").mime == mime
+    assert media.read_data_url(f"data:{label};base64,{encoded(STARTS[mime])}", "google", "x").mime == mime
 
 
 @pytest.mark.parametrize("label", ["audio/wav", "video/mp4", "text/csv", "application/json", "image/bmp"])
 @pytest.mark.parametrize("data", [b"RIFF\x10\x00\x00\x00WAVEfmt ", b"a,b\n1,2\n", b"{}", b"", b"BM"])
 def test_what_the_bytes_do_not_show_keeps_its_label(label: str, data: bytes) -> None:
-    assert media.inline(f"data:{label};base64,{encoded(data)}", "google", "x").mime == label
+    assert media.read_data_url(f"data:{label};base64,{encoded(data)}", "google", "x").mime == label
 
 
 spaces = st.text(" \t\r\n\f", max_size=3)
@@ -70,7 +70,7 @@ def test_however_base64_is_written_it_goes_out_canonical(data: bytes, gaps: list
     written = "".join(gap + written[i * size : (i + 1) * size] for i, gap in enumerate(gaps))
     written = quote(written, safe="") if form & 4 else written
     assert media.canonical_base64(written) == encoded(data)
-    assert media.inline(f"data:x/y;base64,{written}", "google", "x").data == encoded(data)
+    assert media.read_data_url(f"data:x/y;base64,{written}", "google", "x").data == encoded(data)
     assert media.bare_base64(f"data:audio/wav;base64,{written}") == media.bare_base64(written) == encoded(data)
 
 
@@ -83,7 +83,7 @@ def test_what_is_not_base64_is_left_for_the_provider_to_refuse(written: str) -> 
 def test_a_url_without_an_end_of_its_head_is_refused_at_once(url: str) -> None:
     """Contract T38: the pattern does not search again from every character."""
     with pytest.raises(Refused):
-        media.inline(url, "google", "x")
+        media.read_data_url(url, "google", "x")
 
 
 PNG = encoded(STARTS["image/png"])

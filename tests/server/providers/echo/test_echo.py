@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange, play
 
 from fwd_server.providers.base import Exchange, ScriptedResponse
-from fwd_server.providers.echo import MOST_CHUNKS, MOST_TEXT, cut, provider
+from fwd_server.providers.echo import MOST_CHUNKS, MOST_TEXT, cut_text, provider
 from fwd_server.values.chat import ChatRequest, ChatResponse, Chunk, End
 from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
 from fwd_server.values.usage import Usage, estimate_tokens
@@ -111,7 +111,7 @@ def test_a_stream_says_the_same_however_it_is_cut(size: int) -> None:
 @given(st.text(), st.integers(1, 8))
 def test_pieces_make_up_the_text(text: str, most: int) -> None:
     """Nothing is lost between pieces, and none is empty."""
-    pieces = cut(text, most)
+    pieces = cut_text(text, most)
     assert "".join(piece for _, piece in pieces) == text
     assert all(piece and weight >= 1 for weight, piece in pieces)
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd_server.providers.echo.samples import sample
+from fwd_server.providers.echo.samples import sample_value
 
 TYPES = {"null": type(None), "boolean": bool, "integer": int, "number": (int, float), "string": str}
 TYPES |= {"array": list, "object": dict}
@@ -99,24 +99,24 @@ PERSON = {
 )
 def test_the_value_fits(schema: dict[str, Any]) -> None:
     """Types, bounds, lengths, required and nested fields, references, combinations."""
-    assert fits(sample(schema), schema, schema)
+    assert fits(sample_value(schema), schema, schema)
 
 
 def test_a_form_is_filled_in_readably() -> None:
     """Texts are named after their field, so that a demo can be read."""
     schema = {"type": "object", "properties": {"city": {"type": "string"}, "when": {"format": "date"}}}
-    assert sample(schema) == {"city": "city", "when": "2026-01-31"}
+    assert sample_value(schema) == {"city": "city", "when": "2026-01-31"}
 
 
 def test_optional_fields_are_left_out_where_some_are_required() -> None:
     """What is not asked for is not made up."""
-    assert sample({"properties": {"a": {}, "b": {}}, "required": ["b"]}) == {"b": "b"}
+    assert sample_value({"properties": {"a": {}, "b": {}}, "required": ["b"]}) == {"b": "b"}
 
 
 def test_a_recursive_schema_ends() -> None:
     """Contract T5: a form within itself is filled in as far as it must be."""
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}}}
-    assert sample({"$ref": "#/$defs/Node", "$defs": {"Node": node}}) == {"next": {"next": {"next": {}}}}
+    assert sample_value({"$ref": "#/$defs/Node", "$defs": {"Node": node}}) == {"next": {"next": {"next": {}}}}
 
 
 @pytest.mark.parametrize(
@@ -137,12 +137,12 @@ def test_a_recursive_schema_ends() -> None:
 )
 def test_no_schema_takes_more_than_a_little(schema: dict[str, Any]) -> None:
     """Contract T5: what a caller may ask for is bounded, whatever it says."""
-    assert len(orjson.dumps(sample(schema))) < 100_000
+    assert len(orjson.dumps(sample_value(schema))) < 100_000
 
 
 def test_a_reference_may_have_escapes() -> None:
     """https://www.rfc-editor.org/rfc/rfc6901"""
-    assert sample({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"const": 7}}}) == 7
+    assert sample_value({"$ref": "#/$defs/a~1b%20c", "$defs": {"a/b c": {"const": 7}}}) == 7
 
 
 KEYWORDS = sorted({*PERSON, "allOf", "anyOf", "items", "prefixItems", "enum", "const", "minimum", "multipleOf", "$ref"})
@@ -155,4 +155,4 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_no_schema_breaks_it(schema: Any) -> None:
     """A schema that is none still gives some JSON value."""
-    orjson.dumps(sample(schema))
+    orjson.dumps(sample_value(schema))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd_server.providers.google.schema import parameters, rewrite
+from fwd_server.providers.google.schema import rewrite_parameters, rewrite_schema
 from fwd_server.values.chat import Json
 
 
@@ -40,7 +40,7 @@ from fwd_server.values.chat import Json
 )
 def test_what_the_subset_knows_is_kept_or_said_in_its_way(schema: Json, expected: Json) -> None:
     """Pitfall 20."""
-    assert rewrite(schema) == expected
+    assert rewrite_schema(schema) == expected
 
 
 @pytest.mark.parametrize(
@@ -54,18 +54,18 @@ def test_what_the_subset_knows_is_kept_or_said_in_its_way(schema: Json, expected
     ],
 )
 def test_what_it_does_not_know_is_said_in_words(schema: Json, note: str) -> None:
-    assert rewrite(schema)["description"] == f"Note: {note}."
-    assert rewrite({**schema, "description": "A."})["description"] == f"A. Note: {note}."
+    assert rewrite_schema(schema)["description"] == f"Note: {note}."
+    assert rewrite_schema({**schema, "description": "A."})["description"] == f"A. Note: {note}."
 
 
 @pytest.mark.parametrize("name", ["date-time", "date", "time", "int32", "int64", "float", "double"])
 def test_the_formats_of_the_subset(name: str) -> None:
-    assert rewrite({"format": name}) == {"format": name}
+    assert rewrite_schema({"format": name}) == {"format": name}
 
 
 @pytest.mark.parametrize("name", ["type", "title", "required", "minItems", "maxItems", "minimum", "maximum"])
 def test_the_plain_keywords_of_the_subset(name: str) -> None:
-    assert rewrite({name: 1}) == {name: 1}
+    assert rewrite_schema({name: 1}) == {name: 1}
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_plain_keywords_of_the_subset(name: str) -> None:
     ],
 )
 def test_every_other_keyword_has_its_words(name: str, words: str) -> None:
-    assert rewrite({"type": "x", name: 7}) == {"type": "x", "description": f"Note: {words}: 7."}
+    assert rewrite_schema({"type": "x", name: 7}) == {"type": "x", "description": f"Note: {words}: 7."}
 
 
 @pytest.mark.parametrize(
@@ -113,13 +113,13 @@ def test_exclusive_bounds_of_whole_numbers_become_inclusive(
     schema: Json, minimum: int | None, maximum: int | None
 ) -> None:
     for kind in ("integer", ["integer", "null"]):
-        found = rewrite({"type": kind, **schema})
+        found = rewrite_schema({"type": kind, **schema})
         assert (found.get("minimum"), found.get("maximum")) == (minimum, maximum)
 
 
 @pytest.mark.parametrize("bound", [1e300, "x", [1]])
 def test_a_bound_that_is_no_number_is_left_to_words(bound: object) -> None:
-    found = rewrite({"type": "integer", "exclusiveMinimum": bound})
+    found = rewrite_schema({"type": "integer", "exclusiveMinimum": bound})
     assert found.keys() == {"type", "description"}
 
 
@@ -131,13 +131,15 @@ def test_a_broken_schema_is_the_providers_to_refuse(name: str, junk: object) -> 
     """Whatever a caller calls a schema, reading it fails nowhere."""
     node = {name: junk, "minimum": junk, "exclusiveMinimum": junk}
     arms = [node, {"required": ["a"], "properties": {"a": {}}}]
-    assert isinstance(rewrite({**node, "allOf": arms, "items": {"type": "integer", **node, "oneOf": arms}}), dict)
+    assert isinstance(
+        rewrite_schema({**node, "allOf": arms, "items": {"type": "integer", **node, "oneOf": arms}}), dict
+    )
 
 
 def test_a_reference_keeps_only_its_description() -> None:
     """Pitfalls 21, 22: nothing beside it, and never inlined, for it may refer to itself."""
     node = {"type": "object", "properties": {"next": {"$ref": "#/definitions/A", "title": "T", "description": "D"}}}
-    found = rewrite({"$ref": "#/definitions/A", "definitions": {"A": node}})
+    found = rewrite_schema({"$ref": "#/definitions/A", "definitions": {"A": node}})
     inner = {"type": "object", "properties": {"next": {"$ref": "#/$defs/A", "description": "D"}}}
     assert found == {"$ref": "#/$defs/A", "$defs": {"A": inner}}
 
@@ -146,7 +148,7 @@ def test_constraints_beside_any_of_move_into_its_arms() -> None:
     """Pitfall 21."""
     arms: list[Json] = [{"required": ["b"]}, {"type": "null"}, {"$ref": "#/$defs/A"}]
     schema = {"description": "D", "type": "object", "required": ["a"], "anyOf": arms}
-    assert rewrite(schema) == {
+    assert rewrite_schema(schema) == {
         "description": "D",
         "anyOf": [
             {"type": "object", "required": ["b", "a"]},
@@ -157,11 +159,11 @@ def test_constraints_beside_any_of_move_into_its_arms() -> None:
 
 
 def test_one_of_stays_what_it_is() -> None:
-    assert rewrite({"oneOf": [{"type": "null"}]}) == {"oneOf": [{"type": "null"}]}
+    assert rewrite_schema({"oneOf": [{"type": "null"}]}) == {"oneOf": [{"type": "null"}]}
 
 
 def merged(*arms: Any, **beside: Any) -> Json:
-    return rewrite({**beside, "allOf": list(arms)})
+    return rewrite_schema({**beside, "allOf": list(arms)})
 
 
 def test_all_of_a_reference_is_the_reference() -> None:
@@ -216,8 +218,8 @@ def nested(levels: int) -> Json:
 def test_joining_has_a_budget(schema: Json) -> None:
     """Contract T38: what would be copied over and over is left to words."""
     size = len(orjson.dumps(schema))
-    assert len(orjson.dumps(rewrite(schema))) < 30 * size + 200_000
-    assert "must also match" in str(rewrite(schema))
+    assert len(orjson.dumps(rewrite_schema(schema))) < 30 * size + 200_000
+    assert "must also match" in str(rewrite_schema(schema))
 
 
 @pytest.mark.parametrize(
@@ -231,13 +233,13 @@ def test_joining_has_a_budget(schema: Json) -> None:
 )
 def test_parameters_that_are_none_are_not_sent(schema: object) -> None:
     """Gemini refuses an empty object: "should be non-empty for OBJECT type"."""
-    assert parameters(schema) is None
+    assert rewrite_parameters(schema) is None
 
 
 def test_an_open_object_without_names_is_sent() -> None:
     schema = {"type": "object", "additionalProperties": {"type": "string"}}
-    assert parameters(schema) == schema
-    assert parameters({"type": "object", "additionalProperties": True}) is not None
+    assert rewrite_parameters(schema) == schema
+    assert rewrite_parameters({"type": "object", "additionalProperties": True}) is not None
 
 
 # -- null
@@ -269,8 +271,8 @@ NULL = {"type": "null"}
 )
 def test_nullable_is_a_type_with_null_or_an_alternative(schema: Json, expected: Json) -> None:
     """OpenAPI's own word: https://spec.openapis.org/oas/v3.0.3#schema-object."""
-    assert rewrite({**schema, "nullable": True}) == expected
-    assert rewrite({**schema, "nullable": False}) == rewrite(schema)
+    assert rewrite_schema({**schema, "nullable": True}) == expected
+    assert rewrite_schema({**schema, "nullable": False}) == rewrite_schema(schema)
 
 
 places = st.lists(
@@ -290,7 +292,7 @@ def test_nullable_holds_at_any_depth(path: list[str], form: bool) -> None:
             if name[1:] == "nyOf" or name == "allOf"
             else schema
         }
-    cut = rewrite(schema) if form else parameters({"type": "object", "properties": {"p": schema}})
+    cut = rewrite_schema(schema) if form else rewrite_parameters({"type": "object", "properties": {"p": schema}})
     assert '"null"' in orjson.dumps(cut).decode()
     assert "nullable" not in orjson.dumps(cut).decode()
 
@@ -298,4 +300,4 @@ def test_nullable_holds_at_any_depth(path: list[str], form: bool) -> None:
 def test_a_functions_parameters_are_never_null() -> None:
     """Gemini takes an object there and nothing else."""
     schema = {"type": "object", "nullable": True, "properties": {"a": {"type": "string"}}}
-    assert parameters(schema) == {"type": "object", "properties": {"a": {"type": "string"}}}
+    assert rewrite_parameters(schema) == {"type": "object", "properties": {"a": {"type": "string"}}}

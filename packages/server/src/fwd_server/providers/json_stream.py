@@ -49,11 +49,11 @@ class Reader(Protocol):
         """Tokens as far as the provider has said."""
         ...
 
-    def read(self, said: Json) -> list[StreamEvent]:
+    def read_object(self, value: Json) -> list[StreamEvent]:
         """The events of one object."""
         ...
 
-    def end(self) -> list[StreamEvent]:
+    def finish_stream(self) -> list[StreamEvent]:
         """The events of the end of the body, when no end was read before it."""
         ...
 
@@ -70,7 +70,7 @@ class JsonStream:
         self,
         framing: Framing,
         reader: Reader,
-        shows_progress: Callable[[Json], bool] = lambda said: True,
+        shows_progress: Callable[[Json], bool] = lambda value: True,
     ) -> None:
         self.progress = 0
         self._framing = framing
@@ -101,7 +101,7 @@ class JsonStream:
         events = self._read(self._framing.close(), "upstream_truncated")
         if not self._over:
             self._over = True
-            events += self._reader.end()
+            events += self._reader.finish_stream()
         return events
 
     def _read(self, texts: list[bytes], unreadable: str) -> list[StreamEvent]:
@@ -116,10 +116,10 @@ class JsonStream:
 
     def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
         try:
-            said = jsontext.loads(written, keep_halves=True)
+            value = jsontext.loads(written, keep_halves=True)
         except orjson.JSONDecodeError:
             return [upstream_failure(unreadable)]
-        if not isinstance(said, dict):
+        if not isinstance(value, dict):
             return [upstream_failure("bad_payload")]
-        self.progress += self._shows_progress(said)
-        return self._reader.read(said)
+        self.progress += self._shows_progress(value)
+        return self._reader.read_object(value)

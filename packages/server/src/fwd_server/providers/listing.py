@@ -43,8 +43,8 @@ class ModelList:
 
     def read(self, body: bytes) -> tuple[str, ...]:
         """The names, in the provider's order. Raises UpstreamError: this is no list."""
-        said = lenient.load(body)
-        listed = said if isinstance(said, list) else lenient.obj(said).get(self.entries)
+        response = lenient.load(body)
+        listed = response if isinstance(response, list) else lenient.obj(response).get(self.entries)
         if not isinstance(listed, list):
             raise upstream_failure("bad_payload")
         usable = filter(self.usable, lenient.objects(listed))
@@ -55,12 +55,12 @@ class ModelList:
 _GOOGLE_METHODS: Final = frozenset({"generateContent", "embedContent", "batchEmbedContents"})
 
 
-def _answers(entry: Json) -> bool:
+def _takes_calls(entry: Json) -> bool:
     methods = entry.get("supportedGenerationMethods")
     return not isinstance(methods, list) or any(name in methods for name in _GOOGLE_METHODS)
 
 
 # https://ai.google.dev/api/models#method:-models.list
-GOOGLE: Final = ModelList(entries="models", name="name", prefix="models/", usable=_answers)
+GOOGLE: Final = ModelList(entries="models", name="name", prefix="models/", usable=_takes_calls)
 # https://github.com/ollama/ollama/blob/main/docs/api.md#list-local-models
 OLLAMA: Final = ModelList(entries="models", name="name", live=True)

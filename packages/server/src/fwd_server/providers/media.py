@@ -18,7 +18,7 @@ from fwd_server.values.errors import Refused
 
 
 @frozen
-class Inline:
+class InlineMedia:
     """Bytes inside a call: ``mime`` is their media type in lower case, ``data`` their canonical base64."""
 
     mime: str
@@ -33,7 +33,7 @@ _DATA_URL: Final = re.compile(
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 
 
-def inline(url: str, provider: str, where: str) -> Inline:
+def read_data_url(url: str, provider: str, where: str) -> InlineMedia:
     """Read a ``data:`` URL; the type is the one its first bytes show, else the one it is labelled with.
 
     Raises Refused for a link (the gateway never opens one here, contract T20) and for anything else.
@@ -41,7 +41,7 @@ def inline(url: str, provider: str, where: str) -> Inline:
     match = _DATA_URL.match(url)
     if match:
         data = canonical_base64(url[match.end() :])
-        return Inline(media_type(first_bytes(data)) or match["mime"].strip().lower() or _UNKNOWN_TYPE, data)
+        return InlineMedia(media_type(first_bytes(data)) or match["mime"].strip().lower() or _UNKNOWN_TYPE, data)
     if is_link(url):
         raise link_refused(provider, where)
     raise Refused(f"Invalid value for '{where}': expected a base64 'data:' URL.", code=None, param=where)

@@ -7,7 +7,7 @@ from fwd_server.values.deployment import Endpoint
 from fwd_server.values.provider_info import provider_info
 
 
-def headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
+def request_headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
     """The headers of every call, made from the configuration alone (contract T18)."""
     configured = ((name.lower(), value) for name, value in endpoint.headers)
     return (("content-type", "application/json"), *auth, *configured)

@@ -116,7 +116,7 @@ def _image(part: Json, where: str) -> Json:
             code="image_link_not_supported",
             param=at,
         )
-    found = media.inline(url, PROVIDER, at)
+    found = media.read_data_url(url, PROVIDER, at)
     return _document_block(found, at, None) if found.mime == _PDF else _image_block(found, at)
 
 
@@ -124,7 +124,7 @@ _PDF: Final = "application/pdf"
 _PDF_LINK: Final = re.compile(r"[^?#]*\.pdf(?:[?#]|$)", re.IGNORECASE)
 
 
-def _image_block(found: media.Inline, where: str) -> Json:
+def _image_block(found: media.InlineMedia, where: str) -> Json:
     if found.mime not in media.IMAGES:
         raise Refused(f"anthropic takes images as jpeg, png, gif or webp; '{where}' is {found.mime}.", param=where)
     return {"type": "image", "source": {"type": "base64", "media_type": found.mime, "data": found.data}}
@@ -141,17 +141,17 @@ def _file(part: Json, where: str) -> Json:
 
 
 def _inline_file(file: Json, where: str) -> Json:
-    found = media.inline(file["file_data"], PROVIDER, where)
+    found = media.read_data_url(file["file_data"], PROVIDER, where)
     if found.mime.startswith("image/"):
         return _image_block(found, where)
     return _document_block(found, where, file.get("filename"))
 
 
-def _document_block(found: media.Inline, where: str, title: str | None) -> Json:
+def _document_block(found: media.InlineMedia, where: str, title: str | None) -> Json:
     return {"type": "document", "source": _source(found, where), **({"title": title} if title else {})}
 
 
-def _source(found: media.Inline, where: str) -> Json:
+def _source(found: media.InlineMedia, where: str) -> Json:
     if found.mime == _PDF:
         return {"type": "base64", "media_type": found.mime, "data": found.data}
     if found.mime.startswith("text/"):
@@ -187,7 +187,7 @@ def _stored_file(file: Json, where: str) -> Json:
 def has_title(file: Json) -> bool:
     """Whether a file becomes a document, which has its name as title; images have none."""
     if file.get("file_data"):
-        return not media.inline(file["file_data"], PROVIDER, "file_data").mime.startswith("image/")
+        return not media.read_data_url(file["file_data"], PROVIDER, "file_data").mime.startswith("image/")
     return _IMAGE_NAME.search(file.get("filename") or "") is None
 
 

@@ -30,7 +30,7 @@ class StreamReader:
         """Tokens as far as the provider has said; None before that."""
         return self._message.usage
 
-    def read(self, said: Json) -> list[StreamEvent]:
+    def read_object(self, said: Json) -> list[StreamEvent]:
         """The chunks of one event, or the failure that it says or is."""
         if is_error(said):
             return [self.context.failure(jsontext.replace_halves(said), committed=self._is_committed)]
@@ -46,7 +46,7 @@ class StreamReader:
         chunks = self._writer.deltas(0, deltas)
         return [*chunks, *self._finish(self._writer)] if self._message.is_over else chunks
 
-    def end(self) -> list[StreamEvent]:
+    def finish_stream(self) -> list[StreamEvent]:
         """The body ended before ``message_stop``."""
         return [upstream_failure("upstream_truncated")]
 

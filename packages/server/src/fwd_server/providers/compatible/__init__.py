@@ -57,7 +57,7 @@ class Codec:
         draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
         edit(self.profile, draft)
         body = jsontext.dumps(merge(draft.body, request.extra_body))
-        headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
+        headers = request_headers.request_headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
         return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, tuple(draft.dropped))
 

@@ -30,7 +30,7 @@ class CompatibleEmbeddings:
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
         """Send the caller's object on; only the model's name is another."""
         body = merge({**request.body, "model": deployment.model}, request.extra_body)
-        headers = request_headers.headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
+        headers = request_headers.request_headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
         sent = UpstreamRequest("/embeddings", headers, jsontext.dumps(body))
         return CompatibleEmbeddingsExchange(self.profile, request, deployment, sent)
 

@@ -16,9 +16,9 @@ from attrs import evolve, frozen
 from fwd_server.providers import json_stream, lenient
 from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
 from fwd_server.providers.error_words import read_error_body
-from fwd_server.providers.google.answer import Context, Frames, Reader
+from fwd_server.providers.google.answer import AnswerReader, FrameSplitter, ReadContext
 from fwd_server.providers.google.failure import error_object, read_failure
-from fwd_server.providers.google.request import build, upstream_request
+from fwd_server.providers.google.request import build_request, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
@@ -33,7 +33,7 @@ class GoogleChat:
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> GoogleExchange:
         """Translate a call. Raises Refused for what Gemini, or this model, has no word for."""
-        return GoogleExchange.of(request, deployment, now, new_id)
+        return GoogleExchange.create(request, deployment, now, new_id)
 
 
 @frozen
@@ -44,16 +44,16 @@ class GoogleExchange:
     dropped: tuple[str, ...]
     _call: ChatRequest
     _deployment: Deployment
-    _context: Context
+    _context: ReadContext
     _signatures: bool = True
 
     @classmethod
-    def of(
+    def create(
         cls, call: ChatRequest, deployment: Deployment, now: int, new_id: NewId, *, signatures: bool = True
     ) -> GoogleExchange:
         """The exchange for a call; without ``signatures`` those of its history are replaced."""
-        built = build(call.body, deployment.model, signatures=signatures)
-        context = Context(
+        built = build_request(call.body, deployment.model, signatures=signatures)
+        context = ReadContext(
             deployment.model,
             now,
             new_id,
@@ -72,14 +72,14 @@ class GoogleExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
-        said = lenient.load(body, keep_halves=True)
-        if not isinstance(said, dict):
+        response = lenient.load(body, keep_halves=True)
+        if not isinstance(response, dict):
             raise upstream_failure("bad_payload")
-        return Reader(self._context).whole(said)
+        return AnswerReader(self._context).read_whole(response)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the frames of a streamed answer."""
-        return json_stream.JsonStream(Frames(), Reader(self._context))
+        return json_stream.JsonStream(FrameSplitter(), AnswerReader(self._context))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. Two kinds are worth one more try: a signature from elsewhere, and unknown logprobs."""
@@ -88,7 +88,9 @@ class GoogleExchange:
             return error
         if self._signatures and _BAD_SIGNATURE.search(error.message):
             context = self._context
-            replaced = GoogleExchange.of(self._call, self._deployment, context.now, context.new_id, signatures=False)
+            replaced = GoogleExchange.create(
+                self._call, self._deployment, context.now, context.new_id, signatures=False
+            )
             return AmendedRequest(replaced, error)
         if "responseLogprobs" in self._config and _NO_LOGPROBS.search(error.message):
             return AmendedRequest(self._without_logprobs(), error)

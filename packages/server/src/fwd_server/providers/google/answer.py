@@ -40,7 +40,7 @@ _REASON: Final = re.compile(r"[A-Z_]{1,64}")
 
 
 @frozen
-class Context:
+class ReadContext:
     """What reading needs to know of the call.
 
     ``failure`` reads an object that is no answer but a failure; ``clean`` makes the provider's words fit to be shown.
@@ -54,10 +54,10 @@ class Context:
     clean: Callable[[str], str]
 
 
-class Reader:
+class AnswerReader:
     """Reads one answer, whole or frame by frame."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: ReadContext) -> None:
         self._context = context
         self._counted: Json = {}  # cumulative: the last one counts, and only then it is read
         self._choices: dict[int, _Choice] = {}
@@ -69,37 +69,37 @@ class Reader:
         """Tokens as far as the provider has said."""
         return usage_of(self._counted) if self._counted else None
 
-    def whole(self, said: Json) -> ChatResponse:
+    def read_whole(self, response: Json) -> ChatResponse:
         """A whole answer. Raises UpstreamError."""
-        if is_failure(said):
-            raise self._context.failure(said)
-        self._counted = lenient.obj(said.get("usageMetadata"))
-        read = [self._candidate(candidate) for candidate in lenient.objects(said.get("candidates"))]
-        read += [(choice, []) for choice in self._blocked(said)]
+        if is_failure(response):
+            raise self._context.failure(response)
+        self._counted = lenient.obj(response.get("usageMetadata"))
+        read = [self._read_candidate(candidate) for candidate in lenient.objects(response.get("candidates"))]
+        read += [(choice, []) for choice in self._blocked_choices(response)]
         if not read:
             raise upstream_failure("bad_payload", "The provider returned no usable answer.")
-        choices = [choice.whole(deltas) for choice, deltas in read]
+        choices = [choice.whole_choice(deltas) for choice, deltas in read]
         usage = self.usage
-        written = answer_shape.usage_object(usage, **_details(self._counted)) if usage else None
-        return ChatResponse(answer_shape.completion(self._head(said), choices, written), usage)
+        written = answer_shape.usage_object(usage, **_prompt_details(self._counted)) if usage else None
+        return ChatResponse(answer_shape.completion(self._answer_head(response), choices, written), usage)
 
-    def read(self, said: Json) -> list[StreamEvent]:
+    def read_object(self, response: Json) -> list[StreamEvent]:
         """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
-        if is_failure(said):
-            return [self._context.failure(said)]
-        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
-        self._counted = lenient.obj(said.get("usageMetadata")) or self._counted
+        if is_failure(response):
+            return [self._context.failure(response)]
+        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._answer_head(response))
+        self._counted = lenient.obj(response.get("usageMetadata")) or self._counted
         events: list[StreamEvent] = []
-        for candidate in lenient.objects(said.get("candidates")):
-            choice, deltas = self._candidate(candidate)
+        for candidate in lenient.objects(response.get("candidates")):
+            choice, deltas = self._read_candidate(candidate)
             events += writer.deltas(
                 choice.index, deltas, choice.take_logprobs() if deltas and choice.logprobs else None
             )
-        if "promptFeedback" in said:
-            self._blocked(said)
+        if "promptFeedback" in response:
+            self._blocked_choices(response)
         return events
 
-    def end(self) -> list[StreamEvent]:
+    def finish_stream(self) -> list[StreamEvent]:
         """The stream is complete when every choice has its finish reason and the bytes end."""
         choices = self._choices.values()
         if self._writer is None or not choices or not all(choice.reason for choice in choices):
@@ -112,32 +112,32 @@ class Reader:
                 events += self._writer.finish(choice.index, reason, choice.take_logprobs())
         except UpstreamError as error:
             return [*events, error]
-        return [*events, *self._writer.end(self.usage, **_details(self._counted))]
+        return [*events, *self._writer.end(self.usage, **_prompt_details(self._counted))]
 
-    def _head(self, said: Json) -> Json:
-        given = lenient.text(said.get("responseId"))
+    def _answer_head(self, response: Json) -> Json:
+        response_id = lenient.text(response.get("responseId"))
         return {
-            "id": f"chatcmpl-{given}" if given else self._context.new_id("chatcmpl-"),
+            "id": f"chatcmpl-{response_id}" if response_id else self._context.new_id("chatcmpl-"),
             "created": self._context.now,
-            "model": lenient.text(said.get("modelVersion")) or self._context.model,
+            "model": lenient.text(response.get("modelVersion")) or self._context.model,
         }
 
-    def _candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
+    def _read_candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
         index = count(candidate.get("index"))
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _Choice(index, self._context, self._ids)
-        return choice, choice.read(candidate)
+        return choice, choice.read_candidate(candidate)
 
-    def _blocked(self, said: Json) -> list[_Choice]:
+    def _blocked_choices(self, response: Json) -> list[_Choice]:
         """The choices that end because the prompt was blocked: the only one, where nothing was said yet."""
-        feedback = lenient.obj(said.get("promptFeedback"))
+        feedback = lenient.obj(response.get("promptFeedback"))
         reason = lenient.text(feedback.get("blockReason"))
-        if not reason or said.get("candidates"):
+        if not reason or response.get("candidates"):
             return []
         self._choices = self._choices or {0: _Choice(0, self._context, self._ids)}
         for choice in self._choices.values():
-            choice.block(reason, lenient.text(feedback.get("blockReasonMessage")))
+            choice.block_prompt(reason, lenient.text(feedback.get("blockReasonMessage")))
         return list(self._choices.values())
 
 
@@ -146,11 +146,11 @@ class _Choice:
     """What one choice has said so far, as far as the rest of it depends on that."""
 
     index: int
-    context: Context
+    context: ReadContext
     ids: call_ids.AnswerIds
     reason: str = ""
     explanation: str = ""  # the provider's own words for the reason
-    over: bool = False
+    is_over: bool = False
     calls: int = 0
     refusal: str = ""
     texts: list[str] = field(factory=list)
@@ -158,7 +158,7 @@ class _Choice:
     grounding: Json = field(factory=dict)
     logprobs: list[Json] = field(factory=list)
 
-    def read(self, candidate: Json) -> list[Json]:
+    def read_candidate(self, candidate: Json) -> list[Json]:
         """The deltas of one piece of the choice; what comes after its end is none (contract F30)."""
         self.grounding = lenient.obj(candidate.get("groundingMetadata")) or self.grounding
         self.explanation = lenient.text(candidate.get("finishMessage")) or self.explanation
@@ -166,37 +166,37 @@ class _Choice:
         if self._ended_before(parts, lenient.text(candidate.get("finishReason"))):
             return []
         if "logprobsResult" in candidate:
-            self.logprobs += _logprobs(lenient.obj(candidate["logprobsResult"]))
-        return [delta for part in parts for delta in self._part(part)]
+            self.logprobs += _read_logprobs(lenient.obj(candidate["logprobsResult"]))
+        return [delta for part in parts for delta in self._read_part(part)]
 
     def _ended_before(self, parts: list[Json], reason: str) -> bool:
         """Whether the choice was over before this piece. Older models give a reason with every piece of an answer:
         only a piece without one, after one with it, shows that the reason was the end."""
-        self.over = self.over or bool(self.reason and parts and not reason)
-        if not self.over:
+        self.is_over = self.is_over or bool(self.reason and parts and not reason)
+        if not self.is_over:
             self.reason = reason or self.reason
-        return self.over
+        return self.is_over
 
-    def whole(self, deltas: list[Json]) -> Json:
+    def whole_choice(self, deltas: list[Json]) -> Json:
         """The choice of a whole answer. Raises UpstreamError."""
         reason = self.finish_reason()
         message = answer_shape.whole([*deltas, *self.last_deltas()])
         return answer_shape.choice_object(self.index, message, reason, self.take_logprobs())
 
-    def block(self, reason: str, explanation: str) -> None:
+    def block_prompt(self, reason: str, explanation: str) -> None:
         """The prompt was blocked."""
         self.reason = self.reason or "SAFETY"
         self.explanation = explanation or self.explanation
-        self.refusal = self._explained(f"The provider blocked the prompt ({_plain(reason)})")
+        self.refusal = self._explain(f"The provider blocked the prompt ({_plain_reason(reason)})")
 
-    def _explained(self, sentence: str) -> str:
+    def _explain(self, sentence: str) -> str:
         """A sentence of ours, and why in the provider's own words, if it gives any."""
         words = self.context.clean(self.explanation)
         return f"{sentence}: {words}" if words else f"{sentence}."
 
     def finish_reason(self) -> str:
         """OpenAI's word for the reason. Raises UpstreamError where there is nothing to show."""
-        if self.refusal or self._filtered():
+        if self.refusal or self._is_filtered():
             return "content_filter"
         if self.reason in _LENGTH:
             return "length"
@@ -204,15 +204,15 @@ class _Choice:
             return "tool_calls"
         if self.reason == "STOP" or self.texts:
             return "stop"
-        sentence = f"The provider returned no usable answer ({_plain(self.reason)})"
-        raise upstream_failure("bad_payload", self._explained(sentence))
+        sentence = f"The provider returned no usable answer ({_plain_reason(self.reason)})"
+        raise upstream_failure("bad_payload", self._explain(sentence))
 
     def last_deltas(self) -> list[Json]:
         """What is known only at the end: the sources, and why the answer was blocked."""
         refusal = self.refusal
-        if not refusal and self._filtered():
-            refusal = self._explained(f"The provider blocked the answer ({_plain(self.reason)})")
-        sources = _citations(self.grounding, jsontext.join_halves("".join(self.texts)))
+        if not refusal and self._is_filtered():
+            refusal = self._explain(f"The provider blocked the answer ({_plain_reason(self.reason)})")
+        sources = _read_citations(self.grounding, jsontext.join_halves("".join(self.texts)))
         signed = pictures.signature_fields("".join(self.texts), self.signatures)
         deltas = [signed, {"annotations": sources} if sources else {}, {"refusal": refusal} if refusal else {}]
         return [delta for delta in deltas if delta]
@@ -222,24 +222,24 @@ class _Choice:
         taken, self.logprobs = self.logprobs, []
         return {"content": taken} if taken else None
 
-    def _filtered(self) -> bool:
+    def _is_filtered(self) -> bool:
         return self.reason in _FILTER or self.reason.startswith("IMAGE_")
 
-    def _part(self, part: Json) -> list[Json]:
-        said = lenient.text(part.get("text"))
+    def _read_part(self, part: Json) -> list[Json]:
+        content = lenient.text(part.get("text"))
         if part.get("thought") is True:
-            return [{"reasoning_content": said}] if said else []
+            return [{"reasoning_content": content}] if content else []
         signature = lenient.text(part.get("thoughtSignature"))
         if "functionCall" in part and lenient.obj(part["functionCall"]).get("name"):
-            return [self._call(part["functionCall"], signature)]
-        said = said or pictures.picture_markdown(lenient.obj(part.get("inlineData")))
-        if said:
-            self.texts.append(said)
+            return [self._read_call(part["functionCall"], signature)]
+        content = content or pictures.picture_markdown(lenient.obj(part.get("inlineData")))
+        if content:
+            self.texts.append(content)
         if signature:
             self.signatures.append((sum(map(len, self.texts)), signature))
-        return [{"content": said}] if said else []
+        return [{"content": content}] if content else []
 
-    def _call(self, call: Json, signature: str) -> Json:
+    def _read_call(self, call: Json, signature: str) -> Json:
         # Each of several parallel calls may come as the first part of a frame of its own: only counting helps.
         index, self.calls = self.calls, self.calls + 1
         call_id = self.ids.claim_id(lenient.text(call.get("id")))
@@ -248,44 +248,47 @@ class _Choice:
         return answer_shape.tool_call(index, call_id, name, lenient.obj(call.get("args")), **signed)
 
 
-def _plain(reason: str) -> str:
+def _plain_reason(reason: str) -> str:
     return reason if _REASON.fullmatch(reason) else "unknown reason"
 
 
 # -- beside the text
 
 
-def _logprobs(result: Json) -> list[Json]:
+def _read_logprobs(result: Json) -> list[Json]:
     tops = [lenient.objects(top.get("candidates")) for top in lenient.objects(result.get("topCandidates"))]
     chosen = lenient.objects(result.get("chosenCandidates"))
-    return [_logprob(one, [_logprob(top) for top in (tops[i : i + 1] or [[]])[0]]) for i, one in enumerate(chosen)]
+    return [
+        _read_logprob(token, [_read_logprob(top) for top in (tops[i : i + 1] or [[]])[0]])
+        for i, token in enumerate(chosen)
+    ]
 
 
-def _logprob(one: Json, top: list[Json] | None = None) -> Json:
-    return answer_shape.logprob(lenient.text(one.get("token")), one.get("logProbability"), top)
+def _read_logprob(token: Json, top: list[Json] | None = None) -> Json:
+    return answer_shape.logprob(lenient.text(token.get("token")), token.get("logProbability"), top)
 
 
-def _citations(grounding: Json, said: str) -> list[Json]:
+def _read_citations(grounding: Json, content: str) -> list[Json]:
     """Sources as annotations. Gemini counts bytes of UTF-8 where OpenAI counts characters."""
     chunks = grounding.get("groundingChunks")
     webs = [lenient.obj(lenient.obj(chunk).get("web")) for chunk in chunks] if isinstance(chunks, list) else []
-    written = said.encode("utf-8", "replace")
-    found = []
+    written = content.encode("utf-8", "replace")
+    citations = []
     for support in lenient.objects(grounding.get("groundingSupports")):
         segment = lenient.obj(support.get("segment"))
-        span = [_characters(written, segment.get(name)) for name in ("startIndex", "endIndex")]
+        span = [_character_index(written, segment.get(name)) for name in ("startIndex", "endIndex")]
         indexes = support.get("groundingChunkIndices")
         for index in indexes if isinstance(indexes, list) else ():
             web = webs[index] if isinstance(index, int) and 0 <= index < len(webs) else {}
-            found += [_citation(web, *span)] if web.get("uri") else []
-    return found
+            citations += [_url_citation(web, *span)] if web.get("uri") else []
+    return citations
 
 
-def _characters(written: bytes, at: object) -> int:
+def _character_index(written: bytes, at: object) -> int:
     return len(written[: count(at)].decode("utf-8", "ignore"))
 
 
-def _citation(web: Json, start: int, end: int) -> Json:
+def _url_citation(web: Json, start: int, end: int) -> Json:
     source = {"url": lenient.text(web.get("uri")), "title": lenient.text(web.get("title"))}
     return {"type": "url_citation", "url_citation": {"start_index": start, "end_index": end, **source}}
 
@@ -306,7 +309,7 @@ def usage_of(counted: Json) -> Usage:
 _MODALITIES: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
 
 
-def _details(counted: Json) -> dict[str, int]:
+def _prompt_details(counted: Json) -> dict[str, int]:
     details: dict[str, int] = {}
     for entry in lenient.objects(counted.get("promptTokensDetails")):
         name = _MODALITIES.get(lenient.text(entry.get("modality")))
@@ -321,7 +324,7 @@ _PLAIN: Final = re.compile(rb"\n(?:\xef\xbb\xbf)?[{\[]")
 _LONGEST_LEAD: Final = 4  # a line end and a byte order mark, which say nothing of what follows until it is there
 
 
-class Frames:
+class FrameSplitter:
     """The frames of a stream: server-sent events, and what comes as plain JSON after or instead of them.
 
     An error may arrive as plain JSON, on one line or on many. No line of an event begins with a bracket, so from
@@ -351,13 +354,13 @@ class Frames:
 
     def close(self) -> list[bytes]:
         """What is left: the event the stream broke off in, and the plain JSON, one text for each of its objects."""
-        return [*self._events.close(), *_each(bytes(self._plain))]
+        return [*self._events.close(), *_split_objects(bytes(self._plain))]
 
 
-def _each(written: bytes) -> list[bytes]:
+def _split_objects(written: bytes) -> list[bytes]:
     if not written.startswith(b"["):
         return [written] if written else []
     try:
-        return [jsontext.dumps(one) for one in jsontext.loads(written)]
+        return [jsontext.dumps(token) for token in jsontext.loads(written)]
     except orjson.JSONDecodeError:
         return [written]

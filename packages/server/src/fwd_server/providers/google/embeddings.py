@@ -31,12 +31,12 @@ class GoogleEmbeddings:
 
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> GoogleEmbeddingsExchange:
         """Translate a call. Raises Refused for token ids."""
-        body = merge({"requests": _requests(request, deployment)}, request.extra_body)
+        body = merge({"requests": _text_requests(request, deployment)}, request.extra_body)
         sent = upstream_request(deployment, "batchEmbedContents", body)
         return GoogleEmbeddingsExchange(sent, request_fields.left_out(request.body, _TAKEN, ()), request, deployment)
 
 
-def _requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
+def _text_requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
     """A request for every text; the caller's ``google`` object (``taskType``, say) goes into each."""
     model = f"models/{deployment.model.removeprefix('models/')}"
     more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
@@ -55,11 +55,11 @@ class GoogleEmbeddingsExchange:
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
-        said = lenient.obj(lenient.load(body))
-        if is_failure(said):
-            raise read_failure(error_object(said), self._deployment)
-        vectors = [one.get("values") for one in lenient.objects(said.get("embeddings"))]
-        counted = lenient.obj(said.get("usageMetadata"))
+        response = lenient.obj(lenient.load(body))
+        if is_failure(response):
+            raise read_failure(error_object(response), self._deployment)
+        vectors = [embedding.get("values") for embedding in lenient.objects(response.get("embeddings"))]
+        counted = lenient.obj(response.get("usageMetadata"))
         usage = usage_of(counted) if counted else None
         return embeddings.listing(vectors, self._call, self._deployment.model, usage)
 

@@ -74,13 +74,13 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
     words = lenient.text(error.get("message"))
     reasons = {lenient.text(detail.get("reason")) for detail in details}
     failure = from_status(
-        401 if _is_key_refused(error, words, reasons) else _status(error),
+        401 if _is_key_refused(error, words, reasons) else _http_status(error),
         clean(words, deployment.endpoint.key),
         provider=PROVIDER,
         key_name=deployment.endpoint.key_name,
-        retry_after_s=next(_delays(details), parse_retry_after(headers or {})),
+        retry_after_s=next(_retry_delays(details), parse_retry_after(headers or {})),
     )
-    failure.upstream_status = _status(error)
+    failure.upstream_status = _http_status(error)
     if _is_money_gone(failure, words, reasons):
         failure.message = clean(words, deployment.endpoint.key) or failure.message
         as_kind(failure, 402)
@@ -92,7 +92,7 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
 
 
 def _is_key_refused(error: Json, words: str, reasons: set[str]) -> bool:
-    return _status(error) == 400 and (bool(_NO_KEY.match(words)) or any(map(_NO_KEY_REASONS.fullmatch, reasons)))
+    return _http_status(error) == 400 and (bool(_NO_KEY.match(words)) or any(map(_NO_KEY_REASONS.fullmatch, reasons)))
 
 
 def _is_money_gone(failure: UpstreamError, words: str, reasons: set[str]) -> bool:
@@ -102,14 +102,14 @@ def _is_money_gone(failure: UpstreamError, words: str, reasons: set[str]) -> boo
     return failure.upstream_status in (400, 402, 403, 429) and bool(_NO_MONEY.search(error_words.own_words(words)))
 
 
-def _status(error: Json) -> int:
+def _http_status(error: Json) -> int:
     status = error_words.status_of(error)
     if status is None:
         return _BY_WORD.get(lenient.text(error.get("status")), 500)
     return 500 if status == 499 else status  # 499 is the caller's own leaving, and this caller is still here
 
 
-def _delays(details: list[Json]) -> Iterator[float]:
+def _retry_delays(details: list[Json]) -> Iterator[float]:
     """``RetryInfo.retryDelay``, as "34.2s"."""
     for detail in details:
         match = re.fullmatch(r"(\d{1,6}(?:\.\d{1,9})?)s", lenient.text(detail.get("retryDelay")))

@@ -19,29 +19,29 @@ _DETAILS: Final = {"low": "LOW", "medium": "MEDIUM", "high": "HIGH", "original":
 _SOUNDS: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
-def _text(part: Json, where: str, traits: Traits) -> Json:
+def _text_part(part: Json, where: str, traits: Traits) -> Json:
     return {"text": request_fields.needed(part, part["type"], where)}
 
 
-def _image(part: Json, where: str, traits: Traits) -> Json:
+def _image_part(part: Json, where: str, traits: Traits) -> Json:
     image = request_fields.needed(part, "image_url", where)
-    found = _data(image["url"], f"{where}.image_url.url")
+    image_part = _media_part(image["url"], f"{where}.image_url.url")
     level = _DETAILS.get(image.get("detail") or "")
     if level and traits.newer:
-        return {**found, "mediaResolution": {"level": f"MEDIA_RESOLUTION_{level}"}}
-    return found
+        return {**image_part, "mediaResolution": {"level": f"MEDIA_RESOLUTION_{level}"}}
+    return image_part
 
 
-def _audio(part: Json, where: str, traits: Traits) -> Json:
+def _audio_part(part: Json, where: str, traits: Traits) -> Json:
     sound = request_fields.needed(part, "input_audio", where)
     kind = sound["format"]
     return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": media.bare_base64(sound["data"])}}
 
 
-def _file(part: Json, where: str, traits: Traits) -> Json:
+def _file_part(part: Json, where: str, traits: Traits) -> Json:
     file = request_fields.needed(part, "file", where)
     if file.get("file_data"):
-        return _data(file["file_data"], f"{where}.file.file_data")
+        return _media_part(file["file_data"], f"{where}.file.file_data")
     at = f"{where}.file.file_id"
     uri = file.get("file_id") or ""
     if _FILES.fullmatch(uri):
@@ -54,25 +54,25 @@ def needs_bytes(url: str) -> bool:
     return media.is_link(url) and not _FILES.fullmatch(url)
 
 
-def _data(url: str, where: str) -> Json:
+def _media_part(url: str, where: str) -> Json:
     if _FILES.fullmatch(url):
         return {"fileData": {"fileUri": url}}
-    found = media.inline(url, PROVIDER, where)
-    return {"inlineData": {"mimeType": found.mime, "data": found.data}}
+    inline = media.read_data_url(url, PROVIDER, where)
+    return {"inlineData": {"mimeType": inline.mime, "data": inline.data}}
 
 
 _READ: Final[Mapping[str, Callable[[Json, str, Traits], Json]]] = {
-    "text": _text,
-    "refusal": _text,
-    "image_url": _image,
-    "input_audio": _audio,
-    "file": _file,
+    "text": _text_part,
+    "refusal": _text_part,
+    "image_url": _image_part,
+    "input_audio": _audio_part,
+    "file": _file_part,
 }
 
 
-def read(part: Json, where: str, traits: Traits) -> Json:
+def read_part(part: Json, where: str, traits: Traits) -> Json:
     """One part; ``where`` is its place in the call. Raises Refused for what Gemini, or the gateway, cannot take."""
-    one = _READ.get(part["type"])
-    if one is None:
+    reader = _READ.get(part["type"])
+    if reader is None:
         raise media.part_refused(part["type"], PROVIDER, where)
-    return one(part, where, traits)
+    return reader(part, where, traits)

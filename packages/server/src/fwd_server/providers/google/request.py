@@ -50,14 +50,14 @@ def upstream_request(deployment: Deployment, method: str, body: Json, *, stream:
     path = f"/models/{name}:{method}"
     return UpstreamRequest(
         path,
-        request_headers.headers(endpoint, *request_headers.key_header(endpoint)),
+        request_headers.request_headers(endpoint, *request_headers.key_header(endpoint)),
         jsontext.dumps(body),
         stream=stream,
     )
 
 
 @frozen
-class Built:
+class BuiltRequest:
     """A call in Gemini's words, with what was lost on the way and the function names that had to change."""
 
     body: Json
@@ -65,22 +65,22 @@ class Built:
     names: tool_names.Names
 
 
-def build(body: Json, model: str, *, signatures: bool = True) -> Built:
+def build_request(body: Json, model: str, *, signatures: bool = True) -> BuiltRequest:
     """Translate a call. Without ``signatures`` the caller's are replaced by the placeholder."""
     traits = traits_of(model)
-    _refuse(body, traits)
+    _refuse_others(body, traits)
     names = tool_names.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
-    config, lost = _config(body, traits)
+    config, lost = _generation_config(body, traits)
     built: Json = {
         **Conversation(traits, names, signatures).read_messages(body["messages"]),
-        "tools": _tools(body, names),
+        "tools": _build_tools(body, names),
         "toolConfig": _tool_config(body, names),
         "generationConfig": config,
         "serviceTier": _TIERS.get(body.get("service_tier") or ""),
     }
-    given = {name: value for name, value in built.items() if value}
-    dropped = _left_out(body, lost, given, traits)
-    return Built(_with_extras(given, request_fields.extras(body, PROVIDER)), dropped, names)
+    with_value = {name: value for name, value in built.items() if value}
+    dropped = _left_out(body, lost, with_value, traits)
+    return BuiltRequest(_with_extras(with_value, request_fields.extras(body, PROVIDER)), dropped, names)
 
 
 def _left_out(body: Json, lost: Iterable[str], built: Json, traits: Traits) -> tuple[str, ...]:
@@ -94,7 +94,7 @@ def _left_out(body: Json, lost: Iterable[str], built: Json, traits: Traits) -> t
     return unread_fields.sum_up([*whole, *unread.parts_of_fields(body, traits)])
 
 
-def _refuse(body: Json, traits: Traits) -> None:
+def _refuse_others(body: Json, traits: Traits) -> None:
     if (body.get("n") or 1) > 8:
         raise Refused("'n' must be at most 8 for this model.", param="n")
     request_fields.refuse_output(body, PROVIDER, *(("image",) if traits.images else ()))
@@ -120,7 +120,7 @@ _SAMPLING: Final = {"temperature": "temperature", "top_p": "topP", "top_k": "top
 _PENALTIES: Final = {"presence_penalty": "presencePenalty", "frequency_penalty": "frequencyPenalty"}
 
 
-def _config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
+def _generation_config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
     """``generationConfig``, and the names of what this model does not take."""
     lost: list[str] = []
     config: Json = {
@@ -132,21 +132,21 @@ def _config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
             config |= {there: body.get(here) for here, there in names.items()}
         else:
             lost += names
-    config |= {"seed": _seed(body.get("seed")), "candidateCount": body.get("n") if body.get("n") != 1 else None}
+    config |= {"seed": _fold_seed(body.get("seed")), "candidateCount": body.get("n") if body.get("n") != 1 else None}
     config |= {"responseLogprobs": body.get("logprobs") or None, "logprobs": body.get("top_logprobs")}
-    config |= _form(body)
-    config["thinkingConfig"] = _thinking(request_fields.effort_of(body), traits)
+    config |= _answer_form(body)
+    config["thinkingConfig"] = _thinking_config(request_fields.effort_of(body), traits)
     if config["thinkingConfig"] is None:
         lost.append("reasoning_effort")
     return {name: value for name, value in config.items() if value is not None}, lost
 
 
-def _seed(seed: int | None) -> int | None:
+def _fold_seed(seed: int | None) -> int | None:
     """Gemini's seed has 32 bits; a longer one is folded, the same way every time."""
     return seed if seed is None or -(2**31) <= seed < 2**31 else seed & 0x7FFFFFFF
 
 
-def _form(body: Json) -> Json:
+def _answer_form(body: Json) -> Json:
     """The form of the answer."""
     form: Json = {}
     if "image" in (body.get("modalities") or ()):
@@ -154,7 +154,7 @@ def _form(body: Json) -> Json:
     is_json, wanted = request_fields.answer_schema(body, PROVIDER)
     if is_json:
         form["responseMimeType"] = "application/json"
-        form |= {} if wanted is None else {"responseJsonSchema": schema.rewrite(wanted)}
+        form |= {} if wanted is None else {"responseJsonSchema": schema.rewrite_schema(wanted)}
     return form
 
 
@@ -164,7 +164,7 @@ _MOST_BUDGET: Final = 24576
 _LEAST_PRO_BUDGET: Final = 128  # a Pro model cannot stop thinking
 
 
-def _thinking(effort: str | None, traits: Traits) -> Json | None:
+def _thinking_config(effort: str | None, traits: Traits) -> Json | None:
     """``thinkingConfig``: a level or a budget, never both. https://ai.google.dev/gemini-api/docs/thinking"""
     if effort is None or traits.thinking is None:
         return None
@@ -179,16 +179,16 @@ def _thinking(effort: str | None, traits: Traits) -> Json | None:
 # -- tools
 
 
-def _tools(body: Json, names: tool_names.Names) -> list[Json]:
-    functions = [_declaration(function, names) for function in request_fields.functions(body, PROVIDER)]
+def _build_tools(body: Json, names: tool_names.Names) -> list[Json]:
+    functions = [_declare_function(function, names) for function in request_fields.functions(body, PROVIDER)]
     return [{"functionDeclarations": functions}] if functions else []
 
 
-def _declaration(function: Json, names: tool_names.Names) -> Json:
+def _declare_function(function: Json, names: tool_names.Names) -> Json:
     declared: Json = {
         "name": names.there(function["name"]),
         "description": function.get("description"),
-        "parametersJsonSchema": schema.parameters(function.get("parameters")),
+        "parametersJsonSchema": schema.rewrite_parameters(function.get("parameters")),
     }
     return {name: value for name, value in declared.items() if value}
 

@@ -70,16 +70,16 @@ _MOST_COPIED: Final = 65_536  # bytes of JSON that joining may add to a schema
 _MOST_LOOKED_UP: Final = 8  # definitions within each other
 
 
-def rewrite(schema: Json) -> Json:
+def rewrite_schema(schema: Json) -> Json:
     """``schema`` in the subset."""
     definitions = {**obj(schema.get("definitions")), **obj(schema.get("$defs"))}
-    return _Rewriter(definitions).node(schema, frozenset())
+    return _Rewriter(definitions).rewrite_node(schema, frozenset())
 
 
-def parameters(schema: object) -> Json | None:
+def rewrite_parameters(schema: object) -> Json | None:
     """A function's parameters in the subset; None for none, which must not be sent as an empty object."""
     # A function is always given an object.
-    cut = rewrite({name: value for name, value in obj(schema).items() if name != "nullable"})
+    cut = rewrite_schema({name: value for name, value in obj(schema).items() if name != "nullable"})
     says = cut.keys() - {"type", "title", "description", "required"}
     return cut if says and (says != {"additionalProperties"} or cut["additionalProperties"] is not False) else None
 
@@ -91,31 +91,35 @@ class _Rewriter:
     definitions: Json
     room: int = _MOST_COPIED
 
-    def node(self, schema: object, inside: frozenset[str]) -> Json:
+    def rewrite_node(self, schema: object, inside: frozenset[str]) -> Json:
         """One node and everything in it."""
         if not isinstance(schema, dict):
             return {}
-        merged, inside = self._merged(_with_null(schema), inside)
-        plain = _inclusive(self._spread(_with_null(merged)))
+        merged, inside = self._merge_all_of(_with_null(schema), inside)
+        plain = _inclusive_bounds(self._spread_over_arms(_with_null(merged)))
         if isinstance(plain.get("$ref"), str):
-            return self._reference(plain, inside)
-        found: Json = {}
+            return self._rewrite_reference(plain, inside)
+        kept: Json = {}
         notes: list[str] = []
         for name, value in plain.items():
-            found |= self._kept(name, value, inside)
-            notes += _notes(name, value)
-        return _described(found, plain.get("description"), notes)
+            kept |= self._keep_keyword(name, value, inside)
+            notes += _keyword_notes(name, value)
+        return _with_description(kept, plain.get("description"), notes)
 
-    def _reference(self, schema: Json, inside: frozenset[str]) -> Json:
+    def _rewrite_reference(self, schema: Json, inside: frozenset[str]) -> Json:
         """A node with ``$ref`` keeps nothing beside it but its description, and at the root the definitions."""
         target = schema["$ref"].replace("#/definitions/", "#/$defs/")
         named = {name: value for name, value in schema.items() if name in ("$defs", "definitions")}
-        inner = {key: one for name, value in named.items() for key, one in self._holding(name, value, inside).items()}
+        inner = {
+            key: one for name, value in named.items() for key, one in self._keep_schemas(name, value, inside).items()
+        }
         beside = {name: value for name, value in schema.items() if name not in ("$ref", "title", "description", *named)}
-        notes = [f"{_NOTED.get(name, name)}: {_shown(value)}" for name, value in beside.items() if name in KEYWORDS]
-        return _described({"$ref": target, **inner}, schema.get("description"), notes)
+        notes = [
+            f"{_NOTED.get(name, name)}: {_show_value(value)}" for name, value in beside.items() if name in KEYWORDS
+        ]
+        return _with_description({"$ref": target, **inner}, schema.get("description"), notes)
 
-    def _kept(self, name: str, value: Any, inside: frozenset[str]) -> Json:
+    def _keep_keyword(self, name: str, value: Any, inside: frozenset[str]) -> Json:
         """One keyword as the subset has it; nothing for one that it has not."""
         if name in _KEPT or _is_format(name, value):
             return {name: value}
@@ -124,50 +128,50 @@ class _Rewriter:
         if name == "enum":
             values = [one for one in value if one != ""] if isinstance(value, list) else []
             return {"enum": values} if values else {}
-        return self._holding(name, value, inside)
+        return self._keep_schemas(name, value, inside)
 
-    def _holding(self, name: str, value: Any, inside: frozenset[str]) -> Json:
+    def _keep_schemas(self, name: str, value: Any, inside: frozenset[str]) -> Json:
         """One of the keywords that hold schemas, each of them rewritten."""
         name = _RENAMED.get(name, name)
         if name == "items" and isinstance(value, list):
             name = "prefixItems"  # how older drafts wrote it
         if name in _MAPS and isinstance(value, dict):
-            inner = {key: self.node(one, inside) for key, one in value.items()}
+            inner = {key: self.rewrite_node(one, inside) for key, one in value.items()}
             return {name: inner} if inner else {}
         if name in _LISTS and isinstance(value, list):
-            return {name: [self.node(one, inside) for one in value]}
+            return {name: [self.rewrite_node(one, inside) for one in value]}
         if name == "additionalProperties" and isinstance(value, bool):
             return {name: value}
-        return {name: self.node(value, inside)} if name in ("items", "additionalProperties") else {}
+        return {name: self.rewrite_node(value, inside)} if name in ("items", "additionalProperties") else {}
 
-    def _merged(self, schema: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
+    def _merge_all_of(self, schema: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
         """``allOf`` joined into its node; a ``$ref`` among several arms is looked up, or else left to words."""
         if "allOf" not in schema:
             return schema, inside
         arms = schema["allOf"] if isinstance(schema["allOf"], list) else []
         merged = {name: value for name, value in schema.items() if name != "allOf"}
         if len(arms) == 1 and not merged.keys() - _BESIDE:
-            return self._merged({**obj(arms[0]), **merged}, inside)
-        left: list[Json] = []
+            return self._merge_all_of({**obj(arms[0]), **merged}, inside)
+        unjoined: list[Json] = []
         for arm in map(obj, arms):
-            found, inside = self._arm(arm, inside)
-            merged = _joined(merged, found)
-            left += [] if found else [arm] * bool(arm)
-        if left:
-            merged["allOf"] = [*merged.get("allOf", ()), *left]
+            joinable, inside = self._merge_arm(arm, inside)
+            merged = _join_nodes(merged, joinable)
+            unjoined += [] if joinable else [arm] * bool(arm)
+        if unjoined:
+            merged["allOf"] = [*merged.get("allOf", ()), *unjoined]
         return merged, inside
 
-    def _arm(self, arm: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
+    def _merge_arm(self, arm: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
         """What an arm of ``allOf`` says; nothing for a ``$ref`` that is not to be looked up."""
         target = arm.get("$ref")
         if not isinstance(target, str):
-            return self._merged(arm, inside)
+            return self._merge_all_of(arm, inside)
         definition = obj(self.definitions.get(target.rpartition("/")[2]))
         if target in inside or len(inside) >= _MOST_LOOKED_UP or not self._may_copy(definition, 1):
             return {}, inside
-        return self._merged(definition, inside | {target})
+        return self._merge_all_of(definition, inside | {target})
 
-    def _spread(self, schema: Json) -> Json:
+    def _spread_over_arms(self, schema: Json) -> Json:
         """Constraints beside ``anyOf`` (or ``oneOf``), in each of its arms; an arm that is a ``$ref`` takes none."""
         name = "anyOf" if isinstance(schema.get("anyOf"), list) else "oneOf"
         arms = schema.get(name)
@@ -178,7 +182,7 @@ class _Rewriter:
             rest = {key: value for key, value in schema.items() if key != name}
             return {**rest, "allOf": [{name: arms}]}  # which at this point means words
         kept = {key: value for key, value in schema.items() if key not in beside}
-        return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _joined(obj(arm), beside) for arm in arms]}
+        return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _join_nodes(obj(arm), beside) for arm in arms]}
 
     def _may_copy(self, value: Json, times: int) -> bool:
         size = len(jsontext.dumps(value)) * times
@@ -233,39 +237,39 @@ def _is_null(arm: Any) -> bool:
     return obj(arm).get("type") == "null"
 
 
-def _inclusive(schema: Json) -> Json:
+def _inclusive_bounds(schema: Json) -> Json:
     """Exclusive bounds of whole numbers as inclusive ones."""
     kinds = schema.get("type")
     if kinds != "integer" and not (isinstance(kinds, list) and "integer" in kinds and "number" not in kinds):
         return schema
     changed = dict(schema)
-    for name, shift, tighter in (("minimum", _above, max), ("maximum", _below, min)):
+    for name, shift, tighter in (("minimum", _next_above, max), ("maximum", _next_below, min)):
         exclusive = f"exclusive{name.title()}"
-        other = _number(changed.get(name))
+        other = _exact_number(changed.get(name))
         # Draft 4 says with True that the other bound is exclusive.
-        bound = other if changed.get(exclusive) is True else _number(changed.get(exclusive))
+        bound = other if changed.get(exclusive) is True else _exact_number(changed.get(exclusive))
         if bound is not None:
             del changed[exclusive]
             changed[name] = shift(bound) if other is None else tighter(shift(bound), other)
     return changed
 
 
-def _number(value: object) -> float | None:
+def _exact_number(value: object) -> float | None:
     """A number that is one exactly; a bound beyond that is left to words."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if abs(value) <= 2**53 else None
 
 
-def _above(bound: float) -> int:
+def _next_above(bound: float) -> int:
     return math.floor(bound) + 1
 
 
-def _below(bound: float) -> int:
+def _next_below(bound: float) -> int:
     return math.ceil(bound) - 1
 
 
-def _joined(first: Json, second: Json) -> Json:
+def _join_nodes(first: Json, second: Json) -> Json:
     """Two nodes that hold together. Where they differ in a plain keyword, the first one counts."""
     joined = {**second, **first}
     one, other = first.get("required"), second.get("required")
@@ -281,26 +285,26 @@ def _joined(first: Json, second: Json) -> Json:
 # -- what only words can say
 
 
-def _notes(name: str, value: Any) -> list[str]:
+def _keyword_notes(name: str, value: Any) -> list[str]:
     if name == "patternProperties":
-        return [f"properties matching {pattern}: {_shown(one)}" for pattern, one in obj(value).items()]
+        return [f"properties matching {pattern}: {_show_value(one)}" for pattern, one in obj(value).items()]
     if name == "uniqueItems":
         return ["all array items must be unique"] if value else []
     if name == "format":
-        return [] if _is_format(name, value) else [f"format: {_shown(value)}"]
+        return [] if _is_format(name, value) else [f"format: {_show_value(value)}"]
     if name == "enum":
         return ["may be an empty text"] if "" in _listed(value) else []
     if name not in _NOTED or value is None or (value is False and name not in _SAID_BY_FALSE):
         return []
-    return [f"{_NOTED[name]}: {_shown(value)}"]
+    return [f"{_NOTED[name]}: {_show_value(value)}"]
 
 
-def _shown(value: Any) -> str:
+def _show_value(value: Any) -> str:
     return value if isinstance(value, str) else jsontext.dumps(value).decode()
 
 
-def _described(found: Json, description: Any, notes: list[str]) -> Json:
+def _with_description(node: Json, description: Any, notes: list[str]) -> Json:
     words = [description] if isinstance(description, str) and description else []
     if notes:
         words.append(f"Note: {', '.join(notes)}.")
-    return {**found, "description": " ".join(words)} if words else found
+    return {**node, "description": " ".join(words)} if words else node

@@ -106,7 +106,7 @@ class Conversation:
     def _parts(self, index: int, message: Json) -> list[Json]:
         where = f"messages[{index}].content"
         written = enumerate(request_fields.parts_of(message.get("content")))
-        read = [parts.read(part, f"{where}[{number}]", self.traits) for number, part in written]
+        read = [parts.read_part(part, f"{where}[{number}]", self.traits) for number, part in written]
         return [part for part in read if part.get("text") != ""]
 
     def _assistant_parts(self, index: int, message: Json) -> list[Json]:

@@ -52,12 +52,12 @@ class OllamaExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
-        said = lenient.obj(lenient.load(body))
-        if is_failure(said):
-            raise self._failure(said)
-        if not isinstance(said.get("message"), dict):
+        response = lenient.obj(lenient.load(body))
+        if is_failure(response):
+            raise self._failure(response)
+        if not isinstance(response.get("message"), dict):
             raise upstream_failure("bad_payload")
-        return AnswerReader(self._failure, self._now, self._new_id).whole(said)
+        return AnswerReader(self._failure, self._now, self._new_id).read_whole(response)
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the lines of a streamed answer."""
@@ -73,8 +73,8 @@ class OllamaExchange:
 
     def _without_thinking(self) -> OllamaExchange:
         body = {name: value for name, value in self.body.items() if name != "think"}
-        said = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
-        return evolve(self, body=body, dropped=(*self.dropped, said))
+        field = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
+        return evolve(self, body=body, dropped=(*self.dropped, field))
 
-    def _failure(self, said: object) -> UpstreamError:
-        return read_failure(self._deployment.endpoint, None, said)
+    def _failure(self, response: object) -> UpstreamError:
+        return read_failure(self._deployment.endpoint, None, response)

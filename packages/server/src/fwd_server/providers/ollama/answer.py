@@ -30,80 +30,86 @@ class AnswerReader:
         self._calls = 0
         self._ids = call_ids.AnswerIds(new_id)
 
-    def whole(self, said: Json) -> ChatResponse:
+    def read_whole(self, response: Json) -> ChatResponse:
         """A whole answer."""
-        message = answer_shape.whole(self._deltas(said))
-        self.usage = usage_of(said)
-        choice = answer_shape.choice_object(0, message, self._reason(said), _logprobs(said))
-        data = answer_shape.completion(self._head(said), [choice], answer_shape.usage_object(self.usage))
+        message = answer_shape.whole(self._read_deltas(response))
+        self.usage = usage_of(response)
+        choice = answer_shape.choice_object(0, message, self._finish_reason(response), _read_logprobs(response))
+        data = answer_shape.completion(self._answer_head(response), [choice], answer_shape.usage_object(self.usage))
         return ChatResponse(data, self.usage)
 
-    def read(self, said: Json) -> list[StreamEvent]:
+    def read_object(self, response: Json) -> list[StreamEvent]:
         """One line of a stream."""
-        if is_failure(said):
-            return [self._failure(said)]
-        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._head(said))
-        events = writer.deltas(0, self._deltas(said), _logprobs(said))
-        if said.get("done") is not True:
+        if is_failure(response):
+            return [self._failure(response)]
+        writer = self._writer = self._writer or answer_shape.ChunkWriter(self._answer_head(response))
+        events = writer.deltas(0, self._read_deltas(response), _read_logprobs(response))
+        if response.get("done") is not True:
             return events
-        self.usage = usage_of(said)
-        return [*events, *writer.finish(0, self._reason(said)), *writer.end(self.usage)]
+        self.usage = usage_of(response)
+        return [*events, *writer.finish(0, self._finish_reason(response)), *writer.end(self.usage)]
 
-    def end(self) -> list[StreamEvent]:
+    def finish_stream(self) -> list[StreamEvent]:
         """No line said that the answer is done."""
         return [upstream_failure("upstream_truncated")]
 
-    def _head(self, said: Json) -> Json:
-        created = _seconds(lenient.text(said.get("created_at")))
+    def _answer_head(self, response: Json) -> Json:
+        created = _parse_time(lenient.text(response.get("created_at")))
         return {
             "id": self._new_id("chatcmpl-"),
             "created": self._now if created is None else created,
-            "model": lenient.text(said.get("model")),
+            "model": lenient.text(response.get("model")),
         }
 
-    def _deltas(self, said: Json) -> list[Json]:
-        message = lenient.obj(said.get("message"))
+    def _read_deltas(self, response: Json) -> list[Json]:
+        message = lenient.obj(response.get("message"))
         thinking, content = lenient.text(message.get("thinking")), lenient.text(message.get("content"))
         deltas: list[Json] = [{"reasoning_content": thinking}] if thinking else []
         deltas += [{"content": content}] if content else []
-        return deltas + [self._call(call) for call in lenient.objects(message.get("tool_calls")) if _name(call)]
+        return deltas + [
+            self._read_call(call) for call in lenient.objects(message.get("tool_calls")) if _call_name(call)
+        ]
 
-    def _call(self, call: Json) -> Json:
+    def _read_call(self, call: Json) -> Json:
         # The server's own index is often 0 for all of them.
         index, self._calls = self._calls, self._calls + 1
         call_id = self._ids.claim_id(lenient.text(call.get("id")))
-        return answer_shape.tool_call(index, call_id, _name(call), call["function"].get("arguments"))
+        return answer_shape.tool_call(index, call_id, _call_name(call), call["function"].get("arguments"))
 
-    def _reason(self, said: Json) -> str:
-        if said.get("done_reason") == "length":
+    def _finish_reason(self, response: Json) -> str:
+        if response.get("done_reason") == "length":
             return "length"
         return "tool_calls" if self._calls else "stop"
 
 
-def _name(call: Json) -> str:
+def _call_name(call: Json) -> str:
     return lenient.text(lenient.obj(call.get("function")).get("name"))
 
 
-def usage_of(said: Json) -> usage.Usage:
+def usage_of(response: Json) -> usage.Usage:
     """Tokens of an answer."""
     # A count of 0 is left out by the server.
-    return usage.Usage(usage.count(said.get("prompt_eval_count")), usage.count(said.get("eval_count")))
+    return usage.Usage(usage.count(response.get("prompt_eval_count")), usage.count(response.get("eval_count")))
 
 
-def _logprobs(said: Json) -> Json | None:
-    told = lenient.objects(said.get("logprobs"))
-    return {"content": [_logprob(one, lenient.objects(one.get("top_logprobs"))) for one in told]} if told else None
+def _read_logprobs(response: Json) -> Json | None:
+    tokens = lenient.objects(response.get("logprobs"))
+    return (
+        {"content": [_read_logprob(token, lenient.objects(token.get("top_logprobs"))) for token in tokens]}
+        if tokens
+        else None
+    )
 
 
-def _logprob(one: Json, top: list[Json]) -> Json:
+def _read_logprob(token: Json, top: list[Json]) -> Json:
     others = [answer_shape.logprob(lenient.text(other.get("token")), other.get("logprob")) for other in top]
-    return answer_shape.logprob(lenient.text(one.get("token")), one.get("logprob"), others)
+    return answer_shape.logprob(lenient.text(token.get("token")), token.get("logprob"), others)
 
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
-def _seconds(written: str) -> int | None:
+def _parse_time(written: str) -> int | None:
     """RFC 3339 with nanoseconds, which Python before 3.11 does not read."""
     match = _TIME.fullmatch(written)
     if match is None:

@@ -54,12 +54,12 @@ class OllamaEmbeddingsExchange:
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
         """Read an answer. Raises UpstreamError."""
-        said = lenient.obj(lenient.load(body))
-        if is_failure(said):
-            raise read_failure(self._deployment.endpoint, None, said)
-        vectors = said.get("embeddings")
-        model = lenient.text(said.get("model")) or self._deployment.model
-        return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, usage_of(said))
+        response = lenient.obj(lenient.load(body))
+        if is_failure(response):
+            raise read_failure(self._deployment.endpoint, None, response)
+        vectors = response.get("embeddings")
+        model = lenient.text(response.get("model")) or self._deployment.model
+        return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, usage_of(response))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""

@@ -23,9 +23,9 @@ def read_failure(
     endpoint: Endpoint, status: int | None, value: object, retry_after_s: float | None = None
 ) -> UpstreamError:
     """Read a failure's JSON; inside an answer there is no ``status`` with it but the one that it may name itself."""
-    found = error_words.find_error(value)
-    words = lenient.text(found.get("message"))
-    status = status or error_words.status_of(found)
+    error_object = error_words.find_error(value)
+    words = lenient.text(error_object.get("message"))
+    status = status or error_words.status_of(error_object)
     meant = 402 if _USED_UP.search(error_words.own_words(words)) else status or 500
     error = from_status(
         meant,

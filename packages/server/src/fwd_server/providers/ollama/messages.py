@@ -29,10 +29,10 @@ def read_messages(messages: list[Json]) -> list[Json]:
     for are_results, run in groupby(enumerate(messages), lambda item: item[1]["role"] == "tool"):
         numbered = [(f"messages[{index}]", message) for index, message in run]
         if are_results:
-            sent += _results(calls, numbered)
+            sent += _read_results(calls, numbered)
             continue
         for where, message in numbered:
-            turn = _turn(message, where)
+            turn = _read_message(message, where)
             if message["role"] == "assistant":
                 calls = lenient.objects(message.get("tool_calls"))
                 turn |= _assistant_fields(message, turn["content"], where)
@@ -40,18 +40,18 @@ def read_messages(messages: list[Json]) -> list[Json]:
     return sent
 
 
-def _results(calls: list[Json], run: list[tuple[str, Json]]) -> list[Json]:
+def _read_results(calls: list[Json], run: list[tuple[str, Json]]) -> list[Json]:
     """Results in the caller's order, each with its call's name, and with the id that the call was sent with."""
-    given = [call["id"] for call in calls]
-    ids = call_ids.number_repeated(given)
-    order = call_ids.match_results(given, (message["tool_call_id"] for _, message in run))
+    given_ids = [call["id"] for call in calls]
+    ids = call_ids.number_repeated(given_ids)
+    order = call_ids.match_results(given_ids, (message["tool_call_id"] for _, message in run))
     return [
-        {**_turn(message, where), "tool_name": calls[place]["function"]["name"], "tool_call_id": ids[place]}
+        {**_read_message(message, where), "tool_name": calls[place]["function"]["name"], "tool_call_id": ids[place]}
         for place, (where, message) in zip(order, run, strict=True)
     ]
 
 
-def _turn(message: Json, where: str) -> Json:
+def _read_message(message: Json, where: str) -> Json:
     texts: list[str] = []
     pictures: list[str] = []
     for index, part in enumerate(request_fields.parts_of(message.get("content"))):
@@ -91,16 +91,16 @@ def _assistant_fields(message: Json, content: str, where: str) -> Json:
 _Read = tuple["str | None", "str | None"]
 
 
-def _text(part: Json, where: str) -> _Read:
+def _read_text(part: Json, where: str) -> _Read:
     return request_fields.needed(part, part["type"], where), None
 
 
-def _image(part: Json, where: str) -> _Read:
+def _read_image(part: Json, where: str) -> _Read:
     url = request_fields.needed(part, "image_url", where)["url"]
-    return None, media.inline(url, PROVIDER, f"{where}.image_url.url").data
+    return None, media.read_data_url(url, PROVIDER, f"{where}.image_url.url").data
 
 
-def _audio(part: Json, where: str) -> _Read:
+def _read_audio(part: Json, where: str) -> _Read:
     # Models that hear take sound where others take images; a model that does not answers 400 itself.
     return None, media.bare_base64(request_fields.needed(part, "input_audio", where)["data"])
 
@@ -108,12 +108,12 @@ def _audio(part: Json, where: str) -> _Read:
 _TEXT_FILES: Final = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql)$")
 
 
-def _file(part: Json, where: str) -> _Read:
+def _read_file(part: Json, where: str) -> _Read:
     at = f"{where}.file.file_data"
     url = lenient.obj(part.get("file")).get("file_data")
     if not url:
         raise Refused(f"{PROVIDER} keeps no files: send '{at}' instead of an id.", param=f"{where}.file")
-    read = media.inline(url, PROVIDER, at)
+    read = media.read_data_url(url, PROVIDER, at)
     try:
         if _TEXT_FILES.match(read.mime):
             return base64.b64decode(read.data, validate=True).decode(), None
@@ -123,9 +123,9 @@ def _file(part: Json, where: str) -> _Read:
 
 
 _PARTS: Final[Mapping[str, Callable[[Json, str], _Read]]] = {
-    "text": _text,
-    "refusal": _text,
-    "image_url": _image,
-    "input_audio": _audio,
-    "file": _file,
+    "text": _read_text,
+    "refusal": _read_text,
+    "image_url": _read_image,
+    "input_audio": _read_audio,
+    "file": _read_file,
 }

@@ -53,7 +53,7 @@ _NOT_EXTRA: Final = ("model", "stream", "messages")
 def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: bool = False) -> UpstreamRequest:
     """A call of one of the server's paths; only hosted servers have a key, which is a bearer token."""
     endpoint = deployment.endpoint
-    headers = request_headers.headers(endpoint, *request_headers.key_header(endpoint))
+    headers = request_headers.request_headers(endpoint, *request_headers.key_header(endpoint))
     return UpstreamRequest(path, headers, jsontext.dumps(body), stream=stream)
 
 
@@ -97,15 +97,15 @@ def build_chat(body: Json, model: str) -> Json:
         "model": model,
         "stream": bool(body.get("stream")),  # the server's own default is true
         "messages": read_messages(body["messages"]),
-        "tools": _tools(body),
-        "format": _format(body),
-        "think": _think(request_fields.effort_of(body)),
-        "options": _options(body),
+        "tools": _build_tools(body),
+        "format": _answer_format(body),
+        "think": _think_level(request_fields.effort_of(body)),
+        "options": _model_options(body),
         "logprobs": body.get("logprobs"),
         "top_logprobs": body.get("top_logprobs"),
     }
-    given = {name: value for name, value in built.items() if value is not None}
-    return merge(given, own_fields(body))
+    with_value = {name: value for name, value in built.items() if value is not None}
+    return merge(with_value, own_fields(body))
 
 
 def _refuse_others(body: Json) -> None:
@@ -125,31 +125,31 @@ def own_fields(body: Json) -> Json:
     return extras
 
 
-def _tools(body: Json) -> list[Json] | None:
+def _build_tools(body: Json) -> list[Json] | None:
     tools = request_fields.functions(body, PROVIDER)
     choice = tool_choice.read_tool_choice(body, PROVIDER)
     if choice is not None and choice.mode == "none":
         return None
     if choice is not None and choice.names:
         tools = [function for function in tools if function.get("name") in choice.names]
-    return [{"type": "function", "function": _function(function)} for function in tools] or None
+    return [{"type": "function", "function": _build_function(function)} for function in tools] or None
 
 
-def _function(function: Json) -> Json:
+def _build_function(function: Json) -> Json:
     known = {name: function[name] for name in ("name", "description") if function.get(name) is not None}
     return {**known, "parameters": function.get("parameters") or {"type": "object", "properties": {}}}
 
 
-def _format(body: Json) -> Json | str | None:
+def _answer_format(body: Json) -> Json | str | None:
     is_json, schema = request_fields.answer_schema(body, PROVIDER)
     return (schema or "json") if is_json else None
 
 
-def _think(effort: str | None) -> bool | str | None:
+def _think_level(effort: str | None) -> bool | str | None:
     return None if effort is None else _THINK[effort]
 
 
-def _options(body: Json) -> Json | None:
+def _model_options(body: Json) -> Json | None:
     options = {"num_predict": request_fields.most_tokens(body), "stop": request_fields.stops(body) or None}
     options |= {name: body.get(name) for name in _OPTIONS}
     return {name: value for name, value in options.items() if value is not None} or None
