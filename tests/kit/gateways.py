@@ -16,7 +16,6 @@ from fwd_server.http1.client.pool import Pool
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.process.serve import limits
 from fwd_server.settings import load
-from fwd_server.web.refusal import render_refusal
 
 
 @frozen
@@ -40,7 +39,7 @@ async def gateway(
     pool = pool or Pool()
     settings = load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings
     app = build_app(settings, clock=clock, pool=pool)
-    server = HTTPServer(app.application, limits=limits(settings), render=render_refusal)
+    server = HTTPServer(app.application, limits=limits(settings), render=app.application.render_refusal)
     sock, port = bind_unused_port()
     server.add_sockets([sock])
     try:

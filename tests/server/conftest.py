@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from kit.calls import make_call
 from kit.clock import FakeClock
+from kit.fallbacks import make_fallback
 from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
-from fwd_server.gateway.fallback import Coordinator, RetryPolicy
+from fwd_server.gateway.fallback import Fallback
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import compatible
 from fwd_server.upstream.send import Upstream
@@ -46,16 +47,12 @@ def pool(io_loop: IOLoop) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def coordinate(pool: Pool, clock: FakeClock) -> Callable[..., Coordinator]:
-    """Makes a coordinator for OpenAI-compatible providers; its parameters are those of Patience."""
+def walker(pool: Pool, clock: FakeClock) -> Callable[..., Fallback]:
+    """Makes a fallback over OpenAI-compatible providers; its parameters are those of ``make_fallback``."""
 
-    def make(**patience: Any) -> Coordinator:
-        names = ("openai", "groq", "openrouter", "local")
-        providers = {name: compatible.provider(name) for name in names}
-        upstream = Upstream(pool, clock)
-        return Coordinator(
-            providers, upstream, clock, lambda prefix: prefix + "1", RetryPolicy(**patience), lambda: 0.5
-        )
+    def make(**options: Any) -> Fallback:
+        providers = {name: compatible.provider(name) for name in ("openai", "groq", "openrouter", "local")}
+        return make_fallback(providers, Upstream(pool, clock), clock, **options)
 
     return make
 

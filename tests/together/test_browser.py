@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from kit.guards import open_guard
 from tests.together.browser import Tab, chromium, find_chromium
 from tests.together.gateway import KEY, gateway
 from tornado.httpserver import HTTPServer
-from tornado.httputil import HTTPHeaders
 from tornado.testing import bind_unused_port
 
-from fwd_server.values.call import Caller
-from fwd_server.values.errors import InvalidKey
-from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard
+from fwd_server.observe.hub import ObserverHub
+from fwd_server.web.application import GatewayApplication
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
 
 PROGRAM = find_chromium()
@@ -47,17 +46,12 @@ LOADED = "document.readyState === 'complete'"
 Visit = Callable[[Tab, str], Awaitable[None]]
 
 
-def no_key(headers: HTTPHeaders, peer: str) -> Caller:
-    """No page may ask for a key."""
-    raise InvalidKey
-
-
 @contextlib.asynccontextmanager
 async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
     """The pages alone, on a loopback port, with a state of the test's own."""
     context = PageContext("1.2.3", status, lambda request: True)
-    guard = RequestGuard(HostGuard(bound_to_loopback=True), no_key, lambda request: request.remote_ip or "", 1 << 20)
-    server = HTTPServer(GatewayApplication(routes(context), guard))
+    guard = open_guard(bound_to_loopback=True)
+    server = HTTPServer(GatewayApplication(routes(context), guard, ObserverHub()))
     socket, port = bind_unused_port()
     server.add_socket(socket)
     try:

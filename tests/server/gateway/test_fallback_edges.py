@@ -1,4 +1,4 @@
-"""The coordinator beside plain chat calls: embeddings, images that are fetched, and ends that are none."""
+"""The fallback beside plain chat calls: embeddings, images that are fetched, and ends that are none."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from kit.fakeup import (
     piece,
     stream,
 )
+from kit.fallbacks import make_fallback
 
 from fwd_server.callers.openai_embeddings import parse_request
-from fwd_server.gateway.fallback import Coordinator
+from fwd_server.gateway.fallback import Fallback
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.base import ChatCodec, Provider
@@ -39,7 +40,7 @@ from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
 Begin = Callable[..., CallRecord]
-Make = Callable[..., Coordinator]
+Make = Callable[..., Fallback]
 LINK = "https://pictures.example/a.png"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 PICTURE: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": LINK}}]}]
@@ -62,10 +63,10 @@ class Fetched:
 
 @pytest.fixture
 def make(clock: FakeClock, pool: Pool) -> Make:
-    """Makes a coordinator for every provider there is; what is given goes to it."""
+    """Makes a fallback for every provider there is; what is given goes to it."""
 
-    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> Coordinator:
-        return Coordinator(providers, Upstream(pool, clock), clock, lambda prefix: prefix + "1", **more)
+    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> Fallback:
+        return make_fallback(providers, Upstream(pool, clock), clock, **more)
 
     return made
 
@@ -78,7 +79,7 @@ async def test_an_image_is_fetched_for_a_provider_that_needs_its_bytes(make: Mak
     images = Fetched()
     with Fakeup(lambda seen: [json_answer(SAID)]) as up, Fakeup(lambda seen: [error_answer(500)]) as other:
         plan = (make_deployment(other.url), make_deployment(up.url, "ollama", "llava"))
-        await make(images=cast("Images", images)).complete(record(messages=PICTURE), plan)
+        await make(images=cast("Images", images)).answer(record(messages=PICTURE), plan)
     assert len(images.asked) == 1
     assert up.seen[0].json["messages"][0]["images"] == [PIXEL.partition(",")[2]]
     assert other.seen[0].json["messages"] == PICTURE
@@ -88,7 +89,7 @@ async def test_an_image_that_is_not_to_be_had_is_a_refusal(make: Make, record: B
     """G11: nothing was sent, and a provider that takes the link may still answer."""
     images = cast("Images", Fetched(Refused("not there", param="messages")))
     with Fakeup(lambda seen: []) as up, pytest.raises(Refused, match="not there"):
-        await make(images=images).complete(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).answer(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert up.connections == 0
 
 
@@ -96,15 +97,16 @@ async def test_the_time_for_images_is_the_calls(make: Make, record: Begin) -> No
     """G1: one deadline over everything; with it the call is over."""
     images = cast("Images", Fetched(upstream_failure("deadline")))
     with Fakeup(lambda seen: []) as up, pytest.raises(UpstreamError) as caught:
-        await make(images=images).complete(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).answer(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert (caught.value.code, caught.value.should_retry) == ("deadline", False)
 
 
 async def test_a_dry_run_names_what_would_be_fetched(make: Make, record: Begin) -> None:
     """Nothing is fetched for it: something stands in."""
     begun, plan = record(messages=PICTURE), make_deployment("http://x", "ollama", "llava")
-    assert len(make(images=cast("Images", Fetched())).stand_ins(begun, plan)) == 1
-    assert make().stand_ins(begun, plan) == {}
+    fetching = make(images=cast("Images", Fetched())).translator
+    assert len(fetching.placeholder_images(begun.call, plan)) == 1
+    assert make().translator.placeholder_images(begun.call, plan) == {}
 
 
 # -- embeddings
@@ -124,7 +126,7 @@ async def test_embeddings_walk_the_same_way(make: Make, clock: FakeClock) -> Non
     answers = [error_answer(503), json_answer(VECTORS)]
     with Fakeup(lambda seen: [answers.pop(0)]) as up:
         begun = embedding(clock)
-        found = await make(images=cast("Images", Fetched())).embed(begun, (make_deployment(up.url),))
+        found = await make(images=cast("Images", Fetched())).answer(begun, (make_deployment(up.url),))
     assert found.data["data"][0]["embedding"] == [0.5]
     assert [attempt.status for attempt in begun.attempts] == [503, 200]
 
@@ -134,8 +136,8 @@ async def test_a_provider_without_the_operation_says_so(
     make: Make, record: Begin, clock: FakeClock, operation: str
 ) -> None:
     """501: another provider has to be asked for it."""
-    coordinator, plan = make({"odd": Provider("odd", None, None, None)}), (make_deployment("http://x", "odd"),)
-    work = coordinator.embed(embedding(clock), plan) if "emb" in operation else coordinator.complete(record(), plan)
+    fallback, plan = make({"odd": Provider("odd", None, None, None)}), (make_deployment("http://x", "odd"),)
+    work = fallback.answer(embedding(clock), plan) if "emb" in operation else fallback.answer(record(), plan)
     (found,) = await asyncio.gather(work, return_exceptions=True)
     assert str(found) == f"The provider odd has no {operation}."
     assert getattr(found, "status", None) == 501
@@ -186,12 +188,12 @@ async def test_an_end_before_anything_else_is_no_answer(make: Make, record: Begi
 
 async def test_a_callers_hurry_is_no_fault_of_the_provider(make: Make, record: Begin, clock: FakeClock) -> None:
     """G8: a stream that was silent for longer than its caller allowed, and not longer than the operator did."""
-    coordinator = make()
+    fallback = make()
     said = STREAM_HEAD + event({"content": "x"})  # in one piece: no silence before it
     with Fakeup(lambda seen: [said, WAIT_FOR_CLOSE]) as up:
         for _ in range(3):
             begun = record(stream=True, requested_timeouts={"idle_s": 0.05})
-            found = await coordinator.stream(begun, (make_deployment(up.url, idle_s=60.0),))
+            found = await fallback.stream(begun, (make_deployment(up.url, idle_s=60.0),))
             last = await found.flow(lambda batch: None)
             assert getattr(last, "code", None) == "upstream_stalled"
-    assert coordinator._health.cooling_down(clock.monotonic()) == ()
+    assert fallback._health.cooling_down(clock.monotonic()) == ()

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from fwd_server.observe import log
-from fwd_server.values.call import Attempt, Outcome
+from fwd_server.observe.access_log import AccessLog
+from fwd_server.values.call import Attempt, Outcome, RequestEnd
 from fwd_server.values.usage import Usage
 
 OUTCOME = Outcome(
@@ -47,7 +48,7 @@ def test_a_call_is_one_json_line() -> None:
     """Issue: id, key name, model, provider, status, attempts, times, tokens."""
     out = io.StringIO()
     log.configure("info", "auto", out)
-    log.report(OUTCOME)
+    AccessLog().call_ended(OUTCOME)
     (line,) = out.getvalue().splitlines()
     found = json.loads(line)
     assert (found["id"], found["key"], found["provider"], found["status"]) == ("req_1", "web", "groq", 200)
@@ -59,7 +60,7 @@ def test_a_call_is_one_json_line() -> None:
 def test_a_terminal_gets_words() -> None:
     out = Terminal()
     log.configure("info", "auto", out)
-    log.report(OUTCOME)
+    AccessLog().call_ended(OUTCOME)
     assert "gpt-x -> groq:llama" in out.getvalue()
     assert "1234.5 ms (first 123.5 ms)" in out.getvalue()
     assert "12->34 tok" in out.getvalue()
@@ -73,21 +74,21 @@ def test_a_terminal_gets_words() -> None:
 def test_words_name_who_answered(provider: str | None, model: str | None, said: str) -> None:
     out = io.StringIO()
     log.configure("info", "text", out)
-    log.report(Outcome("r", "k", "m", 200, False, provider=provider, model=model))
+    AccessLog().call_ended(Outcome("r", "k", "m", 200, False, provider=provider, model=model))
     assert f"{said}  " in out.getvalue()
 
 
 def test_a_level_above_info_keeps_quiet_about_what_went_well() -> None:
     out = io.StringIO()
     log.configure("warning", "json", out)
-    log.report(OUTCOME)
+    AccessLog().call_ended(OUTCOME)
     assert out.getvalue() == ""
 
 
 def test_estimates_are_marked() -> None:
     out = io.StringIO()
     log.configure("info", "text", out)
-    log.request_line(log.outcome_fields(Outcome("r", "k", "m", 200, False, usage=Usage(1, 2, estimated=True))))
+    AccessLog().call_ended(Outcome("r", "k", "m", 200, False, usage=Usage(1, 2, estimated=True)))
     assert "~1->2 tok" in out.getvalue()
 
 
@@ -96,7 +97,8 @@ def test_control_characters_never_reach_the_sink(form: str) -> None:
     """T37: lines are lines, whatever stands in them."""
     out = io.StringIO()
     log.configure("info", form, out)
-    log.request_line({"id": "x\r\nFAKE \x1b[2J \x9b \u2028 \u202e \x7f", "status": 404, "method": "GET", "path": "/\n"})
+    odd = "x\r\nFAKE \x1b[2J \x9b \u2028 \u202e \x7f"
+    AccessLog().request_ended(RequestEnd(odd, 404, "GET", "/\n"))
     text = out.getvalue()
     assert text.count("\n") == 1
     assert not set("\r\x1b\x7f\x9b\u2028\u202e") & set(text)
@@ -120,7 +122,9 @@ def test_a_bug_has_its_traceback() -> None:
 def test_what_does_not_pass_by_itself_is_an_alarm(code: str, loud: bool, caplog: pytest.LogCaptureFixture) -> None:
     """F4, F18: a line of fwd.upstream that says whose key or certificate it is, with another answering or not."""
     with caplog.at_level(logging.INFO):
-        log.report(Outcome("req_1", "web", None, 200, False, attempts=(Attempt("openai", "m", 1.0, 401, code),)))
+        AccessLog().call_ended(
+            Outcome("req_1", "web", None, 200, False, attempts=(Attempt("openai", "m", 1.0, 401, code),))
+        )
     alarms = [record for record in caplog.records if record.name == "fwd.upstream"]
     assert [record.levelname for record in alarms] == ["ERROR"] * loud
     assert all("openai" in log.Words().format(record) for record in alarms)

@@ -18,8 +18,7 @@ from fwd_server.app import App, build_app
 from fwd_server.http1.server.limits import ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.settings import load
-from fwd_server.web.guard import UNLIMITED
-from fwd_server.web.refusal import render_refusal
+from fwd_server.web.application import UNLIMITED
 
 KEY = "fwd_" + "s" * 43
 BODY = json.dumps({"model": "echo:", "messages": [{"role": "user", "content": "Hi"}]}).encode()
@@ -97,7 +96,9 @@ def start(tmp_path: Path) -> Start:
         keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=web\n")
         keys.chmod(0o600)
         app = build_app(load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings, images=images)
-        server = HTTPServer(app.application, limits=ServerLimits(body_bytes=UNLIMITED), render=render_refusal)
+        server = HTTPServer(
+            app.application, limits=ServerLimits(body_bytes=UNLIMITED), render=app.application.render_refusal
+        )
         listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
         listener.setblocking(False)
         server.add_sockets([listener])

@@ -10,6 +10,8 @@ import pytest
 from kit.overheard import Listener, listening_to_clients
 
 from fwd_server.observe import log
+from fwd_server.observe.access_log import AccessLog
+from fwd_server.values.call import Outcome
 from fwd_server.web.base import BaseHandler
 
 from .conftest import Start, request, run
@@ -25,7 +27,7 @@ def test_a_key_in_a_log_line_is_heard(listener: Listener, key: str, level: str) 
 
 
 def test_a_key_in_a_field_or_a_traceback_is_heard(listener: Listener) -> None:
-    log.request_line({"id": "req_1", "status": 200, "asked": KEYS[0]})
+    AccessLog().call_ended(Outcome("req_1", "", KEYS[0], 200, False))
     assert listener.take()
     try:
         raise ValueError(KEYS[0])

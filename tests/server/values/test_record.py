@@ -27,7 +27,7 @@ def chunk(text: str, commits: bool = True) -> Chunk:
 def test_a_good_call() -> None:
     record = begin()
     record.note_attempt(OPENAI, 100.0, 100.5)
-    record.note_commit(OPENAI, (), 100.5)
+    record.commit(OPENAI, (), 100.5)
     record.note_answer(ChatResponse({}, Usage(3, 4)))
     outcome = record.to_outcome(101.0)
     assert (outcome.status, outcome.provider, outcome.model, outcome.error) == (200, "openai", "gpt-x", None)
@@ -37,7 +37,7 @@ def test_a_good_call() -> None:
 def test_a_call_that_failed_names_who_was_asked_last() -> None:
     record = begin()
     record.note_attempt(OPENAI, 100.0, 100.1, from_status(500))
-    record.error = from_status(500)
+    record.fail(from_status(500))
     outcome = record.to_outcome(100.2)
     assert (outcome.status, outcome.provider, outcome.error) == (502, "openai", "provider_error")
     assert outcome.usage is None
@@ -58,10 +58,10 @@ def test_a_call_that_got_nowhere_names_nobody() -> None:
 def test_a_stream_that_broke_is_settled_as_an_estimate() -> None:
     """S27, design 2.9: what went out is counted, and marked as our count."""
     record = begin(messages=[{"role": "user", "content": [{"type": "text", "text": "12345678"}]}], stream=True)
-    record.note_commit(OPENAI, (), 100.1)
+    record.commit(OPENAI, (), 100.1)
     for event in (chunk("", commits=False), chunk("abcdefgh"), Chunk(True, frame=b"x")):
-        record.note_chunk(event)
-    record.error, record.broke_midstream = from_status(500), True
+        record.note_event(event)
+    record.fail(from_status(500), midstream=True)
     outcome = record.to_outcome(101.0)
     assert outcome.usage == Usage(prompt=2, completion=3, estimated=True)
     assert (outcome.status, outcome.error) == (200, "provider_error")
@@ -70,7 +70,7 @@ def test_a_stream_that_broke_is_settled_as_an_estimate() -> None:
 @pytest.mark.parametrize("choices", [[{"message": {"content": "abcde"}}], [{"message": {"content": 5}}], [{}], []])
 def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
     record = begin()
-    record.note_commit(OPENAI, (), 100.1)
+    record.commit(OPENAI, (), 100.1)
     record.note_answer(ChatResponse({"choices": choices}))
     usage = record.to_outcome(101.0).usage
     assert usage is not None
@@ -82,6 +82,6 @@ def test_an_answer_without_usage_is_counted(choices: list[Any]) -> None:
 def test_content_that_is_no_text_counts_as_nothing(content: Any) -> None:
     """Some upstream may send it: what goes out is its business, the count is ours."""
     record = begin(stream=True)
-    record.note_commit(OPENAI, (), 100.1)
-    record.note_chunk(chunk(content))
+    record.commit(OPENAI, (), 100.1)
+    record.note_event(chunk(content))
     assert record.sent_tokens == 0

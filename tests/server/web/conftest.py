@@ -19,8 +19,7 @@ from fwd_server.http1.server.limits import ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.machine import MemoryUse
 from fwd_server.settings import load
-from fwd_server.web.guard import UNLIMITED
-from fwd_server.web.refusal import render_refusal
+from fwd_server.web.application import UNLIMITED
 
 KEY = "fwd_" + "t" * 43
 
@@ -39,7 +38,7 @@ def http_server(
         return
 
     async def start() -> HTTPServer:
-        server = HTTPServer(app, limits=ServerLimits(body_bytes=UNLIMITED), render=render_refusal)
+        server = HTTPServer(app, limits=ServerLimits(body_bytes=UNLIMITED), render=app.render_refusal)
         server.add_sockets([_unused_port[0]])
         return server
 

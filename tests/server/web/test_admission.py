@@ -9,16 +9,15 @@ from typing import Any
 
 import pytest
 from attrs import define
+from kit.guards import open_guard
 from tornado.httputil import HTTPHeaders, HTTPServerRequest, RequestStartLine
 from tornado.web import Application
 
 from fwd_server.app import App, most_calls
 from fwd_server.machine import MemoryUse
 from fwd_server.settings import Settings
-from fwd_server.values.call import Caller
 from fwd_server.values.errors import Overloaded
 from fwd_server.web.admission import AdmissionController, MemoryPressure
-from fwd_server.web.guard import HostGuard, RequestGuard
 
 from .conftest import KEY
 
@@ -225,8 +224,8 @@ async def test_without_a_limit_nothing_is_too_much() -> None:
 
 async def test_a_body_without_a_length_may_be_as_long_as_any() -> None:
     """D13: chunks do not say."""
-    guard = RequestGuard(HostGuard(True), lambda headers, peer: Caller(), lambda request: "", max_body=MB)
+    guard = open_guard(max_body=MB)
     chunked, short, long = request(), request(), request()
     chunked.headers["Transfer-Encoding"] = "chunked"
     short.headers["Content-Length"], long.headers["Content-Length"] = "7", "2000000"
-    assert [guard.body_bound(one) for one in (request(), chunked, short, long)] == [0, MB, 7, MB]
+    assert [guard.body_bound(one.headers) for one in (request(), chunked, short, long)] == [0, MB, 7, MB]

@@ -59,7 +59,7 @@ def gate() -> Authenticator:
 def answer(gate: Authenticator, key: str | None, peer: str = "192.0.2.1") -> GatewayError | Caller:
     """What a caller with this key gets."""
     try:
-        return gate.authenticate(key and f"Bearer {key}", None, peer)
+        return gate.authenticate({"authorization": f"Bearer {key}"} if key else {}, peer).caller
     except GatewayError as error:
         return error
 
@@ -112,21 +112,48 @@ def test_a_key_ends_while_the_gateway_runs() -> None:
         ("Bearer", "k", "k"),
         ("Bearer ", "k", "k"),
         ("Bearer a", "b", "a"),
-        ("Basic dXNlcjpwYXNz", "k", "k"),
-        ("Basic dXNlcjpwYXNz", None, ""),
+        ("Basic dXNlcjpwYXNz", None, "pass"),
+        ("Basic dXNlcjpwYXNz", KEY, KEY),
+        ("Basic =", "k", "k"),
+        ("Digest a", "k", "k"),
+        ("Bearer a", KEY, KEY),
+        (f"Bearer {KEY}", KEY[:-1], KEY),
+        (f"Bearer {KEY[:-1]}", KEY, KEY[:-1]),
         (None, None, ""),
     ],
 )
 def test_the_key_is_found_in_either_header(authorization: str | None, x_api_key: str | None, key: str) -> None:
-    """Design section 4: both are read, the first wins; the scheme may be missing, in any case, and spaced."""
-    assert presented_key(authorization, x_api_key) == key
+    """The first that begins with fwd_ is judged, else the first; the scheme may be missing, in any case, and spaced."""
+    shown = {"authorization": authorization, "x-api-key": x_api_key}
+    assert presented_key({name: value for name, value in shown.items() if value is not None}) == key
+
+
+def test_every_header_that_programs_put_keys_into_is_read() -> None:
+    """In this order; a stored login beside a configured key is passed over."""
+    names = ["authorization", "x-api-key", "x-goog-api-key", "api-key"]
+    for at, name in enumerate(names):
+        headers = dict.fromkeys(names[:at], "sk-stored") | dict.fromkeys(names[at + 1 :], f"{KEY}x")
+        assert presented_key({**headers, name: KEY}) == KEY
 
 
 def test_the_first_header_wins_even_with_a_wrong_key() -> None:
     """A wrong key is not made good by a second one."""
     with pytest.raises(InvalidKey):
-        gate().authenticate("Bearer wrong", KEY, "192.0.2.1")
-    assert gate().authenticate(None, KEY, "192.0.2.1").name == "web"
+        gate().authenticate({"authorization": f"Bearer {KEY[:-1]}x", "x-api-key": KEY}, "192.0.2.1")
+    assert gate().authenticate({"x-api-key": KEY}, "192.0.2.1").caller.name == "web"
+
+
+def test_an_earlier_answer_holds_for_the_same_key_set_and_until_the_key_expires() -> None:
+    """R7, D8: what a connection remembers of its last head is worth nothing once the keys have changed."""
+    clock, source = Hands(wall=read_expiry("2020-01-01") - 1), Held()
+    authenticator = Authenticator(source, clock)
+    remembered = authenticator.authenticate({"authorization": EXPIRED}, "")
+    assert authenticator.is_current(remembered)
+    clock.wall += 1
+    assert not authenticator.is_current(remembered)
+    clock.wall -= 1
+    source.keys = Held().keys
+    assert not authenticator.is_current(remembered)
 
 
 def test_ten_thousand_failures_in_a_minute_are_answered_401_twenty_times() -> None:

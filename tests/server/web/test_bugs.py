@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import pytest
-from kit.fakeup import event
 from tornado.httpclient import AsyncHTTPClient
 from tornado.iostream import StreamClosedError
 from tornado.web import Application
@@ -34,7 +33,7 @@ class Falling:
         return self
 
     async def read(self) -> bytes:
-        return event({"content": "Hel"})
+        return b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n'
 
     def flow(self, *_: Any) -> None:
         raise RuntimeError("a bug")

@@ -10,8 +10,8 @@ from tornado.routing import URLSpec
 from tornado.web import RequestHandler
 
 from fwd_server.values import ids
+from fwd_server.web.application import exact_path
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.guard import exact_path
 
 
 class Nowhere:

@@ -9,13 +9,13 @@ from html.parser import HTMLParser
 
 import pytest
 from attrs import define, evolve
+from kit.guards import open_guard
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPServerRequest
 
-from fwd_server.values.call import Caller
-from fwd_server.values.errors import InvalidKey
+from fwd_server.observe.hub import ObserverHub
 from fwd_server.web import pages
-from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard
+from fwd_server.web.application import GatewayApplication
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, routes, uptime
 
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre><svg onload=alert(1)>", "{{ 1 + 1 }}")
@@ -51,13 +51,8 @@ def world() -> World:
 
 @pytest.fixture
 def app(world: World) -> GatewayApplication:
-    guard = RequestGuard(HostGuard(bound_to_loopback=False), no_key, lambda request: request.remote_ip or "", 1 << 20)
-    return GatewayApplication(routes(world.context()), guard)
-
-
-def no_key(headers: HTTPHeaders, peer: str) -> Caller:
-    """No page may ask for a key."""
-    raise InvalidKey
+    guard = open_guard(bound_to_loopback=False)
+    return GatewayApplication(routes(world.context()), guard, ObserverHub())
 
 
 async def fetch(client: AsyncHTTPClient, url: str, **more: object) -> HTTPResponse:

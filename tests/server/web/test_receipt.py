@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kit.calls import make_call, make_deployment
 
+from fwd_server.values.chat import End
 from fwd_server.values.record import CallRecord
 from fwd_server.values.usage import Usage
 from fwd_server.web.receipt import MOST_DROPPED, dropped_names, fact_headers, receipt_facts
@@ -27,8 +28,9 @@ def test_a_finished_call_tells_all() -> None:
     record = CallRecord(make_call(), 10.0)
     deployment = make_deployment("http://127.0.0.1:1/v1")
     record.note_attempt(deployment, 10.0, 10.2)
-    record.note_commit(deployment, ("seed",), 10.2)
-    record.committed_usage, record.upstream_request_id = Usage(3, 4), "up_1"
+    record.commit(deployment, ("seed",), 10.2)
+    record.note_response_head("up_1")
+    record.note_event(End(Usage(3, 4)))
     assert receipt_facts(record, 10.4) == {
         "request_id": "req_1",
         "provider": "openai",

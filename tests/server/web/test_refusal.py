@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+from typing import Any
 
 import pytest
 
+from fwd_server.app import build_app
 from fwd_server.http1.server.limits import Refusal, malformed
-from fwd_server.web.refusal import as_error, render_refusal
+from fwd_server.settings import Settings
+from fwd_server.web.refusal import as_error
+
+
+def render_refusal(refusal: Refusal, remote_ip: str) -> Any:
+    async def build() -> Any:
+        return build_app(Settings()).application.render_refusal(refusal, remote_ip)
+
+    return asyncio.run(build())
 
 
 def test_a_refusal_has_the_shape_of_every_error(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import define
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 
 from fwd_server._version import __version__
+from fwd_server.callers.base import Dialect
+from fwd_server.callers.openai_chat import OPENAI_CHAT
+from fwd_server.callers.openai_embeddings import OPENAI_EMBEDDINGS
 from fwd_server.clock import Clock, SystemClock
-from fwd_server.gateway.fallback import Coordinator, RetryPolicy
+from fwd_server.gateway.attempt import AttemptRunner
+from fwd_server.gateway.fallback import Fallback
 from fwd_server.gateway.gateway import Gateway
+from fwd_server.gateway.policy import Policy
+from fwd_server.gateway.retry_policy import RetryPolicy
+from fwd_server.gateway.translation import Translator
 from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
 from fwd_server.observe import log
-from fwd_server.providers import build_provider
-from fwd_server.providers import model_catalog as models
+from fwd_server.observe.access_log import AccessLog
+from fwd_server.observe.hub import Observer, ObserverHub
+from fwd_server.providers import build_provider, model_catalog
 from fwd_server.providers.base import Provider
 from fwd_server.providers.model_catalog import Model
 from fwd_server.routing.health import Health
@@ -30,21 +38,24 @@ from fwd_server.upstream.images import Images
 from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.upstream.send import Upstream
 from fwd_server.values import ids
-from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import pages
 from fwd_server.web.admission import MANY, AdmissionController
-from fwd_server.web.authenticator import Authenticator, peer_address
-from fwd_server.web.calls import CallTimes
-from fwd_server.web.chat import ChatHandler
-from fwd_server.web.embeddings import EmbeddingsHandler
-from fwd_server.web.guard import Authenticate, GatewayApplication, HostGuard, RequestGuard, is_loopback
+from fwd_server.web.application import GatewayApplication
+from fwd_server.web.authenticator import Authenticator, has_key, peer_address
+from fwd_server.web.call_exchange import CallRoute, CallService, CallTimes
+from fwd_server.web.cors import CorsPolicy
+from fwd_server.web.guard import HostGuard, RequestGuard, is_loopback
 from fwd_server.web.health import GatewayStatus, HealthHandler, ReadyHandler
 from fwd_server.web.models import ModelIndex, ModelsHandler
 
 _ANSWER_BYTES: Final = 64 << 20
 
-Peer = Callable[[HTTPServerRequest], str]
+# The caller languages, by the paths they are served at: a new one is a module in callers/ and a line here.
+DIALECTS: Final[Mapping[str, Dialect[Any, Any]]] = {
+    "/v1/chat/completions": OPENAI_CHAT,
+    "/v1/embeddings": OPENAI_EMBEDDINGS,
+}
 
 
 @define
@@ -83,13 +94,19 @@ def build_app(
     images: Images | None = None,
     environment: Mapping[str, str] | None = None,
     memory: Callable[[], MemoryUse | None] = lambda: None,
+    policies: Sequence[Policy] = (),
+    observers: Sequence[Observer] = (),
+    dialects: Mapping[str, Dialect[Any, Any]] | None = None,
 ) -> App:
     """Build a gateway from its settings, on the running event loop.
 
+    ``policies`` may refuse calls and settle them, ``observers`` hear of everything beside the access log, and
+    ``dialects`` (path -> caller language) are served beside our own; CONTRIBUTING.md has an example of each.
     ``clock``, ``pool`` and ``images`` (used only with FWD_FETCH_IMAGES=public) are for tests and embedders;
-    ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` is asked how much of its limit is used.
+    ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` returns how much of its limit is used.
     """
     clock = clock or SystemClock()
+    hub = ObserverHub((AccessLog(), *observers))
     providers = known_providers(settings)
     routes = routes_of(settings, providers)
     loop_guard = LoopGuard(ids.new_id(""))
@@ -100,16 +117,19 @@ def build_app(
     )
     health = Health()
     images = (images or Images()) if settings.fetch_images == "public" else None
-    coordinator = Coordinator(
-        providers, upstream, clock, ids.new_id, retry_policy(settings), health=health, images=images
-    )
-    gateway = Gateway(routes, coordinator, clock, (log.report,), settings.fallback_explicit)
+    translator = Translator(providers, clock, ids.new_id, fetches_images=images is not None)
+    attempts = AttemptRunner(providers, upstream, clock, health, hub)
+    fallback = Fallback(translator, attempts, health, clock, retry_policy(settings), images)
+    gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
     state = GatewayStatus(routes, clock, clock.monotonic(), keys.notices, health)
     discovery = ModelDiscovery(providers, upstream, clock)
-    admission = AdmissionController(most_calls(settings), memory)
-    application = _application(settings, gateway, state, keys, clock, loop_guard, discovery, admission)
+    guard = _guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
+    times = CallTimes(settings.total_timeout, settings.sse_keepalive)
+    service = CallService(gateway, guard, clock, times, loop_guard, hub)
+    calls = {path: CallRoute(dialect) for path, dialect in {**DIALECTS, **(dialects or {})}.items()}
+    application = GatewayApplication(_handlers(guard, state, gateway, discovery), guard, hub, calls, service)
     return App(application, gateway, state, keys, upstream, clock, discovery, images)
 
 
@@ -126,7 +146,7 @@ def routes_of(settings: Settings, providers: Mapping[str, Provider]) -> Routes:
 
 
 def _chat(provider: str) -> list[Model]:
-    return [model for model in models.load().of(provider) if model.kind == "chat"]
+    return [model for model in model_catalog.load().of(provider) if model.kind == "chat"]
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:
@@ -134,34 +154,30 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     return RetryPolicy(settings.attempts, settings.stream_timeout, _ANSWER_BYTES)
 
 
-def _application(
-    settings: Settings,
-    gateway: Gateway,
-    state: GatewayStatus,
-    keys: KeyFile,
-    clock: Clock,
-    loop_guard: LoopGuard,
-    discovery: ModelDiscovery,
-    admission: AdmissionController,
-) -> GatewayApplication:
-    authenticator = Authenticator(keys, clock)
-    authenticate = _authenticate(authenticator)
-    peer = _peer(settings)
-    hosts = HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts))
-    details = _details(authenticate, peer)
-    times = CallTimes(settings.total_timeout, settings.sse_keepalive)
-    calls = {"gateway": gateway, "clock": clock, "times": times, "loop_guard": loop_guard}
-    model_index = ModelIndex(gateway.routes, models.load(), discovery)
-    routes = [
-        URLSpec(r"/v1/chat/completions", ChatHandler, calls),
-        URLSpec(r"/v1/embeddings", EmbeddingsHandler, calls),
+def _guard(settings: Settings, keys: KeyFile, clock: Clock, admission: AdmissionController) -> RequestGuard:
+    """What every request must pass, as the settings say."""
+    trusted = settings.trusted_proxies
+    return RequestGuard(
+        HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts)),
+        Authenticator(keys, clock),
+        lambda remote_ip, headers: peer_address(remote_ip, headers.get("x-forwarded-for"), trusted),
+        settings.max_body,
+        admission,
+        CorsPolicy(frozenset(settings.cors_origins)),
+    )
+
+
+def _handlers(guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery) -> list[URLSpec]:
+    """Everything that is no call."""
+    details = _may_see_details(guard)
+    model_index = ModelIndex(gateway.routes, model_catalog.load(), discovery)
+    return [
         URLSpec(r"/v1/models", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
         *pages.routes(pages.PageContext(__version__, state.status_view, details)),
     ]
-    return GatewayApplication(routes, RequestGuard(hosts, authenticate, peer, settings.max_body, admission))
 
 
 def most_calls(settings: Settings) -> int:
@@ -169,31 +185,17 @@ def most_calls(settings: Settings) -> int:
     return settings.max_requests or connection_cap(share=4) or MANY
 
 
-def _authenticate(authenticator: Authenticator) -> Authenticate:
-    def authenticate(headers: HTTPHeaders, peer: str) -> Caller:
-        return authenticator.authenticate(headers.get("Authorization"), headers.get("x-api-key"), peer)
-
-    return authenticate
-
-
-def _peer(settings: Settings) -> Peer:
-    def peer(request: HTTPServerRequest) -> str:
-        return peer_address(request.remote_ip or "", request.headers.get("X-Forwarded-For"), settings.trusted_proxies)
-
-    return peer
-
-
-def _details(authenticate: Authenticate, peer: Peer) -> Callable[[HTTPServerRequest], bool]:
+def _may_see_details(guard: RequestGuard) -> Callable[[HTTPServerRequest], bool]:
     """Who may see which providers there are: this machine itself (not through a proxy on it), and who has a key."""
 
     def may_see(request: HTTPServerRequest) -> bool:
-        headers = request.headers
-        if is_loopback(request.remote_ip or "") and "X-Forwarded-For" not in headers:
+        headers, remote_ip = request.headers, request.remote_ip or ""
+        if is_loopback(remote_ip) and "X-Forwarded-For" not in headers:
             return True
-        if "Authorization" not in headers and "x-api-key" not in headers:
+        if not has_key(headers):
             return False
         try:
-            authenticate(headers, peer(request))
+            guard.authenticator.authenticate(headers, guard.peer_address(remote_ip, headers))
         except GatewayError:
             return False
         return True

@@ -1,32 +1,33 @@
 """The main path of a call, top to bottom in the order things happen.
 
-A call opens a trip on the way in and settles it on the way out, always, however it ends. What it became is one
-frozen ``Outcome``, which everybody who reports on calls is handed.
+A call opens a record on the way in. Policies admit it, a plan is made, attempts run until one commits, the policies
+settle it while the caller still waits for the last byte, and the observers hear of it afterwards; always, however it
+ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import contextlib
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from attrs import field, frozen
 
 from fwd_server.clock import Clock
 from fwd_server.gateway.dry_run import describe_plan
-from fwd_server.gateway.fallback import Coordinator
+from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.policy import Policy, PolicyChain
 from fwd_server.gateway.relay import EventSink, Stream
-from fwd_server.routing import planner as routing
+from fwd_server.observe.hub import ObserverHub
+from fwd_server.routing import planner
 from fwd_server.routing.planner import Routes
-from fwd_server.values.call import Call, Outcome
-from fwd_server.values.chat import ChatRequest, ChatResponse, Chunk, End, Json, StreamEvent
+from fwd_server.values.call import Call
+from fwd_server.values.chat import ChatRequest, ChatResponse, End, Json, StreamEvent
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import GatewayError, UpstreamError, internal_error
 from fwd_server.values.record import CallRecord
-
-Observer = Callable[[Outcome], None]
 
 
 @frozen
@@ -35,97 +36,107 @@ class StreamingAnswer:
 
     record: CallRecord
     _stream: Stream = field(repr=False)
+    _policies: PolicyChain = field(repr=False)
 
-    async def flow(self, take: EventSink) -> End | UpstreamError:
-        """Hand ``take`` the events as they come; the last one, an End or the failure in its place, is returned too."""
-        return await self._stream.flow(partial(self._pass, take))
+    async def flow(self, sink: EventSink) -> End | GatewayError:
+        """Hand ``sink`` the events as they come, and settle the call; returns how it ended.
 
-    def _pass(self, take: EventSink, batch: list[StreamEvent]) -> asyncio.Future[None] | None:
-        for event in batch:
-            self._note(event)
-        return take(batch)
+        An End means that the stream may be called complete: the provider said so, and every policy has settled.
+        """
+        last: End | GatewayError = await self._stream.flow(partial(self._pass_on, sink))
+        try:
+            await self._policies.settle(self.record)
+        except GatewayError as error:
+            last = last if isinstance(last, UpstreamError) else error
+        return last
 
-    def _note(self, event: StreamEvent) -> None:
-        if isinstance(event, Chunk):
-            self.record.note_chunk(event)
-        elif isinstance(event, End):
-            self.record.committed_usage = event.usage
-        else:
-            self.record.error, self.record.broke_midstream = event, True
+    def _pass_on(self, sink: EventSink, events: list[StreamEvent]) -> asyncio.Future[None] | None:
+        for event in events:
+            self.record.note_event(event)
+        return sink(events)
 
 
 class Gateway:
-    """Serves calls: routes them, has them answered, and tells the observers how each one ended."""
+    """Serves calls."""
 
     def __init__(
         self,
         routes: Routes,
-        coordinator: Coordinator,
+        fallback: Fallback,
         clock: Clock,
-        observers: Iterable[Observer] = (),
+        hub: ObserverHub,
+        policies: Sequence[Policy] = (),
         fallback_explicit: bool = True,
     ) -> None:
         self.routes = routes
-        self._fallback_explicit = fallback_explicit
-        self._coordinator = coordinator
+        self._fallback = fallback
         self._clock = clock
-        self._observers = tuple(observers)
+        self._hub = hub
+        self._policies = tuple(policies)
+        self._fallback_explicit = fallback_explicit
 
     def open_record(self, call: Call) -> CallRecord:
         """The record of a call, from now on."""
-        return CallRecord(call, self._clock.monotonic())
+        record = CallRecord(call, self._clock.monotonic())
+        self._hub.call_started(record)
+        return record
 
-    async def complete(self, record: CallRecord) -> ChatResponse:
+    async def complete(self, record: CallRecord) -> ChatResponse | EmbeddingsResponse:
         """Answer a call in one piece. Raises GatewayError."""
-        with self._settled(record):
-            response = await self._coordinator.complete(record, self._plan(record.call))
+        policies = PolicyChain(self._policies)
+        try:
+            await policies.admit(record)
+            response = await self._fallback.answer(record, self._plan(record.call))
             record.note_answer(response)
+            await policies.settle(record)
             return response
+        except BaseException as error:
+            _note_failure(record, error)
+            with contextlib.suppress(GatewayError):  # the call has failed already, and this is what the caller hears
+                await policies.settle(record)
+            raise
+        finally:
+            self._hub.call_ended(record, self._clock.monotonic())
 
-    async def embed(self, record: CallRecord) -> EmbeddingsResponse:
-        """Embed texts, by the model that was asked for and no other. Raises GatewayError."""
-        with self._settled(record):
-            response = await self._coordinator.embed(record, self._plan(record.call))
-            record.committed_usage = response.usage
-            return response
-
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def stream(self, record: CallRecord) -> AsyncIterator[StreamingAnswer]:
         """Answer a call in pieces: entered once the first content is there. Raises GatewayError before that."""
-        with self._settled(record):
-            stream = await self._coordinator.stream(record, self._plan(record.call))
+        policies = PolicyChain(self._policies)
+        try:
+            await policies.admit(record)
+            stream = await self._fallback.stream(record, self._plan(record.call))
             try:
-                yield StreamingAnswer(record, stream)
+                yield StreamingAnswer(record, stream, policies)
             finally:
                 stream.close()
+        except BaseException as error:
+            _note_failure(record, error)
+            with contextlib.suppress(GatewayError):  # the call has failed already, and this is what the caller hears
+                await policies.settle(record)
+            raise
+        finally:
+            self._hub.call_ended(record, self._clock.monotonic())
 
     def plan_dry_run(self, call: Call) -> Json:
         """What would be sent for a call, without sending it. Raises GatewayError when there is no plan."""
-        return describe_plan(self._coordinator, self.open_record(call), self._plan(call))
+        return describe_plan(self._fallback.translator, call, self._plan(call))
 
     def _plan(self, call: Call) -> tuple[Deployment, ...]:
         model = call.request.model
         fallback = call.fallback and (model is None or self._fallback_explicit)
         # Another model's vectors would be worse than none: they mean something else.
-        return routing.plan_call(self.routes, model, fallback=fallback and isinstance(call.request, ChatRequest))
+        return planner.plan_call(self.routes, model, fallback=fallback and isinstance(call.request, ChatRequest))
 
-    @contextmanager
-    def _settled(self, record: CallRecord) -> Iterator[None]:
-        try:
-            yield
-        except GatewayError as error:
-            record.error = error
-            raise
-        except asyncio.CancelledError:
-            record.was_disconnected = record.error is None  # a shutdown has noted itself before
-            raise
-        except OSError:
-            record.was_disconnected = True  # what is sent to the caller failed, before anybody was told that it is gone
-            raise
-        except Exception:
-            record.error, record.broke_midstream = internal_error(), record.sent_tokens > 0
-            raise
-        finally:
-            outcome = record.to_outcome(self._clock.monotonic())
-            for observer in self._observers:
-                observer(outcome)
+
+def _note_failure(record: CallRecord, error: BaseException) -> None:
+    """Write into the record why a call ended early."""
+    if isinstance(error, GatewayError):
+        if record.error is None:
+            record.fail(error)
+    elif isinstance(error, asyncio.CancelledError):
+        if record.error is None:  # a shutdown has noted its own error before it cancels
+            record.disconnect()
+    elif isinstance(error, OSError):
+        record.disconnect()  # a write to the caller failed before anybody was told that it is gone
+    else:
+        record.fail(internal_error(), midstream=record.sent_tokens > 0)

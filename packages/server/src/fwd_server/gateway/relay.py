@@ -12,6 +12,7 @@ from collections.abc import Callable
 from attrs import define
 
 from fwd_server.providers.base import Decoder
+from fwd_server.timer_wheel import WheelTimer, wheel_of
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
@@ -32,14 +33,14 @@ class Stream:
     decoder: Decoder | None
     head: list[StreamEvent]
     ended: Callable[[UpstreamError | None], None] = lambda error: None
-    _timer: asyncio.TimerHandle | None = None
+    _timer: WheelTimer | None = None
     _expired: bool = False
     _take: EventSink = lambda batch: None
     _last: asyncio.Future[End | UpstreamError] | None = None
 
     def expire_in(self, seconds: float) -> None:
         """End after ``seconds``, however much still comes (F28)."""
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+        self._timer = wheel_of(asyncio.get_running_loop()).call_later(seconds, self._expire)
 
     async def flow(self, take: EventSink) -> End | UpstreamError:
         """Hand ``take`` the events as they come; the very last is an End or an UpstreamError, always, and returned.

@@ -6,19 +6,19 @@ Three loggers steer any deployment: ``fwd.access`` (one line a request), ``fwd.a
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
 import sys
+import time
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, TextIO
 
 import orjson
 
-from fwd_server.observe.log_writer import Sink
-from fwd_server.values.call import Outcome
-from fwd_server.values.usage import Usage
+from fwd_server.observe.log_writer import LogWriter
 
 access: Final = logging.getLogger("fwd.access")
 app: Final = logging.getLogger("fwd.app")
@@ -26,13 +26,8 @@ upstream: Final = logging.getLogger("fwd.upstream")
 
 LEVELS: Final = ("debug", "info", "warning", "error")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-_FIELDS: Final = "fwd_fields"
+FIELDS: Final = "fwd_fields"
 _WARNING: Final = {"name": app.name, "levelname": "WARNING", "levelno": logging.WARNING}
-# Failures that do not pass by themselves (contract F4, F18).
-_ALARMS: Final = {
-    "provider_auth": "the provider refused the gateway's API key; check its variable",
-    "tls_failed": "no trusted TLS connection could be made, and nothing was sent",
-}
 
 
 def configure(level: str, form: str, out: TextIO | None = None) -> None:
@@ -42,10 +37,10 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
     """
     root = logging.getLogger()
     for old in root.handlers:
-        if isinstance(old, Queued):
+        if isinstance(old, QueuedHandler):
             old.close()
     words = form == "text" or (form == "auto" and (out or sys.stderr).isatty())
-    handler = logging.StreamHandler(out) if out else Queued(sys.stderr)
+    handler = logging.StreamHandler(out) if out else QueuedHandler(sys.stderr)
     handler.setFormatter(Words() if words else JsonLines())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
@@ -62,86 +57,61 @@ def _note_less() -> None:
         setattr(logging, name, False)
 
 
-class Queued(logging.Handler):
+class QueuedHandler(logging.Handler):
     """Writes lines by way of a sink, so that logging never waits (contract D15)."""
 
     def __init__(self, out: TextIO) -> None:
         super().__init__()
         out.flush()
-        self._sink = Sink(out.fileno(), self._dropped)
+        self._writer = LogWriter(out.fileno(), self._dropped)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have the record's line written; one that cannot be made is said on standard error and is nobody's failure."""
         try:
-            self._sink.put(self.format(record) + "\n")
+            self._writer.put(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - as all of Python's handlers
             self.handleError(record)
 
+    def write_fields(self, level: int, logger: str, rest: bytes) -> None:
+        """Write a JSON line whose message and fields are encoded already, without a record of ``logging``."""
+        line = b'{"time":"%b","level":"%b","logger":"%b","message":%b' % (
+            _timestamp(time.time()).encode(),
+            logging.getLevelName(level).lower().encode(),
+            logger.encode(),
+            rest,
+        )
+        if b"\x7f" in line or not line.isascii():
+            line = _CONTROL.sub(_json_escape, line.decode()).encode()
+        self._writer.put(line + b"\n")
+
     def close(self) -> None:
         """Write what waits."""
-        self._sink.close()
+        self._writer.close()
         super().close()
 
-    def _dropped(self, count: int) -> str:
-        said = f"{count} log lines were dropped: they could not be written as fast as they came."
-        return self.format(logging.makeLogRecord(_WARNING | {"msg": said})) + "\n"
+    def _dropped(self, count: int) -> bytes:
+        message = f"{count} log lines were dropped: they could not be written as fast as they came."
+        return f"{self.format(logging.makeLogRecord(_WARNING | {'msg': message}))}\n".encode()
 
 
-def request_line(fields: Mapping[str, Any]) -> None:
-    """Write the one line of a request."""
-    status = fields.get("status") or 0
-    access.log(logging.WARNING if status >= 500 else logging.INFO, "request", extra={_FIELDS: fields})
+def json_handler() -> QueuedHandler | None:
+    """Our own handler where it writes JSON lines and nobody else listens to the access log; None otherwise."""
+    handlers = logging.getLogger().handlers
+    if len(handlers) != 1 or access.handlers or not access.propagate:
+        return None
+    handler = handlers[0]
+    return handler if isinstance(handler, QueuedHandler) and type(handler.formatter) is JsonLines else None
 
 
-def report(outcome: Outcome) -> None:
-    """The observer that writes the line of a call, and an alarm for each attempt that somebody must see to."""
-    if access.isEnabledFor(logging.INFO):
-        request_line(outcome_fields(outcome))
-    for attempt in outcome.attempts:
-        if attempt.code in _ALARMS:
-            fields = {"id": outcome.id, **attempt.as_fields()}
-            upstream.error("%s: %s", attempt.provider, _ALARMS[attempt.code], extra={_FIELDS: fields})
+def _timestamp(now: float) -> str:
+    """RFC 3339 with milliseconds, in UTC."""
+    seconds = int(now)
+    return f"{_second(seconds)}.{int((now - seconds) * 1000):03d}+00:00"
 
 
-def outcome_fields(outcome: Outcome) -> dict[str, Any]:
-    """What the line of a call holds; fields without a value are left out."""
-    fields = {
-        "id": outcome.id,
-        "key": outcome.caller,
-        "peer": outcome.peer,
-        "status": outcome.status,
-        "requested_model": outcome.requested_model,
-        "provider": outcome.provider,
-        "model": outcome.model,
-        "stream": outcome.stream,
-        "ttft_ms": _ms(outcome.ttft_ms),
-        "total_ms": _ms(outcome.total_ms),
-        **_tokens(outcome.usage),
-        "error": outcome.error,
-        "disconnected": outcome.disconnected or None,
-        "dropped": list(outcome.dropped) or None,
-        "attempts": [attempt.as_fields() for attempt in outcome.attempts] or None,
-        "upstream_request_id": outcome.upstream_request_id,
-        "client_retry": outcome.retry_count,
-    }
-    return {name: value for name, value in fields.items() if value is not None and value != ""}
-
-
-def _tokens(usage: Usage | None) -> dict[str, Any]:
-    if usage is None:
-        return {}
-    return {
-        "tokens_in": usage.prompt,
-        "tokens_out": usage.completion,
-        "tokens_cached": usage.cached or None,
-        "tokens_reasoning": usage.reasoning or None,
-        "tokens_estimated": usage.estimated or None,
-        "cost_usd": usage.cost_usd,
-    }
-
-
-def _ms(value: float | None) -> float | None:
-    return None if value is None else round(value, 1)
+@functools.lru_cache(maxsize=2)
+def _second(now: int) -> str:
+    return datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 class JsonLines(logging.Formatter):
@@ -150,11 +120,11 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
         line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, timezone.utc).isoformat(timespec="milliseconds"),
+            "time": _timestamp(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, _FIELDS, {}),
+            **getattr(record, FIELDS, {}),
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
@@ -178,7 +148,7 @@ class Words(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and a traceback below it where there is one."""
-        fields = getattr(record, _FIELDS, None) if record.name == access.name else None
+        fields = getattr(record, FIELDS, None) if record.name == access.name else None
         text = _sentence(fields) if fields else record.getMessage()
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         mark = "" if record.levelno < logging.WARNING or fields else f"{record.levelname.lower()}: "

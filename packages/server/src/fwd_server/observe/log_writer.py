@@ -5,6 +5,7 @@ What cannot be written in time is dropped and counted, and the count is the firs
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import select
@@ -14,60 +15,81 @@ from typing import Final
 
 MOST: Final = 10_000  # lines that wait to be written
 CLOSE_S: Final = 1.0
-_AT_ONCE: Final = 500
+# Lines of the event loop are handed over together: to wake the thread for each costs the loop more than to write it.
+_BATCH_S: Final = 0.02
+_BATCH_LINES: Final = 200
 
 
-class Sink:
+class LogWriter:
     """Lines on their way to a file descriptor.
 
-    ``dropped`` counts the lines that were not written; ``say`` makes the line that tells so, and is given their number.
+    ``dropped`` counts the lines that were not written; ``say`` makes the line that reports them, and is given their
+    number.
     """
 
-    def __init__(self, fd: int, say: Callable[[int], str], most: int = MOST) -> None:
+    def __init__(self, fd: int, say: Callable[[int], bytes], most: int = MOST) -> None:
         self.dropped = 0
         self._told = 0
         self._fd = fd
         self._say = say
         self._most = most
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._writer = threading.Thread(target=self._run, name="fwd-log", daemon=True)
-        self._writer.start()
+        self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
+        self._queued = 0  # lines handed over so far, and of these
+        self._taken = 0  # those the thread has taken
+        self._gathered: list[bytes] = []  # of the loop's own thread, not handed over yet
+        self._flush_loop: asyncio.AbstractEventLoop | None = None  # the one that will hand them over
+        self._thread = threading.Thread(target=self._run, name="fwd-log", daemon=True)
+        self._thread.start()
 
-    def put(self, line: str) -> None:
+    def put(self, line: bytes) -> None:
         """Have a line written soon; never waits."""
-        if self._lines.qsize() < self._most:
-            self._lines.put(line)
-        else:
-            self.dropped += 1
+        loop = asyncio._get_running_loop()
+        if loop is None:  # another thread, or nothing runs yet: nobody would hand a batch over
+            self._hand_over([line])
+            return
+        self._gathered.append(line)
+        if loop is not self._flush_loop:  # none is on its way, or a loop has ended before it did
+            self._flush_loop = loop
+            loop.call_later(_BATCH_S, self.flush)
+        elif len(self._gathered) >= _BATCH_LINES:
+            self._hand_over_gathered()
+
+    def flush(self) -> None:
+        """Hand over what the loop has gathered."""
+        self._flush_loop = None
+        self._hand_over_gathered()
 
     def close(self, seconds: float = CLOSE_S) -> None:
         """Have what waits written, as far as that is possible within ``seconds``."""
-        self._lines.put(None)
-        self._writer.join(seconds)
+        self.flush()
+        self._batches.put(None)
+        self._thread.join(seconds)
+
+    def _hand_over_gathered(self) -> None:
+        lines, self._gathered = self._gathered, []
+        if lines:
+            self._hand_over(lines)
+
+    def _hand_over(self, lines: list[bytes]) -> None:
+        room = max(0, self._most - (self._queued - self._taken))
+        self.dropped += max(0, len(lines) - room)
+        lines = lines[:room]
+        if lines:
+            self._queued += len(lines)
+            self._batches.put(lines)
 
     def _run(self) -> None:
-        while (line := self._lines.get()) is not None:
-            lines = [line, *self._more()]
+        while (lines := self._batches.get()) is not None:
+            self._taken += len(lines)
             if not self._write(lines):
                 self.dropped += len(lines)
             count = self.dropped - self._told
             if count and self._write([self._say(count)]):
                 self._told += count
 
-    def _more(self) -> list[str]:
-        """What waits behind a line. The end is put back, for whoever looks for it."""
-        more: list[str] = []
-        while len(more) < _AT_ONCE and not self._lines.empty():
-            line = self._lines.get()
-            if line is None:
-                self._lines.put(None)
-                break
-            more.append(line)
-        return more
-
-    def _write(self, lines: list[str]) -> bool:
+    def _write(self, lines: list[bytes]) -> bool:
         """Whether they could be written."""
-        left = memoryview("".join(lines).encode("utf-8", "backslashreplace"))
+        left = memoryview(b"".join(lines))
         try:
             while left:
                 left = left[self._write_some(left) :]

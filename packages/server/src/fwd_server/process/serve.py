@@ -23,15 +23,17 @@ from fwd_server.http1.server.limits import ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.machine import connection_cap
 from fwd_server.observe import log
+from fwd_server.observe.access_log import AccessLog
+from fwd_server.observe.hub import ObserverHub
 from fwd_server.observe.loop_lag import LIMIT_S, LoopLag
 from fwd_server.process import signals
 from fwd_server.settings import Settings
 from fwd_server.settings.units import Address
 from fwd_server.values.chat import Json
-from fwd_server.web.base import BaseHandler
-from fwd_server.web.guard import UNLIMITED, is_loopback
+from fwd_server.web.admission import Running
+from fwd_server.web.application import UNLIMITED
+from fwd_server.web.guard import is_loopback
 from fwd_server.web.health import Readiness, probes
-from fwd_server.web.refusal import render_refusal
 
 BACKLOG: Final = 4096  # what does not fit is answered by the kernel, seconds later or with a reset
 POLL_S: Final = 0.5
@@ -113,7 +115,8 @@ async def probed(sockets: Sequence[socket.socket], readiness: Readiness) -> Asyn
         yield
         return
     to_loopback = sockets[0].family != socket.AF_UNIX and is_loopback(sockets[0].getsockname()[0])
-    server = HTTPServer(probes(readiness, to_loopback=to_loopback), limits=PROBE_LIMITS, render=render_refusal)
+    application = probes(readiness, to_loopback=to_loopback, hub=ObserverHub((AccessLog(),)))
+    server = HTTPServer(application, limits=PROBE_LIMITS, render=application.render_refusal)
     server.add_sockets(sockets)
     try:
         yield
@@ -195,7 +198,7 @@ class Serving:
         self.apps.remove(app)
         await app.aclose()
 
-    def running(self) -> list[BaseHandler]:
+    def running(self) -> list[Running]:
         """What has not answered yet."""
         return [handler for app in self.apps for handler in app.application.admission]
 
@@ -214,7 +217,7 @@ class Serving:
         """Accept no more connections, and keep none."""
         self.server.stop()
         for app in self.apps:
-            app.state.draining = app.application.settings["draining"] = True
+            app.state.draining = app.application.admission.draining = True
 
     async def aclose(self) -> None:
         """End everything."""
@@ -244,7 +247,10 @@ async def serve(
     everything stays as it is. ``tell`` is told now and then how it is, in a word.
     """
     server = HTTPServer(
-        app.application, limits=limits(settings), render=render_refusal, ssl_context=tls_context(settings)
+        app.application,
+        limits=limits(settings),
+        render=app.application.render_refusal,
+        ssl_context=tls_context(settings),
     )
     serving = Serving(server, [app])
     server.add_sockets(sockets)

@@ -37,6 +37,7 @@ class UpstreamRequest:
     method: str = "POST"
     stream: bool = False
     thinks: bool = False
+    json_lines: bool = False  # whether the stream that is asked for is lines of JSON and not events
 
 
 @frozen

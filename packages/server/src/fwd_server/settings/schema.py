@@ -23,6 +23,7 @@ from fwd_server.settings.units import (
     Model,
     Names,
     Networks,
+    Origins,
     Seconds,
     Size,
     Workers,
@@ -247,6 +248,13 @@ class Settings:
         "Access",
         "Names the gateway is called by, comma-separated. Checked when set, and always on a loopback address, "
         "where the loopback names are allowed too.",
+    )
+    cors_origins: Origins = setting(
+        "FWD_CORS_ORIGINS",
+        (),
+        "Access",
+        "Origins whose pages may call from a browser, comma-separated: exact, or * for all. Each page needs a key of "
+        "its own, which everybody who opens it can read.",
     )
     trusted_proxies: Networks = setting(
         "FWD_TRUSTED_PROXIES",

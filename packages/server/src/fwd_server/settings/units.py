@@ -30,6 +30,8 @@ Name = NewType("Name", str)  # of a provider
 HostName = NewType("HostName", str)  # in a Host header, lower case, without port
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Names = tuple[Name, ...]
+Origin = NewType("Origin", str)  # of a page, as a browser sends it
+Origins = tuple[Origin, ...]
 HostNames = tuple[HostName, ...]
 Networks = tuple[Network, ...]
 
@@ -145,6 +147,16 @@ def read_host_name(text: str) -> HostName:
     return HostName(read_host(text).lower())
 
 
+def read_origin(text: str) -> Origin:
+    """An origin as browsers send it: scheme, host and port without a path; or ``*`` for all."""
+    if text == "*":
+        return Origin(text)
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or text != f"{parts.scheme}://{parts.netloc}":
+        raise ValueError("not an origin")
+    return Origin(text.lower())
+
+
 def read_network(text: str) -> Network:
     """An address, or a network such as 10.0.0.0/8."""
     return ipaddress.ip_network(text, strict=False)
@@ -223,6 +235,7 @@ KINDS: Final[Mapping[Any, Kind]] = {
     Path: Kind(Path, same, "the path of a file"),
     Names: Kind(_listed(_text(_PROVIDER)), _joined, "a comma-separated list of provider names"),
     HostNames: Kind(_listed(read_host_name), _joined, "a comma-separated list of host names, without scheme and port"),
+    Origins: Kind(_listed(read_origin), _joined, "a comma-separated list of origins (https://app.example), or *"),
     Networks: Kind(_listed(read_network), _joined, "a comma-separated list of addresses or networks (10.0.0.0/8)"),
     Secret: Kind(_text(_SECRET), same, "printable ASCII characters without spaces and quotes"),
 }

@@ -7,6 +7,7 @@ import sys
 from types import TracebackType
 from typing import Any
 
+from fwd_server.timer_wheel import wheel_of
 from fwd_server.values.errors import upstream_failure
 
 
@@ -16,7 +17,7 @@ class Deadline:
     A cancellation from outside that comes at the same moment wins on Python 3.11 and newer.
     """
 
-    __slots__ = ("_code", "_expired", "_handle", "_seconds", "_task")
+    __slots__ = ("_code", "_expired", "_seconds", "_task", "_timer")
 
     def __init__(self, seconds: float, code: str) -> None:
         self._seconds = seconds
@@ -28,12 +29,12 @@ class Deadline:
         if task is None:
             raise RuntimeError("a deadline needs a task")
         self._task: asyncio.Task[Any] = task
-        self._handle = task.get_loop().call_later(max(0.0, self._seconds), self._expire)
+        self._timer = wheel_of(task.get_loop()).call_later(self._seconds, self._expire)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.cancel()
+        self._timer.cancel()
         if not self._expired:
             return
         if kind is asyncio.CancelledError and not self._uncancel():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 from attrs import field, frozen
 
 from fwd_server.values.chat import ChatRequest
@@ -26,8 +27,8 @@ class Call:
 
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
     field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
-    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``hurry`` are the
-    seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
+    the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``requested_timeouts``
+    are the seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
     """
 
     id: str
@@ -43,8 +44,7 @@ class Call:
     requested_timeouts: Mapping[str, float] = field(factory=dict)
 
 
-@frozen
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try at one deployment, as it ended. ``ms`` is its time until the commit or the failure."""
 
     provider: str
@@ -65,12 +65,12 @@ class Attempt:
         }
 
 
-@frozen
-class Outcome:
-    """The frozen end of a call: everybody who reports on it reads this (log, headers, metrics, ledger).
+class Outcome(msgspec.Struct, frozen=True):
+    """The frozen end of a call: every observer reads this (log, metrics, receipts).
 
     Times are in milliseconds from the call's start. ``status`` is what the caller saw; a stream that broke after
-    its commit has status 200 and an ``error``; ``left`` says that the caller went away first.
+    its commit has status 200 and an ``error``. ``disconnected`` says that the caller went away first. A Struct
+    rather than an attrs class because it is made once for every call: 17 fields cost 0.5 µs instead of 3.
     """
 
     id: str
@@ -84,9 +84,27 @@ class Outcome:
     usage: Usage | None = None
     dropped: tuple[str, ...] = ()
     error: str | None = None
+    param: str | None = None
     disconnected: bool = False
     ttft_ms: float | None = None
     total_ms: float = 0.0
     upstream_request_id: str | None = None
     retry_count: int | None = None
     peer: str = ""
+
+
+class RequestEnd(msgspec.Struct, frozen=True, gc=False):
+    """The end of a request that was no call: a page, a list, or a refusal at the door.
+
+    ``path`` has no query (contract S13). ``key`` is the name of the caller's key, None without a valid one.
+    """
+
+    id: str
+    status: int
+    method: str = "-"
+    path: str = ""
+    peer: str = ""
+    key: str | None = None
+    error: str | None = None
+    param: str | None = None
+    total_ms: float = 0.0

@@ -21,6 +21,11 @@ def new_id(prefix: str) -> str:
     return prefix + _random.randbytes(_LENGTH).translate(_LETTERS).decode()
 
 
-def request_id(given: str | None) -> str:
-    """The caller's own id where it is 1 to 64 of ``A-Za-z0-9._-``, else a fresh one."""
-    return given if given is not None and _KEPT.fullmatch(given) else new_id("req_")
+def kept_id(value: str | None) -> str | None:
+    """The caller's own request id where it is 1 to 64 of ``A-Za-z0-9._-``; None for a fresh one to be made."""
+    return value if value is not None and _KEPT.fullmatch(value) else None
+
+
+def request_id(value: str | None) -> str:
+    """The caller's own request id where it can be kept, else a fresh one."""
+    return kept_id(value) or new_id("req_")

@@ -1,4 +1,4 @@
-"""The running record of a call, and its frozen end."""
+"""The running record of a call: written by its own methods alone, frozen as an ``Outcome`` at the end."""
 
 from __future__ import annotations
 
@@ -6,15 +6,20 @@ from attrs import define, field
 
 from fwd_server.values import usage
 from fwd_server.values.call import Attempt, Call, Outcome
-from fwd_server.values.chat import ChatResponse, Chunk, Json
+from fwd_server.values.chat import ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.values.deployment import Deployment
+from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import GatewayError, UpstreamError
 from fwd_server.values.usage import Usage
 
 
-@define
+@define(eq=False)
 class CallRecord:
-    """What has happened to a call so far. Times are monotonic seconds, handed in by who has the clock."""
+    """What has happened to a call so far.
+
+    Times are monotonic seconds, handed in by whoever has the clock. Fields are public to read; only the methods
+    below change them, so that every change of a call's state can be found in this file.
+    """
 
     call: Call
     started: float
@@ -22,7 +27,7 @@ class CallRecord:
     deployment: Deployment | None = None
     dropped: tuple[str, ...] = ()
     first_content_at: float | None = None
-    committed_usage: Usage | None = None
+    usage: Usage | None = None
     upstream_request_id: str | None = None
     passed_headers: tuple[tuple[str, str], ...] = ()
     error: GatewayError | None = None
@@ -30,87 +35,120 @@ class CallRecord:
     was_disconnected: bool = False
     sent_tokens: int = 0
 
+    # -- attempts
+
+    def note_response_head(self, upstream_request_id: str | None) -> None:
+        """A provider has begun to answer; its own id for the request helps its support, and is passed on."""
+        self.upstream_request_id = upstream_request_id
+
+    def note_rate_limits(self, headers: tuple[tuple[str, str], ...]) -> None:
+        """The rate limits that the provider stated beside a good answer, under OpenAI's names."""
+        self.passed_headers = headers
+
     def note_attempt(
         self, deployment: Deployment, began: float, now: float, error: UpstreamError | None = None
-    ) -> None:
-        """Note the end of an attempt: the failure, or None for the one that commits."""
-        self.attempts.append(
-            Attempt(
-                deployment.provider,
-                deployment.display_name,
-                (now - began) * 1000,
-                error.upstream_status if error else 200,
-                error.code if error else None,
-                error.kind if error else None,
-            )
+    ) -> Attempt:
+        """An attempt has ended: with the failure, or None for the one that commits."""
+        attempt = Attempt(
+            deployment.provider,
+            deployment.display_name,
+            (now - began) * 1000,
+            error.upstream_status if error else 200,
+            error.code if error else None,
+            error.kind if error else None,
         )
+        self.attempts.append(attempt)
+        return attempt
 
-    def note_commit(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:
-        """From here on the answer is the caller's."""
+    def commit(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:
+        """From here on the answer is the caller's, and no other deployment is tried (contract 3a)."""
         self.deployment, self.dropped, self.first_content_at = deployment, dropped, now
+
+    # -- the answer
+
+    def note_answer(self, response: ChatResponse | EmbeddingsResponse) -> None:
+        """Take the usage of a whole answer; where the provider states none, its text is counted."""
+        self.usage = response.usage
+        if response.usage is None and isinstance(response, ChatResponse):
+            choices = response.data.get("choices") or ()
+            self.sent_tokens = sum(_content_tokens(choice.get("message")) for choice in choices)
+
+    def note_event(self, event: StreamEvent) -> None:
+        """Take note of what goes out on a stream.
+
+        Chunks are counted for a stream whose usage never comes: a relayed one is a token, as most are.
+        """
+        if isinstance(event, Chunk):
+            if event.commits:
+                self.sent_tokens += 1 if event.data is None else _delta_tokens(event.data)
+        elif isinstance(event, End):
+            self.usage = event.usage
+        else:
+            self.fail(event, midstream=True)
+
+    # -- the end
+
+    def fail(self, error: GatewayError, *, midstream: bool = False) -> None:
+        """The call has failed; ``midstream`` says that the caller had a status of 200 by then."""
+        self.error, self.broke_midstream = error, midstream
+
+    def disconnect(self) -> None:
+        """The caller went away before the answer was complete."""
+        self.was_disconnected = True
+
+    # -- reading
 
     @property
     def provider(self) -> str | None:
-        """Who answered, or who was asked last."""
+        """Who answered, or who was tried last."""
         if self.deployment is not None:
             return self.deployment.provider
         return self.attempts[-1].provider if self.attempts else None
 
     @property
     def model(self) -> str | None:
-        """The model that answered or was asked last, as its provider names it."""
+        """The model that answered or was tried last, as its provider names it."""
         if self.deployment is not None:
             return self.deployment.display_name
         return self.attempts[-1].model if self.attempts else None
 
     def settled_usage(self) -> Usage | None:
-        """As the provider counted; of a stream that broke or was left, an estimate of what went out."""
-        if self.committed_usage is not None or self.first_content_at is None:
-            return self.committed_usage
+        """As the provider counted; of a stream that broke or was abandoned, an estimate of what went out."""
+        if self.usage is not None or self.first_content_at is None:
+            return self.usage
         prompt = sum(usage.estimate_tokens(text) for text in self.call.request.texts())
         return Usage(prompt=prompt, completion=self.sent_tokens, estimated=True)
 
-    def note_answer(self, response: ChatResponse) -> None:
-        """Take the usage of a whole answer; where the provider gives none, its text is counted."""
-        self.committed_usage = response.usage
-        choices = response.data.get("choices") or ()
-        if response.usage is None:
-            self.sent_tokens = sum(_tokens(choice.get("message")) for choice in choices)
-
-    def note_chunk(self, chunk: Chunk) -> None:
-        """Count what goes out, for a stream whose usage never comes: a relayed event is one token, as most are."""
-        if chunk.commits:
-            self.sent_tokens += 1 if chunk.data is None else _delta_tokens(chunk.data)
-
     def to_outcome(self, now: float) -> Outcome:
-        """The end of the call, for everybody who reports on it."""
-        error = self.error
+        """The end of the call, for every observer."""
+        call, error = self.call, self.error
         return Outcome(
-            id=self.call.id,
-            caller=self.call.caller.name or self.call.caller.shown,
-            requested_model=self.call.request.model,
+            id=call.id,
+            caller=call.caller.name or call.caller.shown,
+            requested_model=call.request.model,
             status=200 if error is None or self.broke_midstream else error.status,
-            stream=self.call.request.stream,
+            stream=call.request.stream,
             provider=self.provider,
             model=self.model,
             attempts=tuple(self.attempts),
             usage=self.settled_usage(),
             dropped=self.dropped,
             error=(error.code or error.type) if error else None,
+            param=error.param if error else None,
             disconnected=self.was_disconnected,
             ttft_ms=None if self.first_content_at is None else (self.first_content_at - self.started) * 1000,
             total_ms=(now - self.started) * 1000,
             upstream_request_id=self.upstream_request_id,
-            retry_count=self.call.retry_count,
-            peer=self.call.peer,
+            retry_count=call.retry_count,
+            peer=call.peer,
         )
 
 
 def _delta_tokens(data: Json) -> int:
-    return sum(_tokens(choice.get("delta")) for choice in data.get("choices") or ())
+    return sum(_content_tokens(choice.get("delta")) for choice in data.get("choices") or ())
 
 
-def _tokens(said: Json | None) -> int:
+def _content_tokens(message: Json | None) -> int:
     """Of a message or a delta; its content goes out as the provider wrote it, and may be no text at all."""
-    content = (said or {}).get("content")
+    content = (message or {}).get("content")
     return usage.estimate_tokens(content) if isinstance(content, str) else 0

@@ -4,17 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Final
-
-from tornado.httputil import HTTPServerRequest
+from collections.abc import Callable, Hashable, Iterator
+from typing import Final, Protocol
 
 from fwd_server.machine import MemoryUse
 from fwd_server.observe import log
 from fwd_server.values.errors import Overloaded
-
-if TYPE_CHECKING:
-    from fwd_server.web.base import BaseHandler
 
 MANY: Final = 10_000  # calls at once, where the system sets no limit
 SCARCE: Final = 0.9
@@ -38,42 +33,57 @@ class MemoryPressure(enum.Enum):
         return cls.TIGHT if share < SCARCE else cls.SCARCE
 
 
-class AdmissionController:
-    """The handlers that have not answered yet (a stop waits until there are none), and the calls that were let in.
+class Running(Protocol):
+    """Something that has not answered yet, and can be told that the gateway stops."""
 
-    A call counts from its head on, ``most`` of them at once; handlers that need no key are never turned away. What
-    its body will take counts from then on, too: many may come between two looks at the memory (``probe``).
+    def shut_down(self) -> None:
+        """The gateway waits no longer: answer now."""
+        ...
+
+
+class AdmissionController:
+    """What has not answered yet (a stop waits until there is nothing), and the requests with a key that were let in.
+
+    These count from their heads on, ``most`` of them at once; requests that need no key are never turned away. What a
+    body will take counts from then on, too: many may come between two looks at the memory (``probe``). A request is
+    known by whatever object stands for it.
     """
 
     def __init__(self, most: int = MANY, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
         self.most = most
         self.memory = MemoryPressure.AMPLE
+        self.draining = False  # whether the gateway stops, so that no connection is kept
         self._probe = probe
         self._use: MemoryUse | None = None
         self._promised = 0  # bytes of bodies that the last look could not see
         self._unseen = 0  # of these, let in since
-        self._calls: dict[HTTPServerRequest, int] = {}  # and the bytes of their bodies that are yet to come
-        self._handlers: set[BaseHandler] = set()
+        self._calls: dict[Hashable, int] = {}  # and the bytes of their bodies that are yet to come
+        self._running: set[Running] = set()
         self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._handlers)
+        return len(self._running)
 
-    def __iter__(self) -> Iterator[BaseHandler]:
-        return iter(tuple(self._handlers))
+    def __iter__(self) -> Iterator[Running]:
+        return iter(tuple(self._running))
+
+    @property
+    def keeps_connections(self) -> bool:
+        """Whether connections may stay open after an answer."""
+        return self.memory is MemoryPressure.AMPLE and not self.draining
 
     # -- room
 
     @property
     def calls(self) -> int:
-        """How many calls there are, those whose body still comes included."""
+        """How many requests with a key there are, those whose body still comes included."""
         return len(self._calls)
 
     def check_room(self, size: int = 0) -> None:
         """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
         if len(self._calls) >= self.most:
             raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
-        if self.memory is MemoryPressure.SCARCE or self._share(size) >= SCARCE:
+        if self.memory is MemoryPressure.SCARCE or (self._use is not None and self._share(size) >= SCARCE):
             raise Overloaded("The gateway is short of memory.")
 
     def check_stream(self) -> None:
@@ -81,21 +91,21 @@ class AdmissionController:
         if self.memory is not MemoryPressure.AMPLE:
             raise Overloaded("The gateway is short of memory and takes no streams now.")
 
-    def admit(self, request: HTTPServerRequest, size: int = 0) -> None:
-        """Count a call in, from its head; ``size`` is that of its body, in bytes."""
+    def admit(self, request: Hashable, size: int = 0) -> None:
+        """Count a request in, from its head; ``size`` is that of its body, in bytes."""
         self._calls[request] = size
         self._promised += size
         self._unseen += size
         if self._unseen >= _LOOK_BYTES:
             self.refresh_memory()
 
-    def note_body_complete(self, request: HTTPServerRequest) -> None:
-        """The body of a call is there: the next look sees it."""
+    def note_body_complete(self, request: Hashable) -> None:
+        """The body of a request is there: the next look at the memory sees it."""
         if request in self._calls:
             self._calls[request] = 0
 
-    def release_call(self, request: HTTPServerRequest) -> None:
-        """Count a call out. Once more does no harm."""
+    def release_call(self, request: Hashable) -> None:
+        """Count a request out. Once more does no harm."""
         self._calls.pop(request, None)
         self._note_end()
 
@@ -116,23 +126,23 @@ class AdmissionController:
         use = self._use
         return 0.0 if use is None else (use.used + (self._promised + size) * _COPIES) / use.limit
 
-    # -- handlers
+    # -- what runs
 
-    def add(self, handler: BaseHandler) -> None:
-        """Count a handler in."""
-        self._handlers.add(handler)
+    def add(self, running: Running) -> None:
+        """Count in what will answer."""
+        self._running.add(running)
 
-    def discard(self, handler: BaseHandler) -> None:
-        """Count out a handler that has answered, or whose caller is gone."""
-        self._handlers.discard(handler)
-        self.release_call(handler.request)
+    def discard(self, running: Running) -> None:
+        """Count out what has answered, or whose caller has disconnected. Once more does no harm."""
+        self._running.discard(running)
+        self._note_end()
 
     async def wait_until_idle(self) -> None:
         """Return once nothing runs, and nothing comes that was let in."""
-        while self._handlers or self._calls:
+        while self._running or self._calls:
             self._emptied.clear()
             await self._emptied.wait()
 
     def _note_end(self) -> None:
-        if not self._handlers and not self._calls:
+        if not self._running and not self._calls:
             self._emptied.set()

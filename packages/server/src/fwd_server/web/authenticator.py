@@ -6,16 +6,17 @@ minute from one address, further ones are 429; a good key is good from any addre
 
 from __future__ import annotations
 
+import base64
 import functools
 import ipaddress
 from collections import OrderedDict
-from collections.abc import Collection
-from typing import Final, Protocol
+from collections.abc import Collection, Mapping
+from typing import Any, Final, Protocol
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from fwd_server.clock import Clock
-from fwd_server.store.key_set import KeySet, shown
+from fwd_server.store.key_set import PREFIX, Entry, KeySet, shown
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError, InvalidKey
 
@@ -55,6 +56,15 @@ class Failures:
         return WINDOW_S - (now - recent[0]) if full else None
 
 
+@frozen(slots=True)
+class Authenticated:
+    """The owner of a valid key, and the key set that said so."""
+
+    caller: Caller
+    entry: Entry = field(repr=False)
+    keys: KeySet = field(repr=False)
+
+
 @define
 class Authenticator:
     """Decides who is calling."""
@@ -63,13 +73,23 @@ class Authenticator:
     clock: Clock
     failures: Failures = field(factory=Failures)
 
-    def authenticate(self, authorization: str | None, x_api_key: str | None, peer: str) -> Caller:
-        """The owner of the presented key. Raises InvalidKey, or a 429 after too many of these from ``peer``."""
-        key = presented_key(authorization, x_api_key)
-        entry = self.source.keys.find(key, self.clock.now())
+    def authenticate(self, headers: Mapping[str, Any], peer: str) -> Authenticated:
+        """The owner of the presented key. Raises InvalidKey, or a 429 after too many of these from ``peer``.
+
+        ``headers`` are looked up by lower-case names.
+        """
+        key, keys = presented_key(headers), self.source.keys
+        entry = keys.find(key, self.clock.now())
         if entry is None:
             raise self._refusal(peer)
-        return Caller(entry.name, shown(key))
+        return Authenticated(Caller(entry.name, shown(key)), entry, keys)
+
+    def is_current(self, authenticated: Authenticated) -> bool:
+        """Whether an earlier answer still holds: the very same key set is in force, and the key has not expired.
+
+        A key set is swapped as a whole when anything in it changes, so a revoked key is refused at once (R7, D8).
+        """
+        return authenticated.keys is self.source.keys and self.clock.now() < authenticated.entry.expires
 
     def _refusal(self, peer: str) -> GatewayError:
         wait = self.failures.count(peer, self.clock.monotonic())
@@ -88,15 +108,46 @@ def too_many(wait: float) -> GatewayError:
     )
 
 
-def presented_key(authorization: str | None, x_api_key: str | None) -> str:
-    """The key of a request: ``Authorization`` first, then ``x-api-key``; empty when there is none.
+# Where programs put a key besides ``Authorization``: Anthropic's, Google's and Azure's SDKs, in this order.
+KEY_HEADERS: Final = ("x-api-key", "x-goog-api-key", "api-key")
 
-    The word Bearer may be missing, in any case, and surrounded by spaces. Another scheme is not ours to read: a
-    proxy on the way may use it, and the key stands in ``x-api-key`` then.
+
+def presented_key(headers: Mapping[str, Any]) -> str:
+    """The key of a request: of several, the first that begins with ``fwd_``, else the first; empty without any.
+
+    Programs keep a stored login beside a configured key, so the first header is not always the one that is meant. No
+    other candidate is tried after a failure: that would be two guesses for one.
     """
-    scheme, _, rest = (authorization or "").strip().partition(" ")
-    key = rest.strip() if scheme.lower() == "bearer" else ("" if rest else scheme)
-    return key or (x_api_key or "").strip()
+    candidates = [_authorization_key(headers.get("authorization", ""))]
+    candidates += [headers.get(name, "").strip() for name in KEY_HEADERS]
+    keys = [key for key in candidates if key]
+    return next((key for key in keys if key.startswith(PREFIX)), keys[0] if keys else "")
+
+
+def has_key(headers: Mapping[str, Any]) -> bool:
+    """Whether a request shows any key at all, right or wrong."""
+    return "authorization" in headers or any(name in headers for name in KEY_HEADERS)
+
+
+def _authorization_key(value: str) -> str:
+    """The key in ``Authorization``: as Bearer, as the password of Basic, or alone.
+
+    The word Bearer may be in any case and surrounded by spaces. Basic is for programs that only take a URL
+    (``https://any:KEY@host``). Another scheme is not ours to read: a proxy on the way may use it.
+    """
+    scheme, _, rest = value.strip().partition(" ")
+    if not rest:
+        return "" if scheme.lower() in ("bearer", "basic") else scheme
+    if scheme.lower() == "bearer":
+        return rest.strip()
+    return _basic_password(rest.strip()) if scheme.lower() == "basic" else ""
+
+
+def _basic_password(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded, validate=True).decode().partition(":")[2]
+    except ValueError:  # not base64, or not UTF-8: then it is no key of ours
+        return ""
 
 
 def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[Network]) -> str:
@@ -106,9 +157,9 @@ def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[N
     trusted proxy's is the caller's; what stands before it may be made up.
     """
     peer = _address(remote)
-    loop_guard = (x_forwarded_for or "").split(",")
-    while peer is not None and loop_guard and any(peer in network for network in trusted):
-        before = _address(loop_guard.pop())
+    hops = (x_forwarded_for or "").split(",")
+    while peer is not None and hops and any(peer in network for network in trusted):
+        before = _address(hops.pop())
         if before is None:
             break
         peer = before

@@ -1,18 +1,16 @@
 """What every handler does: an id and the safe headers on each answer, errors in one shape, one log line.
 
 A handler needs a key unless it says ``needs_key = False`` (contract S3: default deny), gets what it works with
-through ``initialize``, and is given the ``Visit`` that the application checked before it read any body.
+through ``initialize``, and is given the ``RequestContext`` that the application checked before it read any body.
 """
 
 from __future__ import annotations
 
 import asyncio
-import functools
 import time
 from types import TracebackType
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
-from attrs import frozen
 from tornado import httputil
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
@@ -20,37 +18,18 @@ from tornado.web import HTTPError, RequestHandler
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.observe import log
 from fwd_server.values import ids
-from fwd_server.values.call import Caller
 from fwd_server.values.errors import BadRequest, GatewayError, internal_error
-from fwd_server.web.admission import MemoryPressure
+from fwd_server.web.answers import SAFE_HEADERS, http_date
+from fwd_server.web.guard import RequestContext
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType] | tuple[None, None, None]
-
-# On every answer, whatever it is (contract S29, T24, T36).
-SAFE_HEADERS: Final = (
-    ("Cache-Control", "no-store"),
-    ("X-Content-Type-Options", "nosniff"),
-    ("X-Frame-Options", "DENY"),
-    ("Referrer-Policy", "no-referrer"),
-    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
-)
-
-
-@frozen
-class RequestContext:
-    """Who is at the door, as checked from the head of the request. ``caller`` is None where no key was needed."""
-
-    id: str
-    peer: str = ""
-    caller: Caller | None = None
-    local: bool = False
 
 
 class BaseHandler(RequestHandler):
     """The base of every handler. Keep handlers thin: this class is wide enough already."""
 
     needs_key: ClassVar[bool] = True
-    takes_json: ClassVar[bool] = False
+    allowed_methods: ClassVar[tuple[str, ...]] = ()  # besides those it implements
 
     def __init__(self, application: Any, request: httputil.HTTPServerRequest, **kwargs: Any) -> None:
         self.context: RequestContext = kwargs.pop("context", None) or RequestContext(
@@ -58,7 +37,6 @@ class BaseHandler(RequestHandler):
         )
         self.task: asyncio.Task[None] | None = None
         self.disconnected = False
-        self.reported = False  # whether the line of this request is written already
         self.error_code: str | None = None
         self.application: Any = application
         super().__init__(application, request, **kwargs)
@@ -71,7 +49,7 @@ class BaseHandler(RequestHandler):
         """
         self._headers = httputil.HTTPHeaders()
         self._headers["Content-Type"] = "text/html; charset=UTF-8"
-        self._headers["Date"] = _date(int(time.time()))
+        self._headers["Date"] = http_date(int(time.time()))[len("Date: ") :].strip()
         self.set_default_headers()
         self._write_buffer: list[bytes] = []
         self._status_code = 200
@@ -83,7 +61,9 @@ class BaseHandler(RequestHandler):
         headers["X-Request-Id"] = self.context.id
         for name, value in SAFE_HEADERS:
             headers[name] = value
-        if self.application.settings.get("draining") or self.application.admission.memory is not MemoryPressure.AMPLE:
+        for name, value in self.context.cors:
+            headers[name] = value
+        if not self.application.admission.keeps_connections:
             headers["Connection"] = "close"
 
     def compute_etag(self) -> None:
@@ -113,14 +93,18 @@ class BaseHandler(RequestHandler):
     def on_connection_close(self) -> None:
         """The caller is gone: so is the work for it, down to the upstream's connection (S19, T7)."""
         self.disconnected = True
-        self.application.admission.discard(self)
+        self._release()
         if self.task is not None:
             self.task.cancel()
 
     def on_finish(self) -> None:
         """The task is no longer this request's to cancel."""
         self.task = None
+        self._release()
+
+    def _release(self) -> None:
         self.application.admission.discard(self)
+        self.application.admission.release_call(self.request)
 
     # -- errors
 
@@ -131,11 +115,7 @@ class BaseHandler(RequestHandler):
         for name, value in error.all_headers():
             self.set_header(name, value)
         self.error_code = error.code or error.type
-        self.failed_with(error)
         self.write_json(render_error(error))
-
-    def failed_with(self, error: GatewayError) -> None:
-        """Add to the answer of a failure; for handlers that know more."""
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As Tornado's, with the status of a GatewayError, whose number it cannot know."""
@@ -148,11 +128,6 @@ class BaseHandler(RequestHandler):
         """Only what is a bug of ours is worth more than the request's own line."""
         if not isinstance(value, (GatewayError, HTTPError, StreamClosedError, asyncio.CancelledError)):
             log.app.error("A bug: request %s failed.", self.context.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
-
-
-@functools.lru_cache(maxsize=2)
-def _date(now: int) -> str:
-    return httputil.format_timestamp(now)
 
 
 def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHandler) -> GatewayError:
@@ -180,6 +155,7 @@ def not_found(request: httputil.HTTPServerRequest) -> GatewayError:
 
 def _method_not_allowed(handler: RequestHandler) -> GatewayError:
     allowed = [name for name in ("GET", "POST") if _implements(handler, name)]
+    allowed += getattr(handler, "allowed_methods", ())
     allowed += ["HEAD"] if "GET" in allowed else []
     return BadRequest(
         f"{handler.request.method} is not allowed here; {', '.join(allowed) or 'nothing'} is.",

@@ -11,18 +11,20 @@ from typing import Any, Protocol
 
 import orjson
 from attrs import define, field
-from tornado.httputil import HTTPHeaders, HTTPServerRequest
+from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 
-from fwd_server.clock import Clock
+from fwd_server.clock import Clock, SystemClock
+from fwd_server.observe.hub import ObserverHub
 from fwd_server.routing.health import Cooldown, Health
 from fwd_server.routing.planner import Routes
-from fwd_server.values.call import Caller
+from fwd_server.store.key_set import KeySet
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.errors import GatewayError
+from fwd_server.web.application import GatewayApplication
+from fwd_server.web.authenticator import Authenticator
 from fwd_server.web.base import BaseHandler
-from fwd_server.web.guard import GatewayApplication, HostGuard, RequestGuard, is_loopback
+from fwd_server.web.guard import HostGuard, RequestGuard, is_loopback
 from fwd_server.web.pages import ProviderView, StatusView
 
 
@@ -116,7 +118,7 @@ class Readiness(Protocol):
         """For ``/ready``."""
 
 
-def probes(readiness: Readiness, *, to_loopback: bool) -> GatewayApplication:
+def probes(readiness: Readiness, *, to_loopback: bool, hub: ObserverHub) -> GatewayApplication:
     """What answers on the port for probes; ``to_loopback`` says whether it is open to this machine alone.
 
     There are no keys here: details are for this machine itself, not through a proxy on it.
@@ -125,8 +127,9 @@ def probes(readiness: Readiness, *, to_loopback: bool) -> GatewayApplication:
         URLSpec(r"/health", HealthHandler, {"alive": readiness.alive}),
         URLSpec(r"/ready", ReadyHandler, {"state": readiness, "details": _is_local}),
     ]
-    guard = RequestGuard(HostGuard(to_loopback), _no_keys, lambda request: request.remote_ip or "", max_body=0)
-    return GatewayApplication(routes, guard)
+    nobody = Authenticator(_NoKeys(), SystemClock())
+    guard = RequestGuard(HostGuard(to_loopback), nobody, lambda remote_ip, headers: remote_ip, max_body=0)
+    return GatewayApplication(routes, guard, hub)
 
 
 def _is_local(request: HTTPServerRequest) -> bool:
@@ -134,8 +137,10 @@ def _is_local(request: HTTPServerRequest) -> bool:
     return (not address or is_loopback(address)) and "X-Forwarded-For" not in request.headers
 
 
-def _no_keys(headers: HTTPHeaders, peer: str) -> Caller:
-    raise GatewayError("Nothing here takes a key.", 404)  # pragma: no cover - for nothing here asks
+class _NoKeys:
+    """Nothing on this port takes a key."""
+
+    keys = KeySet()
 
 
 class HealthHandler(BaseHandler):

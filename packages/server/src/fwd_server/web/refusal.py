@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.http1.server.limits import Refusal
-from fwd_server.observe import log
-from fwd_server.values import ids
 from fwd_server.values.errors import BadRequest, GatewayError
-from fwd_server.web.base import SAFE_HEADERS
+from fwd_server.web.answers import SAFE_HEADERS
 
-_RETRY_AFTER_S = 1.0
+_RETRY_AFTER_S: Final = 1.0
 
 
-def render_refusal(refusal: Refusal, remote_ip: str) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers and body in the one shape of errors.py, and the one line in the log (contract T1, T37)."""
-    error, request_id = as_error(refusal), ids.new_id("req_")
-    fields = {"id": request_id, "peer": remote_ip, "status": error.status, "method": "-", "error": error.code}
-    log.request_line({name: value for name, value in fields.items() if value})
+def render_refused(error: GatewayError, request_id: str) -> tuple[list[tuple[str, str]], bytes]:
+    """Headers and body in OpenAI's shape: the caller's language is not known yet."""
     own = [("Content-Type", "application/json"), ("x-request-id", request_id)]
     return [*own, *SAFE_HEADERS, *error.all_headers()], render_error(error)
 

@@ -1,0 +1,140 @@
+"""One try at one deployment: send, read, and note how it ended."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeVar
+
+from fwd_server.clock import Clock
+from fwd_server.gateway.reading import read_all
+from fwd_server.gateway.translation import AnyExchange
+from fwd_server.observe.hub import ObserverHub
+from fwd_server.providers.base import AmendedRequest, Provider
+from fwd_server.routing.health import Health
+from fwd_server.upstream.deadline import Deadline
+from fwd_server.upstream.send import Upstream, UpstreamResponse
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.errors import UpstreamError
+from fwd_server.values.record import CallRecord
+from fwd_server.values.timeouts import Timeouts
+
+T = TypeVar("T")
+# Reads a good answer; raises UpstreamError.
+ReadAnswer = Callable[[UpstreamResponse, AnyExchange], Awaitable[T]]
+
+_LONGEST_ERROR: Final = 1 << 20
+_PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
+_UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
+# The times that may have been over when an attempt ended with a code.
+_TIMES_OF_CODE: Final[Mapping[str | None, tuple[str, ...]]] = {
+    "connect_timeout": ("connect_s",),
+    "dns_failed": ("connect_s",),
+    "upstream_timeout": ("first_byte_s", "first_event_s"),
+    "upstream_stalled": ("idle_s",),
+}
+
+
+class AttemptRunner:
+    """Runs attempts, and keeps the health of deployments."""
+
+    def __init__(
+        self,
+        providers: Mapping[str, Provider],
+        upstream: Upstream,
+        clock: Clock,
+        health: Health,
+        hub: ObserverHub,
+    ) -> None:
+        self._providers = providers
+        self._upstream = upstream
+        self._clock = clock
+        self._health = health
+        self._hub = hub
+
+    async def run(
+        self, exchange: AnyExchange, deployment: Deployment, record: CallRecord, read: ReadAnswer[T]
+    ) -> T | AmendedRequest | UpstreamError:
+        """Try once. A failure is returned, not raised: whoever walks the plan decides what follows it.
+
+        The attempt ends with the commit: for a stream that is its first content, so ``read`` ends there.
+        """
+        began = self._clock.monotonic()
+        times = deployment.endpoint.timeouts.within(record.call.requested_timeouts)
+        seconds, code = _limit(record, times, began)
+        self._hub.attempt_started(record, deployment)
+        self._health.note_attempt(deployment, began)
+        failure: UpstreamError | None = None
+        result: T | AmendedRequest | UpstreamError
+        try:
+            with Deadline(seconds, code):
+                result = await self._exchange(exchange, deployment, record, times, read)
+            if isinstance(result, AmendedRequest):
+                failure = result.error
+        except UpstreamError as error:
+            result = failure = error
+            self.note_failure(record, deployment, error)
+        finally:
+            self._health.release_probe(deployment)
+        attempt = record.note_attempt(deployment, began, self._clock.monotonic(), failure)
+        self._hub.attempt_ended(record, attempt)
+        return result
+
+    def note_failure(self, record: CallRecord, deployment: Deployment, error: UpstreamError) -> None:
+        """Tell the deployment's health, unless the caller allowed less time than the operator does."""
+        if not _is_callers_timeout(error, record, deployment):
+            self._health.note_failure(deployment, error, self._clock.monotonic())
+
+    async def _exchange(
+        self,
+        exchange: AnyExchange,
+        deployment: Deployment,
+        record: CallRecord,
+        times: Timeouts,
+        read: ReadAnswer[T],
+    ) -> T | AmendedRequest:
+        response = await self._upstream.send(deployment.endpoint, exchange.request, record.call.via, times)
+        headers = response.headers
+        try:
+            record.note_response_head(_upstream_request_id(headers))
+            if 200 <= response.status < 300:
+                limits = self._providers[deployment.provider].limits(headers, int(self._clock.now()))
+                record.note_rate_limits(tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value)))
+                return await read(response, exchange)
+            failed = exchange.error(response.status, headers, await read_all(response, _LONGEST_ERROR))
+        except BaseException:
+            response.close()
+            raise
+        response.close()
+        if isinstance(failed, AmendedRequest):
+            return failed
+        raise failed
+
+
+def remaining_s(record: CallRecord, now: float) -> float:
+    """Seconds that remain of a call's own time."""
+    return record.call.deadline_s - (now - record.started)
+
+
+def _limit(record: CallRecord, times: Timeouts, now: float) -> tuple[float, str]:
+    """Seconds for an attempt, and the code of the failure when they are over."""
+    own = min(times.first_event_s, times.total_s) if record.call.request.stream else times.total_s
+    remaining = remaining_s(record, now)
+    return (own, "upstream_timeout") if own < remaining else (remaining, "deadline")
+
+
+def _is_callers_timeout(error: UpstreamError, record: CallRecord, deployment: Deployment) -> bool:
+    """Whether a time was over that the caller had made shorter: that says nothing about the provider."""
+    if error.upstream_status or not record.call.requested_timeouts:
+        return False
+    own = deployment.endpoint.timeouts
+    requested = own.within(record.call.requested_timeouts)
+    return any(getattr(requested, name) != getattr(own, name) for name in _TIMES_OF_CODE.get(error.code, ()))
+
+
+def _upstream_request_id(headers: Mapping[str, str]) -> str | None:
+    for name in _UPSTREAM_IDS:
+        value = headers.get(name)
+        if value is not None and _PLAIN.fullmatch(value):
+            return value
+    return None

@@ -1,0 +1,130 @@
+"""Reading a provider's good answer: whole, or up to its first content. What a body is, its first bytes decide.
+
+Labels are often wrong: servers send events as ``text/plain`` and JSON as ``text/html``, answer a stream call in one
+piece and a whole call with events. All of that can be used, so the content type is looked at only to name a failure
+(contract F24).
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+from typing import Final
+
+from fwd_server.gateway.relay import Stream
+from fwd_server.gateway.translation import AnyExchange
+from fwd_server.providers.base import Decoder, Exchange, UpstreamRequest
+from fwd_server.upstream.send import UpstreamResponse
+from fwd_server.values.chat import ChatResponse, End, StreamEvent, unfold
+from fwd_server.values.embeddings import EmbeddingsResponse
+from fwd_server.values.errors import UpstreamError, upstream_failure
+
+_BLANK: Final = b" \t\r\n\xef\xbb\xbf"  # what may stand before a body: white space and a byte order mark
+_FIELD: Final = re.compile(rb"(?:data|event|id|retry)?:")
+_FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
+
+
+class BodyKind(enum.Enum):
+    """What a body is, by its first bytes."""
+
+    JSON = "json"
+    EVENTS = "events"
+    OTHER = "other"  # a page of HTML, plain words
+
+
+def body_kind(start: bytes) -> BodyKind | None:
+    """What a body that begins with ``start`` is; None while more of it must be seen."""
+    start = start.lstrip(_BLANK)
+    if not start:
+        return None
+    if start[:1] in (b"{", b"["):
+        return BodyKind.JSON
+    if _FIELD.match(start):
+        return BodyKind.EVENTS
+    return None if any(name.startswith(start) for name in _FIELDS) else BodyKind.OTHER
+
+
+async def read_whole(
+    response: UpstreamResponse, exchange: AnyExchange, limit: int
+) -> ChatResponse | EmbeddingsResponse:
+    """A whole answer of at most ``limit`` bytes. Raises UpstreamError.
+
+    A codec that asked for a stream by itself, where a provider wants that for long answers, folds it in its own
+    ``answer``.
+    """
+    body = await read_all(response, limit)
+    response.close()
+    kind = body_kind(body)
+    streams = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
+    if kind is not BodyKind.JSON and not streams:
+        raise upstream_failure("bad_payload" if _labelled_json(response) else "bad_content_type")
+    return exchange.answer(body)
+
+
+async def read_first_content(
+    response: UpstreamResponse, exchange: Exchange, limit: int, *, json_lines: bool = False
+) -> Stream:
+    """A stream up to its first content; until then nothing is the caller's, so all events are held (contract 3a).
+
+    A whole JSON answer in the place of a stream becomes the chunks it stands for. ``json_lines`` says that this
+    provider's streams are lines of JSON, which a whole answer cannot be told from, and need not be. Raises
+    UpstreamError: also for more than ``limit`` bytes before any content (F26).
+    """
+    start = b""
+    while (kind := body_kind(start)) is None:
+        piece = await response.read()
+        if not piece:
+            break
+        start += piece
+        if len(start) > limit:
+            raise upstream_failure("too_large")
+    if kind is BodyKind.JSON and not json_lines:
+        answer = exchange.answer(await read_all(response, limit, start))
+        response.close()
+        return Stream(response, None, [*unfold(answer), End(answer.usage)])
+    if kind is BodyKind.OTHER:
+        raise upstream_failure("bad_payload" if _labelled_json(response) else "bad_content_type")
+    decoder = exchange.decoder()
+    return Stream(response, decoder, await _head(response, decoder, start, limit))
+
+
+async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -> bytes:
+    """The whole body, ``start`` included. Raises UpstreamError: cut, or larger than ``limit`` bytes (F26)."""
+    pieces, size = [start], len(start)
+    while piece := await response.read():
+        size += len(piece)
+        if size > limit:
+            raise upstream_failure("too_large")
+        pieces.append(piece)
+    return pieces[1] if len(pieces) == 2 and not start else b"".join(pieces)
+
+
+async def _head(response: UpstreamResponse, decoder: Decoder, data: bytes, limit: int) -> list[StreamEvent]:
+    """The events up to the first content."""
+    head: list[StreamEvent] = []
+    size = len(data)
+    while True:
+        events = decoder.feed(data) if data else (decoder.close() or [upstream_failure("upstream_truncated")])
+        head += events
+        if _has_content(events):
+            return head
+        data = await response.read()
+        size += len(data)
+        if size > limit:
+            raise upstream_failure("too_large")
+
+
+def _has_content(events: list[StreamEvent]) -> bool:
+    """Whether the answer has begun with these events; raises the failure that came before it (F8, F9, F21, F22)."""
+    for event in events:
+        if isinstance(event, UpstreamError):
+            raise event
+        if isinstance(event, End):
+            raise upstream_failure("bad_payload", "The provider's stream ended without any content.")
+        if event.commits:
+            return True
+    return False
+
+
+def _labelled_json(response: UpstreamResponse) -> bool:
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"

@@ -1,0 +1,76 @@
+"""What the headers of a call ask for: the five ``x-fwd-*`` options, times, and where it came by."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from attrs import field, frozen
+
+from fwd_server.upstream.loop_guard import HEADER, LoopGuard
+from fwd_server.values.errors import BadRequest
+
+_FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
+_FALLBACK: Final = {"": True, "none": False}
+# The headers that ask for less time, and what each is called in ``Timeouts``.
+_TIMES: Final = {
+    "x-fwd-connect-timeout": "connect_s",
+    "x-fwd-first-byte-timeout": "first_byte_s",
+    "x-fwd-first-event-timeout": "first_event_s",
+    "x-fwd-idle-timeout": "idle_s",
+    "x-fwd-timeout": "total_s",
+}
+
+
+@frozen
+class CallOptions:
+    """The options of a call, as ``values.call.Call`` explains them; ``deadline_s`` is None for the operator's own."""
+
+    strict: bool = False
+    fallback: bool = True
+    dry_run: bool = False
+    deadline_s: float | None = None
+    requested_timeouts: Mapping[str, float] = field(factory=dict)
+    retry_count: int | None = None
+    via: tuple[str, ...] = ()
+
+
+def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptions:
+    """The options in ``headers``, which are looked up by lower-case names.
+
+    Raises BadRequest: a misspelled dry run must not become a call that costs money. Raises GatewayError (508) for a
+    call that has been here before.
+    """
+    times = {time: _seconds(name, headers[name]) for name, time in _TIMES.items() if name in headers}
+    return CallOptions(
+        strict=_choice(headers, "x-fwd-strict", _FLAG, "true or false"),
+        fallback=_choice(headers, "x-fwd-fallback", _FALLBACK, "none"),
+        dry_run=_choice(headers, "x-fwd-dry-run", _FLAG, "true or false"),
+        deadline_s=times.pop("total_s", None),
+        requested_timeouts=times,
+        retry_count=_retry_count(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
+        via=loop_guard.check_incoming(headers.get(HEADER)),
+    )
+
+
+def _choice(headers: Mapping[str, Any], name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
+    value = headers.get(name, "").lower()
+    if value not in meanings:
+        raise BadRequest(f"Invalid value for '{name}': {value[:40]!r}; {allowed} is allowed.", param=name)
+    return meanings[value]
+
+
+def _seconds(name: str, value: str) -> float:
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds < math.inf:
+        allowed = "a number of seconds above 0 is allowed"
+        raise BadRequest(f"Invalid value for {name!r}: {value[:40]!r}; {allowed}.", param=name)
+    return seconds
+
+
+def _retry_count(value: str | None) -> int | None:
+    return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 4 else None
