@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 from tornado.testing import bind_unused_port
@@ -29,16 +30,24 @@ class Listening:
 
 @contextlib.asynccontextmanager
 async def gateway(
-    folder: Path, key: str, pool: Pool | None = None, clock: Clock | None = None, **env: str
+    folder: Path,
+    key: str,
+    pool: Pool | None = None,
+    clock: Clock | None = None,
+    seams: Mapping[str, Any] | None = None,
+    **env: str,
 ) -> AsyncIterator[Listening]:
-    """A gateway with one key and these variables; what it still has open at the end is closed."""
+    """A gateway with one key and these variables; what it still has open at the end is closed.
+
+    ``seams`` are further parameters of ``build_app``: policies, observers, dialects.
+    """
     keys = folder / "keys.txt"
     if not keys.exists():
         keys.write_text(f"sha256:{hashlib.sha256(key.encode()).hexdigest()} name=test\n")
         keys.chmod(0o600)
     pool = pool or Pool()
     settings = load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings
-    app = build_app(settings, clock=clock, pool=pool)
+    app = build_app(settings, clock=clock, pool=pool, **(seams or {}))
     server = HTTPServer(app.application, limits=limits(settings), render=app.application.render_refusal)
     sock, port = bind_unused_port()
     server.add_sockets([sock])
