@@ -82,7 +82,7 @@ async def read_first_content(
         answer = exchange.answer(await read_all(response, limit, start))
         response.close()
         return Stream(response, None, [*unfold(answer), End(answer.usage)])
-    if kind is BodyKind.OTHER:
+    if kind is BodyKind.OTHER or (kind is None and _labelled_json(response)):
         raise upstream_failure("bad_payload" if _labelled_json(response) else "bad_content_type")
     decoder = exchange.decoder()
     return Stream(response, decoder, await _head(response, decoder, start, limit))

@@ -54,7 +54,7 @@ def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: b
     """A call of one of the server's paths; only hosted servers have a key, which is a bearer token."""
     endpoint = deployment.endpoint
     headers = request_headers.request_headers(endpoint, *request_headers.key_header(endpoint))
-    return UpstreamRequest(path, headers, jsontext.dumps(body), stream=stream)
+    return UpstreamRequest(path, headers, jsontext.dumps(body), stream=stream, json_lines=stream)
 
 
 def left_out(body: Json) -> tuple[str, ...]:
