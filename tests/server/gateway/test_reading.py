@@ -50,9 +50,7 @@ def test_first_bytes(start: bytes, kind: BodyKind | None) -> None:
     assert body_kind(start) is kind
 
 
-@given(
-    st.sampled_from([b'{"a":1}', b"data: {}\n\n", b": c\n\n", b"<html>", b"event: a\n"]), st.binary(max_size=9)
-)
+@given(st.sampled_from([b'{"a":1}', b"data: {}\n\n", b": c\n\n", b"<html>", b"event: a\n"]), st.binary(max_size=9))
 def test_more_bytes_never_change_what_a_body_is(body: bytes, more: bytes) -> None:
     """Whatever is decided early holds for the whole."""
     body += more
