@@ -29,8 +29,12 @@ class Falling:
     status = 200
     headers: Mapping[str, str] = {"content-type": "text/event-stream"}
 
-    async def send(self, *_: Any) -> Falling:
+    def prepare(self, *_: Any) -> None: ...
+
+    async def send_prepared(self, *_: Any) -> Falling:
         return self
+
+    def whole_body(self) -> None: ...
 
     async def read(self) -> bytes:
         return b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n'

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from fwd_server.callers.base import Dialect
 from fwd_server.callers.openai_errors import render_error
+from fwd_server.callers.plain_chat import read_plain
 from fwd_server.callers.validation import take_extra_body, view
 from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
 from fwd_server.values.errors import BadRequest, GatewayError
@@ -19,6 +20,11 @@ from fwd_server.wire import jsontext
 
 
 def parse_request(body: bytes) -> ChatRequest:
+    """Read and validate a call: a plain one fast, every other one exactly. Raises BadRequest that names the field."""
+    return read_plain(body, parse_exactly) or parse_exactly(body)
+
+
+def parse_exactly(body: bytes) -> ChatRequest:
     """Read and validate a call. Raises BadRequest that names the field."""
     given = jsontext.parse_object(body)
     travelling = dict(given)

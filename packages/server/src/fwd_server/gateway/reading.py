@@ -1,8 +1,8 @@
 """Reading a provider's good answer: whole, or up to its first content. What a body is, its first bytes decide.
 
 Labels are often wrong: servers send events as ``text/plain`` and JSON as ``text/html``, answer a stream call in one
-piece and a whole call with events. All of that can be used, so the content type is looked at only to name a failure
-(contract F24).
+piece and a whole call with events. All of that can be used, so the content type is looked at only where the
+bytes leave it open, and to name a failure (contract F24).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fwd_server.values.errors import UpstreamError, upstream_failure
 
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"  # what may stand before a body: white space and a byte order mark
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)?:")
+_STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson"})
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
@@ -57,7 +58,7 @@ async def read_whole(
     kind = body_kind(body)
     streams = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
     if kind is not BodyKind.JSON and not streams:
-        raise upstream_failure("bad_payload" if _labelled_json(response) else "bad_content_type")
+        raise upstream_failure("bad_payload" if media_type(response) == "application/json" else "bad_content_type")
     return exchange.answer(body)
 
 
@@ -67,8 +68,8 @@ async def read_first_content(
     """A stream up to its first content; until then nothing is the caller's, so all events are held (contract 3a).
 
     A whole JSON answer in the place of a stream becomes the chunks it stands for. ``json_lines`` says that this
-    provider's streams are lines of JSON, which a whole answer cannot be told from, and need not be. Raises
-    UpstreamError: also for more than ``limit`` bytes before any content (F26).
+    provider's streams are lines of JSON: only the label tells those from a whole answer. Raises UpstreamError: also
+    for more than ``limit`` bytes before any content (F26).
     """
     start = b""
     while (kind := body_kind(start)) is None:
@@ -78,18 +79,33 @@ async def read_first_content(
         start += piece
         if len(start) > limit:
             raise upstream_failure("too_large")
-    if kind is BodyKind.JSON and not json_lines:
-        answer = exchange.answer(await read_all(response, limit, start))
-        response.close()
-        return Stream(response, None, [*unfold(answer), End(answer.usage)])
-    if kind is BodyKind.OTHER or (kind is None and _labelled_json(response)):
-        raise upstream_failure("bad_payload" if _labelled_json(response) else "bad_content_type")
+    label = media_type(response)
+    if kind is BodyKind.JSON and (not json_lines or label == "application/json"):
+        body = await read_all(response, limit, start)
+        try:
+            answer = exchange.answer(body)
+        except UpstreamError as error:
+            if not json_lines or error.code != "bad_payload" or b"\n" not in body.strip():
+                raise
+            start = body  # lines under the label of a whole answer
+        else:
+            response.close()
+            return Stream(response, None, [*unfold(answer), End(answer.usage)])
+    elif kind is BodyKind.OTHER and (label not in _STREAMS or start.lstrip(_BLANK).startswith(b"<")):
+        raise upstream_failure("bad_payload" if label == "application/json" else "bad_content_type")
+    elif kind is None and label == "application/json":
+        raise upstream_failure("bad_payload")
     decoder = exchange.decoder()
     return Stream(response, decoder, await _head(response, decoder, start, limit))
 
 
 async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -> bytes:
     """The whole body, ``start`` included. Raises UpstreamError: cut, or larger than ``limit`` bytes (F26)."""
+    whole = None if start else response.whole_body()
+    if whole is not None:
+        if len(whole) > limit:
+            raise upstream_failure("too_large")
+        return whole
     pieces, size = [start], len(start)
     while piece := await response.read():
         size += len(piece)
@@ -126,5 +142,6 @@ def _has_content(events: list[StreamEvent]) -> bool:
     return False
 
 
-def _labelled_json(response: UpstreamResponse) -> bool:
-    return response.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+def media_type(response: UpstreamResponse) -> str:
+    """The content type without its parameters, in lower case."""
+    return response.headers.get("content-type", "").partition(";")[0].strip().lower()

@@ -13,6 +13,14 @@ def request_headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
     return (("content-type", "application/json"), *auth, *configured)
 
 
+def json_headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    """The headers of every call to an endpoint, its key included: made once, and the very same object every time."""
+    kept: tuple[Header, ...] | None = endpoint.prepared.get(json_headers)
+    if kept is None:
+        kept = endpoint.prepared[json_headers] = request_headers(endpoint, *key_header(endpoint))
+    return kept
+
+
 def key_header(endpoint: Endpoint) -> tuple[Header, ...]:
     """The key in the header that this provider reads it from; nothing if there is no key."""
     return provider_info(endpoint.provider).auth.build(endpoint.key)

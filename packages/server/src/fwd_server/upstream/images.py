@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from fwd_server.http1.client.dial import Address, Lookup
 from fwd_server.http1.client.pool import Limits, Pool, Resolver
@@ -72,7 +72,7 @@ def with_images(request: ChatRequest, found: Mapping[str, str]) -> ChatRequest:
     if not found:
         return request
     messages = [_replaced(message, found) for message in request.body["messages"]]
-    return evolve(request, body={**request.body, "messages": messages})
+    return request.with_messages(messages)
 
 
 def _replaced(message: Json, found: Mapping[str, str]) -> Json:

@@ -12,7 +12,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from fwd_server.clock import Clock
-from fwd_server.http1.client.pool import Pool, Response
+from fwd_server.http1.client.pool import Pool, PreparedTarget, Response
 from fwd_server.http1.client.values import Origin, TransportError
 from fwd_server.providers.base import Header, ScriptedResponse, UpstreamRequest
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
@@ -37,6 +37,10 @@ class UpstreamResponse(Protocol):
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at its true end. Raises UpstreamError when it breaks."""
+        ...
+
+    def whole_body(self) -> bytes | None:
+        """The complete body if it is there already and nothing of it was read, else None."""
         ...
 
     def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
@@ -79,17 +83,32 @@ class Upstream:
         """
         if isinstance(request, ScriptedResponse):
             return ScriptedPlayback(request, self._clock)
-        origin, path = self._place(endpoint)
-        headers = wire_headers(endpoint, request.headers)
-        if self._loop_guard is not None:
-            headers.append((HEADER.encode(), self._loop_guard.outgoing_header(via).encode()))
         try:
-            response = await self._pool.send(
-                origin, request.method, path + request.path, headers, request.body, timeouts or endpoint.timeouts
+            response = await self._pool.send_prepared(
+                self._target(endpoint, request, via), request.body, timeouts or endpoint.timeouts
             )
         except TransportError as error:
             raise upstream_failure(error.code) from error
         return NetworkResponse(response)
+
+    def _target(self, endpoint: Endpoint, request: UpstreamRequest, via: tuple[str, ...]) -> PreparedTarget:
+        """What all requests to this endpoint have in common but their bodies, made once.
+
+        It is kept with the endpoint, for codecs that give the very same headers every time and for calls that came
+        from no other gateway.
+        """
+        key = (self, request.method, request.path)
+        kept: tuple[object, PreparedTarget] | None = endpoint.prepared.get(key)
+        if kept is not None and kept[0] is request.headers and not via:
+            return kept[1]
+        origin, path = self._place(endpoint)
+        headers = wire_headers(endpoint, request.headers)
+        if self._loop_guard is not None:
+            headers.append((HEADER.encode(), self._loop_guard.outgoing_header(via).encode()))
+        target = self._pool.prepare(origin, request.method, path + request.path, headers)
+        if not via:
+            endpoint.prepared[key] = (request.headers, target)
+        return target
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -126,6 +145,7 @@ class NetworkResponse:
         self.close = response.close
         self.pause = response.pause
         self.resume = response.resume
+        self.whole_body = response.whole_body
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at its true end."""
@@ -152,6 +172,10 @@ class ScriptedPlayback:
         self._wanted.set()
         self.status = script.status
         self.headers: Mapping[str, str] = dict(script.headers)
+
+    def whole_body(self) -> bytes | None:
+        """None: a script is played step by step."""
+        return None
 
     async def read(self) -> bytes:
         """The next step's bytes, or the script's end."""

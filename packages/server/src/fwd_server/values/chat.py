@@ -9,14 +9,17 @@ Shapes: https://platform.openai.com/docs/api-reference/chat/create
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.usage import Usage
+
+if TYPE_CHECKING:
+    from fwd_server.values.plain_chat import PlainChat
 
 MOST_MESSAGES = 10_000  # contract T5
 
@@ -196,55 +199,96 @@ class ChatBody:
     ] = None
 
 
-@frozen
+@define(eq=False)
 class ChatRequest:
     """A validated call: the caller's own object, and the view on it.
 
     ``body`` is never changed in place: who must change something copies what it changes. It no longer has
     ``extra_body``, and the deprecated ``functions`` have become ``tools`` (``legacy_functions`` says so, for
     the way back).
+
+    A plain call (``plain``, ``values/plain_chat.py``) comes with its bytes (``raw``); its ``body`` and ``view`` are
+    read when somebody asks for them, which a provider that speaks OpenAI's language never does.
     """
 
-    body: Json
-    view: ChatBody
+    _body: Json | None
+    _view: ChatBody | None
     extra_body: Json | None = None
     legacy_functions: bool = False
+    plain: PlainChat | None = None
+    raw: bytes | None = field(default=None, repr=False)
+    _read: Callable[[bytes], ChatRequest] | None = field(default=None, repr=False)
+    # The three that every call is asked for, several times.
+    model: str | None = field(init=False)
+    stream: bool = field(init=False)
+    include_usage: bool = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        view = self.plain or self.view
+        self.model, self.stream = view.model, bool(view.stream)
+        self.include_usage = bool(view.stream_options and view.stream_options.include_usage)
+
+    @classmethod
+    def from_plain(cls, plain: PlainChat, raw: bytes, read: Callable[[bytes], ChatRequest]) -> ChatRequest:
+        """A plain call; ``read`` reads its bytes exactly."""
+        return cls(None, None, plain=plain, raw=raw, read=read)
 
     @property
-    def model(self) -> str | None:
-        """The model as the caller named it."""
-        return self.view.model
+    def body(self) -> Json:
+        """The caller's own object."""
+        if self._body is None:
+            self._read_exactly()
+        return cast("Json", self._body)
 
     @property
-    def stream(self) -> bool:
-        """Whether the answer is wanted in pieces."""
-        return bool(self.view.stream)
+    def view(self) -> ChatBody:
+        """The view on it."""
+        if self._view is None:
+            self._read_exactly()
+        return cast("ChatBody", self._view)
 
-    @property
-    def include_usage(self) -> bool:
-        """Whether the caller asked for usage at the end of a stream."""
-        return bool(self.view.stream_options and self.view.stream_options.include_usage)
+    def _read_exactly(self) -> None:
+        exact = cast("Callable[[bytes], ChatRequest]", self._read)(self.raw or b"")
+        self._body, self._view = exact.body, exact.view
 
     def texts(self) -> Iterator[str]:
         """Every text of the conversation, for estimates."""
+        if self.plain is not None:
+            yield from self.plain.texts()
+            return
         for message in self.view.messages:
             if isinstance(message.content, str):
                 yield message.content
             else:
                 yield from (part.text for part in message.content or () if part.text)
 
+    def with_messages(self, messages: list[Json]) -> ChatRequest:
+        """The same call with other messages, which nobody has to validate again."""
+        return ChatRequest({**self.body, "messages": messages}, self.view, self.extra_body, self.legacy_functions)
+
     def without_extra_body(self) -> ChatRequest:
         """The same call for a provider that ``extra_body`` was not meant for."""
         return evolve(self, extra_body=None)
 
 
-@frozen
+@define
 class ChatResponse:
-    """A whole answer: a ``chat.completion`` object, and ``raw``, its bytes as they came, if none had to change."""
+    """A whole answer: a ``chat.completion`` object, and ``raw``, its bytes as they came, if none had to change.
 
-    data: Json
+    Where only the bytes are given, ``data`` is read from them with ``read`` when somebody asks for it.
+    """
+
+    _data: Json | None
     usage: Usage | None = None
     raw: bytes | None = field(default=None, repr=False)
+    _read: Callable[[bytes], Json] | None = field(default=None, repr=False, eq=False)
+
+    @property
+    def data(self) -> Json:
+        """The object."""
+        if self._data is None:
+            self._data = cast("Callable[[bytes], Json]", self._read)(self.raw or b"")
+        return self._data
 
     @property
     def model(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from attrs import field, frozen
 
 from fwd_server.values.secret import Secret
@@ -27,6 +29,8 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()
     always_tried: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
+    # What others have made of it once: rendered headers, a prepared target. It goes with the endpoint at a reload.
+    prepared: dict[object, Any] = field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def key_name(self) -> str:

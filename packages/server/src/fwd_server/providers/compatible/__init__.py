@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
 from fwd_server.providers import listing, request_headers
 from fwd_server.providers import model_catalog as models
@@ -25,6 +26,7 @@ from fwd_server.providers.compatible.answer import are_call_ids_unique, is_broke
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.error_text import is_failure
 from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
+from fwd_server.providers.compatible.plain import PlainRules, find_rules, judge_answer, read_later, splice_model
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
 from fwd_server.providers.compatible.profiles import PROFILES, profile_of
 from fwd_server.providers.compatible.request import edit
@@ -35,6 +37,8 @@ from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
 from fwd_server.wire import jsontext
+
+_MOST_RULES: Final = 1024
 
 __all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provider"]
 
@@ -51,18 +55,31 @@ class Codec:
 
     profile: ProviderProfile
     catalog: Callable[[], Catalog] = models.load
+    _rules: dict[str, PlainRules] = field(factory=dict, init=False, eq=False, repr=False)  # by model
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
         """Edit the caller's object for this provider. Raises Refused."""
-        draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
-        edit(self.profile, draft)
-        body = jsontext.dumps(merge(draft.body, request.extra_body))
-        headers = request_headers.request_headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
+        dropped: tuple[str, ...] = ()
+        body = None if request.plain is None else self._splice(request, deployment.model)
+        if body is None:
+            draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
+            edit(self.profile, draft)
+            body, dropped = jsontext.dumps(merge(draft.body, request.extra_body)), tuple(draft.dropped)
+        headers = request_headers.json_headers(deployment.endpoint)
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
-        return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, tuple(draft.dropped))
+        return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, dropped)
+
+    def _splice(self, request: ChatRequest, model: str) -> bytes | None:
+        """The body of a plain call, if nothing but the model's name has to change."""
+        rules = self._rules.get(model)
+        if rules is None:
+            if len(self._rules) >= _MOST_RULES:  # callers choose the names, so there must be a bound
+                self._rules.clear()
+            rules = self._rules[model] = find_rules(self.profile, model, self.catalog)
+        return splice_model(request, model, self.profile, rules)
 
 
-@frozen
+@define(eq=False)
 class CompatibleExchange:
     """One attempt at one OpenAI-compatible provider."""
 
@@ -76,6 +93,11 @@ class CompatibleExchange:
 
     def answer(self, body: bytes) -> ChatResponse:
         """A whole answer; its own bytes where nothing in it has to change. Raises UpstreamError (F20, F21)."""
+        usage = judge_answer(body) if self.profile.exact else None
+        return self.read_exactly(body) if usage is None else ChatResponse(None, usage, body, read_later)
+
+    def read_exactly(self, body: bytes) -> ChatResponse:
+        """A whole answer, read as an object. Raises UpstreamError."""
         data = load(body)
         if not isinstance(data, dict):
             raise upstream_failure("bad_payload")

@@ -1,0 +1,35 @@
+"""The fast reader of chat calls: it takes what is plainly good, and declines everything else (docs/adr/0006)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from fwd_server.values.chat import ChatRequest
+from fwd_server.values.plain_chat import PlainChat
+
+_DECODER: Final = msgspec.json.Decoder(PlainChat)
+# Fields that decide about routing or money: said twice, only the exact reader may judge what was meant (contract L6).
+_ONCE: Final = (b'"stream"', b'"max_tokens"', b'"max_completion_tokens"')
+# A name could be written with an escape ("mod\u0065l"), and then be there twice without being counted.
+_ESCAPED_LETTER: Final = b"\\u00"
+
+
+def read_plain(body: bytes, read_exactly: Callable[[bytes], ChatRequest]) -> ChatRequest | None:
+    """A plain call, or None for one that ``read_exactly`` has to read.
+
+    ``read_exactly`` is also called later, when somebody asks for more of the call than a plain one needs.
+    """
+    if body.count(b'"model"') != 1 or _ESCAPED_LETTER in body:
+        return None
+    for name in _ONCE:
+        if body.count(name) > 1:
+            return None
+    try:
+        plain = _DECODER.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    null_was_given = b"null" in body  # "temperature": null is read as not given, but it is in the bytes
+    return None if null_was_given else ChatRequest.from_plain(plain, body, read_exactly)
