@@ -142,10 +142,13 @@ def test_an_error_inside_a_stream_is_read_by_its_number_or_its_word(error: dict[
 SIGNED = {"extra_content": {"google": {"thought_signature": "QUJD"}}}
 
 
-def test_signatures_from_elsewhere_are_replaced_once() -> None:
+@pytest.mark.parametrize(
+    "words", ["Corrupted thought signature.", "It has an invalid thought signature for content at index 1."]
+)
+def test_signatures_from_elsewhere_are_replaced_once(words: str) -> None:
     """Pitfall 30: a signature is good at the endpoint that made it, and nowhere else."""
     messages = [user("Hi"), calls("ping", **SIGNED), result(0, "1")]
-    exchange = amended("Corrupted thought signature.", messages=messages)
+    exchange = amended(words, messages=messages)
     parts = exchange.body["contents"][1]["parts"]
     assert [part.get("thoughtSignature") for part in parts] == ["c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="]
     again = exchange.error(400, {}, b'{"error":{"message":"Corrupted thought signature."}}')

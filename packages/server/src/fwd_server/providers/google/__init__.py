@@ -24,7 +24,7 @@ from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.wire.redact import clean
 
-_BAD_SIGNATURE: Final = re.compile(r"corrupted thought.?signature", re.IGNORECASE)
+_BAD_SIGNATURE: Final = re.compile(r"(?:corrupted|invalid) thought.?signature", re.IGNORECASE)
 _NO_LOGPROBS: Final = re.compile(r"logprobs", re.IGNORECASE)
 
 
