@@ -22,7 +22,7 @@ class Framing(Protocol):
         ...
 
     def close(self) -> list[bytes]:
-        """What is left at the end."""
+        """The rest at the end of the body."""
         ...
 
 
@@ -46,7 +46,7 @@ class Reader(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said."""
+        """Tokens as far as the provider has reported them; None before that."""
         ...
 
     def read_object(self, value: Json) -> list[StreamEvent]:
@@ -80,7 +80,7 @@ class JsonStream:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said."""
+        """Tokens as far as the provider has reported them; None before that."""
         return self._reader.usage
 
     def feed(self, data: bytes) -> list[StreamEvent]:

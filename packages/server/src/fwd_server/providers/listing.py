@@ -19,7 +19,7 @@ MOST_NAMES: Final = 5000
 
 @frozen
 class ModelList:
-    """How a provider's list is asked for and read; where it is and how the key travels says its ``ProviderInfo``.
+    """How a provider's list is requested and read; its ``ProviderInfo`` knows the path and how the key is sent.
 
     Without settings it is OpenAI's list, which Claude's and those of all compatible servers look like:
     https://platform.openai.com/docs/api-reference/models/list, https://platform.claude.com/docs/en/api/models/list.

@@ -1,7 +1,7 @@
 """Which tools a model may or must call, whichever shape the caller wrote it in.
 
 OpenAI has two APIs, and others have theirs; clients mix them up. A choice is read as it is meant, or refused by its
-name: it never becomes a function that nobody named, nor no choice at all.
+name: it never becomes a function that nobody named, and never vanishes.
 https://platform.openai.com/docs/api-reference/chat/create#chat-create-tool_choice
 """
 

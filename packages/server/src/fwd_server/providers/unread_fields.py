@@ -1,4 +1,4 @@
-"""Fields of a call that a provider's language has no word for, at any depth: what is left out is named, always.
+"""Fields of a call that a provider's language has no counterpart for: whatever is left out is named, at any depth.
 
 A codec says which fields it reads, as objects within objects; what else the caller sent with a value is named by its
 path, as ``messages[2].name``. The caller finds the names in ``x-fwd-dropped``, or is refused with ``x-fwd-strict``.
@@ -80,7 +80,7 @@ ASSISTANT_FIELDS: Final[KnownFields] = {
     "refusal": None,
     "tool_calls": CALL_FIELDS,
     "audio": None,
-    "annotations": None,  # what an answer's reader is told about it; the text itself has it all
+    "annotations": None,  # notes for the reader of an answer; they are not part of what the model wrote
 }
 # ``name`` is that of the function, which the call has, too.
 RESULT_FIELDS: Final[KnownFields] = {**MESSAGE_FIELDS, "tool_call_id": None, "name": None}

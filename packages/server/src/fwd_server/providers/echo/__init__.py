@@ -134,7 +134,7 @@ def _bad_option(name: str, written: str, allowed: str) -> Refused:
 
 @frozen
 class EchoAnswer:
-    """What is said: a text, or one call of a tool; and why it ended."""
+    """One answer: a text, or one call of a tool; and the reason why it ended."""
 
     text: str = ""
     tool: str | None = None
@@ -148,7 +148,7 @@ class EchoAnswer:
 
 
 def choose_answer(echo_options: EchoOptions, body: Json) -> EchoAnswer:
-    """What ``wish`` says to the call in ``body``. Raises Refused when a tool is wished for and none is offered."""
+    """The answer to the call in ``body``. Raises Refused where it must call a tool and none is offered."""
     messages = objects(body.get("messages"))
     answered = bool(messages) and messages[-1].get("role") == "tool"
     if echo_options.what == "tools" and body.get("tool_choice") != "none" and not answered:
@@ -194,7 +194,7 @@ def _offered_function(body: Json) -> Json:
 
 
 def _end_answer(reply: str, body: Json) -> EchoAnswer:
-    """``said`` up to the first stop text, and not longer than the caller or we allow."""
+    """``reply`` up to the first stop sequence, within the caller's token limit and ``MOST_TEXT``."""
     stops = body.get("stop")
     for stop in stops if isinstance(stops, list) else [stops]:
         reply = reply.partition(stop)[0] if stop and isinstance(stop, str) else reply
@@ -308,7 +308,7 @@ class Echo:
     """The codec of ``echo:``."""
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
-        """Write the script. Raises Refused for a wish that cannot be read or met."""
+        """Write the script. Raises Refused for options that cannot be read or met."""
         echo_options = read_options(deployment.model)
         body = merge(request.body, request.extra_body)
         head = {"id": new_id("chatcmpl-"), "created": now, "model": deployment.name}

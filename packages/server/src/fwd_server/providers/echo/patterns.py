@@ -1,6 +1,6 @@
 """A short text that a simple regular expression matches; the expression itself is never run.
 
-Running a pattern that a caller wrote could take for ever (contract T38). Reading it takes one pass: alternatives (the
+Running a caller's pattern could take forever (contract T38). Reading it takes one pass: alternatives (the
 first), groups, classes, escapes and counts (the least). What it does not know it reads as itself.
 """
 

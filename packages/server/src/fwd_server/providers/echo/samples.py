@@ -1,4 +1,4 @@
-"""A value that fits a JSON Schema: what ``echo`` answers when it is asked for a form.
+"""A value that fits a JSON Schema: what ``echo`` answers when the call has a response format.
 
 Small, deterministic and best effort: it follows types, enums, required fields, bounds, lengths, formats, references
 and simple patterns; ``not``, ``if`` and cross-field rules it does not. https://json-schema.org/draft/2020-12
@@ -16,7 +16,7 @@ _MOST_VALUES: Final = 2_000  # a schema may ask for more than any memory holds
 _DEEPEST: Final = 24
 _ALL_FIELDS_UNTIL: Final = 3  # below this depth only required fields are filled in
 _LONGEST_TEXT: Final = 4_096
-_MOST_NUMBER: Final = 1 << 53  # a bound beyond what JSON numbers carry exactly is none
+_MOST_NUMBER: Final = 1 << 53  # bounds beyond what JSON numbers hold exactly are ignored
 _LEAST_STEP: Final = 1e-9
 
 _FORMATS: Final = {

@@ -59,18 +59,19 @@ class AnswerReader:
 
     def __init__(self, context: ReadContext) -> None:
         self._context = context
-        self._counted: Json = {}  # cumulative: the last one counts, and only then it is read
+        # Counts are cumulative and on most frames: only the last ones are read.
+        self._counted: Json = {}
         self._choices: dict[int, _Choice] = {}
         self._ids = call_ids.AnswerIds(context.new_id)
         self._writer: answer_shape.ChunkWriter | None = None
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said."""
+        """Tokens as far as the provider has reported them; None before that."""
         return usage_of(self._counted) if self._counted else None
 
     def read_whole(self, response: Json) -> ChatResponse:
-        """A whole answer. Raises UpstreamError."""
+        """Read a whole answer. Raises UpstreamError for a failure, and where there is nothing to show."""
         if is_failure(response):
             raise self._context.failure(response)
         self._counted = lenient.obj(response.get("usageMetadata"))
@@ -84,7 +85,7 @@ class AnswerReader:
         return ChatResponse(answer_shape.completion(self._answer_head(response), choices, written), usage)
 
     def read_object(self, response: Json) -> list[StreamEvent]:
-        """One frame of a stream. Finish reasons wait for the end: only then nothing more can follow them."""
+        """Read one frame of a stream. Finish reasons wait for the end, because more may follow them until then."""
         if is_failure(response):
             return [self._context.failure(response)]
         writer = self._writer = self._writer or answer_shape.ChunkWriter(self._answer_head(response))
@@ -130,7 +131,7 @@ class AnswerReader:
         return choice, choice.read_candidate(candidate)
 
     def _blocked_choices(self, response: Json) -> list[_Choice]:
-        """The choices that end because the prompt was blocked: the only one, where nothing was said yet."""
+        """The choices that end because the prompt was blocked; the first one if none has begun."""
         feedback = lenient.obj(response.get("promptFeedback"))
         reason = lenient.text(feedback.get("blockReason"))
         if not reason or response.get("candidates"):
@@ -143,7 +144,7 @@ class AnswerReader:
 
 @define
 class _Choice:
-    """What one choice has said so far, as far as the rest of it depends on that."""
+    """The state of one choice: what the rest of it depends on."""
 
     index: int
     context: ReadContext
@@ -159,7 +160,7 @@ class _Choice:
     logprobs: list[Json] = field(factory=list)
 
     def read_candidate(self, candidate: Json) -> list[Json]:
-        """The deltas of one piece of the choice; what comes after its end is none (contract F30)."""
+        """The deltas of one piece of the choice; nothing for what comes after its end (contract F30)."""
         self.grounding = lenient.obj(candidate.get("groundingMetadata")) or self.grounding
         self.explanation = lenient.text(candidate.get("finishMessage")) or self.explanation
         parts = lenient.objects(lenient.obj(candidate.get("content")).get("parts"))
@@ -170,8 +171,11 @@ class _Choice:
         return [delta for part in parts for delta in self._read_part(part)]
 
     def _ended_before(self, parts: list[Json], reason: str) -> bool:
-        """Whether the choice was over before this piece. Older models give a reason with every piece of an answer:
-        only a piece without one, after one with it, shows that the reason was the end."""
+        """Whether the choice was over before this piece.
+
+        Older models give a reason with every piece of an answer: only a piece without one, after one with it, shows
+        that the reason was the end.
+        """
         self.is_over = self.is_over or bool(self.reason and parts and not reason)
         if not self.is_over:
             self.reason = reason or self.reason
@@ -184,7 +188,7 @@ class _Choice:
         return answer_shape.choice_object(self.index, message, reason, self.take_logprobs())
 
     def block_prompt(self, reason: str, explanation: str) -> None:
-        """The prompt was blocked."""
+        """End the choice because the prompt was blocked; ``explanation`` is why, in the provider's words."""
         self.reason = self.reason or "SAFETY"
         self.explanation = explanation or self.explanation
         self.refusal = self._explain(f"The provider blocked the prompt ({_plain_reason(reason)})")
@@ -196,6 +200,7 @@ class _Choice:
 
     def finish_reason(self) -> str:
         """OpenAI's word for the reason. Raises UpstreamError where there is nothing to show."""
+        # Gemini says STOP for calls too, and may say it in a later frame than the calls.
         if self.refusal or self._is_filtered():
             return "content_filter"
         if self.reason in _LENGTH:
@@ -226,6 +231,7 @@ class _Choice:
         return self.reason in _FILTER or self.reason.startswith("IMAGE_")
 
     def _read_part(self, part: Json) -> list[Json]:
+        """The deltas of one part; none for code that ran at Google, its results, and parts of unknown kinds."""
         content = lenient.text(part.get("text"))
         if part.get("thought") is True:
             return [{"reasoning_content": content}] if content else []
@@ -249,6 +255,7 @@ class _Choice:
 
 
 def _plain_reason(reason: str) -> str:
+    # The reason stands in messages of ours: nothing else than a word of an enum gets in.
     return reason if _REASON.fullmatch(reason) else "unknown reason"
 
 
@@ -353,7 +360,7 @@ class FrameSplitter:
         return []
 
     def close(self) -> list[bytes]:
-        """What is left: the event the stream broke off in, and the plain JSON, one text for each of its objects."""
+        """The rest at the end: the event the stream broke off in, and the plain JSON, one text for each object."""
         return [*self._events.close(), *_split_objects(bytes(self._plain))]
 
 

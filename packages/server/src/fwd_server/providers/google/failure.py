@@ -53,7 +53,7 @@ _BY_WORD: Final = {
 
 
 def error_object(value: object) -> Json:
-    """What a failure says, from its JSON: an ``error`` object, alone or in an array, or words in another shape."""
+    """The error object of a failure's JSON: ``error``, alone or in an array, or words in another shape."""
     first = value[0] if isinstance(value, list) and value else value
     return {**lenient.obj(lenient.obj(first).get("error")), **error_words.find_error(first)}
 
@@ -96,7 +96,7 @@ def _is_key_refused(error: Json, words: str, reasons: set[str]) -> bool:
 
 
 def _is_money_gone(failure: UpstreamError, words: str, reasons: set[str]) -> bool:
-    """Whatever the status: a missing bill is 403, a spent one 429, and some come as 400."""
+    """Whether the account is out of money: missing billing is 403, spent credit 429, and some failures are 400."""
     if reasons & _NO_MONEY_REASONS:
         return True
     return failure.upstream_status in (400, 402, 403, 429) and bool(_NO_MONEY.search(error_words.own_words(words)))
@@ -106,7 +106,7 @@ def _http_status(error: Json) -> int:
     status = error_words.status_of(error)
     if status is None:
         return _BY_WORD.get(lenient.text(error.get("status")), 500)
-    return 500 if status == 499 else status  # 499 is the caller's own leaving, and this caller is still here
+    return 500 if status == 499 else status  # 499 means that the client disconnected, and ours is still here
 
 
 def _retry_delays(details: list[Json]) -> Iterator[float]:

@@ -58,7 +58,7 @@ def upstream_request(deployment: Deployment, method: str, body: Json, *, stream:
 
 @frozen
 class BuiltRequest:
-    """A call in Gemini's words, with what was lost on the way and the function names that had to change."""
+    """A call in Gemini's language, the paths of what was left out, and the function names that had to change."""
 
     body: Json
     lost: tuple[str, ...]
@@ -66,7 +66,10 @@ class BuiltRequest:
 
 
 def build_request(body: Json, model: str, *, signatures: bool = True) -> BuiltRequest:
-    """Translate a call. Without ``signatures`` the caller's are replaced by the placeholder."""
+    """Translate a call. Without ``signatures`` the caller's are replaced by the placeholder.
+
+    Raises Refused for what Gemini, or this model, cannot take.
+    """
     traits = traits_of(model)
     _refuse_others(body, traits)
     names = tool_names.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
@@ -100,6 +103,7 @@ def _refuse_others(body: Json, traits: Traits) -> None:
     request_fields.refuse_output(body, PROVIDER, *(("image",) if traits.images else ()))
     hint = ' Send {"google": {"tools": [{"googleSearch": {}}]}} instead.'
     request_fields.refuse_hosted_search(body, PROVIDER, hint)
+    # 2.5 answers 400 "Function calling with a response mime type ... is unsupported": here the fields can be named.
     if not traits.newer and body.get("tools") and request_fields.answer_schema(body, PROVIDER)[0]:
         raise Refused(
             "'response_format' and 'tools' cannot be used together with this model; Gemini 3 and later take both.",
@@ -142,7 +146,7 @@ def _generation_config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
 
 
 def _fold_seed(seed: int | None) -> int | None:
-    """Gemini's seed has 32 bits; a longer one is folded, the same way every time."""
+    """A seed in the 32 bits that Gemini takes; a longer one is folded, the same way every time."""
     return seed if seed is None or -(2**31) <= seed < 2**31 else seed & 0x7FFFFFFF
 
 

@@ -1,9 +1,9 @@
 """JSON Schema, cut to the subset that Gemini takes in ``parametersJsonSchema`` and ``responseJsonSchema``.
 
-Gemini refuses the whole request at the first keyword it does not know. What the subset can say in another way is
-said so; what it cannot say moves into the description, where the model reads it. A ``$ref`` is not inlined (there is
-a nesting limit, and definitions may refer to themselves) but where ``allOf`` joins it with something else. Such joining
-copies, so it has a budget: no schema grows into more than it was plus that (contract T38).
+Gemini refuses the whole request at the first keyword it does not know. What the subset can express in another way is
+rewritten; what it cannot express moves into the description, where the model reads it. A ``$ref`` is inlined only where
+``allOf`` joins it with something else, because Gemini limits the nesting and definitions may refer to themselves. Joining
+copies, so it has a budget that bounds what a schema can grow by (contract T38).
 https://ai.google.dev/gemini-api/docs/structured-output#json-schema-support
 """
 
@@ -58,9 +58,9 @@ _NOTED: Final = {
     "contentSchema": "content schema",
     "discriminator": "discriminator",
 }
-# With these, false says something; with all others it says that there is nothing to say.
-_SAID_BY_FALSE: Final = frozenset({"default", "unevaluatedItems", "unevaluatedProperties"})
-# What is read, or names a schema for other schemas only; anything else is lost, and named (``unread``).
+# For these keywords false means something; for all others it means that there is nothing to describe.
+_FALSE_MEANS_SOMETHING: Final = frozenset({"default", "unevaluatedItems", "unevaluatedProperties"})
+# What is rewritten, described, or only names a schema for other schemas; anything else is reported (``unread``).
 KEYWORDS: Final = frozenset(
     {*_KEPT, *_MAPS, *_LISTS, *_NOTED, "description", "definitions", "items", "additionalProperties", "enum", "const"}
     | {"format", "uniqueItems", "patternProperties", "nullable", "$ref"}
@@ -71,14 +71,17 @@ _MOST_LOOKED_UP: Final = 8  # definitions within each other
 
 
 def rewrite_schema(schema: Json) -> Json:
-    """``schema`` in the subset."""
+    """Rewrite a JSON Schema in the subset; unknown keywords are left out."""
     definitions = {**obj(schema.get("definitions")), **obj(schema.get("$defs"))}
     return _Rewriter(definitions).rewrite_node(schema, frozenset())
 
 
 def rewrite_parameters(schema: object) -> Json | None:
-    """A function's parameters in the subset; None for none, which must not be sent as an empty object."""
-    # A function is always given an object.
+    """A function's parameters in the subset; None if there are none.
+
+    Gemini refuses an object without properties ("should be non-empty for OBJECT type").
+    """
+    # A function is always given an object, so null cannot be allowed in its place.
     cut = rewrite_schema({name: value for name, value in obj(schema).items() if name != "nullable"})
     says = cut.keys() - {"type", "title", "description", "required"}
     return cut if says and (says != {"additionalProperties"} or cut["additionalProperties"] is not False) else None
@@ -145,7 +148,7 @@ class _Rewriter:
         return {name: self.rewrite_node(value, inside)} if name in ("items", "additionalProperties") else {}
 
     def _merge_all_of(self, schema: Json, inside: frozenset[str]) -> tuple[Json, frozenset[str]]:
-        """``allOf`` joined into its node; a ``$ref`` among several arms is looked up, or else left to words."""
+        """``allOf`` joined into its node; a ``$ref`` among several arms is looked up, or else described in words."""
         if "allOf" not in schema:
             return schema, inside
         arms = schema["allOf"] if isinstance(schema["allOf"], list) else []
@@ -255,7 +258,7 @@ def _inclusive_bounds(schema: Json) -> Json:
 
 
 def _exact_number(value: object) -> float | None:
-    """A number that is one exactly; a bound beyond that is left to words."""
+    """A number that doubles hold exactly; None for any other, whose bound is described in words."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     return value if abs(value) <= 2**53 else None
@@ -294,7 +297,7 @@ def _keyword_notes(name: str, value: Any) -> list[str]:
         return [] if _is_format(name, value) else [f"format: {_show_value(value)}"]
     if name == "enum":
         return ["may be an empty text"] if "" in _listed(value) else []
-    if name not in _NOTED or value is None or (value is False and name not in _SAID_BY_FALSE):
+    if name not in _NOTED or value is None or (value is False and name not in _FALSE_MEANS_SOMETHING):
         return []
     return [f"{_NOTED[name]}: {_show_value(value)}"]
 

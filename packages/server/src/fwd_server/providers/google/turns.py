@@ -23,9 +23,9 @@ from fwd_server.wire import jsontext
 # made, passes. https://ai.google.dev/gemini-api/docs/thought-signatures#faqs
 PLACEHOLDER: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="  # base64 of skip_thought_signature_validator
 
-# Gemini refuses an empty text, and takes a blank.
+# Gemini refuses an empty text and accepts a blank one.
 _BLANK: Final = " "
-# What asks a model that cannot go on from its own turn to do so all the same.
+# The user's turn for a model that cannot go on from its own: it asks for what the caller meant by the order of turns.
 _GO_ON: Final = "Continue."
 
 _SYSTEM: Final = ("system", "developer")
@@ -33,7 +33,7 @@ _SYSTEM: Final = ("system", "developer")
 
 @define
 class Conversation:
-    """Reads the messages of one call; without ``signatures`` the caller's are left out."""
+    """Reads the messages of one call; without ``signatures`` those of the caller are not sent."""
 
     traits: Traits
     names: tool_names.Names
@@ -94,7 +94,7 @@ class Conversation:
                 self._add_user(index, message)
 
     def _add_user(self, index: int, message: Json) -> None:
-        """A user's message. An empty one still is the user's turn: without it the model's would be the last."""
+        """A user's message. An empty one is still the user's turn: without it the model's turn would be the last."""
         added = self._parts(index, message)
         if not added and (not self.turns or self.turns[-1]["role"] != "user"):
             added = [{"text": _BLANK}]

@@ -29,7 +29,7 @@ _WITHOUT_DETAIL: Final[KnownFields] = {"content": {**PART_FIELDS, "image_url": {
 
 
 def parts_of_fields(body: Json, traits: Traits) -> Iterator[str]:
-    """The paths of what is left out of messages, tools and formats that are sent for the rest."""
+    """The paths of what is left out of messages, tools and formats whose other fields are sent."""
     for index, message in enumerate(objects(body.get("messages"))):
         yield from unread_fields(message, _known_fields(message, traits), f"messages[{index}]")
         if message.get("role") in ("system", "developer"):
@@ -44,7 +44,7 @@ def parts_of_fields(body: Json, traits: Traits) -> Iterator[str]:
 
 
 def _unread_keywords(schema: object, where: str) -> Iterator[str]:
-    """The keywords of a JSON Schema that are neither kept nor said in a description (``schema``)."""
+    """The paths of the keywords of a JSON Schema that are neither kept nor described in words (``schema``)."""
     if isinstance(schema, list):
         for index, arm in enumerate(schema):
             yield from _unread_keywords(arm, f"{where}[{index}]")

@@ -64,7 +64,7 @@ class OllamaExchange:
         return json_stream.JsonStream(Lines(), AnswerReader(self._failure, self._now, self._new_id))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
-        """Read a failure. A model that cannot think is asked once more, without thinking."""
+        """Read a failure. A model that cannot think is asked again once, without ``think``."""
         value = read_error_body(body)
         error = read_failure(self._deployment.endpoint, status, value, parse_retry_after(headers))
         if status == 400 and "think" in self.body and "does not support thinking" in error.message:

@@ -19,7 +19,7 @@ from fwd_server.values.errors import UpstreamError, upstream_failure
 
 
 class AnswerReader:
-    """Reads one answer, whole or in lines; the id and the time are those of its first line."""
+    """Reads one answer, whole or line by line; the id and the time are those of its first line."""
 
     def __init__(self, failure: Callable[[object], UpstreamError], now: int, new_id: NewId) -> None:
         self.usage: usage.Usage | None = None
@@ -31,7 +31,7 @@ class AnswerReader:
         self._ids = call_ids.AnswerIds(new_id)
 
     def read_whole(self, response: Json) -> ChatResponse:
-        """A whole answer."""
+        """Read a whole answer."""
         message = answer_shape.whole(self._read_deltas(response))
         self.usage = usage_of(response)
         choice = answer_shape.choice_object(0, message, self._finish_reason(response), _read_logprobs(response))
@@ -39,7 +39,7 @@ class AnswerReader:
         return ChatResponse(data, self.usage)
 
     def read_object(self, response: Json) -> list[StreamEvent]:
-        """One line of a stream."""
+        """Read one line of a stream; the one with ``done`` ends it."""
         if is_failure(response):
             return [self._failure(response)]
         writer = self._writer = self._writer or answer_shape.ChunkWriter(self._answer_head(response))
@@ -50,7 +50,7 @@ class AnswerReader:
         return [*events, *writer.finish(0, self._finish_reason(response)), *writer.end(self.usage)]
 
     def finish_stream(self) -> list[StreamEvent]:
-        """No line said that the answer is done."""
+        """The body ended without a line with ``done``: the answer was cut off."""
         return [upstream_failure("upstream_truncated")]
 
     def _answer_head(self, response: Json) -> Json:
@@ -88,7 +88,7 @@ def _call_name(call: Json) -> str:
 
 def usage_of(response: Json) -> usage.Usage:
     """Tokens of an answer."""
-    # A count of 0 is left out by the server.
+    # The server leaves out a count of 0.
     return usage.Usage(usage.count(response.get("prompt_eval_count")), usage.count(response.get("eval_count")))
 
 

@@ -60,7 +60,7 @@ def upstream_request(path: str, deployment: Deployment, body: Json, *, stream: b
 def left_out(body: Json) -> tuple[str, ...]:
     """The names of everything in the call that Ollama is not sent."""
     choice = tool_choice.read_tool_choice(body, PROVIDER)
-    # Ollama has no word for a choice: the tools that may not be called are left out, but it cannot be made to call one.
+    # Ollama has no field for a choice: tools that must not be called are left out, but it cannot be forced to call one.
     met = choice is None or choice.mode != "required"
     has_tools = bool(body.get("tools")) or body.get("tool_choice") in ("none", "auto")
     taken = (*request_fields.taken_always(body), *_TAKEN, *(("tool_choice",) if met and has_tools else ()))
@@ -72,7 +72,7 @@ def left_out(body: Json) -> tuple[str, ...]:
     return sum_up(paths)
 
 
-# Bytes go bare: what kind of sound or picture they are, and in which resolution to look at it, is not said.
+# Ollama takes bare bytes: there is no field for the kind of sound, the resolution of a picture, or a file's name.
 _CONTENT: Final[KnownFields] = {
     "content": {
         **PART_FIELDS,
