@@ -23,6 +23,7 @@ class AnswerIds:
     def claim_id(self, proposed: str) -> str:
         """The id for a call: the provider's own, or a new one where it gives none, or one that it gave before."""
         call_id = proposed or self._new_id("call_")
+        # Even a new id may be one that the provider gave before: some servers count as we do.
         while call_id in self._used:
             call_id = self._new_id("call_")
         self._used.add(call_id)

@@ -109,5 +109,6 @@ _TOO_LONG: Final = tuple(
 
 def is_too_long(words: str) -> bool:
     """Whether a refusal says that the prompt is longer than the model's context; ask only of a 400 (contract F17)."""
+    # Callers read such words in prompts, too: what is quoted must not decide where the call goes next.
     plain = own_words(words)
     return any(pattern.search(plain) for pattern in _TOO_LONG)

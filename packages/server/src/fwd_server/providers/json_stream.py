@@ -116,6 +116,7 @@ class JsonStream:
 
     def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
         try:
+            # The other half of a character may come with the next object: ``ChunkWriter`` joins them.
             value = jsontext.loads(written, keep_halves=True)
         except orjson.JSONDecodeError:
             return [upstream_failure(unreadable)]

@@ -22,6 +22,7 @@ from fwd_server.values.usage import Usage, count
 from fwd_server.wire import jsontext
 from fwd_server.wire.sse import LONGEST_LINE, LineTooLong
 
+# https://ai.google.dev/api/generate-content#FinishReason
 _LENGTH: Final = frozenset({"MAX_TOKENS", "CONTINUATION"})
 _FILTER: Final = frozenset(
     {
@@ -77,6 +78,7 @@ class AnswerReader:
         self._counted = lenient.obj(response.get("usageMetadata"))
         read = [self._read_candidate(candidate) for candidate in lenient.objects(response.get("candidates"))]
         read += [(choice, []) for choice in self._blocked_choices(response)]
+        # Neither a candidate nor a reason: there is nothing that could be told as an answer (pitfall 31).
         if not read:
             raise upstream_failure("bad_payload", "The provider returned no usable answer.")
         choices = [choice.whole_choice(deltas) for choice, deltas in read]
@@ -96,6 +98,7 @@ class AnswerReader:
             events += writer.deltas(
                 choice.index, deltas, choice.take_logprobs() if deltas and choice.logprobs else None
             )
+        # The block may come after the first frames; its refusal is written with the end of the choices.
         if "promptFeedback" in response:
             self._blocked_choices(response)
         return events
@@ -118,12 +121,14 @@ class AnswerReader:
     def _answer_head(self, response: Json) -> Json:
         response_id = lenient.text(response.get("responseId"))
         return {
+            # Every frame has the same id; only the first one is read, so that all chunks have one head (pitfall 46).
             "id": f"chatcmpl-{response_id}" if response_id else self._context.new_id("chatcmpl-"),
             "created": self._context.now,
             "model": lenient.text(response.get("modelVersion")) or self._context.model,
         }
 
     def _read_candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
+        # Gemini leaves the index 0 out.
         index = count(candidate.get("index"))
         choice = self._choices.get(index)
         if choice is None:
@@ -203,6 +208,7 @@ class _Choice:
         # Gemini says STOP for calls too, and may say it in a later frame than the calls.
         if self.refusal or self._is_filtered():
             return "content_filter"
+        # A call that was cut off by the length is not complete, so the client must not run it.
         if self.reason in _LENGTH:
             return "length"
         if self.calls:
@@ -236,11 +242,13 @@ class _Choice:
         if part.get("thought") is True:
             return [{"reasoning_content": content}] if content else []
         signature = lenient.text(part.get("thoughtSignature"))
+        # A call without a name cannot be answered, and Gemini refuses it in the history (pitfall 15).
         if "functionCall" in part and lenient.obj(part["functionCall"]).get("name"):
             return [self._read_call(part["functionCall"], signature)]
         content = content or pictures.picture_markdown(lenient.obj(part.get("inlineData")))
         if content:
             self.texts.append(content)
+        # A stream may bring it alone, on a part with an empty text after all others.
         if signature:
             self.signatures.append((sum(map(len, self.texts)), signature))
         return [{"content": content}] if content else []
@@ -307,6 +315,7 @@ def usage_of(counted: Json) -> Usage:
     """Tokens of an answer. Cached ones are part of the prompt; thoughts are beside the answer, on some models in it."""
     prompt = count(counted.get("promptTokenCount")) + count(counted.get("toolUsePromptTokenCount"))
     answer, thoughts = count(counted.get("candidatesTokenCount")), count(counted.get("thoughtsTokenCount"))
+    # Some models count the thoughts into the answer already (pitfall 39): then the sum without them is the total.
     within = prompt + answer == count(counted.get("totalTokenCount"))
     completion = answer if within else answer + thoughts
     cached = min(count(counted.get("cachedContentTokenCount")), prompt)

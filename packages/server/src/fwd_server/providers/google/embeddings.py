@@ -38,6 +38,7 @@ class GoogleEmbeddings:
 
 def _text_requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json]:
     """A request for every text; the caller's ``google`` object (``taskType``, say) goes into each."""
+    # The batch wants the model in each of its requests, too, with its prefix.
     model = f"models/{deployment.model.removeprefix('models/')}"
     more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
     more = merge(more, request_fields.extras(call.body, PROVIDER))

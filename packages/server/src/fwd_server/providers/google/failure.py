@@ -55,6 +55,7 @@ _BY_WORD: Final = {
 def error_object(value: object) -> Json:
     """The error object of a failure's JSON: ``error``, alone or in an array, or words in another shape."""
     first = value[0] if isinstance(value, list) and value else value
+    # An error without words still has a number or a status that says what kind it is.
     return {**lenient.obj(lenient.obj(first).get("error")), **error_words.find_error(first)}
 
 
@@ -80,7 +81,9 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
         key_name=deployment.endpoint.key_name,
         retry_after_s=next(_retry_delays(details), parse_retry_after(headers or {})),
     )
+    # The log keeps what the provider answered, whatever the caller is told.
     failure.upstream_status = _http_status(error)
+    # A 403 has lost its words by now, because they might quote the key; those about money are shown.
     if _is_money_gone(failure, words, reasons):
         failure.message = clean(words, deployment.endpoint.key) or failure.message
         as_kind(failure, 402)

@@ -26,6 +26,7 @@ def _text_part(part: Json, where: str, traits: Traits) -> Json:
 def _image_part(part: Json, where: str, traits: Traits) -> Json:
     image = request_fields.needed(part, "image_url", where)
     image_part = _media_part(image["url"], f"{where}.image_url.url")
+    # Only Gemini 3 and later have a resolution of their own for each part.
     level = _DETAILS.get(image.get("detail") or "")
     if level and traits.newer:
         return {**image_part, "mediaResolution": {"level": f"MEDIA_RESOLUTION_{level}"}}

@@ -47,6 +47,7 @@ def upstream_request(deployment: Deployment, method: str, body: Json, *, stream:
     """A call of one of the model's methods. The key is in a header and never in the URL (contract S13)."""
     endpoint = deployment.endpoint
     name = quote(deployment.model.removeprefix("models/"), safe="")
+    # Quoted whole: a model is the caller's word, and must not lead to another path (contract T17).
     path = f"/models/{name}:{method}"
     return UpstreamRequest(
         path,
@@ -136,6 +137,7 @@ def _generation_config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
             config |= {there: body.get(here) for here, there in names.items()}
         else:
             lost += names
+    # candidateCount 1 is the default, and preview models refuse the field.
     config |= {"seed": _fold_seed(body.get("seed")), "candidateCount": body.get("n") if body.get("n") != 1 else None}
     config |= {"responseLogprobs": body.get("logprobs") or None, "logprobs": body.get("top_logprobs")}
     config |= _answer_form(body)
@@ -176,6 +178,7 @@ def _thinking_config(effort: str | None, traits: Traits) -> Json | None:
     if traits.thinking == "budget":
         least = _LEAST_PRO_BUDGET if traits.pro else 0
         return {"thinkingBudget": max(_BUDGETS.get(effort, _MOST_BUDGET), least), **shown}
+    # Gemini knows nothing above HIGH; thinking cannot be switched off, so none is the least that the model takes.
     level = _LEVELS.get(effort, "HIGH")
     return {"thinkingLevel": "LOW" if level == "MINIMAL" and not traits.minimal_level else level, **shown}
 
@@ -192,6 +195,7 @@ def _declare_function(function: Json, names: tool_names.Names) -> Json:
     declared: Json = {
         "name": names.there(function["name"]),
         "description": function.get("description"),
+        # Not ``parameters``: that field takes a subset of OpenAPI and refuses the rest of JSON Schema (pitfall 20).
         "parametersJsonSchema": schema.rewrite_parameters(function.get("parameters")),
     }
     return {name: value for name, value in declared.items() if value}
@@ -209,6 +213,7 @@ def _tool_config(body: Json, names: tool_names.Names) -> Json | None:
         return {"functionCallingConfig": {"mode": _MODES[choice.mode]}}
     if choice.mode == "none":
         return {"functionCallingConfig": {"mode": "NONE"}}  # which allows no names beside it
+    # VALIDATED leaves the choice between these functions and a text to the model.
     mode = "ANY" if choice.mode == "required" else "VALIDATED"
     allowed = [names.there(name) for name in choice.names]
     return {"functionCallingConfig": {"mode": mode, "allowedFunctionNames": allowed}}
@@ -226,6 +231,7 @@ def _with_extras(built: Json, extras: Json) -> Json:
     merged = merge(built, more)
     if thinking is not None:
         merged = merge(merged, {"generationConfig": {"thinkingConfig": thinking}})
+    # Appended rather than merged: Google's own tools stand beside the functions, not in their place.
     if tools:
         merged = {**merged, "tools": [*merged.get("tools", ()), *tools]}
     return _one_thinking(merged, built)

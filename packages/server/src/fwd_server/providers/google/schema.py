@@ -1,9 +1,9 @@
 """JSON Schema, cut to the subset that Gemini takes in ``parametersJsonSchema`` and ``responseJsonSchema``.
 
 Gemini refuses the whole request at the first keyword it does not know. What the subset can express in another way is
-rewritten; what it cannot express moves into the description, where the model reads it. A ``$ref`` is inlined only where
-``allOf`` joins it with something else, because Gemini limits the nesting and definitions may refer to themselves. Joining
-copies, so it has a budget that bounds what a schema can grow by (contract T38).
+rewritten; what it cannot express moves into the description, where the model reads it. A ``$ref`` is inlined only
+where ``allOf`` joins it with something else, because Gemini limits the nesting and definitions may refer to
+themselves. Joining copies, so it has a budget that bounds what a schema can grow by (contract T38).
 https://ai.google.dev/gemini-api/docs/structured-output#json-schema-support
 """
 
@@ -111,6 +111,7 @@ class _Rewriter:
 
     def _rewrite_reference(self, schema: Json, inside: frozenset[str]) -> Json:
         """A node with ``$ref`` keeps nothing beside it but its description, and at the root the definitions."""
+        # Gemini refuses a node with both a reference and other keywords (pitfall 21): those become words.
         target = schema["$ref"].replace("#/definitions/", "#/$defs/")
         named = {name: value for name, value in schema.items() if name in ("$defs", "definitions")}
         inner = {
@@ -129,6 +130,7 @@ class _Rewriter:
         if name == "const":
             return {"enum": [value]}
         if name == "enum":
+            # Gemini refuses an empty text among the values; the notes say that it is allowed.
             values = [one for one in value if one != ""] if isinstance(value, list) else []
             return {"enum": values} if values else {}
         return self._keep_schemas(name, value, inside)
@@ -143,6 +145,7 @@ class _Rewriter:
             return {name: inner} if inner else {}
         if name in _LISTS and isinstance(value, list):
             return {name: [self.rewrite_node(one, inside) for one in value]}
+        # A boolean schema is legal anywhere else, too, but Gemini takes one only here.
         if name == "additionalProperties" and isinstance(value, bool):
             return {name: value}
         return {name: self.rewrite_node(value, inside)} if name in ("items", "additionalProperties") else {}
@@ -188,6 +191,7 @@ class _Rewriter:
         return {**kept, name: [obj(arm) if "$ref" in obj(arm) else _join_nodes(obj(arm), beside) for arm in arms]}
 
     def _may_copy(self, value: Json, times: int) -> bool:
+        # Counted as written, because that is what is sent, and what nested copies multiply.
         size = len(jsontext.dumps(value)) * times
         if size > self.room:
             return False
@@ -216,6 +220,7 @@ def _with_null(schema: Json) -> Json:
     plain = {name: value for name, value in schema.items() if name != "nullable"}
     if schema["nullable"] is not True:
         return plain
+    # An enum or a reference would go on excluding null, whatever the type beside it says.
     if any(name in plain for name in ("allOf", "$ref", "enum", "const")):
         if ("const" in plain and plain["const"] is None) or None in _listed(plain.get("enum")):
             return plain

@@ -121,9 +121,11 @@ class Conversation:
         refusal = message.get("refusal")
         if refusal and {"text": refusal} not in spoken:  # Gemini has no place of its own for a refusal
             spoken.append({"text": refusal})
+        # After a change of the model they are worth nothing, and Gemini refuses the whole call for one of them.
         if self.signatures:
             spoken = pictures.sign_parts(spoken, message)
         calls = list(request_fields.calls_of(message, PROVIDER, where))
+        # Gemini 3 matches responses to calls by id, so a message must not have one twice.
         ids = call_ids.number_repeated(call["id"] for call, _ in calls)
         self.calls = [{**call, "sent_id": sent_id} for (call, _), sent_id in zip(calls, ids, strict=True)]
         return [*spoken, *(self._call_part(call, at) for call, (_, at) in zip(self.calls, calls, strict=True))]
@@ -148,6 +150,7 @@ class Conversation:
             response, pictures_beside = self._response(self.calls[place], index, message)
             responses.append({"functionResponse": response})
             beside += pictures_beside
+        # Always a turn of its own: the number of responses in it must be that of the calls before (pitfall 14).
         self.turns.append({"role": "user", "parts": responses})
         self._add_parts("user", beside)
 
@@ -162,6 +165,7 @@ class Conversation:
         name = self.names.there(call["function"]["name"])
         response = {**self._id(call), "name": name, "response": _response_object(written)}
         if attached and self.traits.newer:
+            # Beside the response they would be a further part of the turn, which the count of the calls forbids.
             return {**response, "parts": attached}, []
         return response, attached
 

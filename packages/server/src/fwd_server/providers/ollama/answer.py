@@ -56,6 +56,7 @@ class AnswerReader:
     def _answer_head(self, response: Json) -> Json:
         created = _parse_time(lenient.text(response.get("created_at")))
         return {
+            # Ollama gives answers no id.
             "id": self._new_id("chatcmpl-"),
             "created": self._now if created is None else created,
             "model": lenient.text(response.get("model")),
@@ -64,6 +65,7 @@ class AnswerReader:
     def _read_deltas(self, response: Json) -> list[Json]:
         message = lenient.obj(response.get("message"))
         thinking, content = lenient.text(message.get("thinking")), lenient.text(message.get("content"))
+        # One line may have all three, and thinking always comes before the text that follows from it.
         deltas: list[Json] = [{"reasoning_content": thinking}] if thinking else []
         deltas += [{"content": content}] if content else []
         return deltas + [
@@ -79,6 +81,7 @@ class AnswerReader:
     def _finish_reason(self, response: Json) -> str:
         if response.get("done_reason") == "length":
             return "length"
+        # The calls come in lines before the last one, whose reason is "stop" all the same (pitfall 11).
         return "tool_calls" if self._calls else "stop"
 
 

@@ -34,6 +34,7 @@ def read_failure(
         key_name=endpoint.key_name,
         retry_after_s=retry_after_s,
     )
+    # The words may mean another kind of failure than the status that they came with.
     error.upstream_status = status or meant
     if status == 400 and "does not support" in error.message:
         error.code = "unsupported_parameter"

@@ -62,6 +62,7 @@ def _read_message(message: Json, where: str) -> Json:
         written, data = read(part, at)
         texts += [written] if written is not None else []
         pictures += [data] if data is not None else []
+    # Templates of models know the four older roles only.
     role = "system" if message["role"] == "developer" else message["role"]
     turn = {"role": role, "content": "\n".join(texts)}
     return {**turn, "images": pictures} if pictures else turn
@@ -72,6 +73,7 @@ def _assistant_fields(message: Json, content: str, where: str) -> Json:
     if message.get("audio"):
         raise media.part_refused("audio", PROVIDER, f"{where}.audio")
     more: Json = {}
+    # Our own answers may have a refusal beside the text that came before it.
     refusal = message.get("refusal")
     if refusal and refusal not in content.split("\n"):  # Ollama has no place of its own for it
         more["content"] = f"{content}\n{refusal}" if content else refusal
@@ -81,6 +83,7 @@ def _assistant_fields(message: Json, content: str, where: str) -> Json:
     calls = list(request_fields.calls_of(message, PROVIDER, where))
     ids = call_ids.number_repeated(call["id"] for call, _ in calls)
     sent = [
+        # Arguments are an object here; as OpenAI's string they break the template of the next turn (pitfall 13).
         {"id": call_id, "function": {"name": call["function"]["name"], "arguments": request_fields.arguments(call, at)}}
         for (call, at), call_id in zip(calls, ids, strict=True)
     ]

@@ -142,6 +142,7 @@ def _build_function(function: Json) -> Json:
 
 def _answer_format(body: Json) -> Json | str | None:
     is_json, schema = request_fields.answer_schema(body, PROVIDER)
+    # "json" is any JSON; the schema itself is a grammar that the answer cannot leave.
     return (schema or "json") if is_json else None
 
 
