@@ -14,7 +14,7 @@ from fwd_server.values.errors import Refused
 
 
 def rewritten(**keywords: Any) -> dict[str, Any]:
-    written: dict[str, Any] = schema.rewrite(keywords, "schema").schema
+    written: dict[str, Any] = schema.rewrite_schema(keywords, "schema").schema
     return written
 
 
@@ -30,8 +30,8 @@ def rewritten(**keywords: Any) -> dict[str, Any]:
 )
 def test_the_subset_passes(kept: dict[str, Any]) -> None:
     """What the provider knows is not touched."""
-    assert schema.rewrite(kept, "schema").schema == kept
-    assert schema.fits(kept)
+    assert schema.rewrite_schema(kept, "schema").schema == kept
+    assert schema.fits_subset(kept)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_the_subset_passes(kept: dict[str, Any]) -> None:
 )
 def test_the_formats_of_the_subset(name: str) -> None:
     """Those that the provider checks."""
-    assert schema.fits({"type": "string", "format": name})
+    assert schema.fits_subset({"type": "string", "format": name})
 
 
 @pytest.mark.parametrize("pattern", ["(?=a)b", "(?!a)b", "(?<=a)b", "(?<!a)b"])
@@ -63,7 +63,7 @@ def test_a_pattern_that_looks_around_is_told(pattern: str) -> None:
 def test_what_cannot_be_said_is_told(keyword: str, value: Any, note: str) -> None:
     """A keyword outside the subset moves into the description (pitfall 23)."""
     assert rewritten(**{keyword: value}) == {"description": f"Note: {note}."}
-    assert not schema.fits({keyword: value})
+    assert not schema.fits_subset({keyword: value})
 
 
 def test_notes_follow_the_description() -> None:
@@ -89,7 +89,7 @@ def test_every_object_is_closed() -> None:
 def test_an_open_object_is_refused_where_it_must_be_exact(value: Any) -> None:
     """A strict schema is never made narrower in silence."""
     with pytest.raises(Refused, match="open") as caught:
-        schema.rewrite({"type": "object", "additionalProperties": value}, "f.schema", exact=True)
+        schema.rewrite_schema({"type": "object", "additionalProperties": value}, "f.schema", exact=True)
     assert caught.value.param == "f.schema"
 
 
@@ -115,7 +115,7 @@ def test_what_is_no_schema_passes_as_it_is() -> None:
 def test_the_load_of_a_schema() -> None:
     """Optional properties and unions count wherever they stand."""
     inner = {"properties": {"b": {"type": ["string", "null"]}, "c": {"anyOf": [{"properties": {"d": {}}}]}}}
-    found = schema.load({"properties": {"a": inner}, "required": ["a"], "$defs": {"e": {"items": {"type": []}}}})
+    found = schema.load_of({"properties": {"a": inner}, "required": ["a"], "$defs": {"e": {"items": {"type": []}}}})
     assert found == Load(optional=3, unions=3)
 
 
@@ -139,7 +139,7 @@ def _deeper(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 @given(st.recursive(st.booleans() | st.just({}), _deeper, max_leaves=8).filter(lambda found: isinstance(found, dict)))
 def test_what_is_rewritten_fits(given_schema: dict[str, Any]) -> None:
     """Law: a schema in the subset stays as it is, whatever it was made from."""
-    assert schema.fits(schema.rewrite(given_schema, "schema").schema)
+    assert schema.fits_subset(schema.rewrite_schema(given_schema, "schema").schema)
 
 
 # -- what Claude cannot compile
@@ -171,29 +171,29 @@ def ref(name: str) -> dict[str, str]:
 def test_a_schema_that_leads_back_to_itself_is_refused(recursive: dict[str, Any]) -> None:
     """By its name; and so is one that leads out of itself. A tool is sent without ``strict`` then."""
     with pytest.raises(Refused) as refused:
-        schema.rewrite(recursive, "response_format.json_schema.schema")
+        schema.rewrite_schema(recursive, "response_format.json_schema.schema")
     assert refused.value.param == "response_format.json_schema.schema"
-    assert not schema.fits(recursive)
+    assert not schema.fits_subset(recursive)
 
 
 def test_a_definition_used_twice_is_no_cycle() -> None:
     """Also through another one; and a name in a default is no reference."""
     twice = {**node(a=ref("P"), b=ref("P"), c=ref("Q")), "$defs": {"P": node(x=STRING), "Q": node(p=ref("P"))}}
-    assert schema.fits(twice)
+    assert schema.fits_subset(twice)
     assert (
-        schema.fits(
+        schema.fits_subset(
             node(a={"type": "object", "$ref": "#/$defs/P", "default": {"$ref": "#"}}) | {"$defs": {"P": STRING}}
         )
         is False
     )
-    assert schema.fits({**STRING, "default": {"$ref": "#"}})
+    assert schema.fits_subset({**STRING, "default": {"$ref": "#"}})
 
 
 def test_a_long_chain_of_references() -> None:
     """Longer than Python's stack; the last link decides."""
     links = {f"A{i}": ref(f"A{i + 1}") for i in range(5000)}
-    assert schema.fits({**node(a=ref("A0")), "$defs": {**links, "A5000": STRING}})
-    assert not schema.fits({**node(a=ref("A0")), "$defs": {**links, "A5000": ref("A0")}})
+    assert schema.fits_subset({**node(a=ref("A0")), "$defs": {**links, "A5000": STRING}})
+    assert not schema.fits_subset({**node(a=ref("A0")), "$defs": {**links, "A5000": ref("A0")}})
 
 
 DEFINED = {"$defs": {"Color": {"type": "string", "enum": ["red"]}, "P": node(x=STRING)}}
@@ -216,13 +216,13 @@ DEFINED = {"$defs": {"Color": {"type": "string", "enum": ["red"]}, "P": node(x=S
 )
 def test_all_of_with_a_reference_is_joined(written: dict[str, Any], expected: dict[str, Any]) -> None:
     """In a property and in a list; what says the same in fewer words is said so."""
-    found = schema.rewrite({**node(a=written, b={"type": "array", "items": written}), **DEFINED}, "s").schema
+    found = schema.rewrite_schema({**node(a=written, b={"type": "array", "items": written}), **DEFINED}, "s").schema
     assert found["properties"] == {"a": expected, "b": {"type": "array", "items": expected}}
 
 
 def test_all_of_that_contradicts_itself_is_told() -> None:
     """What cannot be one schema goes into the description."""
-    found = schema.rewrite({**node(a={"allOf": [ref("Color"), {"type": "integer"}]}), **DEFINED}, "s").schema
+    found = schema.rewrite_schema({**node(a={"allOf": [ref("Color"), {"type": "integer"}]}), **DEFINED}, "s").schema
     told = found["properties"]["a"]["description"]
     assert told == 'Note: allOf: [{"$ref":"#/$defs/Color"},{"type":"integer"}].'
 
@@ -230,7 +230,7 @@ def test_all_of_that_contradicts_itself_is_told() -> None:
 def test_joining_does_not_grow_without_end() -> None:
     """Definitions that use others twice, fifty deep."""
     layers = {f"A{i}": {"allOf": [ref(f"A{i + 1}"), {"properties": {"n": ref(f"A{i + 1}")}}]} for i in range(50)}
-    found = schema.rewrite({**node(a={"allOf": [ref("A0"), STRING]}), "$defs": {**layers, "A50": STRING}}, "s")
+    found = schema.rewrite_schema({**node(a={"allOf": [ref("A0"), STRING]}), "$defs": {**layers, "A50": STRING}}, "s")
     assert len(str(found.schema)) < 1_000_000
 
 
@@ -243,7 +243,7 @@ def test_joining_does_not_grow_without_end() -> None:
 )  # fmt: skip
 def test_patterns_that_stay(pattern: str) -> None:
     """What the page lists."""
-    assert schema.fits({"type": "string", "pattern": pattern})
+    assert schema.fits_subset({"type": "string", "pattern": pattern})
 
 
 @pytest.mark.parametrize(
@@ -282,13 +282,13 @@ def test_only_plain_values_stay_in_enum_and_const(value: Any) -> None:
 )
 def test_an_open_object_is_told_where_it_is_closed(opened: dict[str, Any], path: str) -> None:
     """At any depth; and refused where the schema must be exact."""
-    assert schema.rewrite(node(a=opened), "s").closed == (path,)
+    assert schema.rewrite_schema(node(a=opened), "s").closed == (path,)
     with pytest.raises(Refused) as refused:
-        schema.rewrite(node(a=opened), "s", exact=True)
+        schema.rewrite_schema(node(a=opened), "s", exact=True)
     assert refused.value.param == path
 
 
 @pytest.mark.parametrize("known", [node(b=STRING), {"type": "object", "properties": {"b": STRING}}, {"type": "string"}])
 def test_an_object_with_known_keys_is_closed_in_silence(known: dict[str, Any]) -> None:
     """Nobody meant it to have others."""
-    assert schema.rewrite(node(a=known), "s").closed == ()
+    assert schema.rewrite_schema(node(a=known), "s").closed == ()

@@ -21,7 +21,7 @@ from fwd_server.providers.anthropic import traits
 )
 def test_thinking_and_how_it_is_turned_off(model: str, thinking: str, off: str | None) -> None:
     """The columns "thinking values" and "off" of the table of models."""
-    found = traits.of(model)
+    found = traits.traits_of(model)
     assert (found.thinking, found.off) == (thinking, off)
 
 
@@ -38,24 +38,24 @@ def test_thinking_and_how_it_is_turned_off(model: str, thinking: str, off: str |
 )
 def test_a_family_that_is_not_in_the_table(model: str, thinking: str, most: int | None) -> None:
     """Older models are matched by the beginning of their name."""
-    found = traits.of(model)
+    found = traits.traits_of(model)
     assert (found.thinking, found.max_output, found.sampling) == (thinking, most, True)
 
 
 def test_a_snapshot_is_as_its_model() -> None:
     """A date at the end changes nothing."""
-    assert traits.of("claude-sonnet-5-20260601") == traits.of("claude-sonnet-5")
+    assert traits.traits_of("claude-sonnet-5-20260601") == traits.traits_of("claude-sonnet-5")
 
 
 def test_a_later_one_of_a_line_is_as_the_latest_known() -> None:
     """Fable 5.2 is as Fable 5.1, but for its longest answer, which nobody has said."""
-    found = traits.of("claude-fable-5-2")
+    found = traits.traits_of("claude-fable-5-2")
     assert (found.off, found.forced_choice, found.max_output) == (None, False, None)
 
 
 def test_an_unknown_name_is_sent_as_asked() -> None:
     """Nothing is taken away from a call to a model nobody here knows."""
-    found = traits.of("claude-next")
+    found = traits.traits_of("claude-next")
     assert (found.thinking, found.off) == ("adaptive", "disabled")
     assert found.efforts == ("low", "medium", "high", "xhigh", "max")
     assert (found.sampling, found.forced_choice, found.mid_system, found.max_output) == (True, True, False, None)
@@ -63,6 +63,6 @@ def test_an_unknown_name_is_sent_as_asked() -> None:
 
 def test_the_whole_table_is_read() -> None:
     """Every Claude in the table of models has a longest answer and all of its traits."""
-    found = [traits.of(model.id) for model in models.load().of("anthropic")]
+    found = [traits.traits_of(model.id) for model in models.load().of("anthropic")]
     assert len(found) > 15
     assert all(one.max_output for one in found)

@@ -40,7 +40,7 @@ class AnthropicChat:
 
     def open(self, call: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> AnthropicExchange:
         """Translate a call. Raises Refused for what Claude cannot do."""
-        new = request.translate(call, deployment.model)
+        new = request.translate_call(call, deployment.model)
         asked_tier = call.body.get("service_tier") is not None
         context = AnswerContext(deployment, now, new_id, new.names, new.json_only, asked_tier)
         return AnthropicExchange(new.body, request.lost_names(new), context, thinks(new.body, new.traits))
@@ -71,7 +71,7 @@ class AnthropicExchange:
         return UpstreamRequest("/messages", headers, body, stream=self._is_stream, thinks=self._thinks)
 
     def answer(self, body: bytes) -> ChatResponse:
-        """Read a whole answer, which may have been asked for as a stream. Raises UpstreamError."""
+        """Read a whole answer. A long one was requested as a stream and is folded. Raises UpstreamError."""
         if self._is_stream and jsontext.skip_byte_order_mark(body).lstrip().startswith(_STREAM_BEGINS):
             return answer.fold_events(_events(body), self._context)
         return answer.read_message(lenient.obj(lenient.load(body)), self._context)
@@ -82,9 +82,9 @@ class AnthropicExchange:
         return json_stream.JsonStream(json_stream.EventData(), reader, shows_progress)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
-        """Read a failure. What the API takes without, it is asked once more without."""
+        """Read a failure. A 400 about something optional leads to one more try without it."""
         context, answer = self._context, failure.load_error(body)
-        error = failure.read(status, headers, answer, context.deployment.endpoint, context.now)
+        error = failure.read_failure(status, headers, answer, context.deployment.endpoint, context.now)
         amended = self._amend(failure.message_of(answer)) if status == 400 else None
         return error if amended is None else AmendedRequest(amended, error)
 
@@ -93,8 +93,8 @@ class AnthropicExchange:
         return self.body.get("stream") is True
 
     def _amend(self, message: str) -> AnthropicExchange | None:
-        """The call as it is asked once more after a 400; None where that cannot help."""
-        changed = None if self._is_amended else amend.amend(self.body, message)
+        """The changed call for one more try after a 400; None where no change is known to help."""
+        changed = None if self._is_amended else amend.amend_call(self.body, message)
         if changed is None:
             return None
         return evolve(self, body=changed.body, dropped=(*self.dropped, *changed.dropped), is_amended=True)

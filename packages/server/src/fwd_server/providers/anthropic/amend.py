@@ -1,4 +1,4 @@
-"""A call that the API refused, changed so that it may take it: it is asked once more without what was in the way."""
+"""Changes to a call that the API refused, for one more try without the field that was in the way."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Amendment:
     dropped: tuple[str, ...]
 
 
-def amend(body: Json, message: str) -> Amendment | None:
-    """What to ask instead, by the ``message`` of a 400; None where nothing is known that would help."""
+def amend_call(body: Json, message: str) -> Amendment | None:
+    """The changed call, chosen by the ``message`` of a 400; None where no change is known to help."""
     changes = (change(body) for words, change in _CHANGES if words.search(message))
     return next((changed for changed in changes if changed.body != body), None)
 
@@ -37,7 +37,7 @@ def lacks_thinking(messages: list[Json]) -> bool:
 
 
 def _without_strict(body: Json) -> Amendment:
-    tools = [_without(tool, "strict") for tool in lenient.objects(body.get("tools"))]
+    tools = [_without_field(tool, "strict") for tool in lenient.objects(body.get("tools"))]
     return Amendment({**body, "tools": tools} if tools else body, (STRICT,))
 
 
@@ -46,22 +46,22 @@ def _without_thoughts(body: Json) -> Amendment:
 
     A budget for new thinking goes too where the API would then miss the old; alone it goes where there is no old.
     """
-    messages = [_thoughtless(turn) for turn in body["messages"]]
+    messages = [_without_thinking(turn) for turn in body["messages"]]
     stripped = {**body, "messages": messages}
     old = ("reasoning_details",) if messages != body["messages"] else ()
     enabled = lenient.obj(body.get("thinking")).get("type") == "enabled"
     if not enabled or (old and not lacks_thinking(messages)):
         return Amendment(stripped, old)
-    return Amendment(_without(stripped, "thinking"), (*old, "reasoning_effort"))
+    return Amendment(_without_field(stripped, "thinking"), (*old, "reasoning_effort"))
 
 
-def _thoughtless(turn: Json) -> Json:
+def _without_thinking(turn: Json) -> Json:
     if isinstance(turn["content"], str):
         return turn
     return {**turn, "content": [block for block in turn["content"] if block["type"] not in thoughts.KINDS]}
 
 
-def _without(item: Json, name: str) -> Json:
+def _without_field(item: Json, name: str) -> Json:
     return {key: value for key, value in item.items() if key != name}
 
 

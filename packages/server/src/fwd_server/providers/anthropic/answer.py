@@ -27,7 +27,7 @@ _FINISH: Final = {
 
 @define
 class MessageReader:
-    """One message as deltas, told by the events of a stream; a whole message is told by all of them at once."""
+    """One message as deltas, from the events of a stream; a whole message is read as all of them at once."""
 
     context: AnswerContext
     head: Json | None = None
@@ -41,7 +41,7 @@ class MessageReader:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said; None before that."""
+        """The tokens counted so far; None before the first count."""
         return read_usage(self.counts) if self.counts else None
 
     @property
@@ -51,7 +51,7 @@ class MessageReader:
         return "tool_calls" if self._blocks.calls and reason == "stop" else reason
 
     def read_event(self, event: Json) -> Iterator[Json]:
-        """The deltas of one event; pings and events nobody knows give none.
+        """The deltas of one event; pings and unknown events give none.
 
         Raises UpstreamError (``bad_payload``) for an event that belongs to a message before one began.
         """
@@ -64,12 +64,12 @@ class MessageReader:
 
     def read_whole(self, message: Json) -> Iterator[Json]:
         """The deltas of a whole message."""
-        yield from self._begin({"message": message})
+        yield from self._begin_message({"message": message})
         yield from self._blocks.read_whole(message["content"])
-        yield from self._change({"delta": message})
-        yield from self._end({})
+        yield from self._change_message({"delta": message})
+        yield from self._end_message({})
 
-    def _begin(self, event: Json) -> Iterator[Json]:
+    def _begin_message(self, event: Json) -> Iterator[Json]:
         message = lenient.obj(event.get("message"))
         if self.head is None:
             self.head = self.context.head(message)
@@ -77,34 +77,34 @@ class MessageReader:
         yield from ()
 
     def _start_block(self, event: Json) -> Iterator[Json]:
-        return self._blocks.start(_block_number(event), lenient.obj(event.get("content_block")))
+        return self._blocks.start_block(_block_number(event), lenient.obj(event.get("content_block")))
 
     def _add_to_block(self, event: Json) -> Iterator[Json]:
-        return self._blocks.delta(_block_number(event), lenient.obj(event.get("delta")))
+        return self._blocks.add_delta(_block_number(event), lenient.obj(event.get("delta")))
 
     def _stop_block(self, event: Json) -> Iterator[Json]:
-        return self._blocks.stop(_block_number(event))
+        return self._blocks.stop_block(_block_number(event))
 
-    def _change(self, event: Json) -> Iterator[Json]:
+    def _change_message(self, event: Json) -> Iterator[Json]:
         self._stop = latest_fields(self._stop, event.get("delta"))
         self.counts = latest_fields(self.counts, event.get("usage"))
         yield from ()
 
-    def _end(self, event: Json) -> Iterator[Json]:
+    def _end_message(self, event: Json) -> Iterator[Json]:
         self.is_over = True
-        yield from self._blocks.close()
-        declined = _refusal(self._stop)
+        yield from self._blocks.close_message()
+        declined = _refusal_text(self._stop)
         if declined:
             yield {"refusal": declined}
 
 
 _EVENTS: Final[dict[str, Callable[[MessageReader, Json], Iterator[Json]]]] = {
-    "message_start": MessageReader._begin,
+    "message_start": MessageReader._begin_message,
     "content_block_start": MessageReader._start_block,
     "content_block_delta": MessageReader._add_to_block,
     "content_block_stop": MessageReader._stop_block,
-    "message_delta": MessageReader._change,
-    "message_stop": MessageReader._end,
+    "message_delta": MessageReader._change_message,
+    "message_stop": MessageReader._end_message,
 }
 
 
@@ -114,7 +114,7 @@ def _block_number(event: Json) -> int | None:
     return number if isinstance(number, int) else None
 
 
-def _refusal(stop: Json) -> str:
+def _refusal_text(stop: Json) -> str:
     """Why the provider declined, in its own words if it has some; "" when it did not decline."""
     if stop.get("stop_reason") != "refusal":
         return ""
@@ -125,7 +125,11 @@ def _refusal(stop: Json) -> str:
 
 
 def is_error(event: Json) -> bool:
-    """Whether an event, or a whole answer, says that something went wrong: by its type, or by what it holds."""
+    """Whether an event, or a whole answer, reports a failure: by its type, or because it has an ``error``.
+
+    The documented form is ``{"type": "error", "error": {...}}``; proxies in front of the API also send the inner
+    object alone, or one without a type.
+    """
     kind = lenient.text(event.get("type"))
     return kind == "error" or kind.endswith("_error") or bool(event.get("error"))
 
@@ -137,13 +141,13 @@ def read_message(message: Json, context: AnswerContext) -> ChatResponse:
     if not isinstance(message.get("content"), list):
         raise upstream_failure("bad_payload")
     reader = MessageReader(context)
-    return _completion(reader, reader.read_whole(message))
+    return _build_completion(reader, reader.read_whole(message))
 
 
 def fold_events(events: Iterable[Json], context: AnswerContext) -> ChatResponse:
     """A whole answer that was asked for as a stream, because it may be long. Raises UpstreamError unless it ends."""
     reader = MessageReader(context)
-    return _completion(reader, _until_end(events, reader))
+    return _build_completion(reader, _until_end(events, reader))
 
 
 def _until_end(events: Iterable[Json], reader: MessageReader) -> Iterator[Json]:
@@ -156,7 +160,7 @@ def _until_end(events: Iterable[Json], reader: MessageReader) -> Iterator[Json]:
     raise upstream_failure("upstream_truncated")
 
 
-def _completion(reader: MessageReader, deltas: Iterator[Json]) -> ChatResponse:
+def _build_completion(reader: MessageReader, deltas: Iterator[Json]) -> ChatResponse:
     message = answer_shape.whole(deltas)
     usage = reader.usage
     written = None if usage is None else answer_shape.usage_object(usage)

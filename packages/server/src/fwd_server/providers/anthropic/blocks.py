@@ -63,12 +63,12 @@ class BlockReader:
     def read_whole(self, blocks: list[Any]) -> Iterator[Json]:
         """The deltas of whole blocks."""
         for index, block in enumerate(lenient.objects(blocks)):
-            yield from self.start(index, block)
-            yield from self.stop(index)
+            yield from self.start_block(index, block)
+            yield from self.stop_block(index)
 
-    def start(self, index: int | None, block: Json) -> Iterator[Json]:
+    def start_block(self, index: int | None, block: Json) -> Iterator[Json]:
         """A block begins; what it holds already counts as its first piece."""
-        yield from self.stop(index)  # a number that is used again is another block: calls stay apart
+        yield from self.stop_block(index)  # a number that is used again is another block: calls stay apart
         opened = self._open[index] = _OpenBlock(dict(block), lenient.text(block.get("type")), start=self._length)
         if opened.kind == "text":
             opened.citations += lenient.objects(block.get("citations"))
@@ -78,10 +78,10 @@ class BlockReader:
         elif opened.kind == "thinking":
             yield from self._add_thinking(opened, block.get("thinking"))
         elif opened.kind == "redacted_thinking":
-            yield self._entry(block)
+            yield self._reasoning_entry(block)
 
-    def delta(self, index: int | None, delta: Json) -> Iterator[Json]:
-        """A piece of a block. What does not belong to a block of this kind is passed over.
+    def add_delta(self, index: int | None, delta: Json) -> Iterator[Json]:
+        """A piece of a block. A piece that does not belong to a block of this kind is ignored.
 
         Tools that run at the provider get their input in the same pieces as the caller's own calls: only the kind of
         the block tells them apart.
@@ -94,7 +94,7 @@ class BlockReader:
             name, add = wanted
             yield from add(self, opened, delta.get(name))
 
-    def stop(self, index: int | None) -> Iterator[Json]:
+    def stop_block(self, index: int | None) -> Iterator[Json]:
         """A block ends: calls without arguments get ``{}``, thinking becomes one entry."""
         opened = self._open.get(index)
         if opened is None:
@@ -106,17 +106,17 @@ class BlockReader:
         if opened.kind == "tool_use":
             yield from self._close_call(opened)
         elif opened.kind == "thinking":
-            yield self._entry({**opened.block, "thinking": "".join(opened.pieces)})
+            yield self._reasoning_entry({**opened.block, "thinking": "".join(opened.pieces)})
         elif opened.kind == "text":
             self._close_text(opened)
 
-    def close(self) -> Iterator[Json]:
-        """What is held back until the end of the message.
+    def close_message(self) -> Iterator[Json]:
+        """Everything held back until the end of the message.
 
         All annotations come in one delta: the SDKs cannot add up a list whose entries have no index.
         """
         for index in list(self._open):
-            yield from self.stop(index)
+            yield from self.stop_block(index)
         held = self._unfence.close()
         if held:
             yield {"content": held}
@@ -170,23 +170,24 @@ class BlockReader:
         if not text:
             return
         opened.has_arguments = True
-        if self._renaming(opened) is not None:
+        # Keys can be renamed only in whole JSON, so these arguments wait for the end of the block.
+        if self._argument_names(opened) is not None:
             opened.pieces.append(text)
         else:
-            yield self._arguments(opened, text)
+            yield self._arguments_delta(opened, text)
 
     def _close_call(self, opened: _OpenBlock) -> Iterator[Json]:
-        renaming = self._renaming(opened)
+        renaming = self._argument_names(opened)
         if not opened.has_arguments:
-            yield self._arguments(opened, "{}")
+            yield self._arguments_delta(opened, "{}")
         elif renaming is not None:
-            yield self._arguments(opened, property_names.rename_arguments("".join(opened.pieces), renaming.back))
+            yield self._arguments_delta(opened, property_names.rename_arguments("".join(opened.pieces), renaming.back))
 
-    def _renaming(self, opened: _OpenBlock) -> Renaming | None:
+    def _argument_names(self, opened: _OpenBlock) -> Renaming | None:
         """The names to change in a call's arguments, which can be read only when they are whole."""
         return self.context.names.properties.get(lenient.text(opened.block.get("name")))
 
-    def _arguments(self, opened: _OpenBlock, text: str) -> Json:
+    def _arguments_delta(self, opened: _OpenBlock, text: str) -> Json:
         return {"tool_calls": [{"index": opened.call, "function": {"arguments": text}}]}
 
     # -- thinking
@@ -201,11 +202,11 @@ class BlockReader:
         self._has_reasoned = True
         yield {"reasoning_content": f"\n{text}" if again else text}
 
-    def _sign(self, opened: _OpenBlock, signature: object) -> Iterator[Json]:
+    def _add_signature(self, opened: _OpenBlock, signature: object) -> Iterator[Json]:
         opened.block["signature"] = signature
         yield from ()
 
-    def _entry(self, block: Json) -> Json:
+    def _reasoning_entry(self, block: Json) -> Json:
         entry = thoughts.entry_of(block, self._thoughts, self._trail)
         self._thoughts += 1
         self._trail = []
@@ -218,5 +219,5 @@ _DELTAS: Final[dict[tuple[str, str], tuple[str, Callable[[BlockReader, _OpenBloc
     ("text", "citations_delta"): ("citation", BlockReader._add_citation),
     ("tool_use", "input_json_delta"): ("partial_json", BlockReader._add_arguments),
     ("thinking", "thinking_delta"): ("thinking", BlockReader._add_thinking),
-    ("thinking", "signature_delta"): ("signature", BlockReader._sign),
+    ("thinking", "signature_delta"): ("signature", BlockReader._add_signature),
 }

@@ -1,4 +1,4 @@
-"""What the way back must know of the way there."""
+"""The facts about a request that reading its answer needs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TIERS: Final = {"standard": "default", "priority": "priority"}
 
 @frozen
 class AnswerContext:
-    """What reading an answer needs of the request and of the deployment.
+    """The facts about a request and its deployment that reading the answer needs.
 
     ``names`` lead back to the caller's own names of tools and of their properties. ``json_only`` says that the answer
     is one JSON object, which models like to put in a Markdown fence. ``asked_tier`` says that the caller asked for a
@@ -49,4 +49,4 @@ class AnswerContext:
 
     def failure(self, answer: Json, *, committed: bool = False) -> UpstreamError:
         """The failure that an error inside a 200 stands for."""
-        return failure.inside(answer, self.deployment.endpoint, self.now, committed=committed)
+        return failure.failure_inside(answer, self.deployment.endpoint, self.now, committed=committed)

@@ -94,7 +94,7 @@ def message_of(answer: Json) -> str:
     return lenient.text(_error_of(answer).get("message"))
 
 
-def read(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoint, now: int) -> UpstreamError:
+def read_failure(status: int, headers: Mapping[str, str], answer: Json, endpoint: Endpoint, now: int) -> UpstreamError:
     """The failure that an answer with a status other than 200 stands for."""
     error = _error_of(answer)
     message = lenient.text(error.get("message"))
@@ -126,13 +126,13 @@ def _meant_status(status: int, error: Json, message: str) -> int:
     return _BY_TYPE[kind] if kind in _SAYS_MORE else status
 
 
-def inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
+def failure_inside(answer: Json, endpoint: Endpoint, now: int, *, committed: bool = False) -> UpstreamError:
     """The failure that an error inside a 200 stands for, in a stream before or after its first content (F21)."""
     error = _error_of(answer)
     status = _BY_TYPE.get(lenient.text(error.get("type")), 500)
     if committed and status not in _LOAD:
-        return read(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
-    return read(status, {}, answer, endpoint, now)
+        return read_failure(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
+    return read_failure(status, {}, answer, endpoint, now)
 
 
 def rate_limits(headers: Mapping[str, str], now: int) -> Iterator[tuple[str, str]]:

@@ -20,19 +20,19 @@ class Unfence:
         """The part of the text so far that is surely inside the fence."""
         self._held += text
         if self._fenced is None:
-            self._decide()
+            self._decide_fence()
         if self._fenced is None:
             return ""
         # White space and backquotes at the end may be the beginning of the closing fence.
         keep = _CLOSING.search(self._held) if self._fenced else None
-        return self._release(keep.start() if keep else len(self._held))
+        return self._release_until(keep.start() if keep else len(self._held))
 
     def close(self) -> str:
         """The rest: without the closing fence, if there was an opening one."""
-        rest = self._release(len(self._held))
+        rest = self._release_until(len(self._held))
         return re.sub(r"\s*```\s*$", "", rest) if self._fenced else rest
 
-    def _decide(self) -> None:
+    def _decide_fence(self) -> None:
         start = self._held.lstrip()
         if "```".startswith(start[:3]) and "\n" not in start:
             return
@@ -41,6 +41,6 @@ class Unfence:
         if opening:
             self._held = self._held[opening.end() :]
 
-    def _release(self, end: int) -> str:
+    def _release_until(self, end: int) -> str:
         released, self._held = self._held[:end], self._held[end:]
         return released

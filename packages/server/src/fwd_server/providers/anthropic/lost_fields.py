@@ -1,4 +1,4 @@
-"""What of a call has no counterpart at Claude: nothing is left out in silence, at any depth.
+"""The fields of a call that have no counterpart at Claude: none is dropped silently, at any depth.
 
 The names are paths in the caller's body, as ``messages[2].name``. A field without a value, or with an empty one, says
 nothing, so nothing is lost with it.
@@ -32,7 +32,7 @@ _PARTS: Final[Mapping[str, KnownFields]] = {
     "file": {"file": {"file_data": None, "file_id": None, "filename": None}},
 }
 _MESSAGE: Final[KnownFields] = {"role": None, "content": None, **_MARKS}
-# Annotations are what an answer's reader is told about it; the text itself has it all.
+# Annotations only point at places in the text, which arrives whole.
 _ASSISTANT: Final[KnownFields] = {
     **_MESSAGE,
     "refusal": None,
@@ -70,6 +70,7 @@ def _parts_of_fields(body: Json) -> Iterator[str]:
         yield from _lost_name(message, functions, where)
         yield from _lost_parts(message, where)
         yield from _lost_thinking(message, where)
+    # A time that nobody knows falls back to the API's default of five minutes.
     for where, mark in _marks(body):
         if mark.get("ttl") is not None and parts.cache_ttl(mark) is None:
             yield f"{where}.ttl"

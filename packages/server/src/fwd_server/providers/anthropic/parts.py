@@ -22,7 +22,7 @@ Content = str | list[Json]
 Reader = Callable[[Json, str], "Json | None"]
 
 
-def content(message: Json, where: str, readers: Mapping[str, Reader]) -> Content:
+def read_content(message: Json, where: str, readers: Mapping[str, Reader]) -> Content:
     """A message's content: a string stays one, parts become blocks, and what has nothing in it is empty.
 
     Raises Refused for a part that ``readers`` do not have or cannot take.
@@ -30,28 +30,28 @@ def content(message: Json, where: str, readers: Mapping[str, Reader]) -> Content
     given = message.get("content")
     if isinstance(given, str):
         return given if given.strip() else ""
-    read = (_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(lenient.objects(given)))
+    read = (_read_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(lenient.objects(given)))
     return [block for block in read if block is not None]
 
 
-def blocks(found: Content) -> list[Json]:
+def as_blocks(found: Content) -> list[Json]:
     """Content as blocks, whichever way it was written."""
     if isinstance(found, str):
         return [{"type": "text", "text": found}] if found.strip() else []
     return list(found)
 
 
-def plain(found: list[Json]) -> Content:
+def as_plain(found: list[Json]) -> Content:
     """One unmarked text as a string: the same to the API, and what people write."""
     return found[0]["text"] if len(found) == 1 and "cache_control" not in found[0] else found
 
 
-def _block(part: Json, where: str, readers: Mapping[str, Reader]) -> Json | None:
+def _read_block(part: Json, where: str, readers: Mapping[str, Reader]) -> Json | None:
     read = readers.get(part["type"])
     if read is None:
         raise media.part_refused(part["type"], PROVIDER, where)
     block = read(part, where)
-    return None if block is None else marked(block, part)
+    return None if block is None else with_mark(block, part)
 
 
 # -- marks of the prompt cache: https://platform.claude.com/docs/en/build-with-claude/prompt-caching
@@ -73,7 +73,7 @@ def cache_ttl(mark: Json) -> str | None:
     return _TTLS.get(lenient.text(mark.get("ttl")))
 
 
-def marked(block: Json, item: Json) -> Json:
+def with_mark(block: Json, item: Json) -> Json:
     """``block`` with the mark that ``item`` has."""
     mark = cache_mark(item)
     return {**block, "cache_control": mark} if mark else block
@@ -83,16 +83,16 @@ def mark_last(found: Content, message: Json) -> Content:
     """Content with a message's own mark, which sits on the last block that may have one: thinking may not."""
     if not found or cache_mark(message) is None:
         return found
-    marked_blocks = blocks(found)
+    marked_blocks = as_blocks(found)
     last = max(i for i, block in enumerate(marked_blocks) if block["type"] not in thoughts.KINDS)
-    marked_blocks[last] = marked(marked_blocks[last], message)
+    marked_blocks[last] = with_mark(marked_blocks[last], message)
     return marked_blocks
 
 
 # -- texts and images
 
 
-def _text(part: Json, where: str) -> Json | None:
+def _read_text(part: Json, where: str) -> Json | None:
     text = request_fields.needed(part, part["type"], where)
     return {"type": "text", "text": text} if text.strip() else None
 
@@ -102,7 +102,7 @@ def needs_bytes(url: str) -> bool:
     return url[:5].lower() == "http:"
 
 
-def _image(part: Json, where: str) -> Json:
+def _read_image(part: Json, where: str) -> Json:
     url = request_fields.needed(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     if url[:6].lower() == "https:":
@@ -133,7 +133,7 @@ def _image_block(found: media.InlineMedia, where: str) -> Json:
 # -- files
 
 
-def _file(part: Json, where: str) -> Json:
+def _read_file(part: Json, where: str) -> Json:
     file = request_fields.needed(part, "file", where)
     if file.get("file_data"):
         return _inline_file(file, f"{where}.file.file_data")
@@ -148,18 +148,18 @@ def _inline_file(file: Json, where: str) -> Json:
 
 
 def _document_block(found: media.InlineMedia, where: str, title: str | None) -> Json:
-    return {"type": "document", "source": _source(found, where), **({"title": title} if title else {})}
+    return {"type": "document", "source": _document_source(found, where), **({"title": title} if title else {})}
 
 
-def _source(found: media.InlineMedia, where: str) -> Json:
+def _document_source(found: media.InlineMedia, where: str) -> Json:
     if found.mime == _PDF:
         return {"type": "base64", "media_type": found.mime, "data": found.data}
     if found.mime.startswith("text/"):
-        return {"type": "text", "media_type": "text/plain", "data": _decoded(found.data, where)}
+        return {"type": "text", "media_type": "text/plain", "data": _decode_text(found.data, where)}
     raise Refused(f"anthropic takes PDF, text and image files; '{where}' is {found.mime}.", param=where)
 
 
-def _decoded(data: str, where: str) -> str:
+def _decode_text(data: str, where: str) -> str:
     try:
         return base64.b64decode(data, validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
@@ -192,6 +192,6 @@ def has_title(file: Json) -> bool:
 
 
 # Who may say what. Claude does not hear: there is nothing for ``input_audio``.
-SYSTEM: Final[Mapping[str, Reader]] = {"text": _text}
-ASSISTANT: Final[Mapping[str, Reader]] = {"text": _text, "refusal": _text}
-USER: Final[Mapping[str, Reader]] = {"text": _text, "image_url": _image, "file": _file}
+SYSTEM: Final[Mapping[str, Reader]] = {"text": _read_text}
+ASSISTANT: Final[Mapping[str, Reader]] = {"text": _read_text, "refusal": _read_text}
+USER: Final[Mapping[str, Reader]] = {"text": _read_text, "image_url": _read_image, "file": _read_file}

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from fwd_server.providers import lenient
-from fwd_server.providers.anthropic.references import LITERALS, NAMED, children, pointer_steps
+from fwd_server.providers.anthropic.references import LITERALS, NAMED, child_schemas, pointer_steps
 from fwd_server.providers.tool_names import Renaming
 from fwd_server.values.chat import Json
 from fwd_server.wire import jsontext
@@ -27,17 +27,17 @@ _BY_PROPERTY: Final = frozenset({"properties", "dependentRequired", "dependencie
 def renaming_of(schema: object) -> Renaming | None:
     """The names to change in a tool's schema; None where there are none, as nearly always."""
     renaming = Renaming(_LONGEST, _BAD)
-    names = set(_names(schema)) if isinstance(schema, dict) else set[str]()
+    names = set(_property_names(schema)) if isinstance(schema, dict) else set[str]()
     if all(map(renaming.is_good, names)):
         return None
     renaming.reserve(sorted(names))
     return renaming
 
 
-def _names(schema: Json) -> Iterator[str]:
+def _property_names(schema: Json) -> Iterator[str]:
     yield from lenient.obj(schema.get("properties"))
-    for child in children(schema):
-        yield from _names(child)
+    for child in child_schemas(schema):
+        yield from _property_names(child)
 
 
 def rename_schema(schema: Json, renaming: Renaming) -> Json:

@@ -18,7 +18,7 @@ NAMED: Final = frozenset(
 )
 
 
-def children(schema: Json) -> Iterator[Json]:
+def child_schemas(schema: Json) -> Iterator[Json]:
     """The schemas directly within one."""
     for keyword, value in schema.items():
         if keyword in LITERALS:
@@ -28,7 +28,7 @@ def children(schema: Json) -> Iterator[Json]:
         yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, dict))
 
 
-def resolve(root: Json, reference: object) -> Json | None:
+def resolve_reference(root: Json, reference: object) -> Json | None:
     """The schema that a reference within ``root`` leads to; None where it leads elsewhere or nowhere."""
     if not isinstance(reference, str) or not (reference == "#" or reference.startswith("#/")):
         return None
@@ -55,7 +55,7 @@ def unusable_reference(root: Json) -> str | None:
     keeps its own stack, because a chain of references may be longer than Python's.
     """
     open_nodes, done = {id(root)}, set[int]()
-    stack: list[tuple[Json, Iterator[tuple[str, Json | None]]]] = [(root, _steps(root, root))]
+    stack: list[tuple[Json, Iterator[tuple[str, Json | None]]]] = [(root, _next_schemas(root, root))]
     while stack:
         node, steps = stack[-1]
         step = next(steps, None)
@@ -69,13 +69,13 @@ def unusable_reference(root: Json) -> str | None:
             return reference
         if id(target) not in done:
             open_nodes.add(id(target))
-            stack.append((target, _steps(root, target)))
+            stack.append((target, _next_schemas(root, target)))
     return None
 
 
-def _steps(root: Json, node: Json) -> Iterator[tuple[str, Json | None]]:
+def _next_schemas(root: Json, node: Json) -> Iterator[tuple[str, Json | None]]:
     """Where one comes from ``node``: the reference on the way ("" for what is directly within), and the schema."""
     if "$ref" in node:
-        yield str(node["$ref"]), resolve(root, node["$ref"])
-    for child in children(node):
+        yield str(node["$ref"]), resolve_reference(root, node["$ref"])
+    for child in child_schemas(node):
         yield "", child

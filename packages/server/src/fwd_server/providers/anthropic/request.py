@@ -54,19 +54,19 @@ _PHONE: Final = re.compile(r"[+\d\s()./-]{7,24}")
 _MOST_USER_ID: Final = 256
 
 
-def translate(request: ChatRequest, model: str) -> Translation:
+def translate_call(request: ChatRequest, model: str) -> Translation:
     """Build the body. Raises Refused for what Claude cannot do."""
     given = request.body
-    _refuse(given)
-    new = Translation(given, traits.of(model), {"model": model}, tools.names_of(given))
-    _tokens(new)
-    _turns(new)
-    load = _output(new)
-    extras = _extras(given)
-    _tools(new, load, lenient.objects(extras.get("tools")))
+    _refuse_impossible(given)
+    new = Translation(given, traits.traits_of(model), {"model": model}, tools.names_of(given))
+    _set_max_tokens(new)
+    _set_turns(new)
+    load = _set_output_format(new)
+    extras = _read_extras(given)
+    _set_tools(new, load, lenient.objects(extras.get("tools")))
     set_thinking(new)
-    _sampling(new)
-    _rest(new)
+    _set_sampling(new)
+    _set_other_fields(new)
     if "tools" in new.body:  # they are in there already, beside the caller's functions
         extras = {name: value for name, value in extras.items() if name != "tools"}
     body, lost_marks = settle_marks(merge(new.body, extras))
@@ -85,7 +85,7 @@ def lost_names(new: Translation) -> tuple[str, ...]:
     return lost_fields(new.given, [*names, *sorted(new.dropped - set(new.given))])
 
 
-def _refuse(given: Json) -> None:
+def _refuse_impossible(given: Json) -> None:
     if (given.get("n") or 1) > 1:
         raise Refused("anthropic gives one answer: 'n' must be 1.", param="n")
     if given.get("audio") is not None:
@@ -94,16 +94,17 @@ def _refuse(given: Json) -> None:
     request_fields.refuse_hosted_search(given, parts.PROVIDER)
 
 
-def _tokens(new: Translation) -> None:
-    asked, most = request_fields.most_tokens(new.given), new.traits.max_output
-    wanted = asked if asked is not None else most or traits.UNKNOWN_MAX_OUTPUT
-    new.body["max_tokens"] = min(wanted, most) if most else wanted
-    if asked is not None and new.given.get("max_tokens") not in (None, asked):
+def _set_max_tokens(new: Translation) -> None:
+    requested, most = request_fields.most_tokens(new.given), new.traits.max_output
+    limit = requested if requested is not None else most or traits.UNKNOWN_MAX_OUTPUT
+    new.body["max_tokens"] = min(limit, most) if most else limit
+    # A larger number than the model's own limit is a 400 there, so it is capped and not refused.
+    if requested is not None and new.given.get("max_tokens") not in (None, requested):
         new.dropped.add("max_tokens")  # the newer of its two names wins
 
 
-def _turns(new: Translation) -> None:
-    system, messages = turns.build(new.given["messages"], new.names, mid_system=new.traits.mid_system)
+def _set_turns(new: Translation) -> None:
+    system, messages = turns.build_turns(new.given["messages"], new.names, mid_system=new.traits.mid_system)
     if lenient.obj(new.given.get("response_format")).get("type") == "json_object":
         system = [*system, {"type": "text", "text": JSON_ONLY}]
         new.json_only = True
@@ -112,7 +113,7 @@ def _turns(new: Translation) -> None:
     new.body["messages"] = messages
 
 
-def _output(new: Translation) -> Load:
+def _set_output_format(new: Translation) -> Load:
     """The form of the answer; gives what its schema takes of the budget for strict schemas."""
     _, wanted = request_fields.answer_schema(new.given, parts.PROVIDER)
     form = lenient.obj(new.given.get("response_format"))
@@ -123,26 +124,28 @@ def _output(new: Translation) -> Load:
     given = wanted or request_fields.needed(described, "schema", param)
     if described.get("description") and described["description"] != given.get("description"):
         given = {**given, "description": f"{described['description']} {given['description']}"}
-    written = schema.rewrite(given, f"{param}.schema", exact=described.get("strict") is True)
+    written = schema.rewrite_schema(given, f"{param}.schema", exact=described.get("strict") is True)
     new.dropped.update(written.closed)
     new.body["output_config"] = {"format": {"type": "json_schema", "schema": written.schema}}
-    return schema.load(written.schema)
+    return schema.load_of(written.schema)
 
 
-def _tools(new: Translation, load: Load, hosted: list[Json]) -> None:
-    """The caller's functions, and beside them the ``hosted`` tools that he asked for in Anthropic's own words."""
-    found = [*tools.build(new.given, new.names, new.dropped, load), *hosted]
-    chosen = tools.choice({**new.given, "tools": found}, new.names.tools)
-    if not found:
+def _set_tools(new: Translation, load: Load, hosted: list[Json]) -> None:
+    """The caller's functions, and beside them the ``hosted`` tools, requested in Anthropic's own words."""
+    available = [*tools.build_tools(new.given, new.names, new.dropped, load), *hosted]
+    chosen = tools.build_choice({**new.given, "tools": available}, new.names.tools)
+    if not available:
         new.dropped.update(name for name in ("tool_choice", "parallel_tool_calls") if new.given.get(name) is not None)
-        found = tools.from_history(new.body["messages"])
-        chosen = {"type": "none"} if found else None
-    if tools.forces(chosen) and not new.traits.forced_choice:
+        # The API refuses a conversation with calls but without tools, so it gets tools that must not be called.
+        available = tools.from_history(new.body["messages"])
+        chosen = {"type": "none"} if available else None
+    if tools.forces_call(chosen) and not new.traits.forced_choice:
+        # The newest models answer 400 to a forced choice (traits.forced_choice).
         new.dropped.add("tool_choice")
         chosen = {**(chosen or {}), "type": "auto"}
         chosen.pop("name", None)
-    if found:
-        new.body["tools"] = found
+    if available:
+        new.body["tools"] = available
     if chosen:
         new.body["tool_choice"] = chosen
 
@@ -150,23 +153,26 @@ def _tools(new: Translation, load: Load, hosted: list[Json]) -> None:
 # -- the rest
 
 
-def _sampling(new: Translation) -> None:
-    """Older models only, and not beside thinking; of temperature and top_p the API takes one."""
-    asked = {name: new.given[name] for name in SAMPLING if new.given.get(name) is not None}
+def _set_sampling(new: Translation) -> None:
+    """Sampling parameters: only for older models, and not beside thinking.
+
+    The API refuses ``temperature`` together with ``top_p``; the first is what most callers tune. Its range ends at 1.
+    """
+    sampling = {name: new.given[name] for name in SAMPLING if new.given.get(name) is not None}
     thinks = lenient.obj(new.body.get("thinking")).get("type") in ("enabled", "adaptive")
     if thinks or not new.traits.sampling:
-        new.dropped.update(asked)
+        new.dropped.update(sampling)
         return
-    if "temperature" in asked:
-        asked["temperature"] = max(0, min(1, asked["temperature"]))
-        if asked.pop("top_p", None) is not None:
+    if "temperature" in sampling:
+        sampling["temperature"] = max(0, min(1, sampling["temperature"]))
+        if sampling.pop("top_p", None) is not None:
             new.dropped.add("top_p")
-    new.body.update(asked)
+    new.body.update(sampling)
 
 
-def _rest(new: Translation) -> None:
+def _set_other_fields(new: Translation) -> None:
     given, body = new.given, new.body
-    _stops(new)
+    _set_stops(new)
     user = _user_id(new)
     if user is not None:
         body["metadata"] = {"user_id": user}
@@ -178,7 +184,7 @@ def _rest(new: Translation) -> None:
     body.update({name: given[name] for name in _VERBATIM[1:] if given.get(name) is not None})
 
 
-def _stops(new: Translation) -> None:
+def _set_stops(new: Translation) -> None:
     """The stop sequences, less those of white space only, which the API refuses."""
     stops = request_fields.stops(new.given)
     kept = [stop for stop in stops if stop.strip()]
@@ -190,7 +196,10 @@ def _stops(new: Translation) -> None:
 
 
 def _user_id(new: Translation) -> str | None:
-    """Who asks: an opaque id. What looks like a person's address or number is not passed on."""
+    """The caller's opaque id for an end user. Whatever looks like an e-mail address or phone number is not passed on.
+
+    https://platform.claude.com/docs/en/api/messages/create#body-metadata
+    """
     user_id = None
     for name in ("safety_identifier", "user"):
         value = new.given.get(name)
@@ -206,7 +215,7 @@ def _is_opaque(value: str) -> bool:
     return not person and len(value) <= _MOST_USER_ID and value.isprintable()
 
 
-def _extras(given: Json) -> Json:
+def _read_extras(given: Json) -> Json:
     extras = request_fields.extras(given, parts.PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from fwd_server.providers.anthropic import patterns
-from fwd_server.providers.anthropic.references import children, resolve, unusable_reference
+from fwd_server.providers.anthropic.references import child_schemas, resolve_reference, unusable_reference
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 from fwd_server.wire import jsontext
@@ -47,7 +47,7 @@ class Rewritten:
     closed: tuple[str, ...] = ()
 
 
-def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
+def rewrite_schema(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
     """``schema`` in the subset, in which every object is closed.
 
     Raises Refused that names ``param`` for what the subset cannot say even in words: a schema that refers to itself or
@@ -59,7 +59,7 @@ def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
             f"anthropic cannot keep to '{param}': '{reference[:64]}' leads back to itself, or out of the schema.",
             param=param,
         )
-    writer = _Writer(schema)
+    writer = _SubsetWriter(schema)
     written = writer.write(schema, param)
     if exact and writer.closed:
         raise Refused(
@@ -70,9 +70,9 @@ def rewrite(schema: Json, param: str, *, exact: bool = False) -> Rewritten:
     return Rewritten(written, tuple(writer.closed))
 
 
-def fits(schema: Json) -> bool:
+def fits_subset(schema: Json) -> bool:
     """Whether ``schema`` lies within the subset as it is."""
-    return unusable_reference(schema) is None and rewrite(schema, "").schema == schema
+    return unusable_reference(schema) is None and rewrite_schema(schema, "").schema == schema
 
 
 @frozen
@@ -86,21 +86,21 @@ class Load:
         return Load(self.optional + other.optional, self.unions + other.unions)
 
 
-def load(schema: object) -> Load:
+def load_of(schema: object) -> Load:
     """The load of a schema and everything in it."""
     if not isinstance(schema, dict):
         return Load()
-    optional = len(_object(schema, "properties").keys() - set(schema.get("required") or ()))
+    optional = len(_object_at(schema, "properties").keys() - set(schema.get("required") or ()))
     union = "anyOf" in schema or isinstance(schema.get("type"), list)
-    return sum((load(child) for child in _children(schema)), Load(optional, int(union)))
+    return sum((load_of(child) for child in _counted_children(schema)), Load(optional, int(union)))
 
 
-def _children(schema: Json) -> Iterator[Any]:
-    yield from _object(schema, "properties").values()
+def _counted_children(schema: Json) -> Iterator[Any]:
+    yield from _object_at(schema, "properties").values()
     for name in _DEFINITIONS:
-        yield from _object(schema, name).values()
+        yield from _object_at(schema, name).values()
     for name in _ARMS:
-        yield from _list(schema, name)
+        yield from _list_at(schema, name)
     yield schema.get("items")
 
 
@@ -113,7 +113,7 @@ _DEEPEST_JOIN: Final = 16
 
 
 @define
-class _Writer:
+class _SubsetWriter:
     """Writes the schemas of one root into the subset."""
 
     root: Json
@@ -136,39 +136,39 @@ class _Writer:
         found: Json = {name: schema[name] for name in _KEPT if name in schema}
         found.update(self._inner(schema, path))
         if found.get("allOf", schema.get("allOf")) != schema.get("allOf"):
-            del found["allOf"]  # what its arms would lose is told below, with all of it
+            del found["allOf"]  # an arm would lose something: the note below quotes all of them
         for name, value in schema.items():
             if name in found or name in _SILENT or name in _REPLACED:
                 continue
             if _is_kept(name, value):
                 found[name] = value
             else:
-                notes += _note(name, value)
-        return self._closed(_described(found, notes), schema, path)
+                notes += _write_note(name, value)
+        return self._closed(_with_notes(found, notes), schema, path)
 
     def _inner(self, schema: Json, path: str) -> Json:
         """The keywords that hold schemas, each rewritten."""
         found: Json = {}
         if isinstance(schema.get("$ref"), str):
             found["$ref"] = schema["$ref"].replace("#/definitions/", "#/$defs/")
-        definitions = {key: value for name in _DEFINITIONS for key, value in _object(schema, name).items()}
-        for name, values in (("properties", _object(schema, "properties")), ("$defs", definitions)):
+        definitions = {key: value for name in _DEFINITIONS for key, value in _object_at(schema, name).items()}
+        for name, values in (("properties", _object_at(schema, "properties")), ("$defs", definitions)):
             if values or name in schema:
                 found[name] = {key: self.write(value, f"{path}.{name}.{key}") for key, value in values.items()}
         if "items" in schema and not isinstance(schema["items"], list):
             found["items"] = self.write(schema["items"], f"{path}.items")
         for name in _ARMS:
             if name in schema:
-                found[name] = [self.write(arm, f"{path}.{name}[{i}]") for i, arm in enumerate(_list(schema, name))]
+                found[name] = [self.write(arm, f"{path}.{name}[{i}]") for i, arm in enumerate(_list_at(schema, name))]
         return found
 
     def _without_all_of(self, schema: Json) -> tuple[Json, list[str]]:
-        """A schema whose ``allOf`` is joined into it, and what to tell instead where it cannot be.
+        """A schema whose ``allOf`` is joined into it, and the note to write instead where it cannot be.
 
         The API takes no reference within ``allOf``, and an arm that is an object would be closed, so that two of them
         could never both hold. What is neither may stay.
         """
-        arms = [arm for arm in _list(schema, "allOf") if isinstance(arm, dict)]
+        arms = [arm for arm in _list_at(schema, "allOf") if isinstance(arm, dict)]
         if not arms:
             return schema, []
         rest = {name: value for name, value in schema.items() if name != "allOf"}
@@ -179,7 +179,7 @@ class _Writer:
         if joined is not None:
             return joined, []
         if any(_is_object(arm) or _has_reference(arm) for arm in arms):
-            return rest, _note("allOf", arms)
+            return rest, _write_note("allOf", arms)
         return schema, []
 
     def _joined(self, schemas: list[Json]) -> Json | None:
@@ -188,20 +188,20 @@ class _Writer:
         pending = list(reversed(schemas))
         while pending:
             schema = pending.pop()
-            target = resolve(self.root, schema["$ref"]) if "$ref" in schema else None
+            target = resolve_reference(self.root, schema["$ref"]) if "$ref" in schema else None
             if target is not None or "allOf" in schema:
                 self._joins += 1
                 if self._joins > _MOST_JOINS:
                     return None
-                inner = [arm for arm in _list(schema, "allOf") if isinstance(arm, dict)]
+                inner = [arm for arm in _list_at(schema, "allOf") if isinstance(arm, dict)]
                 pending += [*reversed(inner), *([target] if target is not None else [])]
                 schema = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
-            if not _merge(merged, schema):
+            if not _merge_keywords(merged, schema):
                 return None
         return merged
 
     def _closed(self, found: Json, schema: Json, path: str) -> Json:
-        """An object without free keys. Only one that was meant to have some is told of."""
+        """Close an object, and remember its path if it was meant to have free keys."""
         if not _is_object(schema):
             return found
         known = any(schema.get(name) for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
@@ -214,16 +214,16 @@ class _Writer:
 
 def _without_one_of(schema: Json) -> Json:
     """``oneOf`` as ``anyOf``; a node that has both keeps both, the second within ``allOf``."""
-    arms = _list(schema, "oneOf")
+    arms = _list_at(schema, "oneOf")
     rest = {name: value for name, value in schema.items() if name != "oneOf"}
     if not arms:
         return rest if "oneOf" in schema else schema
     if "anyOf" in rest:
-        return {**rest, "allOf": [*_list(rest, "allOf"), {"anyOf": arms}]}
+        return {**rest, "allOf": [*_list_at(rest, "allOf"), {"anyOf": arms}]}
     return {**rest, "anyOf": arms}
 
 
-def _merge(merged: Json, schema: Json) -> bool:
+def _merge_keywords(merged: Json, schema: Json) -> bool:
     """Add what ``schema`` says to ``merged``; False where the two contradict each other."""
     for name, value in schema.items():
         old = merged.get(name)
@@ -250,7 +250,7 @@ def _is_object(schema: Json) -> bool:
 
 
 def _has_reference(schema: Json) -> bool:
-    return "$ref" in schema or any(_has_reference(child) for child in children(schema))
+    return "$ref" in schema or any(_has_reference(child) for child in child_schemas(schema))
 
 
 def _is_kept(name: str, value: object) -> bool:
@@ -270,25 +270,25 @@ def _is_plain(value: object) -> bool:
     return not isinstance(value, (dict, list))
 
 
-def _note(name: str, value: object) -> list[str]:
+def _write_note(name: str, value: object) -> list[str]:
     if name == "uniqueItems":
         return ["all array items must be unique"] if value else []
     shown = value if isinstance(value, str) else jsontext.dumps(value).decode()
     return [f"{_WORDS.get(name, name)}: {shown}"]
 
 
-def _described(found: Json, notes: list[str]) -> Json:
+def _with_notes(found: Json, notes: list[str]) -> Json:
     if notes:
         before = f"{found['description']} " if found.get("description") else ""
         found["description"] = f"{before}Note: {', '.join(notes)}."
     return found
 
 
-def _object(schema: Json, name: str) -> Json:
+def _object_at(schema: Json, name: str) -> Json:
     found = schema.get(name)
     return found if isinstance(found, dict) else {}
 
 
-def _list(schema: Json, name: str) -> list[Any]:
+def _list_at(schema: Json, name: str) -> list[Any]:
     found = schema.get(name)
     return found if isinstance(found, list) else []

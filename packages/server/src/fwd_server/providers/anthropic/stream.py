@@ -27,11 +27,11 @@ class StreamReader:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said; None before that."""
+        """The tokens counted so far; None before the first count."""
         return self._message.usage
 
     def read_object(self, said: Json) -> list[StreamEvent]:
-        """The chunks of one event, or the failure that it says or is."""
+        """The chunks of one event, or the failure that it reports."""
         if is_error(said):
             return [self.context.failure(jsontext.replace_halves(said), committed=self._is_committed)]
         try:
@@ -44,13 +44,13 @@ class StreamReader:
             self._writer = answer_shape.ChunkWriter(self._message.head)
         self._is_committed = self._is_committed or bool(deltas)
         chunks = self._writer.deltas(0, deltas)
-        return [*chunks, *self._finish(self._writer)] if self._message.is_over else chunks
+        return [*chunks, *self._finish_events(self._writer)] if self._message.is_over else chunks
 
     def finish_stream(self) -> list[StreamEvent]:
         """The body ended before ``message_stop``."""
         return [upstream_failure("upstream_truncated")]
 
-    def _finish(self, writer: answer_shape.ChunkWriter) -> list[StreamEvent]:
+    def _finish_events(self, writer: answer_shape.ChunkWriter) -> list[StreamEvent]:
         events = [*writer.finish(0, self._message.finish_reason), *writer.end(self.usage)]
         tier = self.context.tier_field(self._message.counts)
         for event in events if tier else ():

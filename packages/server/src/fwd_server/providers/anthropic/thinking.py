@@ -19,24 +19,24 @@ _LEAST_BUDGET: Final = 1024  # https://platform.claude.com/docs/en/api/messages/
 def set_thinking(new: Translation) -> None:
     """``thinking`` and the effort, by the caller's ``reasoning_effort``; the caller's own ``thinking`` wins.
 
-    A budget goes where the API would refuse it: beside a forced choice, and where old thinking is missing.
+    A budget is dropped where the API would refuse it: beside a forced choice, and where old thinking is missing.
     """
     effort = request_fields.effort_of(new.given)
     if effort == "none":
         _turn_off(new)
     elif effort is not None:
-        _ways = {"adaptive": _adapt, "enabled": _set_budget, "none": _drop_effort}
+        _ways = {"adaptive": _set_adaptive, "enabled": _set_budget, "none": _drop_effort}
         _ways[new.traits.thinking](new, effort)
-    asked = new.given.get("thinking")
-    if asked is not None:
+    own = new.given.get("thinking")
+    if own is not None:
         if "thinking" in new.body and "effort" not in new.body.get("output_config", {}):
-            new.dropped.add("reasoning_effort")  # it was said in this field only
-        new.body["thinking"] = asked
+            new.dropped.add("reasoning_effort")  # nothing else carries the effort
+        new.body["thinking"] = own
     if _type_of(new.body) == "enabled" and (
-        tools.forces(new.body.get("tool_choice")) or lacks_thinking(new.body["messages"])
+        tools.forces_call(new.body.get("tool_choice")) or lacks_thinking(new.body["messages"])
     ):
         del new.body["thinking"]
-        new.dropped.add("reasoning_effort" if asked is None else "thinking")
+        new.dropped.add("reasoning_effort" if own is None else "thinking")
 
 
 def thinks(body: Json, traits: Traits) -> bool:
@@ -61,7 +61,7 @@ def _set_effort(new: Translation, effort: str) -> None:
     new.body["output_config"] = {**new.body.get("output_config", {}), "effort": effort}
 
 
-def _adapt(new: Translation, effort: str) -> None:
+def _set_adaptive(new: Translation, effort: str) -> None:
     wanted = _EFFORTS[effort]
     # The newest models leave the text of their thinking empty unless they are asked for a summary.
     new.body["thinking"] = {"type": "adaptive", "display": "summarized"}

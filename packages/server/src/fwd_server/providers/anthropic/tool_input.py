@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from fwd_server.providers.anthropic.references import resolve
+from fwd_server.providers.anthropic.references import resolve_reference
 from fwd_server.values.chat import Json
 
 EMPTY: Final[Json] = {"type": "object", "properties": {}}
@@ -44,7 +44,7 @@ def as_object(schema: Json) -> tuple[Json, bool]:
 
     It has the properties of the schema itself and of all arms; required is what the schema, ``allOf`` or a reference
     requires, and of ``anyOf`` and ``oneOf`` what every arm does. So whatever fitted before still fits. Which arms
-    there were is told in the description. Unions further down stay.
+    there were is noted in the description. Unions further down stay.
     """
     if not any(name in schema for name in _MERGED):
         return {**schema, "type": "object"}, True
@@ -92,7 +92,7 @@ class _ObjectReader:
             found.is_closed = found.is_closed or inner.is_closed
             found.has_union = found.has_union or inner.has_union
         for name in _UNIONS:
-            arms = [self.read(arm) for arm in _arms(schema, name)]
+            arms = [self.read(arm) for arm in _object_arms(schema, name)]
             for arm in arms:
                 found.add_properties(arm)
             if arms:
@@ -103,21 +103,21 @@ class _ObjectReader:
 
     def _always(self, schema: Json) -> list[Json]:
         """The schemas that hold beside ``schema`` in any case."""
-        target = resolve(self.root, schema["$ref"]) if "$ref" in schema else None
-        return [*([target] if target is not None else []), *_schemas(schema.get("allOf"))]
+        target = resolve_reference(self.root, schema["$ref"]) if "$ref" in schema else None
+        return [*([target] if target is not None else []), *_schemas_in(schema.get("allOf"))]
 
     def arm_notes(self, schema: Json, name: str) -> list[str]:
         """What the arms of a union ask for, as the model may read it."""
-        arms = [self.read(arm) for arm in _arms(schema, name)]
+        arms = [self.read(arm) for arm in _object_arms(schema, name)]
         if len(arms) < 2:
             return []
         listed = " or ".join(f"({', '.join(arm.required or arm.properties)})" for arm in arms)
         return [f"give the properties of {'one' if name == 'oneOf' else 'at least one'} of these: {listed}."]
 
 
-def _arms(schema: Json, name: str) -> list[Json]:
+def _object_arms(schema: Json, name: str) -> list[Json]:
     """The arms that an object can fit: parameters are never null, a text or a list."""
-    return [arm for arm in _schemas(schema.get(name)) if _may_be_object(arm)]
+    return [arm for arm in _schemas_in(schema.get(name)) if _may_be_object(arm)]
 
 
 def _may_be_object(schema: Json) -> bool:
@@ -125,5 +125,5 @@ def _may_be_object(schema: Json) -> bool:
     return kind in (None, "object") or (isinstance(kind, list) and "object" in kind)
 
 
-def _schemas(value: object) -> list[Json]:
+def _schemas_in(value: object) -> list[Json]:
     return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

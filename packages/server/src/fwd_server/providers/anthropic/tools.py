@@ -36,7 +36,7 @@ def names_of(body: Json) -> CallNames:
     return CallNames(names, {name: renaming for name, renaming in renamings.items() if renaming is not None})
 
 
-def build(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> list[Json]:
+def build_tools(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> list[Json]:
     """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
     functions = request_fields.functions(body, parts.PROVIDER)
     wanted = read_tool_choice(body, parts.PROVIDER)
@@ -48,10 +48,10 @@ def build(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> 
     ]
     if functions and not chosen:
         raise Refused("'tool_choice' allows none of the 'tools'.", code=None, param="tool_choice")
-    keep = _strict(chosen, other_load)
+    keep = _strict_places(chosen, other_load)
     if any(function.get("strict") and i not in keep for i, (_, function) in enumerate(chosen)):
         dropped.add(STRICT)
-    return [_tool(tool, function, names, strict=i in keep) for i, (tool, function) in enumerate(chosen)]
+    return [_build_tool(tool, function, names, strict=i in keep) for i, (tool, function) in enumerate(chosen)]
 
 
 def from_history(turns: list[Json]) -> list[Json]:
@@ -60,16 +60,16 @@ def from_history(turns: list[Json]) -> list[Json]:
     return [{"name": name, "input_schema": dict(EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
 
 
-def choice(body: Json, names: Renaming) -> Json | None:
+def build_choice(body: Json, names: Renaming) -> Json | None:
     """The choice among the tools; None is the API's default, which is to leave it to the model."""
     wanted = read_tool_choice(body, parts.PROVIDER)
-    found = None if wanted is None else _choice(wanted, body, names)
+    found = None if wanted is None else _choice_type(wanted, body, names)
     if body.get("parallel_tool_calls") is False and body.get("tools") and found != {"type": "none"}:
         return {**(found or {"type": "auto"}), "disable_parallel_tool_use": True}
     return found
 
 
-def _choice(wanted: ToolChoice, body: Json, names: Renaming) -> Json:
+def _choice_type(wanted: ToolChoice, body: Json, names: Renaming) -> Json:
     if wanted.mode == "required" and len(wanted.names) == 1 and not _is_list(body):
         return {"type": "tool", "name": names.there(wanted.names[0])}
     return {"type": _MODES[wanted.mode]}
@@ -80,22 +80,22 @@ def _is_list(body: Json) -> bool:
     return lenient.obj(body.get("tool_choice")).get("type") == "allowed_tools"
 
 
-def forces(chosen: Json | None) -> bool:
+def forces_call(chosen: Json | None) -> bool:
     """Whether a choice makes the model call a tool."""
     return chosen is not None and chosen["type"] in ("any", "tool")
 
 
-def _tool(tool: Json, function: Json, names: CallNames, *, strict: bool) -> Json:
+def _build_tool(tool: Json, function: Json, names: CallNames, *, strict: bool) -> Json:
     built: Json = {"name": names.tools.there(function["name"])}
     if function.get("description"):
         built["description"] = function["description"]
-    built["input_schema"] = _input(function, names, strict=strict)
+    built["input_schema"] = _input_schema(function, names, strict=strict)
     if strict:
         built["strict"] = True
-    return parts.marked(built, tool if parts.cache_mark(tool) else function)
+    return parts.with_mark(built, tool if parts.cache_mark(tool) else function)
 
 
-def _input(function: Json, names: CallNames, *, strict: bool) -> Json:
+def _input_schema(function: Json, names: CallNames, *, strict: bool) -> Json:
     """A function's parameters; a strict one without any is closed."""
     parameters = function.get("parameters")
     if not parameters:
@@ -108,20 +108,20 @@ def _input(function: Json, names: CallNames, *, strict: bool) -> Json:
 def _can_be_strict(function: Json) -> bool:
     """Whether the subset can say exactly what the parameters say."""
     whole, is_exact = as_object(function.get("parameters") or {**EMPTY, "additionalProperties": False})
-    return is_exact and schema.fits(whole)
+    return is_exact and schema.fits_subset(whole)
 
 
-def _strict(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
+def _strict_places(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
     """Which tools stay strict: those the subset can say, less the widest ones while the budget is exceeded."""
     loads = {
-        i: schema.load(function.get("parameters"))
+        i: schema.load_of(function.get("parameters"))
         for i, (_, function) in enumerate(chosen)
         if function.get("strict") and _can_be_strict(function)
     }
-    while loads and not _within(len(loads), sum(loads.values(), load)):
+    while loads and not _fits_budget(len(loads), sum(loads.values(), load)):
         del loads[max(loads, key=lambda i: (loads[i].optional, loads[i].unions, i))]
     return set(loads)
 
 
-def _within(count: int, load: Load) -> bool:
+def _fits_budget(count: int, load: Load) -> bool:
     return count <= _MOST_STRICT and load.optional <= _MOST.optional and load.unions <= _MOST.unions

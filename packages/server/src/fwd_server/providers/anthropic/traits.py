@@ -17,7 +17,7 @@ UNKNOWN_MAX_OUTPUT: Final = 8192
 
 @frozen
 class Traits:
-    """Abilities of a model. The defaults are those of a name nobody here knows: it is sent as asked.
+    """Abilities of a model. The defaults are for an unknown name: the request is sent as it was written.
 
     ``thinking`` is "none", "enabled" (with a budget) or "adaptive"; ``off`` is the type that turns it off, "" where
     leaving the field out does, None where nothing does.
@@ -48,31 +48,31 @@ _LATER: Final = (("claude-fable-5-", "claude-fable-5-1"), ("claude-mythos-5-", "
 _OFF_BY_DEFAULT: Final = re.compile(r"claude-[a-z]+-4-")
 
 
-def of(model: str) -> Traits:
+def traits_of(model: str) -> Traits:
     """The traits of a model by its name at the provider."""
     known = models.load().find("anthropic", model)
     if known is not None:
         return _from_table(known)
     for beginning, like in _LATER:
         if model.startswith(beginning):
-            return evolve(of(like), max_output=None)
+            return evolve(traits_of(like), max_output=None)
     return next((traits for family, traits in _FAMILIES if family.match(model)), Traits())
 
 
 def _from_table(model: models.Model) -> Traits:
-    told = model.traits
+    facts = model.traits
     return Traits(
-        thinking="enabled" if told.get("thinking") == "enabled_only" else "adaptive",
-        off=_off(model),
-        efforts=tuple(told.get("effort", ())),
-        sampling=told.get("sampling_params", True),
-        forced_choice=told.get("forced_tool_choice", True),
-        mid_system=told.get("mid_conversation_system", False),
+        thinking="enabled" if facts.get("thinking") == "enabled_only" else "adaptive",
+        off=_off_type(model),
+        efforts=tuple(facts.get("effort", ())),
+        sampling=facts.get("sampling_params", True),
+        forced_choice=facts.get("forced_tool_choice", True),
+        mid_system=facts.get("mid_conversation_system", False),
         max_output=model.max_output,
     )
 
 
-def _off(model: models.Model) -> str | None:
+def _off_type(model: models.Model) -> str | None:
     if not model.traits.get("thinking_can_be_disabled"):
         return model.traits.get("thinking_off_value")
     return "" if _OFF_BY_DEFAULT.match(model.id) else "disabled"

@@ -29,7 +29,7 @@ class CallNames:
     tools: Renaming = Factory(Renaming)
     properties: dict[str, Renaming] = Factory(dict)
 
-    def block(self, call: Json, call_id: str, where: str) -> Json:
+    def use_block(self, call: Json, call_id: str, where: str) -> Json:
         """A call of the conversation. Raises Refused for arguments that are not an object."""
         name, value = self.tools.there(call["function"]["name"]), request_fields.arguments(call, where)
         if name in self.properties:
@@ -37,7 +37,7 @@ class CallNames:
         return {"type": "tool_use", "id": call_id, "name": name, "input": value}
 
 
-def build(messages: list[Json], names: CallNames, *, mid_system: bool) -> tuple[list[Json], list[Json]]:
+def build_turns(messages: list[Json], names: CallNames, *, mid_system: bool) -> tuple[list[Json], list[Json]]:
     """The blocks of the system prompt, and the turns.
 
     Only the system messages at the very beginning become the system prompt: a later one there would change the prefix
@@ -52,7 +52,7 @@ def build(messages: list[Json], names: CallNames, *, mid_system: bool) -> tuple[
     if not placed:
         if not system:
             raise Refused("'messages' has no text, image, file or tool call in it.", code=None, param="messages")
-        return [], [{"role": "user", "content": parts.plain(system)}]
+        return [], [{"role": "user", "content": parts.as_plain(system)}]
     if placed[-1]["role"] == "assistant":
         _check_last_turn(messages)
         _trim_last_turn(placed[-1])
@@ -71,7 +71,7 @@ class _Turns:
     def add_all(self, messages: list[Json], start: int) -> None:
         """Every message from ``start`` on; those that answer one turn's calls are read together."""
         places = enumerate(messages[start:], start)
-        for role, run in groupby(places, key=lambda place: _kind(place[1])):
+        for role, run in groupby(places, key=lambda place: _turn_role(place[1])):
             if role == "tool":
                 self._add_results(list(run))
                 continue
@@ -80,7 +80,7 @@ class _Turns:
                     self._add_assistant(message, index)
                 else:
                     readers = parts.SYSTEM if role == "system" else parts.USER
-                    self._add(role, _content(message, index, readers))
+                    self._add(role, _read_content(message, index, readers))
 
     def _add(self, role: str, content: parts.Content) -> None:
         if content:
@@ -92,11 +92,11 @@ class _Turns:
             raise media.part_refused("audio", parts.PROVIDER, f"{where}.audio")
         calls = list(request_fields.calls_of(message, parts.PROVIDER, where))
         self.calls = [(call["id"], self.ids.fresh(call["id"])) for call, _ in calls]
-        uses = [self.names.block(call, sent, at) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
-        spoken = _spoken(message, index)
+        uses = [self.names.use_block(call, sent, at) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
+        spoken = _spoken_content(message, index)
         if not spoken and not uses:
             return
-        ordered = thoughts.in_order(message.get("reasoning_details"), parts.blocks(spoken), uses)
+        ordered = thoughts.in_order(message.get("reasoning_details"), parts.as_blocks(spoken), uses)
         plain = spoken if len(ordered) == 1 and not uses else ordered
         self._add("assistant", parts.mark_last(plain, message))
 
@@ -104,8 +104,8 @@ class _Turns:
         """One turn with a result for every call, in the order of the calls, whatever order they came in."""
         answers: dict[str, list[Json]] = defaultdict(list)
         for index, message in run:
-            content = parts.content(message, f"messages[{index}]", parts.USER)
-            answers[message["tool_call_id"]].append(parts.marked({"content": content or ""}, message))
+            content = parts.read_content(message, f"messages[{index}]", parts.USER)
+            answers[message["tool_call_id"]].append(parts.with_mark({"content": content or ""}, message))
         blocks = [{"type": "tool_result", "tool_use_id": sent, **answers[given].pop(0)} for given, sent in self.calls]
         self._add("user", blocks)
 
@@ -128,12 +128,12 @@ def _placed_systems(turns: list[Json], mid_system: bool) -> list[Json]:
             placed += [_with_first_texts(run[0], texts), *run[1:]]
             texts = []
         elif mid_system and before == "user" and following != "user":
-            blocks = [block for turn in run for block in parts.blocks(turn["content"])]
-            placed.append({"role": "system", "content": parts.plain(blocks)})
+            blocks = [block for turn in run for block in parts.as_blocks(turn["content"])]
+            placed.append({"role": "system", "content": parts.as_plain(blocks)})
         elif following == "user":
             texts = _system_texts(run)
         elif before == "user":
-            placed[-1] = {"role": "user", "content": [*parts.blocks(placed[-1]["content"]), *_system_texts(run)]}
+            placed[-1] = {"role": "user", "content": [*parts.as_blocks(placed[-1]["content"]), *_system_texts(run)]}
         else:
             placed.append({"role": "user", "content": _system_texts(run)})
     return placed
@@ -141,7 +141,7 @@ def _placed_systems(turns: list[Json], mid_system: bool) -> list[Json]:
 
 def _system_texts(turns: list[Json]) -> list[Json]:
     """System messages as texts, one for each; a cache mark stays on its last block."""
-    blocks = [parts.blocks(turn["content"]) for turn in turns]
+    blocks = [parts.as_blocks(turn["content"]) for turn in turns]
     return [
         {**found[-1], "text": "<system>" + "\n".join(block["text"] for block in found) + "</system>"}
         for found in blocks
@@ -152,7 +152,7 @@ def _with_first_texts(turn: Json, texts: list[Json]) -> Json:
     """A turn with ``texts`` at its beginning, but after the results it may begin with: those must come first."""
     if not texts:
         return turn
-    blocks = parts.blocks(turn["content"])
+    blocks = parts.as_blocks(turn["content"])
     results = [block for block in blocks if block["type"] == "tool_result"]
     return {**turn, "content": [*results, *texts, *blocks[len(results) :]]}
 
@@ -163,7 +163,7 @@ def _joined_results(turns: list[Json]) -> list[Json]:
     for turn in turns:
         last = joined[-1] if joined else None
         if last and turn["role"] == last["role"] == "user" and _is_results(last):
-            joined[-1] = {**last, "content": [*last["content"], *parts.blocks(turn["content"])]}
+            joined[-1] = {**last, "content": [*last["content"], *parts.as_blocks(turn["content"])]}
         else:
             joined.append(turn)
     return joined
@@ -200,21 +200,21 @@ def _trim_last_turn(turn: Json) -> None:
         content[-1] = {**content[-1], "text": content[-1]["text"].rstrip()}
 
 
-def _kind(message: Json) -> str:
+def _turn_role(message: Json) -> str:
     role: str = message["role"]
     return "system" if role in _SYSTEM else role
 
 
-def _content(message: Json, index: int, readers: Mapping[str, parts.Reader]) -> parts.Content:
-    return parts.mark_last(parts.content(message, f"messages[{index}]", readers), message)
+def _read_content(message: Json, index: int, readers: Mapping[str, parts.Reader]) -> parts.Content:
+    return parts.mark_last(parts.read_content(message, f"messages[{index}]", readers), message)
 
 
 def _system_blocks(message: Json, index: int) -> list[Json]:
-    return parts.blocks(_content(message, index, parts.SYSTEM))
+    return parts.as_blocks(_read_content(message, index, parts.SYSTEM))
 
 
-def _spoken(message: Json, index: int) -> parts.Content:
-    """What the assistant said: its text, and a refusal as text too."""
-    content = parts.content(message, f"messages[{index}]", parts.ASSISTANT)
+def _spoken_content(message: Json, index: int) -> parts.Content:
+    """The assistant's text; a refusal is text too, because Claude has no field for it."""
+    content = parts.read_content(message, f"messages[{index}]", parts.ASSISTANT)
     refusal = message.get("refusal")
-    return [*parts.blocks(content), *parts.blocks(refusal)] if refusal else content
+    return [*parts.as_blocks(content), *parts.as_blocks(refusal)] if refusal else content
