@@ -14,6 +14,7 @@ import pytest
 import fwd_client
 from fwd_client import (
     APIConnectionError,
+    APITimeoutError,
     AuthenticationError,
     BadRequestError,
     Client,
@@ -292,3 +293,56 @@ def test_events_of_an_awaited_run() -> None:
 
     assert asyncio.run(main()) == "Sunny there."
     expect_events(events)
+
+
+def test_an_answer_in_all_its_parts() -> None:
+    """Who answered, with which model, tokens, cost and latency; thinking comes before the text."""
+    gateway = FakeGateway()
+    for _ in range(2):
+        gateway.say("a b", thinking="well then", provider="openai", model="gpt", usage=(7, 2), cost=0.5, latency=0.25)
+    client = gateway.client()
+    whole = client.chat.completions.create(messages="hi")
+    with client.chat.completions.stream(messages="hi") as stream:
+        streamed = stream.final()
+    for answer in (whole, streamed):
+        assert (answer.provider, answer.receipt.model, answer.cost) == ("openai", "gpt", 0.5)
+        assert answer.timings == {"first": 250.0, "total": 250.0}
+        assert (answer.text, answer.message.reasoning_content) == ("a b", "well then")
+        assert answer.usage is not None
+        assert (answer.usage.prompt_tokens, answer.usage.completion_tokens, answer.usage.total_tokens) == (7, 2, 9)
+
+
+def test_an_answer_that_breaks_off() -> None:
+    """`say` and a break combine: so many words of this text, and no more, whatever was thought before."""
+    gateway = FakeGateway()
+    gateway.say("one two three", cut_after=2, thinking="hm hm")
+    gateway.say("one two three", fail_after=(1, "upstream_truncated"))
+    client = gateway.client(max_retries=0).chat.completions
+    with client.stream(messages="x") as stream, pytest.raises(StreamInterruptedError):
+        stream.final()
+    assert stream.snapshot.text == "one two "
+    with client.stream(messages="x") as stream, pytest.raises(UpstreamError):
+        stream.final()
+    assert stream.snapshot.text == "one "
+
+
+def test_a_timeout_without_waiting() -> None:
+    """A latency beyond the client's limit is a timeout at once; over a socket it is a real one."""
+    gateway = FakeGateway()
+    gateway.say("late", latency=3600.0)
+    with pytest.raises(APITimeoutError):
+        gateway.client(max_retries=0, timeout=5).ask("hi")
+    gateway.say("late", latency=0.01)
+    with gateway.serve() as url, Client(base_url=url, api_key=gateway.key, max_retries=0) as client:
+        assert client.ask("hi") == "late"
+
+
+def test_answers_that_nobody_asked_for() -> None:
+    """A script that is longer than the conversation is a mistake of the test or of the program."""
+    gateway = FakeGateway()
+    gateway.assert_all_used()
+    gateway.say("one")
+    gateway.say("two")
+    gateway.client().ask("hi")
+    with pytest.raises(AssertionError, match="1 scripted answer was never asked for, after 1 request"):
+        gateway.assert_all_used()

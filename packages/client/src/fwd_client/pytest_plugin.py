@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def fwd_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
-    """A gateway for this test; `Client()` without arguments talks to it."""
+    """A gateway for this test, which `Client()` without arguments uses; every scripted answer must be asked for."""
     from fwd_client.testing import FakeGateway
 
     gateway = FakeGateway()
@@ -21,3 +21,4 @@ def fwd_gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeGateway]:
         monkeypatch.setenv("FORWARDER_URL", url)
         monkeypatch.setenv("FORWARDER_KEY", gateway.key)
         yield gateway
+    gateway.assert_all_used()

@@ -2,9 +2,10 @@
 
     def test_my_app():
         gateway = FakeGateway()
-        gateway.say("Paris")
+        gateway.say("Paris", provider="openai", usage=(12, 1))
         assert my_app(gateway.client()) == "Paris"
         assert gateway.requests[0].json["messages"][-1]["content"] == "Capital of France?"
+        gateway.assert_all_used()
 
 Without instructions it repeats the last user message, as the real gateway's `echo:` does. `client()` and
 `async_client()` stay inside the process; `serve()` listens on a loopback port, for programs that make their own
@@ -18,16 +19,18 @@ import random
 import re
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from attrs import define, evolve, field, frozen
 
 from fwd_client._async import AsyncClient
+from fwd_client._fake_http import AsyncFakeHttp, ConnectError, FakeHttp, FakeReply, FakeRequest, FakeServer, handler_for
 from fwd_client._sync import Client
+
+__all__ = ["KEY", "FakeGateway", "FakeReply", "FakeRequest"]
 
 KEY: Final = "fwd_fake_key_for_tests_only"
 _WORD: Final = re.compile(r"\S+\s*|\s+")
@@ -35,32 +38,7 @@ _DONE: Final = b"data: [DONE]\n\n"
 
 
 @frozen
-class FakeRequest:
-    """A request the fake gateway got; header names are in lower case."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        """The body as Python values."""
-        return json.loads(self.body)
-
-
-@frozen
-class FakeReply:
-    """An answer: the pieces of its body as they go out; `is_cut` breaks the connection after the last one."""
-
-    status: int
-    headers: Mapping[str, str]
-    pieces: tuple[bytes, ...]
-    is_cut: bool = False
-
-
-@frozen
-class _Plan:
+class _ScriptedAnswer:
     """How to answer one call."""
 
     message: Mapping[str, Any] | None = None
@@ -68,59 +46,118 @@ class _Plan:
     cut_after: int | None = None
     fail_after: tuple[int, Mapping[str, Any]] | None = None
     is_refused: bool = False
+    provider: str = "fake"
+    model: str | None = None
+    usage: Mapping[str, int] | None = None
+    cost: float | None = None
+    latency_s: float = 0.0
 
 
 @define
 class FakeGateway:
-    """Answers what you tell it to, in order; `requests` has everything it was asked.
+    """Answers what you tell it to, in order; `requests` has everything it was sent.
 
-    `models` are the ids it lists; `key` is the one key it takes.
+    `models` are the ids it lists; `key` is the one key it accepts.
     """
 
     models: tuple[str, ...] = ("echo:", "fake:small", "fake:large")
     key: str = KEY
     requests: list[FakeRequest] = field(factory=list, init=False)
-    _plans: deque[_Plan] = field(factory=deque, init=False)
+    _answers: deque[_ScriptedAnswer] = field(factory=deque, init=False)
     _lock: threading.Lock = field(factory=threading.Lock, init=False, repr=False, eq=False)
 
-    def say(self, text: Any) -> None:
-        """Answer the next call with this text; anything but a str becomes JSON."""
+    def say(
+        self,
+        text: Any,
+        *,
+        thinking: str | None = None,
+        cut_after: int | None = None,
+        fail_after: tuple[int, str] | None = None,
+        provider: str = "fake",
+        model: str | None = None,
+        usage: tuple[int, int] | None = None,
+        cost: float | None = None,
+        latency: float = 0.0,
+    ) -> None:
+        """Answer the next call with this text.
+
+        Args:
+            text: the answer; anything but a str becomes JSON.
+            thinking: what the model thinks before it, in `reasoning_content`.
+            cut_after: break the connection of a stream after so many of its words.
+            fail_after: count of words and error code; a stream carries this error after so many of its words.
+            provider: who answers, in the receipt.
+            model: the provider's name of the model. Default: the one that was asked for.
+            usage: tokens in and out. Default: counted by words.
+            cost: US dollars, in the receipt. Default: none.
+            latency: seconds until the answer begins. Inside the process nothing waits: a longer latency than the
+                client's limits is a timeout at once, a shorter one is only reported in `timings`.
+        """
         content = text if isinstance(text, str) else json.dumps(text)
-        self._plans.append(_Plan(message={"role": "assistant", "content": content}))
+        thought = {"reasoning_content": thinking} if thinking is not None else {}
+        failure = (fail_after[0], _stream_error(fail_after[1])) if fail_after else None
+        tokens = {"prompt_tokens": usage[0], "completion_tokens": usage[1]} if usage else None
+        self._answers.append(
+            _ScriptedAnswer(
+                message={"role": "assistant", **thought, "content": content},
+                cut_after=cut_after,
+                fail_after=failure,
+                provider=provider,
+                model=model,
+                usage=tokens,
+                cost=cost,
+                latency_s=latency,
+            )
+        )
 
     def call_tool(self, name: str, **arguments: Any) -> None:
-        """Answer the next call by calling a tool."""
+        """Answer the next call by calling the tool `name` with these arguments."""
         function = {"name": name, "arguments": json.dumps(arguments)}
-        call = {"id": f"call_{len(self._plans) + len(self.requests) + 1}", "type": "function", "function": function}
-        self._plans.append(_Plan(message={"role": "assistant", "content": None, "tool_calls": [call]}))
+        call = {"id": f"call_{len(self._answers) + len(self.requests) + 1}", "type": "function", "function": function}
+        self._answers.append(_ScriptedAnswer(message={"role": "assistant", "content": None, "tool_calls": [call]}))
 
     def fail(
-        self, status: int, code: str | None = None, *, message: str = "This failure was asked for.", **headers: str
+        self, status: int, code: str | None = None, *, message: str = "This failure was scripted.", **headers: str
     ) -> None:
-        """Answer the next call with an error; `retry_after="2"` becomes the header `retry-after`."""
+        """Answer the next call with an error.
+
+        Args:
+            status: HTTP status.
+            code: machine-readable code, such as `rate_limit_exceeded`.
+            message: text of the error.
+            headers: further headers; `retry_after="2"` becomes `retry-after`.
+        """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._plans.append(_Plan(error=_error(status, code, message, named)))
+        self._answers.append(_ScriptedAnswer(error=_error(status, code, message, named)))
 
     def fail_midway(self, code: str, *, after: int = 1) -> None:
-        """Let the next stream carry an error after so many chunks of text."""
-        error = {"message": "This failure was asked for.", "type": "server_error", "param": None, "code": code}
-        self._plans.append(_Plan(fail_after=(after, {"error": error})))
+        """Repeat the last user message in the next stream, with an error of this code after so many words."""
+        self._answers.append(_ScriptedAnswer(fail_after=(after, _stream_error(code))))
 
     def cut(self, *, after: int = 1) -> None:
-        """Break the connection of the next stream after so many chunks of text."""
-        self._plans.append(_Plan(cut_after=after))
+        """Repeat the last user message in the next stream, and break its connection after so many words."""
+        self._answers.append(_ScriptedAnswer(cut_after=after))
 
     def refuse(self) -> None:
-        """Let the next call find nobody there; only for `client()` and `async_client()`."""
-        self._plans.append(_Plan(is_refused=True))
+        """Refuse the connection of the next call; only for `client()` and `async_client()`."""
+        self._answers.append(_ScriptedAnswer(is_refused=True))
+
+    def assert_all_used(self) -> None:
+        """Raise `AssertionError` if answers are left that nobody asked for; the pytest fixture does this at the end."""
+        left = len(self._answers)
+        if left:
+            raise AssertionError(
+                f"{left} scripted answer{'s were' if left > 1 else ' was'} never asked for, after "
+                f"{len(self.requests)} request{'' if len(self.requests) == 1 else 's'}."
+            )
 
     def client(self, **options: Any) -> Client:
         """A client that talks to this gateway inside the process."""
-        return Client(**self._options(options), http_client=_FakeHttp(self))
+        return Client(**self._options(options), http_client=FakeHttp(self))
 
     def async_client(self, **options: Any) -> AsyncClient:
         """The same for asyncio."""
-        return AsyncClient(**self._options(options), http_client=_AsyncFakeHttp(self))
+        return AsyncClient(**self._options(options), http_client=AsyncFakeHttp(self))
 
     def _options(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"base_url": "http://fake.invalid", "api_key": self.key, **options}
@@ -128,7 +165,7 @@ class FakeGateway:
     @contextmanager
     def serve(self) -> Generator[str, None, None]:
         """Listen on a free loopback port; gives the address to put into FORWARDER_URL."""
-        server = _Server(("127.0.0.1", 0), _handler(self))
+        server = FakeServer(("127.0.0.1", 0), handler_for(self))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
@@ -169,63 +206,75 @@ class FakeGateway:
         return _error(404, "not_found", f"There is nothing at {path}.")
 
     def _chat(self, request: FakeRequest) -> FakeReply:
-        asked = request.json
-        if not asked.get("messages"):
+        body = request.json
+        if not body.get("messages"):
             return _error(400, None, "messages: expected a list of at least one message.")
         if request.headers.get("x-fwd-dry-run") == "true":
-            return _json(_dry_run(asked))
-        plan = self._plans.popleft() if self._plans else _Plan()
-        if plan.is_refused:
+            return _json(_dry_run(body))
+        scripted = self._answers.popleft() if self._answers else _ScriptedAnswer()
+        if scripted.is_refused:
             raise ConnectError("connection refused")
-        if plan.error is not None:
-            return plan.error
-        chat = _completion(asked, plan, len(self.requests))
-        reply = _stream(chat, plan, asked) if asked.get("stream") else _json(chat)
-        known = {"x-fwd-provider": "fake", "x-fwd-model": chat["model"], "x-fwd-attempts": "1"}
-        return evolve(reply, headers={**reply.headers, **known})
+        if scripted.error is not None:
+            return scripted.error
+        chat = _completion(body, scripted, len(self.requests))
+        reply = _stream(chat, scripted, body) if body.get("stream") else _json(chat)
+        headers = {**reply.headers, **_receipt_headers(chat, scripted)}
+        return evolve(reply, headers=headers, latency_s=scripted.latency_s)
 
 
-def _completion(asked: Mapping[str, Any], plan: _Plan, number: int) -> dict[str, Any]:
-    message = dict(plan.message or {"role": "assistant", "content": _last_words(asked["messages"])})
-    prompt, completion = (len(_WORD.findall(json.dumps(value))) for value in (asked["messages"], message))
+def _receipt_headers(chat: Mapping[str, Any], scripted: _ScriptedAnswer) -> dict[str, str]:
+    latency_ms = scripted.latency_s * 1000
+    timings = {"server-timing": f"first;dur={latency_ms:g}, total;dur={latency_ms:g}"} if latency_ms else {}
+    cost = {"x-fwd-cost": f"{scripted.cost:.9f}"} if scripted.cost is not None else {}
+    return {
+        "x-fwd-provider": scripted.provider,
+        "x-fwd-model": chat["model"],
+        "x-fwd-attempts": "1",
+        **timings,
+        **cost,
+    }
+
+
+def _stream_error(code: str) -> dict[str, Any]:
+    return {"error": {"message": "This failure was scripted.", "type": "server_error", "param": None, "code": code}}
+
+
+def _completion(body: Mapping[str, Any], scripted: _ScriptedAnswer, number: int) -> dict[str, Any]:
+    message = dict(scripted.message or {"role": "assistant", "content": _last_words(body["messages"])})
+    counted = {
+        "prompt_tokens": len(_WORD.findall(json.dumps(body["messages"]))),
+        "completion_tokens": len(_WORD.findall(json.dumps(message))),
+    }
+    usage = scripted.usage or counted
+    finish = "tool_calls" if message.get("tool_calls") else "stop"
     return {
         "id": f"chatcmpl-fake-{number}",
         "object": "chat.completion",
         "created": 1_700_000_000,
-        "model": asked.get("model") or "fake:small",
-        "choices": [
-            {
-                "index": 0,
-                "message": message,
-                "finish_reason": "tool_calls" if message.get("tool_calls") else "stop",
-            }
-        ],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": completion,
-            "total_tokens": prompt + completion,
-        },
+        "model": scripted.model or body.get("model") or "fake:small",
+        "choices": [{"index": 0, "message": message, "finish_reason": finish}],
+        "usage": {**usage, "total_tokens": sum(usage.values())},
     }
 
 
-def _embeddings(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
     """A vector for each text: the same every time, and another one for another text."""
-    texts = [asked["input"]] if isinstance(asked["input"], str) else asked["input"]
-    size = asked.get("dimensions") or 8
+    texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+    size = body.get("dimensions") or 8
     vectors = [random.Random(json.dumps(text)) for text in texts]  # noqa: S311 - numbers for tests
     data = [
-        {"object": "embedding", "index": index, "embedding": [one.uniform(-1, 1) for _ in range(size)]}
-        for index, one in enumerate(vectors)
+        {"object": "embedding", "index": index, "embedding": [vector.uniform(-1, 1) for _ in range(size)]}
+        for index, vector in enumerate(vectors)
     ]
     tokens = sum(len(_WORD.findall(text)) if isinstance(text, str) else len(text) for text in texts)
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    return {"object": "list", "data": data, "model": asked.get("model") or "fake:small", "usage": usage}
+    return {"object": "list", "data": data, "model": body.get("model") or "fake:small", "usage": usage}
 
 
-def _dry_run(asked: Mapping[str, Any]) -> dict[str, Any]:
+def _dry_run(body: Mapping[str, Any]) -> dict[str, Any]:
     call: dict[str, Any] = {
         "provider": "fake",
-        "model": asked.get("model") or "fake:small",
+        "model": body.get("model") or "fake:small",
         "dropped": [],
         "request": None,
     }
@@ -239,22 +288,27 @@ def _last_words(messages: list[Any]) -> str:
     return last if isinstance(last, str) else "".join(part.get("text", "") for part in last)
 
 
-def _stream(chat: Mapping[str, Any], plan: _Plan, asked: Mapping[str, Any]) -> FakeReply:
+def _stream(chat: Mapping[str, Any], scripted: _ScriptedAnswer, body: Mapping[str, Any]) -> FakeReply:
     headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
-    pieces = [_event(chat, delta) for delta in _deltas(chat["choices"][0]["message"])]
-    if plan.cut_after is not None:
-        return FakeReply(200, headers, tuple(pieces[: plan.cut_after + 1]), is_cut=True)
-    if plan.fail_after is not None:
-        after, error = plan.fail_after
-        return FakeReply(200, headers, (*pieces[: after + 1], _data(error)))
+    message = chat["choices"][0]["message"]
+    pieces = [_event(chat, delta) for delta in _deltas(message)]
+    # Words count from the answer's text: the role, and thinking, come before it.
+    head = 1 + len(_WORD.findall(message.get("reasoning_content") or ""))
+    if scripted.cut_after is not None:
+        return FakeReply(200, headers, tuple(pieces[: scripted.cut_after + head]), is_cut=True)
+    if scripted.fail_after is not None:
+        after, error = scripted.fail_after
+        return FakeReply(200, headers, (*pieces[: after + head], _data(error)))
     pieces.append(_event(chat, {}, chat["choices"][0]["finish_reason"]))
-    if (asked.get("stream_options") or {}).get("include_usage"):
+    if (body.get("stream_options") or {}).get("include_usage"):
         pieces.append(_data({**_chunk_head(chat), "choices": [], "usage": chat["usage"]}))
-    return FakeReply(200, headers, (*pieces, _receipt(chat), _DONE))
+    return FakeReply(200, headers, (*pieces, _receipt(chat, scripted), _DONE))
 
 
 def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
+    for word in _WORD.findall(message.get("reasoning_content") or ""):
+        yield {"reasoning_content": word}
     for word in _WORD.findall(message.get("content") or ""):
         yield {"content": word}
     for index, call in enumerate(message.get("tool_calls", ())):
@@ -272,8 +326,9 @@ def _event(chat: Mapping[str, Any], delta: Mapping[str, Any], finish: str | None
     return _data({**_chunk_head(chat), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
-def _receipt(chat: Mapping[str, Any]) -> bytes:
-    return b": fwd " + json.dumps({"provider": "fake", "model": chat["model"], "attempts": 1}).encode() + b"\n\n"
+def _receipt(chat: Mapping[str, Any], scripted: _ScriptedAnswer) -> bytes:
+    facts = {"provider": scripted.provider, "model": chat["model"], "attempts": 1}
+    return b": fwd " + json.dumps(facts).encode() + b"\n\n"
 
 
 def _data(value: Any) -> bytes:
@@ -292,117 +347,3 @@ def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = Non
 def _error(status: int, code: str | None, message: str, headers: Mapping[str, str] | None = None) -> FakeReply:
     kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
-
-
-class TransportError(Exception):
-    """A broken connection, under the name the client knows."""
-
-
-class ConnectError(TransportError):
-    """Nobody there."""
-
-
-@frozen
-class _FakeResponse:
-    """What the clients read of a response."""
-
-    reply: FakeReply
-
-    @property
-    def status_code(self) -> int:
-        return self.reply.status
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        return self.reply.headers
-
-    def iter_bytes(self) -> Iterator[bytes]:
-        yield from self.reply.pieces
-        if self.reply.is_cut:
-            raise TransportError("the fake gateway cut the stream, as it was told to")
-
-    async def aiter_bytes(self) -> AsyncIterator[bytes]:
-        for piece in self.iter_bytes():
-            yield piece
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-
-@frozen
-class _FakeHttp:
-    """The HTTP client behind `FakeGateway.client()`."""
-
-    gateway: FakeGateway
-
-    def build_request(
-        self,
-        method: str,
-        url: str,
-        *,
-        content: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout: Any = None,
-    ) -> FakeRequest:
-        return FakeRequest(method, urlsplit(url).path, dict(headers or {}), content or b"")
-
-    def send(self, request: FakeRequest, *, stream: bool = False) -> _FakeResponse:
-        return _FakeResponse(self.gateway.answer(request))
-
-    def close(self) -> None:
-        """Nothing is held."""
-
-
-class _AsyncFakeHttp:
-    """The HTTP client behind `FakeGateway.async_client()`."""
-
-    def __init__(self, gateway: FakeGateway) -> None:
-        self._http = _FakeHttp(gateway)
-        self.build_request = self._http.build_request
-
-    async def send(self, request: FakeRequest, *, stream: bool = False) -> _FakeResponse:
-        return self._http.send(request, stream=stream)
-
-    async def aclose(self) -> None:
-        """Nothing is held."""
-
-
-class _Server(ThreadingHTTPServer):
-    """One thread a connection; none outlives the process."""
-
-    daemon_threads = True
-
-
-def _handler(gateway: FakeGateway) -> Callable[..., BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        """Reads a request, writes the gateway's answer."""
-
-        def do_GET(self) -> None:
-            self._serve()
-
-        def do_POST(self) -> None:
-            self._serve()
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("content-length", 0)))
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            reply = gateway.answer(FakeRequest(self.command, self.path, headers, body))
-            self.send_response(reply.status)
-            for name, value in {**reply.headers, **self._framing(reply)}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            for piece in reply.pieces:
-                self.wfile.write(piece)
-
-        def _framing(self, reply: FakeReply) -> dict[str, str]:
-            """The length, which a cut answer does not keep."""
-            length = sum(len(piece) for piece in reply.pieces) + (1 if reply.is_cut else 0)
-            return {"content-length": str(length), "connection": "close"}
-
-        def log_message(self, format: str, *args: Any) -> None:
-            """Tests are quiet."""
-
-    return Handler
