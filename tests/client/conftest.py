@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from attrs import define, field, frozen
 
@@ -197,19 +198,36 @@ class Blocking:
             return list_and_final(result) if arguments.get("stream") else result
 
 
+class BlockingHttpx2(Blocking):
+    """The same over a client of httpx2."""
+
+    def __call__(self, work: str, **arguments: Any) -> Any:
+        with httpx2.Client(trust_env=False) as http, Client(**self.options, http_client=http) as client:
+            result = _method(client, work)(**arguments)
+            return list_and_final(result) if arguments.get("stream") else result
+
+
 class Awaiting(Blocking):
     """Does the same with the client that awaits."""
 
     def __call__(self, work: str, **arguments: Any) -> Any:
         return asyncio.run(self._call(work, arguments))
 
-    async def _call(self, work: str, arguments: dict[str, Any]) -> Any:
-        async with AsyncClient(**self.options) as client:
+    async def _call(self, work: str, arguments: dict[str, Any], http: Any = None) -> Any:
+        async with AsyncClient(**self.options, http_client=http) as client:
             result = await _method(client, work)(**arguments)
             if not arguments.get("stream"):
                 return result
             chunks = [chunk async for chunk in result]
             return chunks, result.snapshot
+
+
+class AwaitingHttpx2(Awaiting):
+    """The same over a client of httpx2."""
+
+    async def _call(self, work: str, arguments: dict[str, Any], http: Any = None) -> Any:
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            return await super()._call(work, arguments, http)
 
 
 def list_and_final(stream: Any) -> Any:
@@ -224,9 +242,11 @@ def _method(client: Any, path: str) -> Any:
     return client
 
 
-@pytest.fixture(params=[Blocking, Awaiting], ids=["sync", "async"])
+@pytest.fixture(
+    params=[Blocking, Awaiting, BlockingHttpx2, AwaitingHttpx2], ids=["sync", "async", "sync-httpx2", "async-httpx2"]
+)
 def call(request: pytest.FixtureRequest, server: RawServer) -> Any:
-    """`call("chat.completions.create", messages=...)` with either client, against `server`."""
+    """`call("chat.completions.create", messages=...)` with either client over either library, against `server`."""
     return request.param(base_url=server.url, api_key=KEY, max_retries=0)
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 import fwd_client
@@ -20,6 +21,7 @@ from fwd_client import (
     Client,
     ModelNotFoundError,
     NotFoundError,
+    ParseError,
     RateLimitError,
     Retry,
     RunEvent,
@@ -346,3 +348,42 @@ def test_answers_that_nobody_asked_for() -> None:
     gateway.client().ask("hi")
     with pytest.raises(AssertionError, match="1 scripted answer was never asked for, after 1 request"):
         gateway.assert_all_used()
+
+
+@attrs.frozen
+class City:
+    name: str
+    people: int
+
+
+def test_a_streamed_answer_in_the_shape_of_a_class() -> None:
+    """Every value on the way, then the instance; the schema is asked for as by `parse`."""
+    gateway = FakeGateway()
+    gateway.say({"name": "San Marino", "people": 34})
+    with gateway.client().chat.completions.parse_stream(messages="?", into=City) as stream:
+        assert [*stream.partials] == [
+            {},
+            {"name": "San "},
+            {"name": "San Marino"},
+            {"name": "San Marino", "people": 34},
+        ]
+        assert stream.final().value == City("San Marino", 34)
+    assert gateway.requests[0].json["response_format"]["json_schema"]["name"] == "City"
+
+
+def test_an_awaited_answer_in_the_shape_of_a_class() -> None:
+    """The same, and an answer that does not fit is a `ParseError`."""
+    gateway = FakeGateway()
+    gateway.say({"name": "Rome", "people": "many"})
+
+    async def main() -> list[Any]:
+        async with (
+            gateway.async_client() as client,
+            client.chat.completions.parse_stream(messages="?", into=City) as stream,
+        ):
+            partials = [value async for value in stream.partials]
+            with pytest.raises(ParseError):
+                await stream.final()
+            return partials
+
+    assert asyncio.run(main())[-1] == {"name": "Rome", "people": "many"}

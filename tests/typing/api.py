@@ -18,6 +18,9 @@ from fwd_client import (
     Client,
     Embeddings,
     Health,
+    ImagePart,
+    Message,
+    MessageParam,
     Models,
     Parsed,
     Plan,
@@ -67,7 +70,7 @@ def clients() -> None:
     Client(http_client=httpx2.Client())
     AsyncClient(http_client=httpx.AsyncClient())
     AsyncClient(http_client=httpx2.AsyncClient())
-    assert_type(Client().with_options(timeout=3), Client)
+    assert_type(Client().with_options(timeout=3, api_key="k"), Client)
     assert_type(AsyncClient().with_options(max_retries=0), AsyncClient)
     Client(api_key=3)  # type: ignore[arg-type]
     Client(http_client=httpx.AsyncClient())  # type: ignore[arg-type]
@@ -96,6 +99,19 @@ def calls(client: Client, stream: bool) -> None:
     assert_type(client.embeddings.create(input=["a"], model="m", encoding_format="base64"), Embeddings)
     assert_type(client.embeddings.create(input="a").vectors, list[tuple[float, ...]])
     client.embeddings.create(input=[[1, 2]], stream=True)  # type: ignore[call-arg]
+    completions.create(messages=[{"rol": "user", "content": "hi"}])  # type: ignore[list-item]
+    completions.create(messages=[{"role": "usr", "content": "hi"}])  # type: ignore[list-item]
+    image: ImagePart = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    conversation: list[MessageParam | Message] = [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": [{"type": "text", "text": "hi"}, image]},
+        completions.create(messages="hi").message,
+        {"role": "tool", "tool_call_id": "c1", "content": "7"},
+    ]
+    assert_type(completions.create(messages=conversation), Chat)
+    with completions.parse_stream(messages="hi", into=City) as stream_of_city:
+        assert_type(stream_of_city.final().value, City)
+    completions.run_tools(messages="hi", tools=[double], on_event=print)
     params: ChatParams = {"model": "echo:", "temperature": 0.1}
     completions.create(messages="hi", **params)
 

@@ -17,7 +17,7 @@ GROUPS = ("Routing", "Timeouts", "Timeouts of providers")
 ANY_MODEL = "any-model"
 # The gateway masks its keys wherever they appear in a provider's words, so this one must not be a word of ours.
 STAND_IN_KEY = f"drill-{secrets.token_urlsafe(24)}"
-_HELLO = [{"role": "user", "content": "hello"}]
+_HELLO = "hello"
 
 
 @frozen

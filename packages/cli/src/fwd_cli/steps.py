@@ -50,7 +50,7 @@ def claim(true: bool, found: object) -> None:
 def answer_in_json(gateway: Gateway, show: Show) -> None:
     """The last user message comes back."""
     with _client(gateway) as client:
-        answer = client.chat.completions.create(model="echo:", messages=_user("Hello, fwd!"))
+        answer = client.chat.completions.create(model="echo:", messages="Hello, fwd!")
     show(answer.text)
     claim(answer.text == "Hello, fwd!", answer.text)
 
@@ -67,7 +67,7 @@ def answer_in_a_stream(gateway: Gateway, show: Show) -> None:
 
 
 def _streamed(client: Client, model: str, words: str) -> Iterator[str]:
-    with client.chat.completions.stream(model=model, messages=_user(words)) as stream:
+    with client.chat.completions.stream(model=model, messages=words) as stream:
         yield from stream.text
 
 
@@ -75,7 +75,7 @@ def tool_is_called(gateway: Gateway, show: Show) -> None:
     """The model asks for the one tool it was offered, with arguments of the right shape."""
     with _client(gateway) as client:
         answer = client.chat.completions.create(
-            model="echo:tools", messages=_user("How is the weather in Oslo?"), tools=[WEATHER]
+            model="echo:tools", messages="How is the weather in Oslo?", tools=[WEATHER]
         )
     for call in answer.tool_calls:
         show(tool_call(call))
@@ -86,7 +86,7 @@ def tool_is_called(gateway: Gateway, show: Show) -> None:
 def fallback_steps_in(gateway: Gateway, show: Show) -> None:
     """The first provider refuses the connection, the second answers."""
     with _client(gateway) as client:
-        answer = client.chat.completions.create(messages=_user("Is anybody there?"))
+        answer = client.chat.completions.create(messages="Is anybody there?")
     show(f"{answer.text}   (answered by {answer.provider}, attempts: {answer.attempts})")
     claim(answer.provider == "echo" and (answer.attempts or 0) >= 2, (answer.provider, answer.attempts))
 
@@ -95,7 +95,7 @@ def wrong_key_is_refused(gateway: Gateway, show: Show) -> None:
     """A key the gateway does not know gets nothing but a 401."""
     with Client(base_url=gateway.url, api_key="fwd_not-a-key-of-this-gateway") as stranger:
         try:
-            answer = stranger.chat.completions.create(model="echo:", messages=_user("Let me in!"))
+            answer = stranger.chat.completions.create(model="echo:", messages="Let me in!")
         except AuthenticationError as error:
             show(f"{error.status} {error.code}: {error.message}")
             claim(error.status == 401, error.status)
@@ -105,10 +105,6 @@ def wrong_key_is_refused(gateway: Gateway, show: Show) -> None:
 
 def _client(gateway: Gateway) -> Client:
     return Client(base_url=gateway.url, api_key=gateway.key)
-
-
-def _user(content: str) -> list[dict[str, str]]:
-    return [{"role": "user", "content": content}]
 
 
 STEPS = (

@@ -62,10 +62,23 @@ if TYPE_CHECKING:
         ToolStarted,
     )
     from fwd_client._exchange import Retry
+    from fwd_client._messages import (
+        AssistantMessage,
+        AudioPart,
+        ContentPart,
+        FilePart,
+        ImagePart,
+        MessageParam,
+        Messages,
+        SystemMessage,
+        TextPart,
+        ToolMessage,
+        UserMessage,
+    )
     from fwd_client._official import anthropic, async_anthropic, async_openai, openai
     from fwd_client._options import Secret, Timeout
     from fwd_client._params import CallOptions, ChatParams, EmbeddingParams, TalkParams
-    from fwd_client._parse import Parsed
+    from fwd_client._parse import AsyncParsedStream, Parsed, ParsedStream
     from fwd_client._sync import Client, Stream
     from fwd_client._tools import ToolRun
     from fwd_client._values import (
@@ -97,10 +110,12 @@ _HOMES = {
     "_events": "Finished ReasoningDelta RefusalDelta RunEvent StepStarted StreamEvent TextDelta ToolCallArguments "
     "ToolCallReady ToolCallStarted ToolFinished ToolStarted",
     "_exchange": "Retry",
+    "_messages": "AssistantMessage AudioPart ContentPart FilePart ImagePart MessageParam Messages "
+    "SystemMessage TextPart ToolMessage UserMessage",
     "_official": "anthropic async_anthropic async_openai openai",
     "_options": "Secret Timeout",
     "_params": "CallOptions ChatParams EmbeddingParams TalkParams",
-    "_parse": "Parsed",
+    "_parse": "AsyncParsedStream Parsed ParsedStream",
     "_sync": "Client Stream",
     "_tools": "ToolRun",
     "_values": "Chat Choice Chunk Delta Embedding Embeddings FunctionCall Health Message Model Models Plan PlannedCall "
@@ -114,8 +129,11 @@ __all__ = [
     "APIResponseError",
     "APIStatusError",
     "APITimeoutError",
+    "AssistantMessage",
     "AsyncClient",
+    "AsyncParsedStream",
     "AsyncStream",
+    "AudioPart",
     "AuthenticationError",
     "BadRequestError",
     "CallOptions",
@@ -126,6 +144,7 @@ __all__ = [
     "Client",
     "ConfigurationError",
     "ConflictError",
+    "ContentPart",
     "ContextLengthError",
     "DeadlineError",
     "Delta",
@@ -133,11 +152,15 @@ __all__ = [
     "EmbeddingParams",
     "Embeddings",
     "FailedAttempt",
+    "FilePart",
     "Finished",
     "FunctionCall",
     "FwdError",
     "Health",
+    "ImagePart",
     "Message",
+    "MessageParam",
+    "Messages",
     "Model",
     "ModelNotFoundError",
     "Models",
@@ -145,6 +168,7 @@ __all__ = [
     "OverloadedError",
     "ParseError",
     "Parsed",
+    "ParsedStream",
     "PermissionDeniedError",
     "Plan",
     "PlannedCall",
@@ -164,8 +188,10 @@ __all__ = [
     "Stream",
     "StreamEvent",
     "StreamInterruptedError",
+    "SystemMessage",
     "TalkParams",
     "TextDelta",
+    "TextPart",
     "Timeout",
     "ToolCall",
     "ToolCallArguments",
@@ -173,12 +199,14 @@ __all__ = [
     "ToolCallStarted",
     "ToolError",
     "ToolFinished",
+    "ToolMessage",
     "ToolRun",
     "ToolStarted",
     "ToolStepsExceeded",
     "UnsupportedParameterError",
     "UpstreamError",
     "Usage",
+    "UserMessage",
     "__version__",
     "anthropic",
     "async_anthropic",

@@ -1,4 +1,4 @@
-"""The client that awaits; the same as `_sync` but for that."""
+"""The asyncio client: `_sync`, awaited."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from fwd_client._client import AsyncHttpClient, ClientBase, TransportBase, heade
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import RunEvent, StepStarted, StreamEvent, ToolFinished, ToolStarted
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Messages, Operation, Reply, Texts
+from fwd_client._messages import Messages
+from fwd_client._operations import Operation, Reply, Texts
 from fwd_client._options import Options, for_call
 from fwd_client._params import ChatParams, EmbeddingParams, TalkParams
-from fwd_client._parse import Parsed, parsed, response_format
+from fwd_client._parse import AsyncParsedStream, Parsed, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
 from fwd_client._tools import Ask, Reject, Run, ToolRun, ToolStep, finished, tool_loop
 from fwd_client._values import Chat, Chunk, Embeddings, Health, Model, Models, Plan
@@ -38,12 +39,12 @@ class AsyncTransport(TransportBase[AsyncHttpClient]):
         return asyncio.get_running_loop()
 
     def _new(self, settings: Mapping[str, Any]) -> AsyncHttpClient:
-        import httpx  # half of the start-up time of a program; nothing before the first call needs it
+        import httpx  # takes half of a program's start-up time, and nothing before the first call needs it
 
         return httpx.AsyncClient(**settings)
 
     async def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
-        """Send a request; a broken connection is a value, too."""
+        """Send a request; a broken connection is returned, not raised."""
         http = self.http()
         try:
             with transport_errors(send.url):
@@ -64,10 +65,9 @@ class AsyncTransport(TransportBase[AsyncHttpClient]):
 
 
 async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
-    """The bytes of a response, which is closed however this ends.
+    """The bytes of a response, which is always closed at the end.
 
-    The first item is empty: a generator that has begun runs its `finally` when it is dropped, one that has not
-    does nothing.
+    The first item is empty, because only a generator that has begun runs its `finally` when it is dropped.
     """
     try:
         yield b""
@@ -95,7 +95,7 @@ async def _chunks(source: AsyncGenerator[bytes, None], reader: Reader) -> AsyncG
 
 
 class AsyncStream(StreamFacts):
-    """A streamed answer: iterate over its chunks, its `text` or its `events`; leave it, and it is closed."""
+    """A streamed answer: iterate over its chunks, its `text` or its `events`. Leaving its `with` block closes it."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
@@ -110,22 +110,22 @@ class AsyncStream(StreamFacts):
 
     @property
     def text(self) -> AsyncIterator[str]:
-        """The text of the first choice as it comes."""
+        """The text of the first choice, piece by piece."""
         return (chunk.text async for chunk in self if chunk.text)
 
     @property
     def events(self) -> AsyncIterator[StreamEvent]:
-        """What happens, one event after the other."""
+        """What happens, event by event."""
         return (event async for _ in self for event in self._happened)
 
     async def final(self) -> Chat:
-        """Read to the end and give the whole answer."""
+        """Read to the end and return the whole answer."""
         async for _ in self:
             pass
         return self._whole()
 
     async def close(self) -> None:
-        """End the call; the gateway ends the provider's."""
+        """End the call; the gateway then ends its call to the provider."""
         await self._chunks.aclose()
         await self._source.aclose()
 
@@ -137,7 +137,7 @@ class AsyncStream(StreamFacts):
 
 
 async def drive(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitable[R]]) -> T:
-    """Run a generator of steps to its end: do what each asks for, and tell it what came of it."""
+    """Run a generator of steps to its end: perform each step, and send the outcome back."""
     outcome: R | None = None
     while True:
         try:
@@ -149,7 +149,7 @@ async def drive(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitab
 
 
 class AsyncClient(ClientBase[AsyncHttpClient]):
-    """Talks to the gateway and awaits it; an asyncio program needs one of these.
+    """A client of the gateway for asyncio programs.
 
     The address and the key come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else from the profile
     that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
@@ -174,19 +174,24 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
         return AsyncEmbeddingCalls(self)
 
     async def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
-        """One question, its answer as text."""
+        """Ask one question and return the answer's text.
+
+        Args:
+            prompt: the user message.
+            params: see `ChatParams`.
+        """
         return (await self.chat.completions.create(messages=prompt, **params)).text
 
     async def health(self) -> Health:
-        """Whether the gateway lives; needs no key."""
+        """Whether the gateway is running. Needs no key."""
         return await self._run(_operations.health())
 
     async def ready(self) -> Health:
-        """Whether the gateway can serve, and what is degraded."""
+        """Whether the gateway can answer calls, and what is degraded. Needs no key."""
         return await self._run(_operations.ready())
 
     async def close(self) -> None:
-        """Close the connections, unless this client came from `with_options()`."""
+        """Close the connections. A client from `with_options()` leaves them open for the first one."""
         if not self._is_twin:
             await self._transport.close()
 
@@ -229,7 +234,12 @@ class AsyncEmbeddingCalls:
         self._client = client
 
     async def create(self, *, input: Texts, **params: Unpack[EmbeddingParams]) -> Embeddings:
-        """A vector for each text of `input`, which is one text, or a list of texts or of token ids."""
+        """Turn texts into vectors.
+
+        Args:
+            input: one text, a list of texts, or lists of token ids.
+            params: see `EmbeddingParams`.
+        """
         return await self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
 
 
@@ -240,11 +250,15 @@ class AsyncModelCalls:
         self._client = client
 
     async def list(self) -> Models:
-        """Every model this key can reach."""
+        """Every model that this key can use."""
         return await self._client._run(_operations.models())
 
     async def retrieve(self, model: str) -> Model:
-        """One model; `ModelNotFoundError` if there is none of this name."""
+        """One model.
+
+        Args:
+            model: its name. Raises `ModelNotFoundError` for an unknown one.
+        """
         return await self._client._run(_operations.model(model))
 
 
@@ -267,9 +281,14 @@ class AsyncCompletions:
     async def create(
         self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]
     ) -> Chat | AsyncStream:
-        """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
+        """Ask the model for an answer.
 
-        Other arguments: `ChatParams`. Raises `APIError` and the classes below it.
+        Args:
+            messages: the conversation, or a text for one user message.
+            stream: True: return a `AsyncStream` that yields the answer as it is written.
+            params: see `ChatParams`.
+
+        Raises `APIError` and its subclasses.
         """
         options = for_call(self._client.options, params)
         if stream:
@@ -278,22 +297,52 @@ class AsyncCompletions:
 
     @asynccontextmanager
     async def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> AsyncIterator[AsyncStream]:
-        """A stream as a context manager, with its usage: `async with ...stream(messages="hi") as stream: ...`."""
+        """A stream as a context manager, with its usage: `async with ...stream(messages="hi") as stream: ...`.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            params: see `ChatParams`.
+        """
         params.setdefault("stream_options", {"include_usage": True})
         async with await self.create(messages=messages, stream=True, **params) as stream:
             yield stream
 
     async def explain(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Plan:
-        """What the gateway would send to whom for this call, and what it would drop; nobody is asked."""
+        """What the gateway would send to which provider for this call, and what it would drop. Nothing is sent.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            params: see `ChatParams`.
+        """
         return await self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
 
     async def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
-        """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.
+        """An answer in the shape of a class.
 
-        Raises `ParseError` when the model's text does not fit, after all.
+        Args:
+            messages: the conversation, or a text for one user message.
+            into: the class: attrs, dataclass, msgspec or pydantic.
+            params: see `ChatParams`.
+
+        Raises `ParseError` when the model's text does not fit the class.
         """
         params["response_format"] = response_format(into)
         return parsed(into, await self.create(messages=messages, **params))
+
+    @asynccontextmanager
+    async def parse_stream(
+        self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]
+    ) -> AsyncIterator[AsyncParsedStream[P]]:
+        """A streamed answer in the shape of a class, as a context manager.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            into: the class: attrs, dataclass, msgspec or pydantic.
+            params: see `ChatParams`.
+        """
+        params["response_format"] = response_format(into)
+        async with self.stream(messages=messages, **params) as stream:
+            yield AsyncParsedStream(into, stream)
 
     async def run_tools(
         self,

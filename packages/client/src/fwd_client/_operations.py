@@ -12,12 +12,12 @@ from urllib.parse import quote
 from attrs import evolve, field, frozen
 
 from fwd_client import _decode
+from fwd_client._messages import Messages
 from fwd_client._params import CallOptions, ChatParams, EmbeddingParams
 from fwd_client._values import Answer, Chat, Embeddings, Health, Model, Models, Plan, Value
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Answer)
-Messages = str | Iterable[Any]
 Texts = str | Iterable[str] | Iterable[int] | Iterable[Iterable[int]]
 
 

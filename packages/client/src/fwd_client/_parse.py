@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from attrs import frozen
+from attrs import define, frozen
 
 from fwd_client._errors import ParseError
+from fwd_client._partial import parse_partial
 from fwd_client._schema import class_schema, is_strict, load
 from fwd_client._values import Chat, Receipt, Receipted, clip
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from fwd_client._async import AsyncStream
+    from fwd_client._sync import Stream
 
 P = TypeVar("P")
 
@@ -26,6 +33,59 @@ class Parsed(Receipted, Generic[P]):
     def receipt(self) -> Receipt:
         """The receipt of the call."""
         return self.chat.receipt
+
+
+@frozen
+class ParsedStream(Generic[P]):
+    """A streamed answer in the shape of a class: `partials` while it grows, `final()` when it is complete."""
+
+    into: type[P]
+    stream: Stream
+
+    @property
+    def partials(self) -> Iterator[Any]:
+        """The JSON value so far, each time it has grown; a number comes when it is complete."""
+        growing = _Growing()
+        return (value for delta in self.stream.text for value in growing.add(delta))
+
+    def final(self) -> Parsed[P]:
+        """Read to the end; an instance of the class, or `ParseError`."""
+        return parsed(self.into, self.stream.final())
+
+
+@frozen
+class AsyncParsedStream(Generic[P]):
+    """The same over an `AsyncStream`."""
+
+    into: type[P]
+    stream: AsyncStream
+
+    @property
+    def partials(self) -> AsyncIterator[Any]:
+        """The JSON value so far, each time it has grown; a number comes when it is complete."""
+        growing = _Growing()
+        return (value async for delta in self.stream.text for value in growing.add(delta))
+
+    async def final(self) -> Parsed[P]:
+        """Read to the end; an instance of the class, or `ParseError`."""
+        return parsed(self.into, await self.stream.final())
+
+
+@define
+class _Growing:
+    """Gives each new value of a growing JSON text once."""
+
+    text: str = ""
+    value: Any = None
+
+    def add(self, delta: str) -> list[Any]:
+        """The value after this piece, if it is another one than before."""
+        self.text += delta
+        value = parse_partial(self.text)
+        if value == self.value:
+            return []
+        self.value = value
+        return [value]
 
 
 def response_format(cls: type[Any]) -> dict[str, Any]:

@@ -13,10 +13,11 @@ from fwd_client._client import ClientBase, HttpClient, TransportBase, headers_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import RunEvent, StepStarted, StreamEvent, ToolFinished, ToolStarted
 from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
-from fwd_client._operations import Messages, Operation, Reply, Texts
+from fwd_client._messages import Messages
+from fwd_client._operations import Operation, Reply, Texts
 from fwd_client._options import Options, for_call
 from fwd_client._params import ChatParams, EmbeddingParams, TalkParams
-from fwd_client._parse import Parsed, parsed, response_format
+from fwd_client._parse import Parsed, ParsedStream, parsed, response_format
 from fwd_client._stream import Reader, StreamFacts
 from fwd_client._tools import Ask, Reject, Run, ToolRun, ToolStep, finished, tool_loop
 from fwd_client._values import Chat, Chunk, Embeddings, Health, Model, Models, Plan
@@ -37,12 +38,12 @@ class Transport(TransportBase[HttpClient]):
         return os.getpid()
 
     def _new(self, settings: Mapping[str, Any]) -> HttpClient:
-        import httpx  # half of the start-up time of a program; nothing before the first call needs it
+        import httpx  # takes half of a program's start-up time, and nothing before the first call needs it
 
         return httpx.Client(**settings)
 
     def send(self, send: Send, key: str | None) -> Reply | APIConnectionError:
-        """Send a request; a broken connection is a value, too."""
+        """Send a request; a broken connection is returned, not raised."""
         http = self.http()
         try:
             with transport_errors(send.url):
@@ -66,10 +67,9 @@ class Transport(TransportBase[HttpClient]):
 
 
 def _body(response: Any, send: Send) -> Generator[bytes, None, None]:
-    """The bytes of a response, which is closed however this ends.
+    """The bytes of a response, which is always closed at the end.
 
-    The first item is empty: a generator that has begun runs its `finally` when it is dropped, one that has not
-    does nothing.
+    The first item is empty, because only a generator that has begun runs its `finally` when it is dropped.
     """
     try:
         yield b""
@@ -96,7 +96,7 @@ def _chunks(source: Generator[bytes, None, None], reader: Reader) -> Generator[C
 
 
 class Stream(StreamFacts):
-    """A streamed answer: iterate over its chunks, its `text` or its `events`; leave it, and it is closed."""
+    """A streamed answer: iterate over its chunks, its `text` or its `events`. Leaving its `with` block closes it."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(reply)
@@ -111,22 +111,22 @@ class Stream(StreamFacts):
 
     @property
     def text(self) -> Iterator[str]:
-        """The text of the first choice as it comes."""
+        """The text of the first choice, piece by piece."""
         return (chunk.text for chunk in self if chunk.text)
 
     @property
     def events(self) -> Iterator[StreamEvent]:
-        """What happens, one event after the other."""
+        """What happens, event by event."""
         return (event for _ in self for event in self._happened)
 
     def final(self) -> Chat:
-        """Read to the end and give the whole answer."""
+        """Read to the end and return the whole answer."""
         for _ in self:
             pass
         return self._whole()
 
     def close(self) -> None:
-        """End the call; the gateway ends the provider's."""
+        """End the call; the gateway then ends its call to the provider."""
         self._chunks.close()
         self._source.close()
 
@@ -138,7 +138,7 @@ class Stream(StreamFacts):
 
 
 def drive(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
-    """Run a generator of steps to its end: do what each asks for, and tell it what came of it."""
+    """Run a generator of steps to its end: perform each step, and send the outcome back."""
     outcome: R | None = None
     while True:
         try:
@@ -150,7 +150,7 @@ def drive(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
 
 
 class Client(ClientBase[HttpClient]):
-    """Talks to the gateway and waits for it.
+    """A client of the gateway.
 
     The address and the key come from the arguments, else from FORWARDER_URL and FORWARDER_KEY, else from the profile
     that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
@@ -175,19 +175,24 @@ class Client(ClientBase[HttpClient]):
         return EmbeddingCalls(self)
 
     def ask(self, prompt: str, **params: Unpack[ChatParams]) -> str:
-        """One question, its answer as text."""
+        """Ask one question and return the answer's text.
+
+        Args:
+            prompt: the user message.
+            params: see `ChatParams`.
+        """
         return self.chat.completions.create(messages=prompt, **params).text
 
     def health(self) -> Health:
-        """Whether the gateway lives; needs no key."""
+        """Whether the gateway is running. Needs no key."""
         return self._run(_operations.health())
 
     def ready(self) -> Health:
-        """Whether the gateway can serve, and what is degraded."""
+        """Whether the gateway can answer calls, and what is degraded. Needs no key."""
         return self._run(_operations.ready())
 
     def close(self) -> None:
-        """Close the connections, unless this client came from `with_options()`."""
+        """Close the connections. A client from `with_options()` leaves them open for the first one."""
         if not self._is_twin:
             self._transport.close()
 
@@ -214,7 +219,7 @@ class Client(ClientBase[HttpClient]):
     def _key(self) -> str | None:
         key = self._options.ask_key()
         if isinstance(key, Awaitable):
-            raise TypeError("api_key must give a str here; an async one works with AsyncClient")
+            raise TypeError("api_key must return a str here; an async callable works with AsyncClient")
         return key
 
 
@@ -232,7 +237,12 @@ class EmbeddingCalls:
         self._client = client
 
     def create(self, *, input: Texts, **params: Unpack[EmbeddingParams]) -> Embeddings:
-        """A vector for each text of `input`, which is one text, or a list of texts or of token ids."""
+        """Turn texts into vectors.
+
+        Args:
+            input: one text, a list of texts, or lists of token ids.
+            params: see `EmbeddingParams`.
+        """
         return self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
 
 
@@ -243,11 +253,15 @@ class ModelCalls:
         self._client = client
 
     def list(self) -> Models:
-        """Every model this key can reach."""
+        """Every model that this key can use."""
         return self._client._run(_operations.models())
 
     def retrieve(self, model: str) -> Model:
-        """One model; `ModelNotFoundError` if there is none of this name."""
+        """One model.
+
+        Args:
+            model: its name. Raises `ModelNotFoundError` for an unknown one.
+        """
         return self._client._run(_operations.model(model))
 
 
@@ -264,9 +278,14 @@ class Completions:
     @overload
     def create(self, *, messages: Messages, stream: bool, **params: Unpack[ChatParams]) -> Chat | Stream: ...
     def create(self, *, messages: Messages, stream: bool = False, **params: Unpack[ChatParams]) -> Chat | Stream:
-        """One answer, whole or with `stream=True` as it comes. `messages` may be a text: one user message.
+        """Ask the model for an answer.
 
-        Other arguments: `ChatParams`. Raises `APIError` and the classes below it.
+        Args:
+            messages: the conversation, or a text for one user message.
+            stream: True: return a `Stream` that yields the answer as it is written.
+            params: see `ChatParams`.
+
+        Raises `APIError` and its subclasses.
         """
         options = for_call(self._client.options, params)
         if stream:
@@ -275,22 +294,52 @@ class Completions:
 
     @contextmanager
     def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Iterator[Stream]:
-        """A stream as a context manager, with its usage: `with ...stream(messages="hi") as stream: ...`."""
+        """A stream as a context manager, with its usage: `with ...stream(messages="hi") as stream: ...`.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            params: see `ChatParams`.
+        """
         params.setdefault("stream_options", {"include_usage": True})
         with self.create(messages=messages, stream=True, **params) as stream:
             yield stream
 
     def explain(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Plan:
-        """What the gateway would send to whom for this call, and what it would drop; nobody is asked."""
+        """What the gateway would send to which provider for this call, and what it would drop. Nothing is sent.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            params: see `ChatParams`.
+        """
         return self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
 
     def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
-        """An answer in the shape of a class: attrs, dataclass, msgspec or pydantic.
+        """An answer in the shape of a class.
 
-        Raises `ParseError` when the model's text does not fit, after all.
+        Args:
+            messages: the conversation, or a text for one user message.
+            into: the class: attrs, dataclass, msgspec or pydantic.
+            params: see `ChatParams`.
+
+        Raises `ParseError` when the model's text does not fit the class.
         """
         params["response_format"] = response_format(into)
         return parsed(into, self.create(messages=messages, **params))
+
+    @contextmanager
+    def parse_stream(
+        self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]
+    ) -> Iterator[ParsedStream[P]]:
+        """A streamed answer in the shape of a class, as a context manager.
+
+        Args:
+            messages: the conversation, or a text for one user message.
+            into: the class: attrs, dataclass, msgspec or pydantic.
+            params: see `ChatParams`.
+        """
+        params["response_format"] = response_format(into)
+        with self.stream(messages=messages, **params) as stream:
+            yield ParsedStream(into, stream)
 
     def run_tools(
         self,

@@ -13,7 +13,8 @@ from attrs import frozen
 
 from fwd_client._errors import ConfigurationError, ToolError, ToolStepsExceeded
 from fwd_client._events import ToolFinished
-from fwd_client._operations import Messages, message_list
+from fwd_client._messages import Messages
+from fwd_client._operations import message_list
 from fwd_client._schema import Book, closed_object, dump, load
 from fwd_client._values import Chat, Receipt, Receipted, ToolCall
 

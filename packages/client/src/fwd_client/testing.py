@@ -111,7 +111,7 @@ class FakeGateway:
         )
 
     def call_tool(self, name: str, **arguments: Any) -> None:
-        """Answer the next call by calling the tool `name` with these arguments."""
+        """Answer the next call by calling the tool `name` with these `arguments`."""
         function = {"name": name, "arguments": json.dumps(arguments)}
         call = {"id": f"call_{len(self._answers) + len(self.requests) + 1}", "type": "function", "function": function}
         self._answers.append(_ScriptedAnswer(message={"role": "assistant", "content": None, "tool_calls": [call]}))
@@ -131,11 +131,11 @@ class FakeGateway:
         self._answers.append(_ScriptedAnswer(error=_error(status, code, message, named)))
 
     def fail_midway(self, code: str, *, after: int = 1) -> None:
-        """Repeat the last user message in the next stream, with an error of this code after so many words."""
+        """Repeat the last user message in the next stream, with an error of this `code` after `after` words."""
         self._answers.append(_ScriptedAnswer(fail_after=(after, _stream_error(code))))
 
     def cut(self, *, after: int = 1) -> None:
-        """Repeat the last user message in the next stream, and break its connection after so many words."""
+        """Repeat the last user message in the next stream, and break its connection after `after` words."""
         self._answers.append(_ScriptedAnswer(cut_after=after))
 
     def refuse(self) -> None:
@@ -152,11 +152,11 @@ class FakeGateway:
             )
 
     def client(self, **options: Any) -> Client:
-        """A client that talks to this gateway inside the process."""
+        """A client of this gateway inside the process; `options` are those of `Client`."""
         return Client(**self._options(options), http_client=FakeHttp(self))
 
     def async_client(self, **options: Any) -> AsyncClient:
-        """The same for asyncio."""
+        """The same for asyncio; `options` are those of `AsyncClient`."""
         return AsyncClient(**self._options(options), http_client=AsyncFakeHttp(self))
 
     def _options(self, options: dict[str, Any]) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class FakeGateway:
 
     @contextmanager
     def serve(self) -> Generator[str, None, None]:
-        """Listen on a free loopback port; gives the address to put into FORWARDER_URL."""
+        """Listen on a free loopback port; yields the address for FORWARDER_URL."""
         server = FakeServer(("127.0.0.1", 0), handler_for(self))
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
@@ -176,7 +176,7 @@ class FakeGateway:
             thread.join()
 
     def answer(self, request: FakeRequest) -> FakeReply:
-        """The answer to one request: what both transports send."""
+        """The answer to one `request`; both transports send it."""
         with self._lock:
             self.requests.append(request)
             headers = {"x-request-id": f"req_{len(self.requests)}"}
