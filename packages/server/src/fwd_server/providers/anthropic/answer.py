@@ -71,6 +71,7 @@ class MessageReader:
 
     def _begin_message(self, event: Json) -> Iterator[Json]:
         message = lenient.obj(event.get("message"))
+        # A second beginning must not change id and model: clients expect the same ones in all chunks.
         if self.head is None:
             self.head = self.context.head(message)
         self.counts = latest_fields(self.counts, message.get("usage"))
@@ -138,6 +139,7 @@ def read_message(message: Json, context: AnswerContext) -> ChatResponse:
     """A whole answer. Raises UpstreamError: an error inside a 200 (F21), or no message at all (F20)."""
     if is_error(message):
         raise context.failure(message)
+    # A page of a proxy, or another API's answer, may be JSON too; a message always has a list of blocks.
     if not isinstance(message.get("content"), list):
         raise upstream_failure("bad_payload")
     reader = MessageReader(context)

@@ -78,6 +78,7 @@ class BlockReader:
         elif opened.kind == "thinking":
             yield from self._add_thinking(opened, block.get("thinking"))
         elif opened.kind == "redacted_thinking":
+            # Its data is encrypted and never comes in pieces, so the entry is whole from the start.
             yield self._reasoning_entry(block)
 
     def add_delta(self, index: int | None, delta: Json) -> Iterator[Json]:
@@ -178,6 +179,7 @@ class BlockReader:
 
     def _close_call(self, opened: _OpenBlock) -> Iterator[Json]:
         renaming = self._argument_names(opened)
+        # Clients parse the arguments as JSON, and "" is not JSON (https://github.com/BerriAI/litellm/issues/5063).
         if not opened.has_arguments:
             yield self._arguments_delta(opened, "{}")
         elif renaming is not None:
@@ -197,6 +199,7 @@ class BlockReader:
         text = opened.add_piece(piece)
         if not text:
             return
+        # Blocks are separate thoughts; joined without a break, their last and first words would run together.
         again = self._has_reasoned and not opened.pieces
         opened.pieces.append(text)
         self._has_reasoned = True

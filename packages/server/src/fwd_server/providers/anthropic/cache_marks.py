@@ -30,6 +30,7 @@ def settle_marks(body: Json) -> tuple[Json, bool]:
     own = body.get("cache_control")
     kept = _MOST_MARKS - (own is not None)
     changed: list[Json | None] = []
+    # From the last mark to the first: each becomes at least as long as those after it.
     is_long = lenient.obj(own).get("ttl") == _HOUR
     for mark in reversed(marks):
         is_long = is_long or mark.get("ttl") == _HOUR

@@ -107,7 +107,7 @@ def read_failure(status: int, headers: Mapping[str, str], answer: Json, endpoint
         upstream_request_id=headers.get("request-id") or lenient.text(answer.get("request_id")) or None,
         headers=tuple(rate_limits(headers, now)),
     )
-    failure.upstream_status = status
+    failure.upstream_status = status  # the log shows what the API really answered
     if status == 400 and failure.status == 400 and _TOO_LONG.search(message):
         return request_fields.too_long(failure)
     return failure

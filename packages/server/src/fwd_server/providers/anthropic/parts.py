@@ -28,6 +28,7 @@ def read_content(message: Json, where: str, readers: Mapping[str, Reader]) -> Co
     Raises Refused for a part that ``readers`` do not have or cannot take.
     """
     given = message.get("content")
+    # "text content blocks must be non-empty": white space alone counts as empty there.
     if isinstance(given, str):
         return given if given.strip() else ""
     read = (_read_block(part, f"{where}.content[{i}]", readers) for i, part in enumerate(lenient.objects(given)))

@@ -27,6 +27,7 @@ _BY_PROPERTY: Final = frozenset({"properties", "dependentRequired", "dependencie
 def renaming_of(schema: object) -> Renaming | None:
     """The names to change in a tool's schema; None where there are none, as nearly always."""
     renaming = Renaming(_LONGEST, _BAD)
+    # Good names are reserved first, so that no changed name takes the place of one that is in the schema.
     names = set(_property_names(schema)) if isinstance(schema, dict) else set[str]()
     if all(map(renaming.is_good, names)):
         return None

@@ -150,6 +150,7 @@ class _SubsetWriter:
         """The keywords that hold schemas, each rewritten."""
         found: Json = {}
         if isinstance(schema.get("$ref"), str):
+            # Draft 7 calls them "definitions"; the API knows the newer name only.
             found["$ref"] = schema["$ref"].replace("#/definitions/", "#/$defs/")
         definitions = {key: value for name in _DEFINITIONS for key, value in _object_at(schema, name).items()}
         for name, values in (("properties", _object_at(schema, "properties")), ("$defs", definitions)):
@@ -172,6 +173,7 @@ class _SubsetWriter:
         if not arms:
             return schema, []
         rest = {name: value for name, value in schema.items() if name != "allOf"}
+        # Pydantic writes a described reference this way, so this is by far the most common form.
         alone = arms[0] if len(arms) == 1 else {}
         if "$ref" in alone and rest.keys() | alone.keys() <= _ANNOTATIONS | {"$ref", *_DEFINITIONS}:
             return {**alone, **rest}, []
@@ -204,6 +206,7 @@ class _SubsetWriter:
         """Close an object, and remember its path if it was meant to have free keys."""
         if not _is_object(schema):
             return found
+        # An object that lists its keys was not meant to have others, although JSON Schema would allow them.
         known = any(schema.get(name) for name in ("properties", "$ref", "anyOf", "oneOf", "allOf"))
         extra = schema.get("additionalProperties")
         if extra not in (None, False) or schema.get("patternProperties") or (extra is None and not known):

@@ -52,6 +52,7 @@ class StreamReader:
 
     def _finish_events(self, writer: answer_shape.ChunkWriter) -> list[StreamEvent]:
         events = [*writer.finish(0, self._message.finish_reason), *writer.end(self.usage)]
+        # Counts may still change until the end, so only the last chunks carry the tier that stands beside them.
         tier = self.context.tier_field(self._message.counts)
         for event in events if tier else ():
             if isinstance(event, Chunk) and event.data:

@@ -86,6 +86,7 @@ def in_order(details: object, texts: list[Json], calls: list[Json]) -> list[Json
     text, rest = _TextBlocks(texts), iter(calls)
     blocks: list[Json] = []
     for _, entry in whole_entries(details):
+        # The steps count also for an entry that cannot go back, because the next entry's steps begin after it.
         for step in _trail_of(entry):
             blocks += text.take(step) if isinstance(step, int) else _next_call(rest)
         block = block_of(entry)
@@ -96,6 +97,7 @@ def in_order(details: object, texts: list[Json], calls: list[Json]) -> list[Json
 
 def _trail_of(entry: Json) -> Iterable[Any]:
     after = entry.get("after")
+    # A caller may send anything here: an unknown step is skipped, and a wrong one only moves the thinking.
     steps = after if isinstance(after, list) else []
     return (step for step in steps if step == CALL or (type(step) is int and step > 0))
 
@@ -118,6 +120,7 @@ class _TextBlocks:
             text = block["text"]
             if characters is not None and len(text) > characters:
                 self._blocks.insert(0, {**block, "text": text[characters:]})
+                # Without the cache mark: the mark means everything up to the end of the whole text.
                 block = {"type": "text", "text": text[:characters]}
             characters = None if characters is None else characters - len(block["text"])
             taken.append(block)

@@ -80,6 +80,7 @@ class _ObjectReader:
         if id(schema) in self._read:
             return self._read[id(schema)]
         properties, required = schema.get("properties"), schema.get("required")
+        # Stored before its parts are read: a reference that leads back finds it, instead of running in circles.
         found = self._read[id(schema)] = _Object(
             {name: [inner] for name, inner in properties.items()} if isinstance(properties, dict) else {},
             [name for name in required if isinstance(name, str)] if isinstance(required, list) else [],

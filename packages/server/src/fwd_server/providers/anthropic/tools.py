@@ -31,6 +31,7 @@ def names_of(body: Json) -> CallNames:
     """The names of the tools and of their properties. Raises Refused for tools that are no functions."""
     functions = request_fields.functions(body, parts.PROVIDER)
     names = Renaming()
+    # Before anything else uses a name: a bad name in the conversation must not take a good one of the tools.
     names.reserve(function["name"] for function in functions)
     renamings = {names.there(function["name"]): renaming_of(function.get("parameters")) for function in functions}
     return CallNames(names, {name: renaming for name, renaming in renamings.items() if renaming is not None})
@@ -118,6 +119,7 @@ def _strict_places(chosen: list[tuple[Json, Json]], load: Load) -> set[int]:
         for i, (_, function) in enumerate(chosen)
         if function.get("strict") and _can_be_strict(function)
     }
+    # The widest tools cost most of the budget, so dropping their strict keeps the most tools strict.
     while loads and not _fits_budget(len(loads), sum(loads.values(), load)):
         del loads[max(loads, key=lambda i: (loads[i].optional, loads[i].unions, i))]
     return set(loads)

@@ -91,17 +91,21 @@ class _Turns:
         if message.get("audio"):
             raise media.part_refused("audio", parts.PROVIDER, f"{where}.audio")
         calls = list(request_fields.calls_of(message, parts.PROVIDER, where))
+        # Clients that count calls from 0 in every turn repeat ids, and the API wants each id once in a conversation.
         self.calls = [(call["id"], self.ids.fresh(call["id"])) for call, _ in calls]
         uses = [self.names.use_block(call, sent, at) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
         spoken = _spoken_content(message, index)
+        # Thinking alone is no turn: the API refuses one that ends with it.
         if not spoken and not uses:
             return
         ordered = thoughts.in_order(message.get("reasoning_details"), parts.as_blocks(spoken), uses)
+        # A single unmarked text stays a string: the same bytes as before keep the provider's prompt cache valid.
         plain = spoken if len(ordered) == 1 and not uses else ordered
         self._add("assistant", parts.mark_last(plain, message))
 
     def _add_results(self, run: list[tuple[int, Json]]) -> None:
         """One turn with a result for every call, in the order of the calls, whatever order they came in."""
+        # Two calls may have the same id; their results then belong to them in the order they came in.
         answers: dict[str, list[Json]] = defaultdict(list)
         for index, message in run:
             content = parts.read_content(message, f"messages[{index}]", parts.USER)
@@ -131,6 +135,7 @@ def _placed_systems(turns: list[Json], mid_system: bool) -> list[Json]:
             blocks = [block for turn in run for block in parts.as_blocks(turn["content"])]
             placed.append({"role": "system", "content": parts.as_plain(blocks)})
         elif following == "user":
+            # They wait for that turn, because the results it may begin with must come before any text.
             texts = _system_texts(run)
         elif before == "user":
             placed[-1] = {"role": "user", "content": [*parts.as_blocks(placed[-1]["content"]), *_system_texts(run)]}

@@ -18,6 +18,7 @@ def read_usage(usage: Json) -> Usage:
     """
     loops = lenient.objects(usage.get("iterations")) or [usage]
     read, written, plain, completion = (sum(count(loop.get(name)) for loop in loops) for name in _COUNTS)
+    # The loops need not have details of their own; those of the whole message count then.
     details = [lenient.obj(loop.get("output_tokens_details")) for loop in loops]
     if not any(details):
         details = [lenient.obj(usage.get("output_tokens_details"))]
