@@ -22,33 +22,33 @@ from typing import Any
 
 from bench import environments, measures, processes, report
 from bench.figures import Figure
-from bench.measures import IDS, MEASURES, Bench, Measure
+from bench.measures import IDS, MEASURES, BenchContext, Measure
 from bench.peers import install_peers
-from bench.processes import Place
+from bench.processes import GatewayPlace
 
 
 def main() -> int:
     """Run what was asked for. Exit code 0, whatever the figures are: they are for people to judge."""
-    options = parse()
+    options = parse_options()
     processes.raise_fd_limit()
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > processes.LOAD_CORE:
         os.sched_setaffinity(0, {processes.LOAD_CORE})
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
         python = environments.gateway_python(options.python, Path(name))
-        figures, tools = measure(options, python, Path(name))
-        run = report.record(figures, about(python, tools))
-    print(f"\n{report.table(run)}\n")
-    print(f"Kept in {report.write(run)}")
+        figures, tools = take_measures(options, python, Path(name))
+        run = report.record_run(figures, describe_run(python, tools))
+    print(f"\n{report.format_table(run)}\n")
+    print(f"Kept in {report.write_results(run)}")
     if options.publish:
-        report.publish(run)
+        report.publish_run(run)
     return 0
 
 
-def parse() -> argparse.Namespace:
+def parse_options() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="bench", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = __doc__
-    parser.add_argument("--only", type=_ids, default=frozenset(IDS), help=f"ids out of {', '.join(IDS)}")
+    parser.add_argument("--only", type=_parse_ids, default=frozenset(IDS), help=f"ids out of {', '.join(IDS)}")
     parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
     parser.add_argument("--seconds", type=int, default=2, help="length of one run of calls")
     parser.add_argument("--hold", type=float, default=60.0, help="length of B6's streams, in seconds")
@@ -58,36 +58,36 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _ids(text: str) -> frozenset[str]:
+def _parse_ids(text: str) -> frozenset[str]:
     found = frozenset(text.upper().split(","))
     if unknown := found - set(IDS):
         raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}: there is {', '.join(IDS)}")
     return found
 
 
-def measure(options: argparse.Namespace, python: str, folder: Path) -> tuple[list[Figure], list[str]]:
+def take_measures(options: argparse.Namespace, python: str, folder: Path) -> tuple[list[Figure], list[str]]:
     """Take the chosen measures and print each figure as it comes; the figures, and the peers with their versions.
 
     A measure that fails does not keep the others from being taken.
     """
     figures = []
-    with processes.upstream() as upstream:
-        place = Place(python, folder, upstream.port)
+    with processes.run_upstream() as upstream:
+        place = GatewayPlace(python, folder, upstream.port)
         peers = tuple(install_peers(place)) if options.peers else ()
-        with processes.nginx(place) as nginx:
-            bench = Bench(place, upstream, nginx, peers, options.seconds, options.hold)
+        with processes.run_nginx(place) as nginx:
+            bench = BenchContext(place, upstream, nginx, peers, options.seconds, options.hold)
             chosen = [(ids, take) for ids, take in MEASURES if ids & options.only]
             if options.instructions:
-                chosen = [(ids, take) for ids, take in chosen if take is measures.instructions]
+                chosen = [(ids, take) for ids, take in chosen if take is measures.instruction_counts]
             for ids, take in chosen:
-                for figure in attempted(take, bench, min(ids)):
+                for figure in attempt_measure(take, bench, min(ids)):
                     if figure.id in options.only:
                         figures.append(figure)
-                        print(report.line(figure), flush=True)
+                        print(report.format_figure(figure), flush=True)
     return sorted(figures, key=lambda figure: int(figure.id[1:])), [f"{peer.name} {peer.version}" for peer in peers]
 
 
-def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
+def attempt_measure(take: Measure, bench: BenchContext, name: str) -> Iterator[Figure]:
     """The figures of a measure, and a line that says so if it failed."""
     try:
         yield from take(bench)
@@ -95,24 +95,24 @@ def attempted(take: Measure, bench: Bench, name: str) -> Iterator[Figure]:
         yield Figure(name, f"{take.__name__} failed", "", (), met=False, note=str(error))
 
 
-def about(python: str, peers: Sequence[str]) -> dict[str, Any]:
+def describe_run(python: str, peers: Sequence[str]) -> dict[str, Any]:
     """When, what and on what."""
-    dirty = processes.said("git", "status", "--porcelain", "packages/server/src")
+    dirty = processes.read_output("git", "status", "--porcelain", "packages/server/src")
     words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]  # nobody's paths
-    commit = processes.said("git", "rev-parse", "--short", "HEAD")
+    commit = processes.read_output("git", "rev-parse", "--short", "HEAD")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "commit": f"{commit} with changes" if dirty else commit,
         "command": " ".join(["nox -s bench", *(["--"] if words else []), *words]),
-        "machine": processes.machine(),
+        "machine": processes.describe_machine(),
         "load_average": os.getloadavg(),
-        "python": processes.python_build(python),
-        "tools": [processes.said("nginx", "-v").removeprefix("nginx version: "), _wrk(), *peers],
+        "python": processes.describe_python(python),
+        "tools": [processes.read_output("nginx", "-v").removeprefix("nginx version: "), _describe_wrk(), *peers],
     }
 
 
-def _wrk() -> str:
-    said = processes.said("wrk", "-v").splitlines()
+def _describe_wrk() -> str:
+    said = processes.read_output("wrk", "-v").splitlines()
     return " ".join(said[0].split()[:2]) if said else "own driver in place of wrk"
 
 

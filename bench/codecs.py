@@ -30,7 +30,7 @@ NATIVE: Final = ("anthropic", "google", "ollama")
 WORDS: Final = " word by word"
 
 
-def openai(text: str, **more: Any) -> bytes:
+def openai_chunk(text: str, **more: Any) -> bytes:
     """A chunk in OpenAI's language, as OpenAI sends it."""
     choice = {"index": 0, "delta": {"content": text}, "logprobs": None, "finish_reason": None}
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
@@ -41,18 +41,18 @@ def openai(text: str, **more: Any) -> bytes:
     )
 
 
-def openrouter(text: str) -> bytes:
+def openrouter_chunk(text: str) -> bytes:
     """The same as OpenRouter sends it: nothing of it can be relayed."""
-    return openai(text, provider="Anthropic")
+    return openai_chunk(text, provider="Anthropic")
 
 
-def anthropic(text: str) -> bytes:
+def anthropic_chunk(text: str) -> bytes:
     """A piece of a text block."""
     delta = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
     return b"event: content_block_delta\ndata: " + orjson.dumps(delta) + b"\n\n"
 
 
-def google(text: str) -> bytes:
+def google_chunk(text: str) -> bytes:
     """A frame, with the usage that every frame has."""
     counts = {"promptTokenCount": 11, "candidatesTokenCount": 20, "totalTokenCount": 31}
     details = [{"modality": "TEXT", "tokenCount": 11}]
@@ -62,7 +62,7 @@ def google(text: str) -> bytes:
     return b"data: " + orjson.dumps(frame) + b"\r\n\r\n"
 
 
-def ollama(text: str) -> bytes:
+def ollama_chunk(text: str) -> bytes:
     """A line."""
     line = {
         "model": "m",
@@ -81,15 +81,15 @@ BEFORE: Final = {  # what a stream begins with, where the first chunk of text is
     "anthropic": b"".join(b"data: " + orjson.dumps(event) + b"\n\n" for event in (_START, _BLOCK)),
 }
 CHUNK_OF: Final[dict[str, Callable[[str], bytes]]] = {
-    "openai": openai,
-    "anthropic": anthropic,
-    "google": google,
-    "openrouter": openrouter,
-    "ollama": ollama,
+    "openai": openai_chunk,
+    "anthropic": anthropic_chunk,
+    "google": google_chunk,
+    "openrouter": openrouter_chunk,
+    "ollama": ollama_chunk,
 }
 
 
-def begun(name: str) -> tuple[Decoder, ChatRequest]:
+def begin_stream(name: str) -> tuple[Decoder, ChatRequest]:
     """A stream that has already said something."""
     request = dialect.parse_request(b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true}')
     codec = PROVIDERS[name].chat
@@ -100,9 +100,9 @@ def begun(name: str) -> tuple[Decoder, ChatRequest]:
     return decoder, request
 
 
-def round_of(name: str) -> float:
+def measure_round(name: str) -> float:
     """CPU microseconds for each chunk of one stream."""
-    decoder, request = begun(name)
+    decoder, request = begin_stream(name)
     pieces = [CHUNK_OF[name](f"{WORDS} {number}") for number in range(CHUNKS)]
     sent = 0
     began = time.process_time()
@@ -121,7 +121,7 @@ def main() -> int:
     best = dict.fromkeys(CHUNK_OF, float("inf"))
     for _ in range(ROUNDS):  # all of them in turn, so that a slow moment is everybody's
         for name in best:
-            best[name] = min(best[name], round_of(name))
+            best[name] = min(best[name], measure_round(name))
     for name, cost in best.items():
         print(f"{name:<12}{cost:6.1f} us a chunk{cost / best[RELAYED]:6.2f} x")
     return 0 if max(best[name] for name in NATIVE) <= AIM * best[RELAYED] else 1

@@ -37,12 +37,12 @@ class Fault:
     ``everywhere``: the other provider plays it too, for it has to do with the call and not with who answers it.
     """
 
-    play: Callable[[Asked], list[Step]]
+    play: Callable[[PlannedCall], list[Step]]
     whole: str
     stream: str
     everywhere: bool = False
 
-    def ends(self, asked: Asked) -> str:
+    def expected_end(self, asked: PlannedCall) -> str:
         """How a call with this fault ends."""
         if asked.spare and not self.everywhere:
             return GOOD
@@ -50,7 +50,7 @@ class Fault:
 
 
 @frozen
-class Asked:
+class PlannedCall:
     """What a call says of itself in its prompt, so that providers need not remember anything."""
 
     word: str
@@ -61,18 +61,18 @@ class Asked:
     gap_s: float = 0.0
 
     @classmethod
-    def of(cls, seen: Seen) -> Asked:
+    def from_request(cls, seen: Seen) -> PlannedCall:
         """Read it where the provider reads it."""
         return cls(**json.loads(seen.json["messages"][0]["content"]))
 
-    def body(self) -> bytes:
+    def render_body(self) -> bytes:
         """The call."""
         content = json.dumps(asdict(self))
         message = {"role": "user", "content": content}
         return json.dumps({"model": "openai:m", "stream": self.stream, "messages": [message]}).encode()
 
 
-def _good(asked: Asked) -> list[Step]:
+def _play_good(asked: PlannedCall) -> list[Step]:
     """The word, in pieces."""
     if not asked.stream:
         return [asked.gap_s, json_answer(completion(f"{asked.word} {asked.word}"))]
@@ -82,36 +82,36 @@ def _good(asked: Asked) -> list[Step]:
     return [*said, event({}, "stop"), chunk(DONE), STREAM_END]
 
 
-def _cut(asked: Asked) -> list[Step]:
+def _play_cut(asked: PlannedCall) -> list[Step]:
     """Half of it, then the end of the connection."""
     if asked.stream:
         return [STREAM_HEAD, event({"role": "assistant", "content": ""}), event({"content": asked.word}), CLOSE]
     return [json_answer(completion(asked.word))[:-20], CLOSE]
 
 
-def _status(number: int) -> Callable[[Asked], list[Step]]:
+def _play_status(number: int) -> Callable[[PlannedCall], list[Step]]:
     return lambda asked: [error_answer(number)]
 
 
 PLAYS: Final[Mapping[str, Fault]] = {
-    "": Fault(_good, GOOD, GOOD),
+    "": Fault(_play_good, GOOD, GOOD),
     "reset": Fault(lambda asked: [RESET], "502 upstream_reset", "502 upstream_reset"),
-    "500": Fault(_status(500), "502 provider_error", "502 provider_error"),
-    "503": Fault(_status(503), "503 provider_overloaded", "503 provider_overloaded"),
-    "429": Fault(_status(429), "429 rate_limit_exceeded", "429 rate_limit_exceeded"),
-    "400": Fault(_status(400), "400", "400", everywhere=True),
-    "cut": Fault(_cut, "502 upstream_truncated", "EV upstream_truncated", everywhere=True),
+    "500": Fault(_play_status(500), "502 provider_error", "502 provider_error"),
+    "503": Fault(_play_status(503), "503 provider_overloaded", "503 provider_overloaded"),
+    "429": Fault(_play_status(429), "429 rate_limit_exceeded", "429 rate_limit_exceeded"),
+    "400": Fault(_play_status(400), "400", "400", everywhere=True),
+    "cut": Fault(_play_cut, "502 upstream_truncated", "EV upstream_truncated", everywhere=True),
 }
 
 
-def play(seen: Seen) -> list[Step]:
+def play_fault(seen: Seen) -> list[Step]:
     """What the provider that is asked does. A fault is the first provider's, unless it is everywhere."""
-    asked = Asked.of(seen)
+    asked = PlannedCall.from_request(seen)
     fault = PLAYS[asked.fault]
-    return fault.play(asked) if fault.everywhere or seen.target.startswith("/openai") else _good(asked)
+    return fault.play(asked) if fault.everywhere or seen.target.startswith("/openai") else _play_good(asked)
 
 
-def ended(asked: Asked, answer: wire.Answer) -> str:
+def classify_end(asked: PlannedCall, answer: wire.Answer) -> str:
     """How a call ended, in the words of the table of faults."""
     if answer.streamed and answer.closed:
         return f"EV {answer.error['code']}"
@@ -127,7 +127,7 @@ def ended(asked: Asked, answer: wire.Answer) -> str:
 
 
 @define
-class Tally:
+class FaultTally:
     """What became of the calls; of the unexpected ones the first few in words."""
 
     outcomes: Counter[str] = Factory(Counter)
@@ -135,11 +135,11 @@ class Tally:
     left: int = 0
     shown: list[str] = Factory(list)
 
-    def judge(self, asked: Asked, found: str) -> None:
+    def judge_call(self, asked: PlannedCall, found: str) -> None:
         """Count a call that ended so."""
-        self.count(found, f" for {asked}", as_expected=found == PLAYS[asked.fault].ends(asked))
+        self.count_end(found, f" for {asked}", as_expected=found == PLAYS[asked.fault].expected_end(asked))
 
-    def count(self, found: str, more: str = "", *, as_expected: bool) -> None:
+    def count_end(self, found: str, more: str = "", *, as_expected: bool) -> None:
         """Count an end, and keep it in words if it was not expected."""
         self.outcomes[found] += 1
         if not as_expected:
@@ -153,7 +153,7 @@ class Callers:
 
     url: str
     chance: random.Random
-    tally: Tally = Factory(Tally)
+    tally: FaultTally = Factory(FaultTally)
     _idle: deque[tuple[float, wire.Line]] = Factory(deque)  # and since when, the longest first
     _calls: set[asyncio.Task[None]] = Factory(set)
 
@@ -162,26 +162,26 @@ class Callers:
         started = time.monotonic()
         for number in range(int(seconds * RATE)):
             await asyncio.sleep(max(0.0, started + number / RATE - time.monotonic()))
-            task = asyncio.ensure_future(self._call(self._short()))
+            task = asyncio.ensure_future(self._call_once(self._draw_call()))
             self._calls.add(task)
-            task.add_done_callback(self._over)
+            task.add_done_callback(self._forget_task)
         while self._calls:
             await asyncio.wait(self._calls)
 
-    def _over(self, task: asyncio.Task[None]) -> None:
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
         """Forget a call; one that broke in our own hands is no good answer either."""
         self._calls.discard(task)
         if error := task.exception():
-            self.tally.count(repr(error), as_expected=False)
+            self.tally.count_end(repr(error), as_expected=False)
 
     async def stream_until(self, end: float) -> None:
         """One long stream after the other; none begins that would go on for longer."""
         while time.monotonic() < end:
             seconds = min(self.chance.uniform(5, 40), end - time.monotonic())
             pieces = max(1, int(seconds / 0.2))
-            await self._call(Asked(_word(), "", stream=True, spare=True, pieces=pieces, gap_s=0.2))
+            await self._call_once(PlannedCall(_random_word(), "", stream=True, spare=True, pieces=pieces, gap_s=0.2))
 
-    async def _line(self) -> wire.Line:
+    async def _take_line(self) -> wire.Line:
         """The connection that was used last; none that the gateway may be about to close."""
         now = time.monotonic()
         while self._idle and self._idle[0][0] < now - _KEPT_S:
@@ -193,44 +193,46 @@ class Callers:
         for _, line in self._idle:
             line.close()
 
-    def _short(self) -> Asked:
+    def _draw_call(self) -> PlannedCall:
         """A call as most are, now and then with a fault in its way."""
         dice = self.chance
         faults = [name for name in PLAYS if name]
         fault = dice.choice(faults) if dice.random() < FAULTS else ""
         stream, spare = dice.random() < 0.5, dice.random() < 0.5
-        return Asked(_word(), fault, stream, spare, pieces=dice.randint(1, _SHORT), gap_s=dice.random() / 20)
+        return PlannedCall(
+            _random_word(), fault, stream, spare, pieces=dice.randint(1, _SHORT), gap_s=dice.random() / 20
+        )
 
-    async def _call(self, asked: Asked) -> None:
+    async def _call_once(self, asked: PlannedCall) -> None:
         """A call; one in a hundred leaves early."""
         may_leave = not asked.fault and asked.pieces <= _SHORT
         leaves = may_leave and self.chance.random() < LEAVING
         stuck_s = _STUCK_S + asked.pieces * asked.gap_s
-        await self.call(asked, self.chance.random() / 20 if leaves else stuck_s, leaves=leaves)
+        await self.make_call(asked, self.chance.random() / 20 if leaves else stuck_s, leaves=leaves)
 
-    async def call(self, asked: Asked, patience_s: float, *, leaves: bool = False) -> None:
+    async def make_call(self, asked: PlannedCall, patience_s: float, *, leaves: bool = False) -> None:
         """Make a call, wait so long for its end, and judge it; ``leaves`` if it is not meant to wait for it."""
-        line, keeps = await self._line(), False
+        line, keeps = await self._take_line(), False
         headers = _HEADERS if asked.spare else {**_HEADERS, "x-fwd-fallback": "none"}
         try:
-            answer = await asyncio.wait_for(line.post(asked.body(), headers), patience_s)
-            self.tally.judge(asked, ended(asked, answer))
+            answer = await asyncio.wait_for(line.post(asked.render_body(), headers), patience_s)
+            self.tally.judge_call(asked, classify_end(asked, answer))
             keeps = not answer.closed and answer.headers.get("connection") != "close"
         except asyncio.TimeoutError:
             self._gave_up(asked, leaves)
         except (OSError, EOFError, ValueError, LookupError) as error:
-            self.tally.judge(asked, repr(error))
+            self.tally.judge_call(asked, repr(error))
         if keeps:
             self._idle.append((time.monotonic(), line))
         else:
             line.close()
 
-    def _gave_up(self, asked: Asked, leaves: bool) -> None:
+    def _gave_up(self, asked: PlannedCall, leaves: bool) -> None:
         if leaves:
             self.tally.left += 1
         else:
-            self.tally.judge(asked, "no end")
+            self.tally.judge_call(asked, "no end")
 
 
-def _word() -> str:
+def _random_word() -> str:
     return f"word-{secrets.token_hex(8)}"

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from attrs import evolve, field, frozen
 
 
-def _tuple(values: Sequence[float]) -> tuple[float, ...]:
+def as_tuple(values: Sequence[float]) -> tuple[float, ...]:
+    """A converter for runs: type checkers know its argument, which they do not of ``tuple``."""
     return tuple(values)
 
 
@@ -22,8 +23,8 @@ class Figure:
     id: str
     what: str
     unit: str
-    runs: tuple[float, ...] = field(converter=_tuple)
-    reference: tuple[float, ...] = field(default=(), converter=_tuple)
+    runs: tuple[float, ...] = field(converter=as_tuple)
+    reference: tuple[float, ...] = field(default=(), converter=as_tuple)
     beside: str = "nginx"
     aim: str = ""
     met: bool | None = None
@@ -47,7 +48,7 @@ class Figure:
         return self.value / self.base if self.compares and self.value is not None and self.base else None
 
 
-def judged(figure: Figure, limit: float | None, times: float) -> Figure:
+def judge_figure(figure: Figure, limit: float | None, times: float) -> Figure:
     """With the verdict over an absolute limit and a multiple of the reference; an aim in words if there is none."""
     value, ratio = figure.value or 0.0, figure.ratio
     within = (limit is None or value <= limit) and (ratio is None or ratio <= times)

@@ -28,8 +28,8 @@ from attrs import frozen
 
 from bench import processes
 from bench.environments import gateway_python
-from bench.lockstep import Baton, Client, connected, stepped_upstream
-from bench.processes import Place
+from bench.lockstep import Baton, SteppedClient, connect_client, stepped_upstream
+from bench.processes import GatewayPlace
 
 FILES: Final = 20
 CALLS: Final = 200
@@ -43,7 +43,7 @@ Function = tuple[str, str, int]  # file, qualified name, line
 
 
 @frozen
-class Hops:
+class CallHops:
     """What one action entered: how often each function began, went on, or began in another thread."""
 
     starts: Mapping[Function, int]
@@ -67,78 +67,80 @@ class Hops:
         )
 
 
-def read_hops(line: str) -> Hops:
+def read_hops(line: str) -> CallHops:
     """What ``bench.instrumented --profile`` wrote."""
     found: dict[str, list[list[Any]]] = json.loads(line)
-    return Hops(**{name: {(file, function, at): n for file, function, at, n in rows} for name, rows in found.items()})
+    return CallHops(
+        **{name: {(file, function, at): n for file, function, at, n in rows} for name, rows in found.items()}
+    )
 
 
-def subtract(more: Hops, less: Hops) -> Hops:
+def subtract_hops(more: CallHops, less: CallHops) -> CallHops:
     """What ``more`` has over ``less``."""
     names = ("starts", "resumes", "other_threads")
-    return Hops(**{name: Counter(getattr(more, name)) - Counter(getattr(less, name)) for name in names})
+    return CallHops(**{name: Counter(getattr(more, name)) - Counter(getattr(less, name)) for name in names})
 
 
-class Profiler:
+class GatewayProfiler:
     """Switches the profile of a gateway on and off."""
 
     def __init__(self, pid: int, file: Path) -> None:
         self._pid = pid
         self._file = file
 
-    async def profile(self, action: Callable[[], Awaitable[object]]) -> Hops:
+    async def profile_action(self, action: Callable[[], Awaitable[object]]) -> CallHops:
         """What the gateway enters for an action and for what follows its answer.
 
         The least of several tries: now and then a timer that has nothing to do with the call falls into one.
         """
         return min([await self._profile_once(action) for _ in range(TRIES)], key=lambda hops: hops.calls)
 
-    async def _profile_once(self, action: Callable[[], Awaitable[object]]) -> Hops:
+    async def _profile_once(self, action: Callable[[], Awaitable[object]]) -> CallHops:
         await self._toggle()
         await action()
         await asyncio.sleep(_SETTLE_S)
         return read_hops(await self._toggle())
 
     async def _toggle(self) -> str:
-        lines = self._lines()
+        lines = self._read_lines()
         os.kill(self._pid, signal.SIGUSR1)
         deadline = time.monotonic() + _TIMEOUT_S
-        while len(self._lines()) == len(lines):
+        while len(self._read_lines()) == len(lines):
             if time.monotonic() > deadline:
                 raise RuntimeError("the gateway does not answer SIGUSR1")
             await asyncio.sleep(0.01)
-        return self._lines()[-1]
+        return self._read_lines()[-1]
 
-    def _lines(self) -> list[str]:
+    def _read_lines(self) -> list[str]:
         return self._file.read_text().splitlines() if self._file.exists() else []
 
 
-async def count_hops(python: str, folder: Path) -> dict[str, Hops]:
+async def count_hops(python: str, folder: Path) -> dict[str, CallHops]:
     """The hops of a JSON call, of a streamed call, and of each ten chunks more."""
     baton, file = Baton(), folder / "hops"
     async with stepped_upstream(baton) as upstream_port:
-        how = processes.instrumented("--stretch", str(_STRETCH), "--profile", str(file))
-        place = Place(python, folder, upstream_port)
-        with processes.gateway(place, core=None, **how) as fwd:
-            async with connected(fwd.port, baton) as client:
-                return await _profile_calls(client, Profiler(fwd.process.pid, file))
+        how = processes.instrumented_program("--stretch", str(_STRETCH), "--profile", str(file))
+        place = GatewayPlace(python, folder, upstream_port)
+        with processes.run_gateway(place, core=None, **how) as fwd:
+            async with connect_client(fwd.port, baton) as client:
+                return await _profile_calls(client, GatewayProfiler(fwd.process.pid, file))
 
 
-async def _profile_calls(client: Client, profiler: Profiler) -> dict[str, Hops]:
+async def _profile_calls(client: SteppedClient, profiler: GatewayProfiler) -> dict[str, CallHops]:
     for _ in range(WARM):
         await client.call_json()
         await client.call_stream(1)
-    call = await profiler.profile(client.call_json)
-    short = await profiler.profile(lambda: client.call_stream(1))
-    long = await profiler.profile(lambda: client.call_stream(1 + PIECES))
+    call = await profiler.profile_action(client.call_json)
+    short = await profiler.profile_action(lambda: client.call_stream(1))
+    long = await profiler.profile_action(lambda: client.call_stream(1 + PIECES))
     return {
         "a JSON call": call,
         "a streamed call of one piece": short,
-        f"each {PIECES} pieces more": subtract(long, short),
+        f"each {PIECES} pieces more": subtract_hops(long, short),
     }
 
 
-def list_functions(hops: Hops) -> Iterator[str]:
+def list_functions(hops: CallHops) -> Iterator[str]:
     """Every function by file, the files with most calls first."""
     calls_of_file: Counter[str] = Counter()
     for (file, _, _), count in hops.starts.items():

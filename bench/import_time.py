@@ -32,7 +32,7 @@ print(*facts, *(line.split()[1] for line in open("/proc/self/status") if line.st
 
 
 @frozen
-class Cost:
+class ImportCost:
     """Milliseconds of CPU, modules loaded, MiB at the peak."""
 
     cpu_ms: float
@@ -40,16 +40,16 @@ class Cost:
     memory_mib: float
 
 
-def measure(code: str) -> Cost:
+def measure_import(code: str) -> ImportCost:
     """One interpreter that does this and ends."""
     done = subprocess.run([sys.executable, "-c", code + REPORT], capture_output=True, text=True, check=True)
     cpu_s, modules, peak_kib = done.stdout.split()
-    return Cost(float(cpu_s) * 1000, int(modules), int(peak_kib) / 1024)
+    return ImportCost(float(cpu_s) * 1000, int(modules), int(peak_kib) / 1024)
 
 
-def median(costs: list[Cost]) -> Cost:
+def median_cost(costs: list[ImportCost]) -> ImportCost:
     """The middle of each figure."""
-    return Cost(
+    return ImportCost(
         statistics.median(cost.cpu_ms for cost in costs),
         statistics.median_low(cost.modules for cost in costs),
         statistics.median(cost.memory_mib for cost in costs),
@@ -59,8 +59,8 @@ def median(costs: list[Cost]) -> Cost:
 def main() -> int:
     """Measure all cases in turn, print a table, judge."""
     runs = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    rounds = [{code: measure(code) for code in CASES} for _ in range(runs)]
-    costs = {code: median([one[code] for one in rounds]) for code in CASES}
+    rounds = [{code: measure_import(code) for code in CASES} for _ in range(runs)]
+    costs = {code: median_cost([one[code] for one in rounds]) for code in CASES}
     print(f"{'CPU ms':>8} {'modules':>8} {'MiB':>7}  median of {runs}")
     for code, cost in costs.items():
         print(f"{cost.cpu_ms:8.0f} {cost.modules:8} {cost.memory_mib:7.1f}  {code}")

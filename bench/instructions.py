@@ -31,9 +31,9 @@ from attrs import field, frozen
 
 from bench import processes
 from bench.environments import gateway_python
-from bench.figures import Figure, with_limit
-from bench.lockstep import Baton, Client, connected, stepped_upstream
-from bench.processes import Place, System
+from bench.figures import Figure, as_tuple, with_limit
+from bench.lockstep import Baton, SteppedClient, connect_client, stepped_upstream
+from bench.processes import GatewayPlace, System
 
 CALLS: Final = 200
 BATCHES: Final = 3
@@ -49,12 +49,12 @@ _TOTAL: Final = re.compile(r"^(?:summary|totals): (\d+)", re.MULTILINE)
 
 
 @frozen
-class Counts:
+class InstructionCounts:
     """Thousands of instructions, each batch's: of a JSON call, of a chunk's share of a stream, of one chunk more."""
 
-    calls: tuple[float, ...] = field(converter=tuple)
-    shares: tuple[float, ...] = field(converter=tuple)
-    chunks: tuple[float, ...] = field(converter=tuple)
+    calls: tuple[float, ...] = field(converter=as_tuple)
+    shares: tuple[float, ...] = field(converter=as_tuple)
+    chunks: tuple[float, ...] = field(converter=as_tuple)
     idle_s: float = 0.0  # what an idle gateway takes in a second; subtracted
 
     def figures(self) -> Iterator[Figure]:
@@ -68,7 +68,7 @@ class Counts:
             yield figure if most is None else with_limit(figure, most)
 
 
-class Callgrind:
+class CallgrindCounter:
     """Reads the counter of a process that runs under callgrind."""
 
     def __init__(self, pid: int, out: Path) -> None:
@@ -96,30 +96,32 @@ class Callgrind:
 
 
 @contextmanager
-def gateway_under_callgrind(place: Place, without: Sequence[str]) -> Iterator[tuple[System, Callgrind]]:
+def gateway_under_callgrind(place: GatewayPlace, without: Sequence[str]) -> Iterator[tuple[System, CallgrindCounter]]:
     """The gateway under callgrind, with its periodic work stretched as the rest of it is. Raises RuntimeError."""
     if not shutil.which("valgrind") or not shutil.which("vgdb"):
         raise RuntimeError("valgrind is not installed (Debian: apt-get install valgrind)")
     out = place.folder / "callgrind.out"
     wrapper = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
-    how = processes.instrumented("--stretch", str(STRETCH), without=without)
-    with processes.gateway(place, core=None, wrapper=wrapper, PYTHONHASHSEED="0", **how) as fwd:
-        yield fwd, Callgrind(fwd.process.pid, out)
+    how = processes.instrumented_program("--stretch", str(STRETCH), without=without)
+    with processes.run_gateway(place, core=None, wrapper=wrapper, PYTHONHASHSEED="0", **how) as fwd:
+        yield fwd, CallgrindCounter(fwd.process.pid, out)
 
 
 async def count_all(
     python: str, folder: Path, *, calls: int = CALLS, batches: int = BATCHES, without: Sequence[str] = ()
-) -> Counts:
+) -> InstructionCounts:
     """Count calls and chunks in a gateway on ``python``, with some pieces of the call path switched off."""
     baton = Baton()
     async with stepped_upstream(baton) as upstream_port:
-        place = Place(python, folder, upstream_port)
+        place = GatewayPlace(python, folder, upstream_port)
         with gateway_under_callgrind(place, without) as (fwd, counter):
-            async with connected(fwd.port, baton) as client:
-                return await _count(client, counter, calls, batches)
+            async with connect_client(fwd.port, baton) as client:
+                return await _count_batches(client, counter, calls, batches)
 
 
-async def _count(client: Client, counter: Callgrind, calls: int, batches: int) -> Counts:
+async def _count_batches(
+    client: SteppedClient, counter: CallgrindCounter, calls: int, batches: int
+) -> InstructionCounts:
     async def repeat(times: int, action: Callable[[], Awaitable[object]]) -> None:
         for _ in range(times):
             await action()
@@ -145,7 +147,7 @@ async def _count(client: Client, counter: Callgrind, calls: int, batches: int) -
         long = await count(STREAMS, lambda: client.call_stream(PIECES))
         of_shares.append(long / PIECES)
         of_chunks.append((long - short) / (PIECES - 1))
-    return Counts(of_calls, of_shares, of_chunks, idle_s)
+    return InstructionCounts(of_calls, of_shares, of_chunks, idle_s)
 
 
 def main() -> int:
@@ -162,7 +164,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
         try:
             python = gateway_python(options.python, Path(name))
-            print(f"The gateway on {processes.python_build(python)}", flush=True)
+            print(f"The gateway on {processes.describe_python(python)}", flush=True)
             counts = asyncio.run(count_all(python, Path(name), calls=options.calls, batches=options.batches))
         except RuntimeError as error:
             print(error, file=sys.stderr)

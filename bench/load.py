@@ -75,21 +75,21 @@ def spread_of(values: Sequence[float]) -> dict[str, float]:
 
 
 @define
-class Seen:
+class StreamTally:
     """What all streams together saw; times in seconds."""
 
     ttft: list[float] = Factory(list)
-    under_way: list[float] = Factory(list)
+    transit: list[float] = Factory(list)
     gaps: list[float] = Factory(list)
     chunks: int = 0
     ended: int = 0
     failed: int = 0
 
 
-class Stream(asyncio.Protocol):
+class StreamReader(asyncio.Protocol):
     """One stream over a connection of its own; every piece is timed by the stamp it carries."""
 
-    def __init__(self, request: bytes, seen: Seen, done: asyncio.Future[None], mute: bool = False) -> None:
+    def __init__(self, request: bytes, seen: StreamTally, done: asyncio.Future[None], mute: bool = False) -> None:
         self._request = request
         self._seen = seen
         self._done = done
@@ -111,7 +111,7 @@ class Stream(asyncio.Protocol):
         data = self._rest + data
         stamps = STAMP.findall(data)
         for stamp in stamps:
-            self._seen.under_way.append(now - int(stamp) / 1e9)
+            self._seen.transit.append(now - int(stamp) / 1e9)
         if stamps:
             (self._seen.gaps if self._last else self._seen.ttft).append(now - (self._last or self._asked))
             self._last = now
@@ -133,32 +133,32 @@ class Stream(asyncio.Protocol):
 async def run_streams(port: int, request: bytes, streams: int, rounds: int, spread: float) -> dict[str, Any]:
     """``streams`` at once, ``rounds`` one after the other, their starts spread over ``spread`` seconds."""
     loop = asyncio.get_running_loop()
-    seen = Seen()
+    seen = StreamTally()
 
     async def one(delay: float) -> None:
         await asyncio.sleep(delay)
         for _ in range(rounds):
             done: asyncio.Future[None] = loop.create_future()
-            await loop.create_connection(_maker(request, seen, done), "127.0.0.1", port)
+            await loop.create_connection(_stream_factory(request, seen, done), "127.0.0.1", port)
             await done
 
     await asyncio.gather(*(one(spread * number / streams) for number in range(streams)))
-    times = {"ttft": spread_of(seen.ttft), "under_way": spread_of(seen.under_way), "gap": spread_of(seen.gaps)}
+    times = {"ttft": spread_of(seen.ttft), "under_way": spread_of(seen.transit), "gap": spread_of(seen.gaps)}
     return {"streams": streams * rounds, "ended": seen.ended, "failed": seen.failed, "chunks": seen.chunks, **times}
 
 
-def _maker(
-    request: bytes, seen: Seen, done: asyncio.Future[None], mute: bool = False
+def _stream_factory(
+    request: bytes, seen: StreamTally, done: asyncio.Future[None], mute: bool = False
 ) -> Callable[[], asyncio.BaseProtocol]:
-    return lambda: Stream(request, seen, done, mute)
+    return lambda: StreamReader(request, seen, done, mute)
 
 
-async def hold(port: int, request: bytes, streams: int, mute: bool) -> dict[str, Any]:
+async def hold_open(port: int, request: bytes, streams: int, mute: bool) -> dict[str, Any]:
     """Open streams, say so once each has begun, and keep them until standard input ends."""
     loop = asyncio.get_running_loop()
-    seen = Seen()
+    seen = StreamTally()
     for _ in range(streams):
-        await loop.create_connection(_maker(request, seen, loop.create_future(), mute), "127.0.0.1", port)
+        await loop.create_connection(_stream_factory(request, seen, loop.create_future(), mute), "127.0.0.1", port)
     while not mute and len(seen.ttft) + seen.failed < streams:
         await asyncio.sleep(0.05)
     print(json.dumps({"open": streams - seen.failed}), flush=True)
@@ -166,7 +166,7 @@ async def hold(port: int, request: bytes, streams: int, mute: bool) -> dict[str,
     return {"failed": seen.failed}
 
 
-class Caller(asyncio.Protocol):
+class LoopCaller(asyncio.Protocol):
     """One connection in a closed loop: the next call goes out when the answer is in."""
 
     def __init__(self, request: bytes, took: list[float], failed: list[bytes]) -> None:
@@ -185,7 +185,7 @@ class Caller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if not whole(self._buffer):
+        if not is_whole(self._buffer):
             return
         if b" 200 " not in self._buffer[:16]:
             self._failed.append(self._buffer[:16])
@@ -194,11 +194,11 @@ class Caller(asyncio.Protocol):
         self._send()
 
 
-def asked(connection: socket.socket, request: bytes) -> bytes:
+def send_request(connection: socket.socket, request: bytes) -> bytes:
     """Send a request, and wait for the whole answer."""
     connection.sendall(request)
     answer = b""
-    while not whole(answer):
+    while not is_whole(answer):
         piece = connection.recv(65536)
         if not piece:
             raise ConnectionError("the connection ended inside an answer")
@@ -206,7 +206,7 @@ def asked(connection: socket.socket, request: bytes) -> bytes:
     return answer
 
 
-def whole(answer: bytes) -> bool:
+def is_whole(answer: bytes) -> bool:
     """Whether an answer with a Content-Length is all there."""
     end = answer.find(b"\r\n\r\n")
     length = _LENGTH.search(answer, 0, max(end, 0))
@@ -220,7 +220,7 @@ async def run_calls(port: int, request: bytes, connections: int, seconds: float)
     failed: list[bytes] = []
     started = time.monotonic()
     for _ in range(connections):
-        await loop.create_connection(lambda: Caller(request, took, failed), "127.0.0.1", port)
+        await loop.create_connection(lambda: LoopCaller(request, took, failed), "127.0.0.1", port)
     await asyncio.sleep(seconds)
     elapsed = time.monotonic() - started
     return {"requests": len(took), "failed": len(failed), "seconds": elapsed, "latency": spread_of(took)}
@@ -233,7 +233,7 @@ async def run_latency(port: int, request: bytes, calls: int) -> dict[str, Any]:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for _ in range(calls):
             started = time.monotonic()
-            asked(connection, request)
+            send_request(connection, request)
             took.append(time.monotonic() - started)
     return {"calls": calls, "latency": spread_of(took)}
 
@@ -261,14 +261,14 @@ def main() -> None:
     port = options.port
     work: Awaitable[dict[str, Any]] = {
         "streams": lambda: run_streams(port, request, options.streams, options.rounds, options.spread),
-        "hold": lambda: hold(port, request, options.streams, options.mute),
+        "hold": lambda: hold_open(port, request, options.streams, options.mute),
         "calls": lambda: run_calls(port, request, options.connections, options.seconds),
         "latency": lambda: run_latency(port, request, options.calls),
     }[options.what]()
-    print(json.dumps(_run(work)), flush=True)
+    print(json.dumps(_run_loop(work)), flush=True)
 
 
-def _run(work: Any) -> Any:
+def _run_loop(work: Any) -> Any:
     try:
         import uvloop
     except ImportError:

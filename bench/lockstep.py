@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from attrs import define
 
-from bench.load import PATH, STAMP, body_of, request_of, whole
-from bench.upstream import Upstream
+from bench.load import PATH, STAMP, body_of, is_whole, request_of
+from bench.upstream import CannedUpstream
 
 TIMEOUT_S: Final = 60.0  # under callgrind a call takes about 50 ms
 _END: Final = b"0\r\n\r\n"
@@ -37,7 +37,7 @@ class Baton:
             send()
 
 
-class SteppedUpstream(Upstream):
+class SteppedUpstream(CannedUpstream):
     """The bench's provider, whose streams wait for the reader and not for the clock."""
 
     def __init__(self, baton: Baton) -> None:
@@ -81,7 +81,7 @@ class SteppedCaller(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         # A refusal has a Content-Length, also where a stream was asked for.
-        ended = whole(bytes(self._buffer)) or (self._streams and self._buffer.endswith(_END))
+        ended = is_whole(bytes(self._buffer)) or (self._streams and self._buffer.endswith(_END))
         if self._answer is not None and ended and not self._answer.done():
             self._answer.set_result(bytes(self._buffer))
         elif self._streams:
@@ -106,7 +106,7 @@ async def stepped_upstream(baton: Baton) -> AsyncIterator[int]:
 
 
 @define
-class Client:
+class SteppedClient:
     """Makes the two calls that are counted, over one connection that is kept. Both return the whole answer."""
 
     port: int
@@ -125,12 +125,12 @@ class Client:
 
 
 @asynccontextmanager
-async def connected(port: int, baton: Baton) -> AsyncIterator[Client]:
+async def connect_client(port: int, baton: Baton) -> AsyncIterator[SteppedClient]:
     """A caller that is connected to a gateway, for as long as the block lasts."""
     transport, caller = await asyncio.get_running_loop().create_connection(
         lambda: SteppedCaller(baton), "127.0.0.1", port
     )
     try:
-        yield Client(port, caller)
+        yield SteppedClient(port, caller)
     finally:
         transport.close()

@@ -94,7 +94,7 @@ _ARITHMETIC: dict[type[ast.operator], type[ast.operator]] = {
 }
 
 
-def changed(node: ast.AST) -> Iterator[ast.AST]:
+def mutate_node(node: ast.AST) -> Iterator[ast.AST]:
     """What may stand in the place of ``node``."""
     if isinstance(node, ast.Compare):
         other = _COMPARISONS.get(type(node.ops[0]))
@@ -113,7 +113,7 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
         negated.test = ast.UnaryOp(ast.Not(), node.test)
         yield negated
     elif isinstance(node, ast.Constant):
-        yield from _constants(node.value)
+        yield from _mutate_constant(node.value)
     elif isinstance(node, (ast.Break, ast.Continue)):
         yield ast.Continue() if isinstance(node, ast.Break) else ast.Break()
     elif isinstance(node, ast.Return):
@@ -125,7 +125,7 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
         yield ast.Pass()
 
 
-def _constants(value: object) -> Iterator[ast.AST]:
+def _mutate_constant(value: object) -> Iterator[ast.AST]:
     if isinstance(value, bool):
         yield ast.Constant(not value)
     elif isinstance(value, int):
@@ -136,7 +136,7 @@ def _constants(value: object) -> Iterator[ast.AST]:
         yield ast.Constant(b"XX" + value)
 
 
-def places(tree: ast.Module) -> list[tuple[ast.AST, str, int | None]]:
+def list_places(tree: ast.Module) -> list[tuple[ast.AST, str, int | None]]:
     """Every node that runs, as its parent's field: annotations and docstrings do not."""
     found: list[tuple[ast.AST, str, int | None]] = []
     nodes: list[ast.AST] = [tree]
@@ -175,34 +175,36 @@ class Mutant:
     tree: ast.Module
 
 
-def mutants(path: Path) -> Iterator[Mutant]:
+def list_mutants(path: Path) -> Iterator[Mutant]:
     """Every mutant of a file; each is undone when the next is asked for."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for parent, name, index in places(tree):
+    for parent, name, index in list_places(tree):
         held = getattr(parent, name)
         node = held if index is None else held[index]
-        for other in changed(node):
+        for other in mutate_node(node):
             ast.copy_location(other, node)
-            _put(parent, name, index, other)
-            yield Mutant(path, getattr(node, "lineno", 0), _shown(node), _shown(other), ast.fix_missing_locations(tree))
-            _put(parent, name, index, node)
+            _put_node(parent, name, index, other)
+            yield Mutant(
+                path, getattr(node, "lineno", 0), _show_node(node), _show_node(other), ast.fix_missing_locations(tree)
+            )
+            _put_node(parent, name, index, node)
 
 
-def _put(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
+def _put_node(parent: ast.AST, name: str, index: int | None, node: ast.AST) -> None:
     if index is None:
         setattr(parent, name, node)
     else:
         getattr(parent, name)[index] = node
 
 
-def _shown(node: ast.AST) -> str:
+def _show_node(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(node)).splitlines()[0][:90]
 
 
 # -- one mutant in a process of its own
 
 
-class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+class MutantLoader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Loads one module from a tree instead of its file."""
 
     def __init__(self, mutant: Mutant) -> None:
@@ -228,14 +230,14 @@ class Loader(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(self._mutant.tree, str(self._mutant.path), "exec"), module.__dict__)
 
 
-def run(target: Target, mutant: Mutant | None) -> bool:
+def run_tests(target: Target, mutant: Mutant | None) -> bool:
     """Whether the tests pass, in a fork, on the mutant or on the code as it is."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
         os.setsid()
         os.close(reader)
-        _be(target, mutant)
+        _become_mutant(target, mutant)
     os.close(writer)
     ready, _, _ = select.select([reader], [], [], TIMEOUT_S)  # its end closes with the child
     if not ready:
@@ -245,14 +247,14 @@ def run(target: Target, mutant: Mutant | None) -> bool:
     return status == 0
 
 
-def _be(target: Target, mutant: Mutant | None) -> None:
+def _become_mutant(target: Target, mutant: Mutant | None) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     os.dup2(silence, 2)
     status = 1
     try:
         if mutant:
-            sys.meta_path.insert(0, Loader(mutant))
+            sys.meta_path.insert(0, MutantLoader(mutant))
         status = int(
             pytest.main(["-x", "-q", "--assert=plain", "-p", "no:cacheprovider", "-k", target.only, *target.tests])
         )
@@ -273,29 +275,29 @@ def main() -> int:
     os.chdir(ROOT)
     killed = total = 0
     for name in given.targets or TARGETS:
-        dead, all_of_them = judge(name, TARGETS[name], given.sample)
+        dead, all_of_them = judge_target(name, TARGETS[name], given.sample)
         killed, total = killed + dead, total + all_of_them
     share = 100 * killed / total
     print(f"all: {killed} of {total} killed, {share:.1f} %")
     return 0 if share >= given.least else 1
 
 
-def judge(name: str, target: Target, sample: int | None) -> tuple[int, int]:
+def judge_target(name: str, target: Target, sample: int | None) -> tuple[int, int]:
     """How many mutants of a target were killed, and how many there were."""
-    if not run(target, None):
+    if not run_tests(target, None):
         sys.exit(f"{name}: the tests do not pass on the code as it is")
     paths = sorted(SOURCE.glob(target.modules))
-    count = sum(1 for path in paths for _ in mutants(path))
+    count = sum(1 for path in paths for _ in list_mutants(path))
     chosen = set(range(count))
     if sample is not None and sample < count:
         chosen = set(random.Random(name).sample(range(count), sample))
     began, killed, number = time.monotonic(), 0, -1
     for path in paths:
-        for mutant in mutants(path):
+        for mutant in list_mutants(path):
             number += 1
             if number not in chosen:
                 continue
-            if run(target, mutant):
+            if run_tests(target, mutant):
                 print(f"{path.relative_to(SOURCE)}:{mutant.line}: {mutant.before}  ->  {mutant.after}", flush=True)
             else:
                 killed += 1

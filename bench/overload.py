@@ -26,13 +26,13 @@ from attrs import Factory, asdict, define
 
 from bench import processes
 from bench.load import body_of, percentile, request_of
-from bench.processes import LOAD_CORE, ROOT, Place, System, pinned
+from bench.processes import LOAD_CORE, ROOT, GatewayPlace, System, pin_command
 
 _ALIVE_EVERY_S: Final = 0.02
 
 
 @define
-class Tally:
+class CallTally:
     """What became of the calls; seconds that refusals took."""
 
     calls: Counter[str] = Factory(Counter)
@@ -41,10 +41,10 @@ class Tally:
     late: list[float] = Factory(list)  # by how much the driver missed the time of a call
 
 
-class Call(asyncio.Protocol):
+class TimedCall(asyncio.Protocol):
     """One call over a connection of its own."""
 
-    def __init__(self, request: bytes, tally: Tally) -> None:
+    def __init__(self, request: bytes, tally: CallTally) -> None:
         self._request = request
         self._tally = tally
         self._started = time.monotonic()
@@ -68,39 +68,39 @@ class Call(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         cut = self._status == "200" and b"data: [DONE]" not in self._tail
-        self.end("cut" if cut else self._status or repr(exc or "no answer"))
+        self.end_with("cut" if cut else self._status or repr(exc or "no answer"))
 
-    def end(self, how: str) -> None:
+    def end_with(self, how: str) -> None:
         """Count it."""
         self._tally.calls[how] += 1
         self.ended.set_result(None)
 
 
-async def send(port: int, request: bytes, tally: Tally) -> None:
+async def send_call(port: int, request: bytes, tally: CallTally) -> None:
     """Make one call, to its end."""
-    call = Call(request, tally)
+    call = TimedCall(request, tally)
     try:
         await asyncio.get_running_loop().create_connection(lambda: call, "127.0.0.1", port)
     except OSError as error:
-        call.end(repr(error))
+        call.end_with(repr(error))
     await call.ended
 
 
-async def offer(port: int, rate: float, seconds: float) -> dict[str, Any]:
+async def offer_calls(port: int, rate: float, seconds: float) -> dict[str, Any]:
     """So many calls a second, for so long."""
-    tally, tasks = Tally(), []
+    tally, tasks = CallTally(), []
     request = request_of(port, body_of("openai:bench-20x50", stream=True))
     started = time.monotonic()
     for number in range(int(rate * seconds)):
         due = started + number / rate
         await asyncio.sleep(max(0.0, due - time.monotonic()))
         tally.late.append(time.monotonic() - due)
-        tasks.append(asyncio.ensure_future(send(port, request, tally)))
+        tasks.append(asyncio.ensure_future(send_call(port, request, tally)))
     await asyncio.gather(*tasks)
     return asdict(tally)
 
 
-def watch(port: int) -> list[float]:
+def watch_health(port: int) -> list[float]:
     """Ask whether it lives, again and again, until standard input ends; how long each answer took."""
     request, took = f"GET /health HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode(), []
     with socket.create_connection(("127.0.0.1", port)) as connection:
@@ -120,18 +120,18 @@ def _standard_input_is_open() -> bool:
     return not select.select([sys.stdin], [], [], _ALIVE_EVERY_S)[0]
 
 
-def offered(gateway: System, rate: float, seconds: float) -> tuple[dict[str, Any], list[float]]:
+def measure_rate(gateway: System, rate: float, seconds: float) -> tuple[dict[str, Any], list[float]]:
     """What became of calls from a process of their own, and of signs of life from another."""
     module = [sys.executable, "-m", "bench.overload", "--port", str(gateway.port)]
     calls = [*module, "--rate", str(rate), "--seconds", str(seconds)]
-    watching = pinned(LOAD_CORE, [*module, "--watch"])
+    watching = pin_command(LOAD_CORE, [*module, "--watch"])
     with subprocess.Popen(watching, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as watcher:
-        done = subprocess.run(pinned(LOAD_CORE, calls), cwd=ROOT, capture_output=True, check=True)
+        done = subprocess.run(pin_command(LOAD_CORE, calls), cwd=ROOT, capture_output=True, check=True)
         alive, _ = watcher.communicate()
     return json.loads(done.stdout), json.loads(alive)
 
 
-def told(name: str, tally: dict[str, Any], alive: list[float], seconds: float) -> str:
+def format_tally(name: str, tally: dict[str, Any], alive: list[float], seconds: float) -> str:
     """A run in words."""
     refused, lives, late = (percentile(times, 0.99) * 1000 for times in (tally["refused"], alive, tally["late"]))
     good = tally["calls"].get("200", 0) / seconds
@@ -152,19 +152,23 @@ def main() -> int:
     options = parser.parse_args()
     processes.raise_fd_limit()
     if options.port:
-        found = watch(options.port) if options.watch else _run(offer(options.port, options.rate, options.seconds))
+        found = (
+            watch_health(options.port)
+            if options.watch
+            else _run_loop(offer_calls(options.port, options.rate, options.seconds))
+        )
         print(json.dumps(found))
         return 0
-    measure(options.rate, options.seconds, options.most)
+    measure_overload(options.rate, options.seconds, options.most)
     return 0
 
 
-def measure(rate: float, seconds: float, most: int) -> None:
+def measure_overload(rate: float, seconds: float, most: int) -> None:
     """Say what became of the calls in each part."""
     calm_s = min(10.0, seconds)
-    with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
-        place = Place(sys.executable, Path(name), upstream.port)
-        with processes.gateway(
+    with tempfile.TemporaryDirectory() as name, processes.run_upstream() as upstream:
+        place = GatewayPlace(sys.executable, Path(name), upstream.port)
+        with processes.run_gateway(
             place, FWD_MAX_REQUESTS=str(most), FWD_SLOW_LOOP="50ms", FWD_MAX_UNAUTHENTICATED="10000"
         ) as gateway:
             for what, wanted, lasts in (
@@ -173,14 +177,14 @@ def measure(rate: float, seconds: float, most: int) -> None:
                 ("at capacity again", most, calm_s),
             ):
                 before = gateway.cpu_s()
-                print(told(what, *offered(gateway, wanted, lasts), lasts), end="; ", flush=True)
+                print(format_tally(what, *measure_rate(gateway, wanted, lasts), lasts), end="; ", flush=True)
                 cpu = (gateway.cpu_s() - before) / lasts
                 print(f"gateway's CPU {cpu:.0%}, memory {gateway.rss() >> 20} MiB", flush=True)
             log = gateway.log
         print(*(line for line in log.read_text().splitlines() if "vent loop" in line), sep="\n")
 
 
-def _run(work: Any) -> Any:
+def _run_loop(work: Any) -> Any:
     try:
         import uvloop
     except ImportError:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from bench.environments import make_environment, make_node_environment
-from bench.processes import GATEWAY_CORE, Place, System, free_port, pinned, running, wait_until_answers
+from bench.processes import GATEWAY_CORE, GatewayPlace, System, free_port, pin_command, run_process, wait_until_answers
 
 LITELLM: Final = "litellm[proxy]"
 PORTKEY: Final = "@portkey-ai/gateway"
@@ -33,7 +33,7 @@ class Peer:
     start: _Start
 
 
-def install_peers(place: Place) -> Iterator[Peer]:
+def install_peers(place: GatewayPlace) -> Iterator[Peer]:
     """Install each in an environment of its own below the run's folder. One that cannot be had is left out, aloud."""
     for install in (install_litellm, install_portkey):
         peer = _try_install(install, place)
@@ -41,7 +41,7 @@ def install_peers(place: Place) -> Iterator[Peer]:
             yield peer
 
 
-def _try_install(install: Callable[[Place], Peer], place: Place) -> Peer | None:
+def _try_install(install: Callable[[GatewayPlace], Peer], place: GatewayPlace) -> Peer | None:
     try:
         return install(place)
     except RuntimeError as error:
@@ -56,7 +56,7 @@ def running_peers(peers: Sequence[Peer]) -> Iterator[list[System]]:
         yield [stack.enter_context(peer.start()) for peer in peers]
 
 
-def install_litellm(place: Place) -> Peer:
+def install_litellm(place: GatewayPlace) -> Peer:
     """LiteLLM's proxy from the package index, on the Python the gateway runs on."""
     python = make_environment(place.python, place.folder / "litellm", [LITELLM])
     library = next(Path(python).parent.parent.glob("lib/*/site-packages"))
@@ -65,7 +65,7 @@ def install_litellm(place: Place) -> Peer:
 
 
 @contextmanager
-def _run_litellm(place: Place, python: str) -> Iterator[System]:
+def _run_litellm(place: GatewayPlace, python: str) -> Iterator[System]:
     """One worker. It does not start without a key."""
     config = place.folder / "litellm.json"  # which is YAML, too
     model = {"model": "openai/*", "api_base": f"http://127.0.0.1:{place.upstream_port}/v1", "api_key": "sk-bench"}
@@ -79,7 +79,7 @@ def _run_litellm(place: Place, python: str) -> Iterator[System]:
         yield system
 
 
-def install_portkey(place: Place) -> Peer:
+def install_portkey(place: GatewayPlace) -> Peer:
     """Portkey's gateway from the npm registry."""
     programs = make_node_environment(place.folder / "portkey", PORTKEY)
     facts: dict[str, Any] = json.loads((Path(programs).parent / PORTKEY / "package.json").read_text())
@@ -87,7 +87,7 @@ def install_portkey(place: Place) -> Peer:
 
 
 @contextmanager
-def _run_portkey(place: Place, program: str) -> Iterator[System]:
+def _run_portkey(place: GatewayPlace, program: str) -> Iterator[System]:
     """It takes the provider from headers, and must be told to trust a loopback address.
 
     Version 1.15.2 answers every stream with a 500 on Node 20 ("TypeError: immutable"), whatever the provider sends:
@@ -104,12 +104,15 @@ def _run_portkey(place: Place, program: str) -> Iterator[System]:
 
 @contextmanager
 def _run_peer(
-    place: Place, name: str, port: int, path: str, command: Sequence[str], env: Mapping[str, str]
+    place: GatewayPlace, name: str, port: int, path: str, command: Sequence[str], env: Mapping[str, str]
 ) -> Iterator[System]:
     """A peer on the gateway's core; ready when ``path`` answers."""
     log, started = place.folder / f"{name}-{port}.log", time.monotonic()
-    words = pinned(GATEWAY_CORE, command)
-    with log.open("wb") as out, running(words, env=os.environ | env, stdout=out, stderr=subprocess.STDOUT) as process:
+    words = pin_command(GATEWAY_CORE, command)
+    with (
+        log.open("wb") as out,
+        run_process(words, env=os.environ | env, stdout=out, stderr=subprocess.STDOUT) as process,
+    ):
         try:
             wait_until_answers(port, path, process, _START_S)
         except RuntimeError as error:

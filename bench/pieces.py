@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from bench.instructions import Counts
+    from bench.instructions import InstructionCounts
 
 CPU_RUNS: Final = 5
 CPU_SECONDS: Final = 2
@@ -103,7 +103,7 @@ def switch_off(name: str) -> None:
     PIECES[name].switch_off()
 
 
-def count_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, Counts]]:
+def count_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[tuple[str, InstructionCounts]]:
     """Instructions with everything on, then with each of the pieces off."""
     from bench.instructions import count_all  # the gateway's process imports this module, and needs none of that
 
@@ -117,11 +117,11 @@ def cpu_of_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[t
     """CPU microseconds of a JSON call in every run, with everything on and with each of the pieces off, in turn."""
     from bench import processes
 
-    with processes.upstream() as upstream, ExitStack() as stack:
-        place = processes.Place(python, folder, upstream.port)
+    with processes.run_upstream() as upstream, ExitStack() as stack:
+        place = processes.GatewayPlace(python, folder, upstream.port)
         gateways = {
             name: stack.enter_context(
-                processes.gateway(place, **processes.instrumented(without=[name] if name else []))
+                processes.run_gateway(place, **processes.instrumented_program(without=[name] if name else []))
             )
             for name in ("", *names)
         }
@@ -129,7 +129,7 @@ def cpu_of_pieces(python: str, folder: Path, names: Sequence[str]) -> Iterator[t
         for turn in range(1 + CPU_RUNS):
             for name, gateway in gateways.items():
                 before = gateway.cpu_s()
-                seen = processes.calls(gateway, folder, seconds=CPU_SECONDS)
+                seen = processes.run_calls(gateway, folder, seconds=CPU_SECONDS)
                 if turn:  # the first one warms up
                     runs[name].append((gateway.cpu_s() - before) / seen["requests"] * 1e6)
     yield from runs.items()

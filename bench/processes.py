@@ -46,7 +46,7 @@ class System:
 
     def pids(self) -> list[int]:
         """The process and all below it."""
-        return list(_tree(self.process.pid))
+        return list(_process_tree(self.process.pid))
 
     def cpu_s(self) -> float:
         """User and system time of all its processes until now."""
@@ -54,22 +54,22 @@ class System:
 
     def rss(self) -> int:
         """Memory of all its processes now, in bytes."""
-        return sum(int(_read(pid, "statm").split()[1]) * _PAGE for pid in self.pids())
+        return sum(int(_read_proc(pid, "statm").split()[1]) * _PAGE for pid in self.pids())
 
 
-def _read(pid: int, name: str) -> str:
+def _read_proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
 
 
 def _cpu_s(pid: int) -> float:
-    fields = _read(pid, "stat").rpartition(")")[2].split()
+    fields = _read_proc(pid, "stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-def _tree(pid: int) -> Iterator[int]:
+def _process_tree(pid: int) -> Iterator[int]:
     yield pid
-    for child in _read(pid, f"task/{pid}/children").split():
-        yield from _tree(int(child))
+    for child in _read_proc(pid, f"task/{pid}/children").split():
+        yield from _process_tree(int(child))
 
 
 def raise_fd_limit() -> None:
@@ -78,7 +78,7 @@ def raise_fd_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def pinned(core: int | None, command: Sequence[str]) -> list[str]:
+def pin_command(core: int | None, command: Sequence[str]) -> list[str]:
     """The command, on one core where that can be."""
     if core is None or not shutil.which("taskset") or (os.cpu_count() or 1) <= core:
         return list(command)
@@ -93,7 +93,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+def run_process(command: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     """A process for as long as the block lasts."""
     with subprocess.Popen(command, cwd=more.pop("cwd", ROOT), **more) as process:
         try:
@@ -109,17 +109,17 @@ def running(command: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[by
 
 
 @contextmanager
-def upstream() -> Iterator[System]:
+def run_upstream() -> Iterator[System]:
     """The provider at the far end."""
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.upstream"])
-    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.upstream"])
+    with run_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield System("direct", int(process.stdout.readline()), process)
         process.stdout.close()
 
 
 @frozen
-class Place:
+class GatewayPlace:
     """Where the gateway under test comes from, and where it runs."""
 
     python: str
@@ -128,8 +128,8 @@ class Place:
 
 
 @contextmanager
-def gateway(
-    place: Place,
+def run_gateway(
+    place: GatewayPlace,
     *,
     workers: int = 1,
     core: int | None = GATEWAY_CORE,
@@ -143,25 +143,27 @@ def gateway(
     keys = folder / "keys"
     keys.touch(mode=0o600)
     keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=bench\n")
-    command = pinned(core, [*wrapper, place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
+    command = pin_command(core, [*wrapper, place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
     log = folder / "log"
     started = time.monotonic()
     with (
         log.open("wb") as out,
-        running(command, cwd=folder, env=_environment(place, keys) | env, stderr=out, stdout=out) as process,
+        run_process(
+            command, cwd=folder, env=_gateway_environment(place, keys) | env, stderr=out, stdout=out
+        ) as process,
     ):
-        port = _port_said(log, process)
+        port = _read_port(log, process)
         wait_until_answers(port)
         yield System("fwd", port, process, ready_s=time.monotonic() - started, log=log)
 
 
-def instrumented(*options: str, without: Sequence[str] = ()) -> dict[str, Any]:
+def instrumented_program(*options: str, without: Sequence[str] = ()) -> dict[str, Any]:
     """What ``gateway`` needs to run it under ``bench.instrumented``, with some pieces of the call path switched off."""
     names = [word for name in without for word in ("--without", name)]
     return {"program": ("bench.instrumented", *options, *names, "--"), "PYTHONPATH": str(ROOT)}
 
 
-def _environment(place: Place, keys: Path) -> dict[str, str]:
+def _gateway_environment(place: GatewayPlace, keys: Path) -> dict[str, str]:
     url = f"http://127.0.0.1:{place.upstream_port}"
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return inherited | {
@@ -177,7 +179,7 @@ def _environment(place: Place, keys: Path) -> dict[str, str]:
     }
 
 
-def _port_said(log: Path, process: subprocess.Popen[bytes]) -> int:
+def _read_port(log: Path, process: subprocess.Popen[bytes]) -> int:
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and process.poll() is None:
         found = re.search(r"listens on http://127\.0\.0\.1:(\d+)", log.read_text())
@@ -223,7 +225,7 @@ http {{
 
 
 @contextmanager
-def nginx(place: Place) -> Iterator[System | None]:
+def run_nginx(place: GatewayPlace) -> Iterator[System | None]:
     """nginx as a plain reverse proxy, the floor; None where it is not installed."""
     program = shutil.which("nginx")
     if program is None:
@@ -236,28 +238,28 @@ def nginx(place: Place) -> Iterator[System | None]:
     text = _NGINX.format(user=user, folder=folder, port=port, upstream=place.upstream_port)
     (folder / "conf").write_text(text)
     command = [program, "-p", str(folder), "-c", str(folder / "conf"), "-e", str(folder / "error.log")]
-    with running(pinned(GATEWAY_CORE, command)) as process:
+    with run_process(pin_command(GATEWAY_CORE, command)) as process:
         wait_until_answers(port)
         yield System("nginx", port, process)
 
 
-def load(system: System, what: str, **options: Any) -> dict[str, Any]:
+def run_load(system: System, what: str, **options: Any) -> dict[str, Any]:
     """Run one of the loads of ``bench.load`` on the other core; what it saw."""
     own = {"model": system.prefix + "bench", "path": system.path, "headers": json.dumps(dict(system.headers))}
     flags = own | options
     words = [word for name, value in flags.items() for word in (f"--{name}", str(value))]
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.load", what, str(system.port), *words])
+    command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.load", what, str(system.port), *words])
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
 @contextmanager
-def held(system: System, **options: Any) -> Iterator[int]:
+def hold_streams(system: System, **options: Any) -> Iterator[int]:
     """Streams that stay open for as long as the block lasts; how many."""
     words = [w for n, v in options.items() for w in ([f"--{n}"] if v is True else [f"--{n}", str(v)])]
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.load", "hold", str(system.port), *words])
-    with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.load", "hold", str(system.port), *words])
+    with run_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield int(json.loads(process.stdout.readline())["open"])
         process.stdout.close()
@@ -278,12 +280,12 @@ end
 """
 
 
-def calls(system: System, folder: Path, *, connections: int = 32, seconds: int = 2, **body: Any) -> dict[str, Any]:
+def run_calls(system: System, folder: Path, *, connections: int = 32, seconds: int = 2, **body: Any) -> dict[str, Any]:
     """Calls in a closed loop from some connections, by wrk where it is installed."""
     program = shutil.which("wrk")
     model = str(body.pop("model", system.prefix + "bench"))
     if program is None:
-        return load(system, "calls", connections=connections, seconds=seconds, model=model, **body)
+        return run_load(system, "calls", connections=connections, seconds=seconds, model=model, **body)
     (folder / "body").write_bytes(body_of(model, **body))
     headers = "\n".join(f'wrk.headers["{n}"] = "{v}"' for n, v in (HEADERS | dict(system.headers)).items())
     script = folder / "calls.lua"
@@ -291,12 +293,12 @@ def calls(system: System, folder: Path, *, connections: int = 32, seconds: int =
     url = f"http://127.0.0.1:{system.port}"
     # wrk gives up after 2 s, which 32 connections to a slow peer reach on a busy machine.
     command = [program, "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s", "-s", str(script), url]
-    done = subprocess.run(pinned(LOAD_CORE, command), capture_output=True, check=True)
+    done = subprocess.run(pin_command(LOAD_CORE, command), capture_output=True, check=True)
     found: dict[str, Any] = json.loads(done.stderr)
     return found
 
 
-def machine() -> dict[str, Any]:
+def describe_machine() -> dict[str, Any]:
     """What it was measured on."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PHYS_PAGES") * _PAGE
@@ -318,12 +320,12 @@ print(f"{platform.python_implementation()} {platform.python_version()}, {platfor
 """
 
 
-def python_build(python: str) -> str:
+def describe_python(python: str) -> str:
     """Which Python the gateway runs on, and how it was built."""
     return subprocess.run([python, "-c", _BUILD], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def said(*command: str) -> str:
+def read_output(*command: str) -> str:
     """What a program says on its standard output and error; nothing where it is missing."""
     if not shutil.which(command[0]):
         return ""

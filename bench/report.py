@@ -22,19 +22,19 @@ PICTURE: Final = ROOT / "docs" / "benchmarks.svg"
 _HEADS: Final = ("", "measure", "fwd", "beside", "ratio", "aim", "met")
 
 
-def record(figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any]:
+def record_run(figures: Sequence[Figure], about: Mapping[str, Any]) -> dict[str, Any]:
     """A run as it is kept: what it was measured on, and every figure with all its runs."""
-    return {**about, "figures": [_kept(figure) for figure in figures]}
+    return {**about, "figures": [_record_figure(figure) for figure in figures]}
 
 
-def _kept(figure: Figure) -> dict[str, Any]:
+def _record_figure(figure: Figure) -> dict[str, Any]:
     more = {"value": (figure.value, 3), "base": (figure.base, 3), "ratio": (figure.ratio, 5)}
     rounded = {name: None if value is None else round(value, digits) for name, (value, digits) in more.items()}
     kept = asdict(figure) | rounded
     return kept | {name: [round(run, 3) for run in kept[name]] for name in ("runs", "reference")}
 
 
-def write(run: Mapping[str, Any]) -> Path:
+def write_results(run: Mapping[str, Any]) -> Path:
     """Keep a run under its date; where it is."""
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{run['date'].replace(':', '')}.json"
@@ -42,65 +42,65 @@ def write(run: Mapping[str, Any]) -> Path:
     return path
 
 
-def newest() -> dict[str, Any] | None:
+def newest_run() -> dict[str, Any] | None:
     """The newest run that is kept."""
     paths = sorted(RESULTS.glob("*.json"))
     found: dict[str, Any] | None = json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
     return found
 
 
-def rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
+def table_rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
     """The table's cells."""
-    return [_row(figure) for figure in run["figures"]]
+    return [_table_row(figure) for figure in run["figures"]]
 
 
-def _row(figure: Mapping[str, Any]) -> tuple[str, ...]:
+def _table_row(figure: Mapping[str, Any]) -> tuple[str, ...]:
     verdict = {True: "yes", False: "NO", None: ""}[figure["met"]]
-    beside = f"{number(figure['base'])} ({figure['beside']})" if figure["reference"] else ""
-    ratio = "" if figure["ratio"] is None else times(figure["ratio"])
-    value = f"{number(figure['value'])} {figure['unit']}".strip()
+    beside = f"{format_number(figure['base'])} ({figure['beside']})" if figure["reference"] else ""
+    ratio = "" if figure["ratio"] is None else format_ratio(figure["ratio"])
+    value = f"{format_number(figure['value'])} {figure['unit']}".strip()
     return (figure["id"], figure["what"], value, beside, ratio, figure["aim"], verdict)
 
 
-def number(value: float | None) -> str:
+def format_number(value: float | None) -> str:
     """A figure with three digits that mean something."""
     if value is None:
         return "–"
     return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def times(ratio: float) -> str:
+def format_ratio(ratio: float) -> str:
     """How many times the reference; with as many digits as a small share needs."""
     return f"{ratio:.2f} x" if ratio >= 0.1 else f"{ratio:.2g} x"
 
 
-def line(figure: Figure) -> str:
+def format_figure(figure: Figure) -> str:
     """One figure, as it comes."""
-    return "  ".join(cell for cell in (*_row(_kept(figure)), figure.note) if cell)
+    return "  ".join(cell for cell in (*_table_row(_record_figure(figure)), figure.note) if cell)
 
 
-def table(run: Mapping[str, Any]) -> str:
+def format_table(run: Mapping[str, Any]) -> str:
     """The table for a terminal, and what was noted."""
-    cells = [_HEADS, *rows(run)]
+    cells = [_HEADS, *table_rows(run)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(_HEADS))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells]
-    return "\n".join([*lines, "", *_runs(run)])
+    return "\n".join([*lines, "", *_format_runs(run)])
 
 
-def _runs(run: Mapping[str, Any]) -> Iterator[str]:
+def _format_runs(run: Mapping[str, Any]) -> Iterator[str]:
     """Every single run of what was measured more than once, and the notes."""
     for figure in run["figures"]:
         for name, found in (("fwd", figure["runs"]), (figure["beside"], figure["reference"])):
             if len(found) > 1:
-                yield f"{figure['id']} {figure['what']}, {name}: {', '.join(number(one) for one in found)}"
+                yield f"{figure['id']} {figure['what']}, {name}: {', '.join(format_number(one) for one in found)}"
         if figure["note"]:
             yield f"{figure['id']} {figure['what']}: {figure['note']}"
 
 
-def page(run: Mapping[str, Any]) -> str:
+def render_page(run: Mapping[str, Any]) -> str:
     """docs/benchmarks.md."""
     bar = "| {} |".format
-    cells = [_HEADS, ("---",) * len(_HEADS), *rows(run)]
+    cells = [_HEADS, ("---",) * len(_HEADS), *table_rows(run)]
     body = "\n".join(bar(" | ".join(cell or " " for cell in row)) for row in cells)
     machine = run["machine"]
     return _PAGE.format(
@@ -114,7 +114,7 @@ def page(run: Mapping[str, Any]) -> str:
         load=f"{run['load_average'][0]:.1f}",
         tools=", ".join(tool for tool in run["tools"] if tool),
         table=body,
-        runs="\n".join(f"- {text}" for text in _runs(run)),
+        runs="\n".join(f"- {text}" for text in _format_runs(run)),
     )
 
 
@@ -155,13 +155,13 @@ _STEP: Final = 30
 _LEFT: Final = 330
 
 
-def picture(run: Mapping[str, Any]) -> str:
+def render_picture(run: Mapping[str, Any]) -> str:
     """The figures in microseconds as bars, nginx or the reference as a mark on each."""
     own = [figure for figure in run["figures"] if not figure["peer"]]  # others are off any scale that fits ours
     found = [figure for figure in own if figure["unit"] == "µs" and figure["id"] in ("B1", "B2", "B10")]
     most = max((max(figure["value"], figure["base"] or 0) for figure in found), default=1.0)
     scale = (_WIDE - _LEFT - 90) / most
-    bars = "\n".join(_bar(figure, place, scale) for place, figure in enumerate(found))
+    bars = "\n".join(_render_bar(figure, place, scale) for place, figure in enumerate(found))
     height = 56 + _STEP * len(found)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {height}" role="img" '
@@ -173,14 +173,14 @@ def picture(run: Mapping[str, Any]) -> str:
     )
 
 
-def _bar(figure: Mapping[str, Any], place: int, scale: float) -> str:
+def _render_bar(figure: Mapping[str, Any], place: int, scale: float) -> str:
     top = 40 + place * _STEP
     width = figure["value"] * scale
     label = html.escape(f"{figure['id']}  {figure['what']}")
     parts = [
         f'<text x="12" y="{top + 13}" fill="#111">{label}</text>',
         f'<rect x="{_LEFT}" y="{top}" width="{width:.1f}" height="{_BAR}" rx="2" fill="#4c8dd6"/>',
-        f'<text x="{_LEFT + width + 6:.1f}" y="{top + 13}" fill="#333">{number(figure["value"])}</text>',
+        f'<text x="{_LEFT + width + 6:.1f}" y="{top + 13}" fill="#333">{format_number(figure["value"])}</text>',
     ]
     if figure["base"]:
         mark = _LEFT + figure["base"] * scale
@@ -188,14 +188,14 @@ def _bar(figure: Mapping[str, Any], place: int, scale: float) -> str:
     return "\n".join(parts)
 
 
-def publish(run: Mapping[str, Any]) -> None:
+def publish_run(run: Mapping[str, Any]) -> None:
     """Write the page and the picture."""
-    PAGE.write_text(page(run), encoding="utf-8")
-    PICTURE.write_text(picture(run), encoding="utf-8")
+    PAGE.write_text(render_page(run), encoding="utf-8")
+    PICTURE.write_text(render_picture(run), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    last = newest()
+    last = newest_run()
     if last is None:
         raise SystemExit("There are no results yet: nox -s bench makes them.")
-    publish(last)
+    publish_run(last)

@@ -20,22 +20,22 @@ from pathlib import Path
 from attrs import Factory, define
 
 from bench import processes
-from bench.load import Seen, Stream, body_of, percentile, request_of
-from bench.processes import Place, System
+from bench.load import StreamReader, StreamTally, body_of, percentile, request_of
+from bench.processes import GatewayPlace, System
 
 CONNECTIONS = 20
 
 
 @define
-class Tally:
+class RestartTally:
     """What became of the calls and streams."""
 
     calls: Counter[str] = Factory(Counter)
     took: list[float] = Factory(list)
-    streams: Seen = Factory(Seen)
+    streams: StreamTally = Factory(StreamTally)
 
 
-async def call(port: int, pause_s: float, tally: Tally) -> None:
+async def call_forever(port: int, pause_s: float, tally: RestartTally) -> None:
     """One call after the other, for ever."""
     loop, request = asyncio.get_running_loop(), request_of(port, body_of("openai:bench"))
     reader = writer = None
@@ -58,31 +58,31 @@ async def call(port: int, pause_s: float, tally: Tally) -> None:
         await asyncio.sleep(max(0.0, started + pause_s - loop.time()))
 
 
-async def stream(port: int, tally: Tally) -> None:
+async def stream_forever(port: int, tally: RestartTally) -> None:
     """One stream of 2 s after the other, for ever."""
     loop, request = asyncio.get_running_loop(), request_of(port, body_of("openai:bench-100x20", stream=True))
     while True:
         done: asyncio.Future[None] = loop.create_future()
-        await loop.create_connection(lambda: Stream(request, tally.streams, done), "127.0.0.1", port)  # noqa: B023
+        await loop.create_connection(lambda: StreamReader(request, tally.streams, done), "127.0.0.1", port)  # noqa: B023
         await done
 
 
-async def replaced(gateway: System, times: int) -> None:
+async def replace_workers(gateway: System, times: int) -> None:
     """Return once all workers were replaced so often."""
     while gateway.log.read_text().count("workers are replaced") < times:
         await asyncio.sleep(0.05)
 
 
-async def trial(gateway: System, options: argparse.Namespace) -> Tally:
+async def run_trial(gateway: System, options: argparse.Namespace) -> RestartTally:
     """The load, and the restarts under it."""
-    tally, pause_s = Tally(), CONNECTIONS / options.rate
-    work = [call(gateway.port, pause_s, tally) for _ in range(CONNECTIONS)]
-    work += [stream(gateway.port, tally) for _ in range(options.streams)]
+    tally, pause_s = RestartTally(), CONNECTIONS / options.rate
+    work = [call_forever(gateway.port, pause_s, tally) for _ in range(CONNECTIONS)]
+    work += [stream_forever(gateway.port, tally) for _ in range(options.streams)]
     tasks = [asyncio.ensure_future(one) for one in work]
     await asyncio.sleep(2)
     for number in range(options.restarts):
         os.kill(gateway.process.pid, signal.SIGHUP)
-        await replaced(gateway, number + 1)
+        await replace_workers(gateway, number + 1)
         print(f"{number + 1}: {dict(tally.calls)}, streams {tally.streams.ended} whole", flush=True)
     while sum(tally.calls.values()) < options.calls:
         await asyncio.sleep(0.1)
@@ -101,10 +101,10 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=50)
     parser.add_argument("--calls", type=int, default=20_000, help="go on until there were so many")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
-        place = Place(sys.executable, Path(name), upstream.port)
-        with processes.gateway(place, core=None, workers=2, FWD_SLOW_LOOP="50ms") as gateway:
-            tally = asyncio.run(trial(gateway, options))
+    with tempfile.TemporaryDirectory() as name, processes.run_upstream() as upstream:
+        place = GatewayPlace(sys.executable, Path(name), upstream.port)
+        with processes.run_gateway(place, core=None, workers=2, FWD_SLOW_LOOP="50ms") as gateway:
+            tally = asyncio.run(run_trial(gateway, options))
             said = gateway.log
         lines = [line for line in said.read_text().splitlines() if "Event loop: late" in line]
     failed = sum(tally.calls.values()) - tally.calls["200"]

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench import processes
-from bench.load import KEY, asked, body_of, percentile, request_of
-from bench.processes import LOAD_CORE, ROOT, Place, System, pinned
+from bench.load import KEY, body_of, percentile, request_of, send_request
+from bench.processes import LOAD_CORE, ROOT, GatewayPlace, System, pin_command
 
 ADDRESSES: Final = [f"127.0.1.{number}" for number in range(1, 21)]
 MODES: Final = ("headers", "body", "reads")
@@ -38,7 +38,7 @@ _PAUSE_S: Final = 0.01
 _ESTABLISHED: Final = 1  # of Linux' states of a connection
 
 
-def opening(mode: str, port: int) -> bytes:
+def opening_bytes(mode: str, port: int) -> bytes:
     """What a slow client begins with."""
     host = f"Host: 127.0.0.1:{port}\r\n"
     if mode == "headers":
@@ -49,7 +49,7 @@ def opening(mode: str, port: int) -> bytes:
     return f"GET /openapi.json HTTP/1.1\r\n{host}\r\n".encode() * _ASKED
 
 
-async def linger(mode: str, port: int, address: str) -> float:
+async def linger_slowly(mode: str, port: int, address: str) -> float:
     """One slow client; how many seconds it was let go on."""
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
@@ -60,15 +60,15 @@ async def linger(mode: str, port: int, address: str) -> float:
         await loop.sock_connect(sock, ("127.0.0.1", port))
         started = time.monotonic()
         try:
-            await loop.sock_sendall(sock, opening(mode, port))
-            while await _step(mode, sock):
+            await loop.sock_sendall(sock, opening_bytes(mode, port))
+            while await _send_step(mode, sock):
                 await asyncio.sleep(_STEP_S)
         except OSError:
             pass
         return time.monotonic() - started
 
 
-async def _step(mode: str, sock: socket.socket) -> bool:
+async def _send_step(mode: str, sock: socket.socket) -> bool:
     """Go on a little; whether there is anybody at the other end."""
     loop = asyncio.get_running_loop()
     if mode == "reads":
@@ -79,9 +79,9 @@ async def _step(mode: str, sock: socket.socket) -> bool:
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
 
 
-async def crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str, Any]:
+async def run_crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str, Any]:
     """All slow clients at once, for ``seconds``; those that are still there then count as let go on for so long."""
-    tasks = [asyncio.ensure_future(linger(mode, port, ADDRESSES[n % len(ADDRESSES)])) for n in range(clients)]
+    tasks = [asyncio.ensure_future(linger_slowly(mode, port, ADDRESSES[n % len(ADDRESSES)])) for n in range(clients)]
     done, left = await asyncio.wait(tasks, timeout=seconds)
     for task in left:
         task.cancel()
@@ -89,7 +89,7 @@ async def crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str,
     return {"gone": sorted(task.result() for task in done), "left": len(left)}
 
 
-def call(ports: Sequence[int]) -> dict[str, Any]:
+def time_calls(ports: Sequence[int]) -> dict[str, Any]:
     """Ordinary calls over one connection to each port in turn, one each 10 ms, until standard input ends."""
     took: list[list[float]] = [[] for _ in ports]
     failed = 0
@@ -102,7 +102,7 @@ def call(ports: Sequence[int]) -> dict[str, Any]:
             which = sum(map(len, took)) % len(ports)
             request = request_of(ports[which], body_of("openai:bench"))
             started = time.monotonic()
-            failed += not asked(lines[which], request).startswith(b"HTTP/1.1 200 ")
+            failed += not send_request(lines[which], request).startswith(b"HTTP/1.1 200 ")
             took[which].append(time.monotonic() - started)
     return {"took": took, "failed": failed}
 
@@ -113,32 +113,32 @@ def _standard_input_ends() -> Callable[[float], bool]:
     return lambda seconds: bool(select.select([sys.stdin], [], [], seconds)[0])
 
 
-def beside(gateways: Sequence[System], work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
+def measure_beside(gateways: Sequence[System], work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
     """What ``work`` gives, and what became of ordinary calls meanwhile."""
     ports = ",".join(str(gateway.port) for gateway in gateways)
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", ports])
+    command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", ports])
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:
         found = work()
         out, _ = caller.communicate()
     return found, json.loads(out)
 
 
-def slow(gateway: System, mode: str, clients: int, seconds: float) -> dict[str, Any]:
+def start_slow(gateway: System, mode: str, clients: int, seconds: float) -> dict[str, Any]:
     """What became of slow clients, which have a process of their own."""
     words = ["--crowd", mode, "--clients", str(clients), "--seconds", str(seconds), "--port", str(gateway.port)]
-    command = pinned(LOAD_CORE, [sys.executable, "-m", "bench.slow", *words])
+    command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.slow", *words])
     done = subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-def measured(mode: str, clients: int, seconds: float) -> dict[str, Any]:
+def measure_mode(mode: str, clients: int, seconds: float) -> dict[str, Any]:
     """Calls to a gateway with slow clients and to one without; times in milliseconds and seconds."""
-    with tempfile.TemporaryDirectory() as name, processes.upstream() as upstream:
-        place = Place(sys.executable, Path(name), upstream.port)
-        with processes.gateway(place) as gateway, processes.gateway(place) as calm:
+    with tempfile.TemporaryDirectory() as name, processes.run_upstream() as upstream:
+        place = GatewayPlace(sys.executable, Path(name), upstream.port)
+        with processes.run_gateway(place) as gateway, processes.run_gateway(place) as calm:
             before = gateway.cpu_s()
-            found, calls = beside([gateway, calm], lambda: slow(gateway, mode, clients, seconds))
+            found, calls = measure_beside([gateway, calm], lambda: start_slow(gateway, mode, clients, seconds))
             cpu = (gateway.cpu_s() - before) / seconds
     beside_ms, alone_ms = (round(percentile(took, 0.99) * 1000, 2) for took in calls["took"])
     return {
@@ -164,12 +164,12 @@ def main() -> int:
     options = parser.parse_args()
     processes.raise_fd_limit()
     if options.call:
-        print(json.dumps(call([int(port) for port in options.call.split(",")])))
+        print(json.dumps(time_calls([int(port) for port in options.call.split(",")])))
     elif options.crowd:
-        print(json.dumps(asyncio.run(crowd(options.crowd, options.port, options.clients, options.seconds))))
+        print(json.dumps(asyncio.run(run_crowd(options.crowd, options.port, options.clients, options.seconds))))
     else:
         for mode in options.modes:
-            print(json.dumps(measured(mode, options.clients, options.seconds)), flush=True)
+            print(json.dumps(measure_mode(mode, options.clients, options.seconds)), flush=True)
     return 0
 
 

@@ -32,10 +32,10 @@ from kit.crosstalk import repeater, talk
 from kit.loopup import Upstream
 
 from bench import processes, trend
-from bench.faulty import Callers, Tally, play
+from bench.faulty import Callers, FaultTally, play_fault
 from bench.load import KEY
-from bench.processes import LOAD_CORE, ROOT, Place, System
-from bench.watch import Look, Watch
+from bench.processes import LOAD_CORE, ROOT, GatewayPlace, System
+from bench.watch import ProcessSample, ProcessWatch
 
 MINUTES: Final = {"crosstalk": 10.0, "steady": 30.0}
 CALLERS: Final = 200
@@ -52,25 +52,27 @@ _BOTH: Final = {
 
 
 @contextlib.contextmanager
-def soaked(folder: Path, port: int, **env: str) -> Iterator[tuple[System, Path]]:
+def soaked_gateway(folder: Path, port: int, **env: str) -> Iterator[tuple[System, Path]]:
     """A gateway whose providers listen on ``port``, and the file in which it counts its tasks."""
     url, tasks = f"http://127.0.0.1:{port}", folder / f"tasks-{time.monotonic_ns()}"
     urls = {"OPENAI_BASE_URL": f"{url}/openai", "GROQ_BASE_URL": f"{url}/groq"}
     program = ("bench.counted", str(tasks), "run-server")
     path = {"PYTHONPATH": str(ROOT)}
-    with processes.gateway(Place(sys.executable, folder, port), program=program, **_BOTH, **urls, **path, **env) as it:
+    with processes.run_gateway(
+        GatewayPlace(sys.executable, folder, port), program=program, **_BOTH, **urls, **path, **env
+    ) as it:
         yield it, tasks
 
 
-async def steady(folder: Path, seconds: float) -> dict[str, Any]:
+async def run_steady(folder: Path, seconds: float) -> dict[str, Any]:
     """Calls at a rate beside streams, with faults."""
     async with contextlib.AsyncExitStack() as providers:
-        up = await providers.enter_async_context(Upstream(play, keeps=False))
-        with soaked(folder, up.port, FWD_SLOW_LOOP="100ms") as (system, tasks):
-            watch = Watch(system, tasks)
+        up = await providers.enter_async_context(Upstream(play_fault, keeps=False))
+        with soaked_gateway(folder, up.port, FWD_SLOW_LOOP="100ms") as (system, tasks):
+            watch = ProcessWatch(system, tasks)
             callers = Callers(f"http://127.0.0.1:{system.port}", random.Random(5))
-            before = await watch.take()
-            looking = asyncio.ensure_future(watch.go_on())
+            before = await watch.take_sample()
+            looking = asyncio.ensure_future(watch.sample_forever())
             end = time.monotonic() + seconds
             streams = (callers.stream_until(end) for _ in range(STREAMS))
             await asyncio.gather(callers.call_at_a_rate(seconds), *streams)
@@ -78,17 +80,19 @@ async def steady(folder: Path, seconds: float) -> dict[str, Any]:
             await asyncio.gather(looking, return_exceptions=True)
             callers.close()
             await providers.aclose()
-            after = await watch.settled(before)
+            after = await watch.wait_settled(before)
         lines = system.log.read_text().splitlines()
-    return report(callers.tally, watch, before, after, lines)
+    return summarise_run(callers.tally, watch, before, after, lines)
 
 
-def report(tally: Tally, watch: Watch, before: Look, after: Look, lines: Sequence[str]) -> dict[str, Any]:
+def summarise_run(
+    tally: FaultTally, watch: ProcessWatch, before: ProcessSample, after: ProcessSample, lines: Sequence[str]
+) -> dict[str, Any]:
     """Everything that was found."""
-    warm = watch.looks[-1].minute * _WARM
-    slopes = {name: _slope(watch.series(name), warm) for name in ("rss", "fds", "tasks", "threads")}
+    warm = watch.samples[-1].minute * _WARM
+    slopes = {name: _rounded_slope(watch.series_of(name), warm) for name in ("rss", "fds", "tasks", "threads")}
     return {
-        "minutes": round(watch.looks[-1].minute, 2),
+        "minutes": round(watch.samples[-1].minute, 2),
         "calls": sum(tally.outcomes.values()),
         "left": tally.left,
         "outcomes": dict(tally.outcomes.most_common()),
@@ -100,18 +104,18 @@ def report(tally: Tally, watch: Watch, before: Look, after: Look, lines: Sequenc
         "left_open": max(0, after.fds - before.fds) + max(0, after.tasks - before.tasks),
         "per_hour_after_minute": {"minute": round(warm, 2), **slopes},
         "stalls": [line for line in lines if "Event loop: late" in line][-1:],
-        "looks": [asdict(look) for look in watch.looks],
+        "looks": [asdict(look) for look in watch.samples],
     }
 
 
-def _slope(points: Sequence[trend.Point], warm: float) -> dict[str, float]:
+def _rounded_slope(points: Sequence[trend.Point], warm: float) -> dict[str, float]:
     """How much it grows in an hour, with the interval, and how much there is."""
     taken = [(x / 60, y) for x, y in points if x >= warm]
-    values = {"median": statistics.median(y for _, y in taken), **asdict(trend.slope(taken))}
+    values = {"median": statistics.median(y for _, y in taken), **asdict(trend.fit_slope(taken))}
     return {name: round(value, 3) for name, value in values.items()}
 
 
-def say_steady(found: Mapping[str, Any], folder: Path) -> bool:
+def print_steady(found: Mapping[str, Any], folder: Path) -> bool:
     """Print what matters, and draw; whether all was as expected."""
     print(f"steady: {found['minutes']} minutes, {found['calls']} calls, {found['left']} left early")
     print(f"outcomes: {', '.join(f'{count} {what}' for what, count in found['outcomes'].items())}")
@@ -126,20 +130,20 @@ def say_steady(found: Mapping[str, Any], folder: Path) -> bool:
     print(f"before the load {found['before']}\nafter it        {found['after']}", *found["stalls"], sep="\n")
     looks = found["looks"]
     rows = [(name, [(look["minute"], look[of]) for look in looks]) for of, name in _ROWS.items()]
-    (folder / "steady.svg").write_text(trend.picture("fwd under load and faults", trends["minute"], rows))
+    (folder / "steady.svg").write_text(trend.render_series("fwd under load and faults", trends["minute"], rows))
     return not (found["unexpected"] or found["tracebacks"] or found["left_open"])
 
 
 _ROWS: Final = {"rss": "memory, MiB", "fds": "open files", "tasks": "tasks", "threads": "threads"}
 
 
-async def crosstalk(folder: Path, seconds: float) -> dict[str, Any]:
+async def run_crosstalk(folder: Path, seconds: float) -> dict[str, Any]:
     """Callers with words of their own, over a provider that breaks (contract T27)."""
     chance = random.Random(27)
     ends = time.monotonic() + seconds
     each = int(ANSWERS * min(1.0, seconds / 60 / MINUTES["crosstalk"]) / CALLERS * 1.5)
     async with repeater(chance) as up:
-        with soaked(folder, up.port, FWD_SSE_KEEPALIVE="0", FWD_MAX_UNAUTHENTICATED="10000") as (system, _):
+        with soaked_gateway(folder, up.port, FWD_SSE_KEEPALIVE="0", FWD_MAX_UNAUTHENTICATED="10000") as (system, _):
             url = f"http://127.0.0.1:{system.port}"
             enough: Callable[[int], bool] = lambda calls: calls >= each and time.monotonic() > ends  # noqa: E731
             tally = await talk(url, KEY, callers=CALLERS, enough=enough, chance=chance)
@@ -148,7 +152,7 @@ async def crosstalk(folder: Path, seconds: float) -> dict[str, Any]:
     return {**asdict(tally), "foreign": foreign, "tracebacks": tracebacks, "least": each * CALLERS * 2 // 3}
 
 
-def say_crosstalk(found: Mapping[str, Any], folder: Path) -> bool:
+def print_crosstalk(found: Mapping[str, Any], folder: Path) -> bool:
     """Print what matters; whether all was as expected."""
     print(
         f"crosstalk: {found['answers']} answers, {found['broken']} of them broken, {found['left']} callers left early, "
@@ -157,7 +161,7 @@ def say_crosstalk(found: Mapping[str, Any], folder: Path) -> bool:
     return not found["foreign"] and not found["tracebacks"] and found["answers"] >= found["least"]
 
 
-RUNS: Final = {"crosstalk": (crosstalk, say_crosstalk), "steady": (steady, say_steady)}
+RUNS: Final = {"crosstalk": (run_crosstalk, print_crosstalk), "steady": (run_steady, print_steady)}
 
 
 def main() -> int:
@@ -172,11 +176,11 @@ def main() -> int:
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > LOAD_CORE:
         os.sched_setaffinity(0, {LOAD_CORE})
     options.folder.mkdir(parents=True, exist_ok=True)
-    held = [run(name, options) for name in RUNS if options.only in (None, name)]
+    held = [run_part(name, options) for name in RUNS if options.only in (None, name)]
     return int(not all(held))
 
 
-def run(name: str, options: argparse.Namespace) -> bool:
+def run_part(name: str, options: argparse.Namespace) -> bool:
     """One of them; whether all was as expected."""
     work, say = RUNS[name]
     minutes = MINUTES[name] if options.minutes is None else options.minutes

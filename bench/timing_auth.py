@@ -38,13 +38,13 @@ KEPT = 0.95
 
 
 @define
-class Held:
+class KeyHolder:
     """Whoever holds the keys."""
 
     keys: KeySet
 
 
-class Still:
+class FrozenClock:
     """A clock that stands still, so that it takes no part in the measurement."""
 
     def now(self) -> float:
@@ -61,7 +61,7 @@ def new_key() -> str:
     return f"fwd_{secrets.token_urlsafe(32)}"
 
 
-def kinds(samples: int) -> tuple[KeySet, Mapping[str, Sequence[str]]]:
+def make_kinds(samples: int) -> tuple[KeySet, Mapping[str, Sequence[str]]]:
     """The good keys, and wrong ones of each kind: every sample is a key of its own, so that no single one counts."""
     good, revoked = [new_key() for _ in range(KEYS)], [new_key() for _ in range(samples)]
     off = [key[:-1] + last for key in good for last in ALPHABET if last != key[-1]]
@@ -73,10 +73,10 @@ def kinds(samples: int) -> tuple[KeySet, Mapping[str, Sequence[str]]]:
     }
 
 
-def measure(samples: int) -> Mapping[str, Sequence[int]]:
+def measure_refusals(samples: int) -> Mapping[str, Sequence[int]]:
     """Nanoseconds of each refusal, by kind."""
-    keys, wrong = kinds(samples)
-    gate = Authenticator(Held(keys), Still())
+    keys, wrong = make_kinds(samples)
+    gate = Authenticator(KeyHolder(keys), FrozenClock())
     order = [(kind, f"Bearer {key}") for kind, each in wrong.items() for key in each]
     random.shuffle(order)
     times: dict[str, list[int]] = {kind: [] for kind in wrong}
@@ -94,26 +94,26 @@ def refusal_ns(gate: Authenticator, authorization: str) -> int:
     raise AssertionError("a wrong key was let in")
 
 
-def welch(left: Sequence[float], right: Sequence[float]) -> float:
+def welch_t(left: Sequence[float], right: Sequence[float]) -> float:
     """Welch's t of two samples."""
     error = statistics.variance(left) / len(left) + statistics.variance(right) / len(right)
     return (statistics.fmean(left) - statistics.fmean(right)) / math.sqrt(error)
 
 
-def fastest(times: Sequence[int], limit: float) -> Sequence[int]:
+def fastest_share(times: Sequence[int], limit: float) -> Sequence[int]:
     return [ns for ns in times if ns <= limit]
 
 
 def main() -> int:
     samples = int(sys.argv[1]) if len(sys.argv) > 1 else SAMPLES
-    times = measure(samples)
+    times = measure_refusals(samples)
     limit = statistics.quantiles([ns for each in times.values() for ns in each], n=100)[int(KEPT * 100) - 1]
     for kind, each in times.items():
         print(f"{kind:>15}: median {statistics.median(each):,.0f} ns over {len(each):,} samples")
     worst = 0.0
     for a, b in itertools.combinations(times, 2):
-        whole = welch(times[a], times[b])
-        kept = welch(fastest(times[a], limit), fastest(times[b], limit))
+        whole = welch_t(times[a], times[b])
+        kept = welch_t(fastest_share(times[a], limit), fastest_share(times[b], limit))
         worst = max(worst, abs(kept)) if "expired" not in (a, b) else worst
         print(f"{a} / {b}: t = {kept:+.2f} (all samples: {whole:+.2f})")
     print(f"worst |t| = {worst:.2f}, limit {LIMIT}")

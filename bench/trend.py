@@ -30,11 +30,11 @@ class Slope:
     high: float
 
 
-def slope(points: Sequence[Point]) -> Slope:
+def fit_slope(points: Sequence[Point]) -> Slope:
     """The slope of ``(time, value)`` points in the order of time. Raises ValueError for fewer than three."""
     if len(points) < 3:
         raise ValueError(f"{len(points)} points have no slope: at least three are needed")
-    medians = list(parts(points))
+    medians = list(median_parts(points))
     pairs = itertools.combinations(medians, 2)
     slopes = sorted((y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in pairs if x2 > x1)
     count = len(medians)
@@ -43,7 +43,7 @@ def slope(points: Sequence[Point]) -> Slope:
     return Slope(statistics.median(slopes), slopes[max(0, low)], slopes[min(len(slopes) - 1, high)])
 
 
-def parts(points: Sequence[Point], most: int = PARTS) -> Iterable[Point]:
+def median_parts(points: Sequence[Point], most: int = PARTS) -> Iterable[Point]:
     """The medians of equal parts of the series, or the points themselves where there are few."""
     count = min(most, len(points))
     for number in range(count):
@@ -51,10 +51,12 @@ def parts(points: Sequence[Point], most: int = PARTS) -> Iterable[Point]:
         yield statistics.median(x for x, _ in part), statistics.median(y for _, y in part)
 
 
-def picture(title: str, warm: float, rows: Sequence[tuple[str, Sequence[Point]]]) -> str:
+def render_series(title: str, warm: float, rows: Sequence[tuple[str, Sequence[Point]]]) -> str:
     """Each series as a line of its own, one below the other, over the same time; grey until it is warm."""
     height = _TOP + len(rows) * (_HIGH + _TOP) + _BOTTOM
-    body = "\n".join(_row(name, points, warm, 2 * _TOP + at * (_HIGH + _TOP)) for at, (name, points) in enumerate(rows))
+    body = "\n".join(
+        _render_row(name, points, warm, 2 * _TOP + at * (_HIGH + _TOP)) for at, (name, points) in enumerate(rows)
+    )
     last = max((x for _, points in rows for x, _ in points), default=0.0)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDE} {height}" role="img" '
@@ -65,7 +67,7 @@ def picture(title: str, warm: float, rows: Sequence[tuple[str, Sequence[Point]]]
     )
 
 
-def _row(name: str, points: Sequence[Point], warm: float, top: int) -> str:
+def _render_row(name: str, points: Sequence[Point], warm: float, top: int) -> str:
     """One series: its name, its greatest value, its line above zero."""
     most = max((y for _, y in points), default=0.0)
     across = (_WIDE - _LEFT - 12) / (max((x for x, _ in points), default=0.0) or 1.0)

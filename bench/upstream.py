@@ -76,7 +76,7 @@ ANTHROPIC: Final = Language(
 )
 
 
-def _gemini(text: bytes, finish: bytes = b"") -> bytes:
+def _gemini_frame(text: bytes, finish: bytes = b"") -> bytes:
     return (
         b'{"candidates":[{"index":0,"content":{"role":"model","parts":[{"text":"'
         + text
@@ -89,15 +89,15 @@ def _gemini(text: bytes, finish: bytes = b"") -> bytes:
 
 _GEMINI_STOP: Final = b',"finishReason":"STOP"'
 GEMINI: Final = Language(
-    whole=_gemini(_TEXT, _GEMINI_STOP),
+    whole=_gemini_frame(_TEXT, _GEMINI_STOP),
     media=b"text/event-stream",
     first=b"",
-    piece=b"data: " + _gemini(b"%019d") + b"\r\n\r\n",
-    last=b"data: " + _gemini(b"!", _GEMINI_STOP) + b"\r\n\r\n",
+    piece=b"data: " + _gemini_frame(b"%019d") + b"\r\n\r\n",
+    last=b"data: " + _gemini_frame(b"!", _GEMINI_STOP) + b"\r\n\r\n",
 )
 
 
-def _ollama(text: bytes, done: bytes) -> bytes:
+def _ollama_line(text: bytes, done: bytes) -> bytes:
     return (
         b'{"model":"bench","created_at":"2026-11-22T00:00:00.123456Z","message":{"role":"assistant","content":"'
         + text
@@ -112,11 +112,11 @@ _OLLAMA_DONE: Final = (
     b'"prompt_eval_duration":90000000,"eval_count":72,"eval_duration":900000000'
 )
 OLLAMA: Final = Language(
-    whole=_ollama(_TEXT, _OLLAMA_DONE),
+    whole=_ollama_line(_TEXT, _OLLAMA_DONE),
     media=b"application/x-ndjson",
     first=b"",
-    piece=_ollama(b"%019d", b"false"),
-    last=_ollama(b"", _OLLAMA_DONE),
+    piece=_ollama_line(b"%019d", b"false"),
+    last=_ollama_line(b"", _OLLAMA_DONE),
 )
 
 # By what the path ends with, before any query.
@@ -140,7 +140,7 @@ def stream_head(language: Language) -> bytes:
     return b"HTTP/1.1 200 OK\r\nContent-Type: " + language.media + b"\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
-def framed(data: bytes) -> bytes:
+def frame_chunk(data: bytes) -> bytes:
     """One chunk of a chunked body; nothing for nothing."""
     return b"%x\r\n%b\r\n" % (len(data), data) if data else b""
 
@@ -149,7 +149,7 @@ _WHOLE: Final = {name: whole_answer(language) for name, language in LANGUAGES.it
 _NOTHING: Final = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 
 
-class Upstream(asyncio.Protocol):
+class CannedUpstream(asyncio.Protocol):
     """One connection: requests one after the other, each answered as its path and its model say."""
 
     def __init__(self) -> None:
@@ -184,9 +184,9 @@ class Upstream(asyncio.Protocol):
             request = bytes(self._buffer[: self._wanted])
             del self._buffer[: self._wanted]
             self._wanted = 0
-            self._answer(request)
+            self._answer_request(request)
 
-    def _answer(self, request: bytes) -> None:
+    def _answer_request(self, request: bytes) -> None:
         target = request.split(b" ", 2)[1].partition(b"?")[0]
         name = next((ending for ending in LANGUAGES if target.endswith(ending)), b"")
         model = _MODEL.search(request)
@@ -195,13 +195,13 @@ class Upstream(asyncio.Protocol):
         elif model is None:
             self._transport.write(_WHOLE[name])
         else:
-            self._stream(LANGUAGES[name], int(model[1]), int(model[2]) / 1000)
+            self._begin_stream(LANGUAGES[name], int(model[1]), int(model[2]) / 1000)
 
-    def _stream(self, language: Language, count: int, pace: float) -> None:
-        self._transport.write(stream_head(language) + framed(language.first))
+    def _begin_stream(self, language: Language, count: int, pace: float) -> None:
+        self._transport.write(stream_head(language) + frame_chunk(language.first))
         size = b"%x\r\n" % len(language.piece % 0)
         self._send_piece(
-            size + language.piece + b"\r\n", framed(language.last) + b"0\r\n\r\n", count, pace, time.monotonic()
+            size + language.piece + b"\r\n", frame_chunk(language.last) + b"0\r\n\r\n", count, pace, time.monotonic()
         )
 
     def _send_piece(self, piece: bytes, last: bytes, remaining: int, pace: float, due: float) -> None:
@@ -222,7 +222,7 @@ class Upstream(asyncio.Protocol):
 async def main() -> None:
     """Serve until standard input ends."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(Upstream, "127.0.0.1", 0, backlog=2048)
+    server = await loop.create_server(CannedUpstream, "127.0.0.1", 0, backlog=2048)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()

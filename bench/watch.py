@@ -19,7 +19,7 @@ _SETTLED_S: Final = 30.0
 
 
 @frozen
-class Look:
+class ProcessSample:
     """The process at a time, in minutes from the beginning; memory in MiB."""
 
     minute: float
@@ -30,15 +30,15 @@ class Look:
 
 
 @define
-class Watch:
+class ProcessWatch:
     """Looks at the gateway's process, and keeps what it saw."""
 
     system: System
     tasks: Path
-    looks: list[Look] = Factory(list)
+    samples: list[ProcessSample] = Factory(list)
     _started: float = Factory(time.monotonic)
 
-    async def take(self) -> Look:
+    async def take_sample(self) -> ProcessSample:
         """Look once."""
         known = self.tasks.stat().st_size if self.tasks.exists() else 0
         os.kill(self.system.process.pid, signal.SIGUSR1)
@@ -48,23 +48,23 @@ class Watch:
         proc = Path(f"/proc/{self.system.process.pid}")
         counts = (len(list((proc / part).iterdir())) for part in ("fd", "task"))
         fds, threads = counts
-        return Look((time.monotonic() - self._started) / 60, self.system.rss() / 2**20, fds, tasks, threads)
+        return ProcessSample((time.monotonic() - self._started) / 60, self.system.rss() / 2**20, fds, tasks, threads)
 
-    async def go_on(self) -> None:
+    async def sample_forever(self) -> None:
         """Look every few seconds, for ever."""
         while True:
-            self.looks.append(await self.take())
+            self.samples.append(await self.take_sample())
             await asyncio.sleep(_EVERY_S)
 
-    async def settled(self, like: Look) -> Look:
+    async def wait_settled(self, like: ProcessSample) -> ProcessSample:
         """Look until nothing is left that was not there before, but not for ever."""
         until = time.monotonic() + _SETTLED_S
-        found = await self.take()
+        found = await self.take_sample()
         while (found.fds > like.fds or found.tasks > like.tasks) and time.monotonic() < until:
             await asyncio.sleep(0.5)
-            found = await self.take()
+            found = await self.take_sample()
         return found
 
-    def series(self, name: str) -> list[trend.Point]:
+    def series_of(self, name: str) -> list[trend.Point]:
         """One of the things looked at, over time."""
-        return [(look.minute, getattr(look, name)) for look in self.looks]
+        return [(look.minute, getattr(look, name)) for look in self.samples]

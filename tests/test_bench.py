@@ -19,7 +19,7 @@ pytest.importorskip("resource", reason="the bench reads /proc")
 from bench import hops, load, pieces, report, upstream
 from bench.figures import Figure
 from bench.instrumented import is_resumed
-from bench.lockstep import Baton, connected, stepped_upstream
+from bench.lockstep import Baton, connect_client, stepped_upstream
 from bench.processes import ROOT
 
 RUN = {
@@ -41,7 +41,7 @@ FIGURES = [
 
 async def serve(model: str, path: str, streams: int = 1) -> dict[str, object]:
     """What the driver sees of the provider, directly."""
-    server = await asyncio.get_running_loop().create_server(upstream.Upstream, "127.0.0.1", 0)
+    server = await asyncio.get_running_loop().create_server(upstream.CannedUpstream, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     request = load.request_of(port, load.body_of(model, stream=True), path)
     try:
@@ -59,8 +59,8 @@ def test_every_chunk_of_a_stream_is_counted(path: str) -> None:
 
 def test_a_whole_answer_is_told_from_a_part_of_it() -> None:
     answer = upstream.whole_answer(upstream.OPENAI)
-    assert load.whole(answer)
-    assert not any(load.whole(answer[:cut]) for cut in range(len(answer)))
+    assert load.is_whole(answer)
+    assert not any(load.is_whole(answer[:cut]) for cut in range(len(answer)))
 
 
 def test_caller_and_provider_stay_in_step() -> None:
@@ -68,7 +68,7 @@ def test_caller_and_provider_stay_in_step() -> None:
 
     async def call_in_turn() -> list[int]:
         baton = Baton()
-        async with stepped_upstream(baton) as port, connected(port, baton) as client:
+        async with stepped_upstream(baton) as port, connect_client(port, baton) as client:
             answers = [await client.call_json(), await client.call_stream(3), await client.call_json()]
             answers += [await client.call_stream(1), await client.call_stream(40)]
         return [len(load.STAMP.findall(answer)) for answer in answers]
@@ -79,7 +79,7 @@ def test_caller_and_provider_stay_in_step() -> None:
 def test_a_call_in_step_that_fails_says_so() -> None:
     async def call_nowhere() -> None:
         baton = Baton()
-        async with stepped_upstream(baton) as port, connected(port, baton) as client:
+        async with stepped_upstream(baton) as port, connect_client(port, baton) as client:
             client.path = "/nowhere"
             await client.call_stream(1)
 
@@ -158,7 +158,7 @@ def test_hops_are_counted_by_function_and_file() -> None:
         "       1  h:2",
     ]
     once = evolve(found, starts={("a.py", "f", 1): 1, ("b.py", "h", 2): 1})
-    assert hops.subtract(found, once).starts == {("a.py", "f", 1): 2, ("a.py", "g", 9): 1}
+    assert hops.subtract_hops(found, once).starts == {("a.py", "f", 1): 2, ("a.py", "g", 9): 1}
 
 
 def test_a_share_of_the_values_lies_below_a_percentile() -> None:
@@ -172,7 +172,7 @@ def test_medians_are_compared() -> None:
 
 
 def test_the_table_says_what_was_met_and_shows_every_run() -> None:
-    text = report.table(report.record(FIGURES, RUN))
+    text = report.format_table(report.record_run(FIGURES, RUN))
     assert "5.24 x" in text
     assert "NO" in text
     assert "CPU per JSON request, fwd: 120, 100, 110" in text
@@ -181,13 +181,13 @@ def test_the_table_says_what_was_met_and_shows_every_run() -> None:
 
 
 def test_the_page_names_the_command_and_the_machine() -> None:
-    text = report.page(report.record(FIGURES, RUN))
+    text = report.render_page(report.record_run(FIGURES, RUN))
     assert "nox -s bench" in text
     assert "| B1 | CPU per JSON request | 110 µs | 21 (nginx) | 5.24 x | <= 8 x nginx | yes |" in text
 
 
 def test_the_picture_is_a_picture() -> None:
-    root = ElementTree.fromstring(report.picture(report.record(FIGURES, RUN)))
+    root = ElementTree.fromstring(report.render_picture(report.record_run(FIGURES, RUN)))
     assert root.tag.endswith("svg")
     text = "".join(root.itertext())
     assert "CPU per JSON request" in text

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from bench import processes
 from bench.load import KEY
-from bench.processes import Place, System
+from bench.processes import GatewayPlace, System
 from kit.fakeup import Fakeup
 from kit.floods import FLOODS, MIB, Flood, ended
 
@@ -22,9 +22,9 @@ AROUND = 4 * MIB  # what the first call of a process takes whatever comes back: 
 
 
 @pytest.fixture
-def place() -> Iterator[Place]:
+def place() -> Iterator[GatewayPlace]:
     with tempfile.TemporaryDirectory() as name:
-        yield Place(sys.executable, Path(name), 1)
+        yield GatewayPlace(sys.executable, Path(name), 1)
 
 
 def peak(gateway: System) -> int:
@@ -51,10 +51,10 @@ def ask(gateway: System, model: str, *, stream: bool) -> bytes:
 
 
 @pytest.mark.parametrize("flood", FLOODS, ids=lambda flood: flood.name)
-def test_a_flood_takes_less_than_twice_its_limit(place: Place, flood: Flood) -> None:
+def test_a_flood_takes_less_than_twice_its_limit(place: GatewayPlace, flood: Flood) -> None:
     """F26, F29: growth of the resident memory under 2x the limit, at the limits people run with."""
     with Fakeup(lambda seen: ended(flood.script())) as up:
-        with processes.gateway(place, core=None, OPENAI_BASE_URL=up.url) as gateway:
+        with processes.run_gateway(place, core=None, OPENAI_BASE_URL=up.url) as gateway:
             ask(gateway, "echo:", stream=flood.stream)
             peak(gateway)
             before = peak(gateway)
