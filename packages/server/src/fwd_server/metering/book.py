@@ -158,14 +158,12 @@ class Book:
             return _choose_refusal(refusals)
 
         # Everything admits the call: count it. Subjects are kept only now, so a refused call leaves nothing behind.
-        slots: list[tuple[Window, int]] = []
+        slots: list[tuple[Window, int, int]] = []
         for line, window in zip(matched.windows, windows, strict=True):
             if window is None:
                 window = line.windows[subject if line.rule.per_user else ""] = Window(line.seconds)
-            if line.counts_tokens:
-                slots.append((window, window.add(mono, tokens)))
-            else:
-                window.add(mono, 1)
+            amount = tokens if line.counts_tokens else 1
+            slots.append((window, window.add(mono, amount), amount if line.counts_tokens else 0))
         counted: list[Gauge] = []
         for gauge_line, gauge in zip(matched.gauges, gauges, strict=True):
             if gauge is None:
@@ -209,9 +207,34 @@ class Book:
         ``tokens`` is the true figure for token windows; None keeps the reserved one. An unknown cost adds its known
         part, which is what is certain.
         """
-        open_call = self._open.pop(call_id, None)
+        open_call = self._close_call(call_id)
         if open_call is None:
             return NOTHING_SETTLED
+        if tokens is not None and tokens != open_call.tokens:
+            difference = tokens - open_call.tokens
+            for window, slot, counted in open_call.slots:
+                if counted:
+                    window.correct(slot, difference)
+        if not open_call.counters:
+            return NOTHING_SETTLED
+        nano = cost.known_part if cost.nano is None else cost.nano
+        for counter in open_call.counters:
+            counter.spent += nano
+            counter.calls += 1
+        return Settled(tuple(open_call.budgets), max(nano - open_call.hold, 0))
+
+    def withdraw(self, call_id: str) -> None:
+        """Undo an admission: the call could not be written down, so it is not sent, and nothing was used up."""
+        open_call = self._close_call(call_id)
+        if open_call is not None:
+            for window, slot, counted in open_call.slots:
+                window.correct(slot, -(counted or 1))
+
+    def _close_call(self, call_id: str) -> OpenCall | None:
+        """Take a call off what runs, and its hold off every budget."""
+        open_call = self._open.pop(call_id, None)
+        if open_call is None:
+            return None
         key_id = open_call.key_id
         running = self._running[key_id] - 1
         if running:
@@ -220,18 +243,9 @@ class Book:
             del self._running[key_id]
         for gauge in open_call.gauges:
             gauge.running -= 1
-        if tokens is not None and tokens != open_call.tokens:
-            difference = tokens - open_call.tokens
-            for window, slot in open_call.slots:
-                window.correct(slot, difference)
-        nano = cost.known_part if cost.nano is None else cost.nano
-        if not open_call.counters:
-            return NOTHING_SETTLED
         for counter in open_call.counters:
             counter.held -= open_call.hold
-            counter.spent += nano
-            counter.calls += 1
-        return Settled(tuple(open_call.budgets), max(nano - open_call.hold, 0))
+        return open_call
 
     # State, reports and restarts
 
@@ -265,6 +279,11 @@ class Book:
         _turn_period(budget, wall)
         if budget.period.label == key.period:
             budget.counters[key.subject] = counter
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """The rules in force."""
+        return self._rules
 
     def restore_window(self, rule_id: str, user: str, mono: float, age_s: float, calls: int, tokens: int) -> None:
         """After a restart: what the ledger says came in the hour or day before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from fwd_server.metering.prices import ModelPrice, Rate
 
@@ -93,8 +93,8 @@ def _count_media(text: str, is_audio: bool) -> int | None:
 
 def find_output_limit(data: Mapping[str, Any]) -> int | None:
     """The output tokens the caller allows, in whatever field its language has for them; None for no limit."""
-    for field in _OUTPUT_FIELDS:
-        value = data.get(field)
+    for name in _OUTPUT_FIELDS:
+        value = data.get(name)
         if type(value) is int and value >= 0:
             return value
     return None
@@ -161,3 +161,27 @@ def fit_output(price: ModelPrice, day: str, tier: str, prompt: int, free: int, c
             tokens = room // (rate.dearest_output * choices)
             fits = tokens if fits is None else min(fits, tokens)
     return fits or 0
+
+
+_MEAN_OVER: Final = 1000  # answers
+_MOST_MODELS: Final = 10_000
+
+
+@define
+class OutputMeans:
+    """How long the answers of each model are: the mean of about its last 1,000, 256 tokens before the first."""
+
+    _means: dict[str, tuple[int, float]] = field(factory=dict)
+
+    def add_answer(self, model: str, tokens: int) -> None:
+        """Count an answer."""
+        count, mean = self._means.get(model, (0, 0.0))
+        if count or len(self._means) < _MOST_MODELS:
+            count = min(count + 1, _MEAN_OVER)
+            self._means[model] = count, mean + (tokens - mean) / count
+
+    def expect(self, model: str, limit: int | None = None) -> int:
+        """The tokens an answer probably has; never more than its caller allows."""
+        known = self._means.get(model)
+        expected = round(known[1]) if known else DEFAULT_LIKELY_OUTPUT
+        return expected if limit is None else min(expected, limit)

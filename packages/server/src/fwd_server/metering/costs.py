@@ -6,7 +6,7 @@ two: by tokens where it counts tokens, else by seconds, characters or images.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple
 
 from attrs import frozen
@@ -156,11 +156,13 @@ def list_cost_lines(usage: Usage, price: ModelPrice, day: str) -> tuple[CostLine
     return tuple(lines)
 
 
-def sum_costs(costs: Iterable[Cost]) -> Cost:
+def sum_costs(costs: Sequence[Cost]) -> Cost:
     """The cost of a call: the sum over its attempts, as sure as the least sure of them.
 
     One unknown attempt makes the call unknown and keeps the sum of the others as its known part.
     """
+    if len(costs) == 1:
+        return costs[0]
     total, kind = 0, "exact"
     untiered, is_known = False, True
     rate: Rate | None = None

@@ -83,14 +83,17 @@ class MatchedRules:
 
 @define
 class OpenCall:
-    """A running call: what it counts in, and what it holds. ``slots`` are those whose tokens are corrected later."""
+    """A running call: what it counts in, and what it holds.
+
+    ``slots`` are windows, the slot of admission, and the tokens reserved there (0 in a window of calls).
+    """
 
     id: str
     key_id: str
     hold: int
     tokens: int
     counters: list[Counter]
-    slots: list[tuple[Window, int]]
+    slots: list[tuple[Window, int, int]]
     gauges: list[Gauge]
     is_soft_over: bool
 

@@ -21,16 +21,19 @@ import orjson
 from fwd_server.clock import Clock
 from fwd_server.metering.book import Book
 from fwd_server.metering.counters import BudgetKey, Counter
+from fwd_server.metering.rules import LIMITS, Rule, matches_model
+from fwd_server.metering.windows import SLOTS
 from fwd_server.store.fold import REJECTED_NAME, Fold
 from fwd_server.store.journal import DEFAULT_SPOOL, JournalFile
 from fwd_server.store.journal_writer import JournalWriter
-from fwd_server.store.statements import LATEST_TIME, READ_COUNTERS
+from fwd_server.store.statements import LATEST_TIME, READ_COUNTERS, RECENT_CALLS
 from fwd_server.store.store_file import STORE_NAME, open_store
 
 SETTLE_WAIT_S: Final = 2.0
 FOLD_S: Final = 0.5  # reports are complete up to a second ago
 TRIM_S: Final = 10.0  # long calls are carried once in so many seconds
 MICRO: Final = 1_000_000
+_FORGOTTEN_S: Final = 60
 _BACKOFF_S: Final = (0.1, 5.0)
 
 
@@ -89,6 +92,23 @@ class Ledger:
         wall = max(self._clock.now(), latest / MICRO)
         for rule_id, subject, period, spent, calls, adjusted in self._store.execute(READ_COUNTERS):
             book.restore_counter(Counter(BudgetKey(rule_id, subject, period), spent, 0, adjusted, calls), wall)
+        for rule in book.rules:
+            self._restore_window(book, rule)
+
+    def _restore_window(self, book: Book, rule: Rule) -> None:
+        """Count the calls of the last hour or day again. Minute windows begin empty: an error of one window (D10)."""
+        _, seconds = LIMITS.get(rule.kind, ("calls", None))
+        if seconds is None or seconds <= _FORGOTTEN_S:
+            return
+        now, mono = to_micro(self._clock.now()), self._clock.monotonic()
+        slot = seconds * MICRO // (SLOTS - 1)
+        kind, _, name = rule.scope.partition(":")
+        where = {"key": " and key_id = ?", "project": " and project_id = ?"}.get(kind, "")
+        values = (now, slot, now - seconds * MICRO, *([name] if where else []))
+        rows = self._store.execute(RECENT_CALLS.format(where=where), values)
+        for age, model, user, calls, tokens in rows:
+            if matches_model(rule.models, model or ""):
+                book.restore_window(rule.id, user or "", mono, age * slot / MICRO, calls, tokens)
 
     def new_id(self) -> str:
         """A call id: 48 bits of milliseconds, then 80 random ones, as 32 hex digits."""
@@ -105,10 +125,16 @@ class Ledger:
         self._need_writer().put(orjson.dumps(["h", call_id, hold]))
 
     async def record_end(
-        self, call_id: str, row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]] = ()
+        self, call_id: str, row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]] = (), *, wait: bool = True
     ) -> bool:
-        """Write down how a call ended; whether that was durable in time. If not, it is kept and written later."""
+        """Write down how a call ended; whether that was durable in time. If not, it is kept and written later.
+
+        Without ``wait`` nobody waits: the caller has gone.
+        """
         event = orjson.dumps(["e", call_id, row, attempts])
+        if not wait:
+            self._need_writer().put(event)
+            return False
         return await self._need_writer().write_end(event, self.settle_wait_s)
 
     def record_adjustment(self, row: Mapping[str, Any]) -> None:

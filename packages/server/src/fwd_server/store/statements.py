@@ -54,3 +54,7 @@ READ_COUNTERS: Final = "select rule_id, subject, period, spent, calls, adjusted 
 LATEST_TIME: Final = (
     "select max(coalesce((select max(at) from calls), 0), coalesce((select max(at) from adjustments), 0))"
 )
+RECENT_CALLS: Final = (
+    "select (? - at) / ? as age, model, user_tag, count(*), sum(coalesce(prompt, 0) + coalesce(completion, 0)) "
+    "from calls where at > ?{where} group by age, model, user_tag"
+)
