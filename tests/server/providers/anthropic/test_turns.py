@@ -237,6 +237,16 @@ def test_pieces_of_one_entry_are_one_thought(entries: list[Any], expected: list[
     assert [(one["thinking"], one["signature"]) for one in turn["content"][:-1]] == expected
 
 
+def test_very_many_pieces_take_no_time() -> None:
+    """Each is copied once: a body of megabytes must not keep the loop busy."""
+    entries = [*[pieced(text="x")] * 100_000, pieced(signature="s", index=0)]
+    entries[0] = pieced(text="x", after=[1] * 100_000)
+    _, turn, _ = turns(USER, {**calls("a"), "content": "y" * 200_000, "reasoning_details": entries}, result("a"))
+    kinds = [one["type"] for one in turn["content"]]
+    assert (kinds.count("text"), kinds[-3:]) == (100_001, ["thinking", "text", "tool_use"])
+    assert turn["content"][-3] == {"type": "thinking", "thinking": "x" * 100_000, "signature": "s"}
+
+
 def test_thinking_stands_where_it_stood() -> None:
     """Among texts and calls, also after the caller changed the texts."""
     entries = [pieced(signature="s", after=[2, "call"]), pieced(index=1, signature="t", after=["call", 3])]

@@ -9,6 +9,7 @@ The SDKs add a list of plain values up by joining it, and every entry comes once
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -54,28 +55,29 @@ def whole_entries(entries: object) -> Iterator[tuple[int, Json]]:
     it is another entry. Encrypted data always comes whole, so two of those are two.
     https://openrouter.ai/docs/use-cases/reasoning-tokens
     """
-    open_at, current = 0, None
+    group: list[Json] = []
     for at, entry in enumerate(lenient.objects(entries)):
-        if current is not None and _continues(entry, current):
-            current = {**current, **{name: _text_sum(current, entry, name) for name in _PIECES if entry.get(name)}}
-            continue
-        if current is not None:
-            yield open_at, current
-        open_at, current = at, entry
-    if current is not None:
-        yield open_at, current
+        if group and not _continues(entry, group):
+            yield at - len(group), _joined_entry(group)
+            group = []
+        group.append(entry)
+    if group:
+        yield len(lenient.objects(entries)) - len(group), _joined_entry(group)
 
 
-_PIECES: Final = ("text", "signature")
+def _continues(entry: Json, group: list[Json]) -> bool:
+    same = all(entry.get(name) == group[0].get(name) for name in ("type", "format", "index"))
+    # A signature may come in pieces too, so only the last piece tells whether the text is over.
+    is_signed = bool(group[-1].get("signature"))
+    return same and entry.get("type") == "reasoning.text" and not (is_signed and entry.get("text"))
 
 
-def _continues(entry: Json, current: Json) -> bool:
-    same = all(entry.get(name) == current.get(name) for name in ("type", "format", "index"))
-    return same and entry.get("type") == "reasoning.text" and not (current.get("signature") and entry.get("text"))
-
-
-def _text_sum(current: Json, entry: Json, name: str) -> str:
-    return lenient.text(current.get(name)) + lenient.text(entry.get(name))
+def _joined_entry(group: list[Json]) -> Json:
+    """One entry of its pieces; their texts are joined once, because a caller may send very many."""
+    if len(group) == 1:
+        return group[0]
+    texts = {name: "".join(lenient.text(piece.get(name)) for piece in group) for name in ("text", "signature")}
+    return {**group[0], **texts}
 
 
 def in_order(details: object, texts: list[Json], calls: list[Json]) -> list[Json]:
@@ -107,21 +109,28 @@ def _next_call(calls: Iterator[Json]) -> list[Json]:
 
 
 class _TextBlocks:
-    """Blocks of text that are cut at given places; a block's cache mark stays on its last piece."""
+    """Blocks of text that are cut at given places; a block's cache mark stays on its last piece.
+
+    What is left of the first block is a place in it, not a copy: a caller may ask for very many cuts.
+    """
 
     def __init__(self, blocks: list[Json]) -> None:
-        self._blocks = list(blocks)
+        self._blocks = deque(blocks)
+        self._at = 0  # where the rest of the first block begins
 
     def take(self, characters: int | None) -> list[Json]:
         """Blocks with the next ``characters``, or with all that are left; blank ones, an error there, are left out."""
         taken: list[Json] = []
         while self._blocks and (characters is None or characters > 0):
-            block = self._blocks.pop(0)
-            text = block["text"]
-            if characters is not None and len(text) > characters:
-                self._blocks.insert(0, {**block, "text": text[characters:]})
+            block, start = self._blocks[0], self._at
+            length = len(block["text"]) - start
+            if characters is not None and length > characters:
+                self._at += characters
                 # Without the cache mark: the mark means everything up to the end of the whole text.
-                block = {"type": "text", "text": text[:characters]}
-            characters = None if characters is None else characters - len(block["text"])
-            taken.append(block)
+                taken.append({"type": "text", "text": block["text"][start : self._at]})
+                break
+            self._blocks.popleft()
+            self._at = 0
+            characters = None if characters is None else characters - length
+            taken.append({**block, "text": block["text"][start:]} if start else block)
         return [block for block in taken if block["text"].strip()]
