@@ -224,7 +224,7 @@ def test_a_call_that_cannot_be_written_down_is_not_sent_and_uses_nothing_up(tmp_
         assert (await finish(meter, call)).is_durable  # the end has room kept for it
 
     store = run(tmp_path / "open", [rule("rpm", 5)], open_, fail_open=True)
-    assert store.execute("select count(*) from calls").fetchone() == (1,)
+    assert store.execute("select units from calls").fetchall() == [('{"late":1}',)]
     store.close()
 
 

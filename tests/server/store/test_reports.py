@@ -18,6 +18,7 @@ from fwd_server.store.reports import (
     CallQuery,
     ReportError,
     UsageQuery,
+    export_events,
     find_call,
     iterate_calls,
     list_calls,
@@ -131,3 +132,26 @@ def test_all_calls_are_read_in_pages(store: sqlite3.Connection, monkeypatch: pyt
     monkeypatch.setattr("fwd_server.store.reports.PAGE", 2)
     assert [call["cost"] for call in iterate_calls(store, AT, AT + 9 * DAY_US)] == [100, 200, None, 50]
     assert [call["cost"] for call in iterate_calls(store, AT + 1, AT + DAY_US)] == [200, None]
+
+
+def test_an_export_imported_into_an_empty_store_gives_the_same_reports(
+    store: sqlite3.Connection, tmp_path: Path
+) -> None:
+    """W12."""
+    other = tmp_path / "other"
+    journal, copy = JournalFile(other), open_store(other / STORE_NAME, AT)
+    row = {"id": "x", "at": AT, "rule_id": "a:budget:day", "subject": "key:a", "period": "2026-12-01", "amount": 5}
+    here = JournalFile(tmp_path / "here")
+    here.append([orjson.dumps(["a", row | {"reason": "more", "actor": "ann"}])])
+    Fold(here, store, tmp_path / "rejected.jsonl").run_all()
+    journal.append([orjson.dumps(event) for event in export_events(store, 0, AT * 2)])
+    Fold(journal, copy, other / "rejected.jsonl").run_all()
+    for table in ("calls", "attempts", "rollups", "adjustments"):
+        assert copy.execute(f"select * from {table}").fetchall() == store.execute(f"select * from {table}").fetchall()
+    columns = "rule_id, subject, period, spent, calls, adjusted"
+    assert (
+        copy.execute(f"select {columns} from counters").fetchall()
+        == store.execute(f"select {columns} from counters").fetchall()
+    )
+    for file in (here, journal, copy):
+        file.close()

@@ -63,7 +63,10 @@ class CallFacts(NamedTuple):
 
 
 class MeteredCall(NamedTuple):
-    """An admitted call. ``unpriced`` deployments have no price, and a hard budget does not allow them."""
+    """An admitted call. ``unpriced`` deployments have no price, and a hard budget does not allow them.
+
+    ``is_late``: it runs without having been written down first (``FWD_USAGE_FAIL_OPEN``).
+    """
 
     id: str
     facts: CallFacts
@@ -74,6 +77,7 @@ class MeteredCall(NamedTuple):
     matched: MatchedRules
     row: Mapping[str, Any]
     unpriced: frozenset[tuple[str, str]] = frozenset()
+    is_late: bool = False
 
 
 class PricedAttempt(NamedTuple):
@@ -200,8 +204,8 @@ class Meter:
         row = self._make_row(facts, prices, day, at, table, verdict, bound) if self._ledger is not None else _NO_ROW
         skipped = unpriced if matched.has_hard_budget else _NOTHING_SKIPPED
         call = MeteredCall(call_id, facts, day, at, table, verdict, matched, row, skipped)
-        if self._ledger is not None:
-            await self._write_open(call)
+        if self._ledger is not None and not await self._write_open(call):
+            call = call._replace(is_late=True)
         return call
 
     def _find_plan(self, facts: CallFacts) -> _Plan:
@@ -220,18 +224,20 @@ class Meter:
         plan = self._plans[key] = _Plan(table, self.book.rules, matched, prices, unpriced)
         return plan
 
-    async def _write_open(self, call: MeteredCall) -> None:
+    async def _write_open(self, call: MeteredCall) -> bool:
+        """Whether the call is written down; if not, and it may run all the same, its row is marked."""
         assert self._ledger is not None  # noqa: S101 - the caller has asked
         try:
             await self._ledger.record_open(call.id, call.row)
         except StorageBusy:
             if self._fail_open and not call.matched.has_hard_budget:
-                return  # its end is written as soon as there is room
+                return False  # its end is written as soon as there is room
             self.book.withdraw(call.id)
             raise _STORAGE_BUSY.to_error() from None
         except BaseException:  # cancelled: the caller has gone before anything was sent
             self.book.withdraw(call.id)
             raise
+        return True
 
     def price_attempt(self, call: MeteredCall, provider: str, model: str, usage: Usage) -> Cost:
         """What an attempt cost, by the table and on the day that the call began with."""
@@ -262,6 +268,8 @@ class Meter:
         if self._ledger is not None:
             row = {**call.row, **_end_columns(end, total, settled.over_bound, to_micro(self._clock.now()))}
             row.pop("likely", None)
+            if call.is_late:
+                row["units"] = {**row.get("units", {}), "late": 1}
             attempts = [attempt.as_row() for attempt in end.attempts] if _needs_attempts(end) else []
             is_durable = await self._ledger.record_end(call.id, row, attempts, wait=wait)
         return Receipt(

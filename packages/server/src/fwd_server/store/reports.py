@@ -169,6 +169,21 @@ def iterate_calls(store: sqlite3.Connection, first: int, last: int) -> Iterator[
         after, at = rows[-1][0], rows[-1][1]
 
 
+def export_events(store: sqlite3.Connection, first: int, last: int) -> Iterator[list[Any]]:
+    """Calls and adjustments between two times as events of a journal; folded into an empty store they give the same.
+
+    That is how a store moves to another machine or kind of database (law W12).
+    """
+    sql = f"select {', '.join(ATTEMPT_COLUMNS)} from attempts where call_id = ? order by n"  # noqa: S608
+    for call in iterate_calls(store, first, last):
+        tries = [dict(zip(ATTEMPT_COLUMNS, row, strict=True)) for row in store.execute(sql, (call["id"],))]
+        yield ["e", call["id"], call, tries]
+    columns = ("id", "at", "rule_id", "subject", "period", "amount", "reason", "actor")
+    sql = f"select {', '.join(columns)} from adjustments where at between ? and ? order by at, id"  # noqa: S608
+    for row in store.execute(sql, (first, last)):
+        yield ["a", dict(zip(columns, row, strict=True))]
+
+
 def _to_call(row: Sequence[Any]) -> dict[str, Any]:
     call = dict(zip(CALL_COLUMNS, row, strict=True))
     for name in _JSON_COLUMNS:
