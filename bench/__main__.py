@@ -38,7 +38,7 @@ def main() -> int:
         figures, tools = take_measures(options, python, Path(name))
         run = report.record_run(figures, describe_run(python, tools))
     print(f"\n{report.format_table(run)}\n")
-    print(f"Kept in {report.write_results(run)}")
+    print(f"Written to {report.write_results(run, publish=options.publish)}")
     if options.publish:
         report.publish_run(run)
     return 0

@@ -3,6 +3,7 @@
 python -m bench.pieces                        # every piece, by instructions; half a minute each
 python -m bench.pieces head-memo plans        # some
 python -m bench.pieces --cpu                  # and CPU time of a JSON call, all of them in turn in one run
+python -m bench.pieces --publish              # and keep the table for docs/benchmarks.md
 
 A piece is something that makes calls cheaper and changes nothing that a caller sees: a reader that may decline, or
 something that is kept. So it can be switched off from outside, by replacing one attribute in the gateway's process
@@ -18,10 +19,12 @@ from __future__ import annotations
 import argparse
 import asyncio
 import importlib
+import json
 import statistics
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from datetime import datetime, timezone
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Final
@@ -83,7 +86,7 @@ def _without_frame_relay() -> None:
 
 
 def _without_log_lines() -> None:
-    replace_attribute("fwd_server.observe.log_writer", "Sink.put", decline)
+    replace_attribute("fwd_server.observe.log_writer", "LogWriter.put", decline)
 
 
 PIECES: Final[Mapping[str, Piece]] = {
@@ -92,7 +95,7 @@ PIECES: Final[Mapping[str, Piece]] = {
     "plans": Piece("plans kept by the model's name", _without_plans),
     "timer-wheel": Piece("one loop timer for all timeouts", _without_timer_wheel),
     "frame-relay": Piece("frames of a stream sent on as they came", _without_frame_relay),
-    "log-lines": Piece("(no gain, a cost) handing log lines to their thread", _without_log_lines),
+    "log-lines": Piece("(a cost, not a gain) handing log lines to their thread", _without_log_lines),
 }
 
 
@@ -142,6 +145,7 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", help=f"out of {', '.join(PIECES)}")
     parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
+    parser.add_argument("--publish", action="store_true", help="keep the table for docs/benchmarks.md")
     parser.add_argument("--cpu", action="store_true", help="measure CPU time too")
     options = parser.parse_args()
     names = options.names or list(PIECES)
@@ -149,28 +153,50 @@ def main() -> int:
         parser.error(f"{', '.join(sorted(unknown))}: there is {', '.join(PIECES)}")
     from bench.environments import gateway_python
 
-    with TemporaryDirectory(prefix="fwd-bench-") as folder:
+    with TemporaryDirectory(prefix="fwd-bench-") as name:
+        folder = Path(name)
         try:
-            _print_tables(gateway_python(options.python, Path(folder)), Path(folder), names, cpu=options.cpu)
+            python = gateway_python(options.python, folder)
+            table = _count_table(python, folder, names)
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1
+        if options.publish:
+            _publish_table(python, table)
+        if options.cpu:
+            print("\nCPU time of a JSON call in µs, every run")
+            for piece, runs in cpu_of_pieces(python, folder, names):
+                each = ", ".join(f"{run:.0f}" for run in runs)
+                print(f"{piece or 'everything on':<14}{statistics.median(runs):7.0f}   ({each})", flush=True)
     return 0
 
 
-def _print_tables(python: str, folder: Path, names: Sequence[str], *, cpu: bool) -> None:
-    print("Thousand instructions, with everything on and with each piece off", flush=True)
-    base: tuple[float, float] = (0.0, 0.0)
+def _count_table(python: str, folder: Path, names: Sequence[str]) -> dict[str, Any]:
+    """Count and print: thousand instructions with everything on, and how many more without each piece."""
+    print("Thousand instructions of a JSON call and of a chunk, with everything on and without each piece", flush=True)
+    table: dict[str, Any] = {"pieces": []}
     for name, counts in count_pieces(python, folder, names):
         call, chunk = statistics.median(counts.calls), statistics.median(counts.shares)
-        base = base if name else (call, chunk)
-        more = f"  {call - base[0]:+8.1f} a call  {chunk - base[1]:+6.1f} a chunk  {PIECES[name].what}" if name else ""
-        print(f"{name or 'everything on':<14}{call:9,.1f}{chunk:7.1f}{more}", flush=True)
-    if cpu:
-        print("\nCPU time of a JSON call in µs, every run")
-        for name, runs in cpu_of_pieces(python, folder, names):
-            each = ", ".join(f"{run:.0f}" for run in runs)
-            print(f"{name or 'everything on':<14}{statistics.median(runs):7.0f}   ({each})", flush=True)
+        if not name:
+            table |= {"call": round(call, 1), "chunk": round(chunk, 1)}
+            print(f"{'everything on':<14}{call:9,.1f}{chunk:7.1f}", flush=True)
+            continue
+        more = {"call": round(call - table["call"], 1), "chunk": round(chunk - table["chunk"], 1)}
+        table["pieces"].append({"name": name, "what": PIECES[name].what, **more})
+        print(f"{name:<14}{call:9,.1f}{chunk:7.1f}  {more['call']:+8.1f}  {more['chunk']:+6.1f}", flush=True)
+    return table
+
+
+def _publish_table(python: str, table: Mapping[str, Any]) -> None:
+    from bench import processes, report
+
+    about = {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "commit": processes.read_output("git", "rev-parse", "--short", "HEAD"),
+        "python": processes.describe_python(python),
+    }
+    path = report.RESULTS / report.PIECES
+    path.write_text(json.dumps({**about, **table}, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

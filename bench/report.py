@@ -1,6 +1,6 @@
-"""What a run leaves behind: a table on the terminal, JSON, one picture, and the page in the docs.
+"""The output of a run: a table on the terminal, JSON, one picture, and the page in the docs.
 
-python -m bench.report     # writes docs/benchmarks.md and its picture anew from the newest results
+python -m bench.report     # writes docs/benchmarks.md and its picture from the newest published results
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ ROOT: Final = Path(__file__).parent.parent
 RESULTS: Final = Path(__file__).parent / "results"
 PAGE: Final = ROOT / "docs" / "benchmarks.md"
 PICTURE: Final = ROOT / "docs" / "benchmarks.svg"
+LAST: Final = "last.json"
+PIECES: Final = "pieces.json"
 _HEADS: Final = ("", "measure", "fwd", "beside", "ratio", "aim", "met")
 
 
@@ -34,19 +36,29 @@ def _record_figure(figure: Figure) -> dict[str, Any]:
     return kept | {name: [round(run, 3) for run in kept[name]] for name in ("runs", "reference")}
 
 
-def write_results(run: Mapping[str, Any]) -> Path:
-    """Keep a run under its date; where it is."""
+def write_results(run: Mapping[str, Any], *, publish: bool) -> Path:
+    """Write a run: under its date if it is to be published, else in place of the last one, which git ignores.
+
+    Returns where it is.
+    """
     RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{run['date'].replace(':', '')}.json"
+    path = RESULTS / (f"{run['date'].replace(':', '')}.json" if publish else LAST)
     path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
 
 
 def newest_run() -> dict[str, Any] | None:
-    """The newest run that is kept."""
-    paths = sorted(RESULTS.glob("*.json"))
-    found: dict[str, Any] | None = json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
-    return found
+    """The newest run that was published."""
+    paths = sorted(RESULTS.glob("2*.json"))
+    run: dict[str, Any] | None = json.loads(paths[-1].read_text(encoding="utf-8")) if paths else None
+    return run
+
+
+def pieces_of_path() -> dict[str, Any] | None:
+    """What ``python -m bench.pieces --publish`` measured last."""
+    path = RESULTS / PIECES
+    pieces: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    return pieces
 
 
 def table_rows(run: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -97,11 +109,8 @@ def _format_runs(run: Mapping[str, Any]) -> Iterator[str]:
             yield f"{figure['id']} {figure['what']}: {figure['note']}"
 
 
-def render_page(run: Mapping[str, Any]) -> str:
+def render_page(run: Mapping[str, Any], pieces: Mapping[str, Any] | None = None) -> str:
     """docs/benchmarks.md."""
-    bar = "| {} |".format
-    cells = [_HEADS, ("---",) * len(_HEADS), *table_rows(run)]
-    body = "\n".join(bar(" | ".join(cell or " " for cell in row)) for row in cells)
     machine = run["machine"]
     return _PAGE.format(
         command=run["command"],
@@ -113,37 +122,74 @@ def render_page(run: Mapping[str, Any]) -> str:
         python=run["python"],
         load=f"{run['load_average'][0]:.1f}",
         tools=", ".join(tool for tool in run["tools"] if tool),
-        table=body,
+        table=_markdown_table(_HEADS, table_rows(run)),
+        pieces=_render_pieces(pieces) if pieces else "",
         runs="\n".join(f"- {text}" for text in _format_runs(run)),
     )
 
 
+def _markdown_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [heads, ("---",) * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cell or ' ' for cell in line)} |" for line in lines)
+
+
+def _render_pieces(pieces: Mapping[str, Any]) -> str:
+    rows = [
+        (piece["name"], piece["what"], f"{piece['call']:+,.0f}", f"{piece['chunk']:+,.1f}")
+        for piece in pieces["pieces"]
+    ]
+    return _PIECES.format(
+        date=pieces["date"][:10],
+        commit=pieces["commit"],
+        python=pieces["python"],
+        call=format_number(pieces["call"]),
+        chunk=format_number(pieces["chunk"]),
+        table=_markdown_table(("piece", "what it is", "a JSON call", "a chunk"), rows),
+    )
+
+
+_PIECES: Final = """
+## What each piece saves
+
+`python -m bench.pieces` counts instructions with everything on, then again with each piece of the call path switched
+off. {date}, commit {commit}, {python}: with everything on, {call} thousand for a JSON call and {chunk} thousand for a
+streamed chunk. Without the piece, thousand instructions more:
+
+{table}
+"""
+
 _PAGE: Final = """# Benchmarks
 
-<!-- made by `python -m bench.report` from the newest file in bench/results -->
+<!-- Written by `python -m bench.report` from bench/results. -->
 
-Calls to a model take seconds, so what counts is what the gateway adds: the CPU of a request and of a streamed chunk,
-the latency at the tail, the memory of an open stream. Absolute times mean little on another machine; every figure
-stands beside a reference that was measured in the same run, in turns, and the ratio is what to keep.
+Calls to a model take seconds, so what counts is what a gateway adds: CPU for each request and streamed chunk, latency
+at the tail, memory for each open stream. Absolute times mean little on another machine. Each figure is therefore
+measured next to a reference, in turn and in the same run. The ratio is the result.
 
 ```sh
 {command}
 ```
 
-{date}, commit {commit}; {cores} cores of {cpu}, Linux {kernel}; the gateway on {python}. {tools}. Load
-average at the end of the run: {load} (the run itself keeps about 2 busy; more is other work on the same cores, which
-the figures of latency suffer from most).
+{date}, commit {commit}. {cores} cores of {cpu}, Linux {kernel}. The gateway runs on {python}. {tools}.
+Load average at the end of the run: {load}. The run itself keeps about two cores busy; anything above that is other work
+on the same machine, which disturbs latency most.
 
 ![CPU time by request and chunk](benchmarks.svg)
 
 {table}
 
-The gateway has one core to itself (B3 with two workers apart), load and provider share another. It runs as it comes: a
-key is checked, the body validated, the model routed, receipts and usage kept, and a line of JSON logged for each
-request. nginx is a plain reverse proxy without a log. CPU is user and system time of all processes of the gateway over
-what they served. "Added" is what is measured through the gateway less what is measured without it. `bench/measures.py`
-says how each measure is taken.
+The gateway has one core to itself, except for B3 with two workers; the load generator and the provider share another.
+The gateway does everything it does in production: it checks the key, validates the body, routes the model, keeps
+receipts and usage, and logs one line of JSON for each request. Requests carry the 16 headers that the OpenAI SDK
+sends. nginx is a plain reverse proxy without a log. LiteLLM and Portkey run with their defaults.
 
+CPU is the user and system time of all processes of a gateway, divided by what they served. "Added" is the time through
+the gateway minus the time without it. `bench/measures.py` describes how each measure is taken.
+
+Instructions are counted by callgrind, one call at a time. They leave out the kernel and the cost of cache misses, but
+repeat to a fraction of a percent on any machine with the same Python. `python -m bench.hops` lists the functions that
+a call enters.
+{pieces}
 ## Every run
 
 {runs}
@@ -190,7 +236,7 @@ def _render_bar(figure: Mapping[str, Any], place: int, scale: float) -> str:
 
 def publish_run(run: Mapping[str, Any]) -> None:
     """Write the page and the picture."""
-    PAGE.write_text(render_page(run), encoding="utf-8")
+    PAGE.write_text(render_page(run, pieces_of_path()), encoding="utf-8")
     PICTURE.write_text(render_picture(run), encoding="utf-8")
 
 

@@ -186,6 +186,17 @@ def test_the_page_names_the_command_and_the_machine() -> None:
     assert "| B1 | CPU per JSON request | 110 µs | 21 (nginx) | 5.24 x | <= 8 x nginx | yes |" in text
 
 
+def test_the_page_shows_what_each_piece_saves() -> None:
+    """... once that was measured."""
+    run = report.record_run(FIGURES, RUN)
+    rows = [{"name": "plans", "what": "plans kept", "call": 12.4, "chunk": -0.04}]
+    about = {"date": "2026-12-01T14:00:00+00:00", "commit": "abc1234", "python": "CPython 3.12"}
+    text = report.render_page(run, {**about, "call": 1302.5, "chunk": 93.4, "pieces": rows})
+    assert "1,302 thousand for a JSON call and 93.4 thousand" in text.replace("\n", " ")
+    assert "| plans | plans kept | +12 | -0.0 |" in text
+    assert "What each piece saves" not in report.render_page(run)
+
+
 def test_the_picture_is_a_picture() -> None:
     root = ElementTree.fromstring(report.render_picture(report.record_run(FIGURES, RUN)))
     assert root.tag.endswith("svg")
