@@ -169,6 +169,8 @@ async def test_a_stream_made_of_a_whole_answer_has_nothing_to_expire(make: Make,
 class EndsAtOnce:
     """Stands for a codec that takes anything for a good end."""
 
+    progress = 0
+
     def open(self, request: ChatRequest, deployment: Deployment, *more: Any) -> Any:
         exchange = PROVIDERS["openai"].chat.open(request, deployment, *more)  # type: ignore[union-attr]
         return SimpleNamespace(request=exchange.request, dropped=(), decoder=lambda: self)

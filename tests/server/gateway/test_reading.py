@@ -79,6 +79,7 @@ class Plain:
     """An exchange whose stream says one text and ends, and whose answer is the body itself."""
 
     request = None
+    progress = 0
 
     def answer(self, body: bytes) -> ChatResponse:
         return ChatResponse(orjson.loads(body))

@@ -77,3 +77,22 @@ async def test_only_a_task_can_have_one() -> None:
     asyncio.get_running_loop().call_soon(callback)
     await asyncio.sleep(0.01)
     assert "needs a task" in str(failed[0])
+
+
+def test_a_restart_gives_the_time_anew_but_never_beyond_the_bound() -> None:
+    """F9: a provider that shows progress is not silent; the call's own time ends all the same, under its own code."""
+
+    async def work(restarts: int) -> str | None:
+        try:
+            with Deadline(0.08, "upstream_timeout", 0.3, "deadline") as deadline:
+                for _ in range(restarts):
+                    await asyncio.sleep(0.04)
+                    deadline.restart()
+                await asyncio.sleep(30)
+        except UpstreamError as error:
+            return error.code
+        return None
+
+    assert asyncio.run(work(0)) == "upstream_timeout"
+    assert asyncio.run(work(3)) == "upstream_timeout"
+    assert asyncio.run(work(100)) == "deadline"

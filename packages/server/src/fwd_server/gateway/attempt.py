@@ -10,7 +10,7 @@ from fwd_server.clock import Clock
 from fwd_server.gateway.reading import read_all
 from fwd_server.gateway.translation import AnyExchange
 from fwd_server.observe.hub import ObserverHub
-from fwd_server.providers.base import AmendedRequest, Provider
+from fwd_server.providers.base import AmendedRequest, Provider, UpstreamRequest
 from fwd_server.routing.health import Health
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.upstream.send import Upstream, UpstreamResponse
@@ -20,9 +20,10 @@ from fwd_server.values.record import CallRecord
 from fwd_server.values.timeouts import Timeouts
 
 T = TypeVar("T")
-# Reads a good answer; raises UpstreamError.
-ReadAnswer = Callable[[UpstreamResponse, AnyExchange], Awaitable[T]]
+# Reads a good answer within a deadline, which it may restart while the provider shows progress. Raises UpstreamError.
+ReadAnswer = Callable[[UpstreamResponse, AnyExchange, Deadline], Awaitable[T]]
 
+THINKING_FACTOR: Final = 5
 _LONGEST_ERROR: Final = 1 << 20
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
@@ -61,14 +62,14 @@ class AttemptRunner:
         """
         began = self._clock.monotonic()
         times = deployment.endpoint.timeouts.within(record.call.requested_timeouts)
-        seconds, code = _limit(record, times, began)
+        limit = _limit(record, times, exchange, began)
         self._hub.attempt_started(record, deployment)
         self._health.note_attempt(deployment, began)
         failure: UpstreamError | None = None
         result: T | AmendedRequest | UpstreamError
         try:
-            with Deadline(seconds, code):
-                result = await self._exchange(exchange, deployment, record, times, read)
+            with limit:
+                result = await self._exchange(exchange, deployment, record, times, read, limit)
             if isinstance(result, AmendedRequest):
                 failure = result.error
         except UpstreamError as error:
@@ -92,6 +93,7 @@ class AttemptRunner:
         record: CallRecord,
         times: Timeouts,
         read: ReadAnswer[T],
+        limit: Deadline,
     ) -> T | AmendedRequest:
         response = await self._upstream.send(deployment.endpoint, exchange.request, record.call.via, times)
         headers = response.headers
@@ -100,7 +102,7 @@ class AttemptRunner:
             if 200 <= response.status < 300:
                 limits = self._providers[deployment.provider].limits(headers, int(self._clock.now()))
                 record.note_rate_limits(tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value)))
-                return await read(response, exchange)
+                return await read(response, exchange, limit)
             failed = exchange.error(response.status, headers, await read_all(response, _LONGEST_ERROR))
         except BaseException:
             response.close()
@@ -116,11 +118,22 @@ def remaining_s(record: CallRecord, now: float) -> float:
     return record.call.deadline_s - (now - record.started)
 
 
-def _limit(record: CallRecord, times: Timeouts, now: float) -> tuple[float, str]:
-    """Seconds for an attempt, and the code of the failure when they are over."""
-    own = min(times.first_event_s, times.total_s) if record.call.request.stream else times.total_s
+def _limit(record: CallRecord, times: Timeouts, exchange: AnyExchange, now: float) -> Deadline:
+    """How long an attempt may take.
+
+    A stream has the first-event time, which starts anew with every sign of progress; nothing goes beyond the total of
+    the provider, or what remains of the call's own time. A model that thinks gets five times as long for its first
+    event, unless the caller named a time: it may think for minutes without showing it.
+    """
     remaining = remaining_s(record, now)
-    return (own, "upstream_timeout") if own < remaining else (remaining, "deadline")
+    hard, code = (times.total_s, "upstream_timeout") if times.total_s < remaining else (remaining, "deadline")
+    if not record.call.request.stream:
+        return Deadline(hard, code)
+    first_event_s = times.first_event_s
+    thinks = isinstance(exchange.request, UpstreamRequest) and exchange.request.thinks
+    if thinks and "first_event_s" not in record.call.requested_timeouts:
+        first_event_s *= THINKING_FACTOR
+    return Deadline(first_event_s, "upstream_timeout", hard, code) if first_event_s < hard else Deadline(hard, code)
 
 
 def _is_callers_timeout(error: UpstreamError, record: CallRecord, deployment: Deployment) -> bool:

@@ -138,13 +138,16 @@ class Fallback:
 
     # -- reading
 
-    async def _read_whole(self, response: UpstreamResponse, exchange: AnyExchange) -> ChatResponse | EmbeddingsResponse:
+    async def _read_whole(
+        self, response: UpstreamResponse, exchange: AnyExchange, limit: Deadline
+    ) -> ChatResponse | EmbeddingsResponse:
         return await read_whole(response, exchange, self._retry_policy.answer_bytes)
 
-    async def _read_first_content(self, response: UpstreamResponse, exchange: AnyExchange) -> Stream:
+    async def _read_first_content(self, response: UpstreamResponse, exchange: AnyExchange, limit: Deadline) -> Stream:
         chat = cast("Exchange", exchange)  # only a chat call streams
         lines = isinstance(chat.request, UpstreamRequest) and chat.request.json_lines
-        return await read_first_content(response, chat, self._retry_policy.answer_bytes, json_lines=lines)
+        most = self._retry_policy.answer_bytes
+        return await read_first_content(response, chat, most, limit.restart, json_lines=lines)
 
     def _judge_stream(self, record: CallRecord, error: UpstreamError | None) -> None:
         """A committed stream has ended: its deployment's health knows only now (G8)."""

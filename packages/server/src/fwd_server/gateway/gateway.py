@@ -85,10 +85,12 @@ class Gateway:
         """Answer a call in one piece. Raises GatewayError."""
         policies = PolicyChain(self._policies)
         try:
-            await policies.admit(record)
+            if self._policies:
+                await policies.admit(record)
             response = await self._fallback.answer(record, self._plan(record.call))
             record.note_answer(response)
-            await policies.settle(record)
+            if self._policies:
+                await policies.settle(record)
             return response
         except BaseException as error:
             _note_failure(record, error)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
 from typing import Final
 
 from fwd_server.gateway.relay import Stream
@@ -63,13 +64,19 @@ async def read_whole(
 
 
 async def read_first_content(
-    response: UpstreamResponse, exchange: Exchange, limit: int, *, json_lines: bool = False
+    response: UpstreamResponse,
+    exchange: Exchange,
+    limit: int,
+    note_progress: Callable[[], None] = lambda: None,
+    *,
+    json_lines: bool = False,
 ) -> Stream:
     """A stream up to its first content; until then nothing is the caller's, so all events are held (contract 3a).
 
     A whole JSON answer in the place of a stream becomes the chunks it stands for. ``json_lines`` says that this
     provider's streams are lines of JSON: only the label tells those from a whole answer. Raises UpstreamError: also
-    for more than ``limit`` bytes before any content (F26).
+    for more than ``limit`` bytes before any content (F26). ``note_progress`` is called while the provider is at work
+    without showing anything.
     """
     start = b""
     while (kind := body_kind(start)) is None:
@@ -96,7 +103,7 @@ async def read_first_content(
     elif kind is None and label == "application/json":
         raise upstream_failure("bad_payload")
     decoder = exchange.decoder()
-    return Stream(response, decoder, await _head(response, decoder, start, limit))
+    return Stream(response, decoder, await _head(response, decoder, start, limit, note_progress))
 
 
 async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -> bytes:
@@ -115,15 +122,20 @@ async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -
     return pieces[1] if len(pieces) == 2 and not start else b"".join(pieces)
 
 
-async def _head(response: UpstreamResponse, decoder: Decoder, data: bytes, limit: int) -> list[StreamEvent]:
+async def _head(
+    response: UpstreamResponse, decoder: Decoder, data: bytes, limit: int, note_progress: Callable[[], None]
+) -> list[StreamEvent]:
     """The events up to the first content."""
     head: list[StreamEvent] = []
-    size = len(data)
+    size, progress = len(data), 0
     while True:
         events = decoder.feed(data) if data else (decoder.close() or [upstream_failure("upstream_truncated")])
         head += events
         if _has_content(events):
             return head
+        if decoder.progress > progress:  # it is at work, though nothing of it is shown: pings and comments do not count
+            progress = decoder.progress
+            note_progress()
         data = await response.read()
         size += len(data)
         if size > limit:

@@ -74,12 +74,7 @@ class QueuedHandler(logging.Handler):
 
     def write_fields(self, level: int, logger: str, rest: bytes) -> None:
         """Write a JSON line whose message and fields are encoded already, without a record of ``logging``."""
-        line = b'{"time":"%b","level":"%b","logger":"%b","message":%b' % (
-            _timestamp(time.time()).encode(),
-            logging.getLevelName(level).lower().encode(),
-            logger.encode(),
-            rest,
-        )
+        line = b'{"time":"%b",%b%b' % (_timestamp(time.time()).encode(), _line_start(level, logger), rest)
         if b"\x7f" in line or not line.isascii():
             line = _CONTROL.sub(_json_escape, line.decode()).encode()
         self._writer.put(line + b"\n")
@@ -101,6 +96,11 @@ def json_handler() -> QueuedHandler | None:
         return None
     handler = handlers[0]
     return handler if isinstance(handler, QueuedHandler) and type(handler.formatter) is JsonLines else None
+
+
+@functools.lru_cache(maxsize=16)
+def _line_start(level: int, logger: str) -> bytes:
+    return f'"level":"{logging.getLevelName(level).lower()}","logger":"{logger}","message":'.encode()
 
 
 def _timestamp(now: float) -> str:

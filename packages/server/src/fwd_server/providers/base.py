@@ -73,6 +73,11 @@ class Decoder(Protocol):
         """Tokens as far as the provider has said; None before that."""
         ...
 
+    @property
+    def progress(self) -> int:
+        """Grows with every sign of work on the answer, shown or not; for one that shows all its work it stays 0."""
+        ...
+
     def feed(self, data: bytes) -> list[StreamEvent]:
         """The events that ``data`` completes, whatever way the bytes are cut (contract T10)."""
         ...

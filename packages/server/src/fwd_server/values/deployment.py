@@ -40,22 +40,27 @@ class Endpoint:
 
 @frozen
 class Deployment:
-    """One way to serve a model: the endpoint, and the model's name there."""
+    """One way to serve a model: the endpoint, and the model's name there.
+
+    ``provider`` is the provider's name; ``name`` the public name, which routes back to this deployment;
+    ``display_name`` the model's name for people, since echo's own has nothing but the prefix. They are made once,
+    because a plan lives as long as its routes and every call asks for them a dozen times.
+    """
 
     endpoint: Endpoint = field(repr=False)
     model: str
+    provider: str = field(init=False, eq=False, repr=False)
+    name: str = field(init=False, eq=False, repr=False)
+    display_name: str = field(init=False, eq=False, repr=False)
 
-    @property
-    def provider(self) -> str:
-        """The provider's name."""
+    @provider.default
+    def _find_provider(self) -> str:
         return self.endpoint.provider
 
-    @property
-    def name(self) -> str:
-        """The public name, which routes back to this deployment."""
-        return f"{self.provider}:{self.model}"
+    @name.default
+    def _make_name(self) -> str:
+        return f"{self.endpoint.provider}:{self.model}"
 
-    @property
-    def display_name(self) -> str:
-        """The model's name for people: echo's own has nothing but the prefix."""
-        return self.model or self.name
+    @display_name.default
+    def _make_display_name(self) -> str:
+        return self.model or f"{self.endpoint.provider}:"

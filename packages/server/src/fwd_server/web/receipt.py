@@ -13,17 +13,18 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_.*\[\]-]{1,96}")
 
 
 def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
-    """The receipt of a call as headers (design: *Headers of a call*)."""
-    found = [
-        ("x-fwd-provider", record.provider),
-        ("x-fwd-model", record.model),
-        ("x-fwd-attempts", str(len(record.attempts))),
-        ("x-fwd-dropped", dropped_names(record.dropped)),
-        ("x-fwd-upstream-request-id", record.upstream_request_id),
-        ("server-timing", ", ".join(f"{name};dur={ms}" for name, ms in call_timings(record, now).items())),
-        *record.passed_headers,
-    ]
-    return [(name, value) for name, value in found if value]
+    """The receipt of a call as headers (design: *Headers of a call*); what is not known is left out."""
+    headers = [("x-fwd-attempts", str(len(record.attempts)))]
+    provider = record.provider
+    if provider is not None:
+        headers += (("x-fwd-provider", provider), ("x-fwd-model", record.model or ""))
+    if record.dropped:
+        headers.append(("x-fwd-dropped", dropped_names(record.dropped)))
+    if record.upstream_request_id:
+        headers.append(("x-fwd-upstream-request-id", record.upstream_request_id))
+    headers.append(("server-timing", ", ".join([f"{name};dur={ms}" for name, ms in call_timings(record, now).items()])))
+    headers += record.passed_headers
+    return headers
 
 
 def receipt_facts(record: CallRecord, now: float | None = None) -> Json:
@@ -55,13 +56,13 @@ def _usage(record: CallRecord) -> Json | None:
 
 def call_timings(record: CallRecord, now: float) -> dict[str, float]:
     """Milliseconds: the wait for us, the last attempt's own time, and from the call's start to content and end."""
-    found = {
-        "queue": record.call.queued_ms,
-        "attempt": record.attempts[-1].ms if record.attempts else None,
-        "first": None if record.first_content_at is None else (record.first_content_at - record.started) * 1000,
-        "total": (now - record.started) * 1000,
-    }
-    return {name: round(ms, 1) for name, ms in found.items() if ms is not None}
+    timings = {"queue": round(record.call.queued_ms, 1)}
+    if record.attempts:
+        timings["attempt"] = round(record.attempts[-1].ms, 1)
+    if record.first_content_at is not None:
+        timings["first"] = round((record.first_content_at - record.started) * 1000, 1)
+    timings["total"] = round((now - record.started) * 1000, 1)
+    return timings
 
 
 def dropped_names(names: tuple[str, ...]) -> str:

@@ -31,6 +31,8 @@ class Decoder:
     ``head`` has created and model for a provider that does not say them; ``failure`` reads an error object.
     """
 
+    progress = 0  # thinking is shown in this language, so every sign of work is an event
+
     def __init__(
         self,
         profile: ProviderProfile,
