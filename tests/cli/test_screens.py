@@ -398,3 +398,27 @@ def test_login_and_then_a_call_from_anywhere(gateway: FakeGateway, terminal: Ope
     gateway.reply = answer("Hello.")
     on.run_line(f"{without} -c 'from fwd_client import Client; print(Client().ask(\"hi\"))'")
     assert on.finished() == "Hello.\n[exit 0]"
+
+
+def test_models_fit_eighty_columns(gateway: FakeGateway, terminal: Open) -> None:
+    """One line each: letters for abilities, a mark for who knows the model, and what both mean."""
+    known = {"context": 1_050_000, "prices": {"input": 0.075, "output": 10}, "abilities": ["tools", "vision"]}
+    gateway.reply = {
+        "object": "list",
+        "data": [
+            {"id": "openai:gpt-5-mini", "fwd": {**known, "listed": "provider"}},
+            {"id": "anthropic:claude-haiku-4-5-20251001", "fwd": {**known, "context": 200000, "listed": "table"}},
+            {"id": "groq:mine", "fwd": {"listed": "configured"}},
+        ],
+    }
+    on = terminal(columns=80)
+    on.run("models")
+    assert on.finished() == (
+        "model                                context   $ in  $ out  can      by\n"
+        "openai:gpt-5-mini                      1.05M  0.075  10.00  t·v····  ✓\n"
+        "anthropic:claude-haiku-4-5-20251001     200k  0.075  10.00  t·v····  ○\n"
+        "groq:mine                                                            ✎\n"
+        "can: t tools, r reasoning, v vision, j JSON Schema, p PDF, a audio, c prompt\n"
+        "cache · by: ✓ listed by the provider, ○ known from the built-in table, ✎ named\n"
+        "in the settings · $ per million tokens\n[exit 0]"
+    )

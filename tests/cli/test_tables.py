@@ -22,7 +22,7 @@ MODELS = [
 
 def shown(width: int) -> str:
     out = io.StringIO()
-    rows = Rows(render.MODEL_COLUMNS, [*map(render.model_row, MODELS)], render.MODEL_NUMBERS)
+    rows = Rows(render.MODEL_COLUMNS[:5], [render.model_row(model)[:5] for model in MODELS], render.MODEL_NUMBERS)
     Console(file=out, width=width).print(rows.table(width))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
-import sys
 
 import pytest
 from tests.cli.conftest import KEY, FakeGateway, Run
-
-from fwd_cli.commands.models import show
-from fwd_client import Model
 
 MODELS = [
     {"id": "echo:", "fwd": {"provider": "echo"}},
@@ -21,6 +16,7 @@ MODELS = [
             "context": 922000,
             "prices": {"input": 0.075, "output": 10, "cached_input": None},
             "abilities": ["tools", "vision"],
+            "listed": "provider",
         },
     },
 ]
@@ -35,7 +31,7 @@ def at_gateway(gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_columns_for_programs_in_a_pipe(fwd: Run) -> None:
     """Tabs between them; what is not known is empty, not 0; T25: names are filtered."""
-    assert fwd("models").out == "echo:\t\t\t\t\nopenai:gpt-x\t922,000\t0.075\t10.00\ttools, vision\n"
+    assert fwd("models").out == "echo:\t\t\t\t\t\nopenai:gpt-x\t922,000\t0.075\t10.00\ttools, vision\tprovider\n"
 
 
 def test_words_choose(fwd: Run) -> None:
@@ -55,16 +51,3 @@ def test_no_key(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same three lines as of `fwd call`."""
     monkeypatch.delenv("FORWARDER_KEY")
     assert fwd("models").code == 4
-
-
-def test_a_table_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """People get columns under names."""
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    out = Terminal()
-    monkeypatch.setattr(sys, "stdout", out)
-    show([Model(id="echo:")], as_json=False)
-    assert "abilities" in out.getvalue()

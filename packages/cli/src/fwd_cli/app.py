@@ -32,7 +32,7 @@ COMMANDS = (
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
     Entry("Use", "chat", "chat", "Have a conversation with a model."),
     Entry("Use", "login", "login", "Store the address of a gateway and your key for it."),
-    Entry("Use", "models", "models", "List the models your key can reach."),
+    Entry("Use", "models", "models", "List the models your key can use."),
     Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
     Entry("Run", "keys", "keys", "List, revoke and harden the keys of the gateway's callers."),

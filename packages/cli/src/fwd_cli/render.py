@@ -33,7 +33,8 @@ RETRY_TEXTS = {
 }
 """Why a call is repeated, by the code of the error."""
 
-MODEL_COLUMNS = ("model", "context", "$ in", "$ out", "abilities")
+MODEL_COLUMNS = ("model", "context", "$ in", "$ out", "abilities", "listed")
+COMPACT_COLUMNS = ("model", "context", "$ in", "$ out", "can", "by")
 MODEL_NUMBERS = ("context", "$ in", "$ out")
 
 
@@ -169,7 +170,7 @@ def tool_call(call: ToolCall) -> str:
 
 
 def model_row(model: Model) -> tuple[str, ...]:
-    """A model in the words of ``MODEL_COLUMNS``; what is not known is empty, and no price is not a price of 0."""
+    """A model in the order of ``MODEL_COLUMNS``; what is not known is empty, and no price is not a price of 0."""
     known = model.fwd
     prices = known.get("prices") or {}
     cells = (
@@ -178,8 +179,50 @@ def model_row(model: Model) -> tuple[str, ...]:
         _price(prices.get("input")),
         _price(prices.get("output")),
         ", ".join(map(str, known.get("abilities") or ())),
+        str(known.get("listed") or ""),
     )
     return tuple(clean_line(cell) for cell in cells)
+
+
+LETTERS = {
+    "tools": "t",
+    "reasoning": "r",
+    "vision": "v",
+    "json_schema": "j",
+    "pdf": "p",
+    "audio_input": "a",
+    "prompt_cache": "c",
+}
+MARKS = {"provider": "✓", "table": "○", "configured": "✎"}
+LEGEND = (
+    "can: t tools, r reasoning, v vision, j JSON Schema, p PDF, a audio, c prompt cache · "
+    "by: ✓ listed by the provider, ○ known from the built-in table, ✎ named in the settings · $ per million tokens"
+)
+
+
+def compact_model_row(model: Model) -> tuple[str, ...]:
+    """A model in the order of ``COMPACT_COLUMNS``: letters and marks, so that a line fits 80 columns."""
+    known = model.fwd
+    prices = known.get("prices") or {}
+    abilities = known.get("abilities") or ()
+    cells = (
+        model.id,
+        _short_count(known.get("context")),
+        _price(prices.get("input")),
+        _price(prices.get("output")),
+        "".join(letter if name in abilities else "·" for name, letter in LETTERS.items()) if abilities else "",
+        MARKS.get(str(known.get("listed")), ""),
+    )
+    return tuple(clean_line(cell) for cell in cells)
+
+
+def _short_count(value: object) -> str:
+    """922k, 1M, 1.05M: a context window as people say it."""
+    if not isinstance(value, int):
+        return ""
+    if value >= 1_000_000:
+        return f"{value / 1_000_000:.2f}".rstrip("0").rstrip(".") + "M"
+    return f"{value / 1000:.0f}k" if value >= 1000 else str(value)
 
 
 def _count(value: object) -> str:

@@ -1,13 +1,15 @@
-"""``fwd models``: what a key can reach, and what is known of it."""
+"""``fwd models``: what a key can use, and what is known about it."""
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from fwd_cli import names, render
 from fwd_cli.errors import no_key, sdk_errors_explained
+from fwd_cli.notices import aside
 from fwd_cli.options import connection_options, examples, json_option
 from fwd_cli.tables import Rows
 
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     name="models",
     epilog=examples(
         "fwd models",
-        "fwd models openai vision          # those whose line has both words",
+        "fwd models openai vision          # those that have both words",
         "fwd models --json | jq -r .id",
     ),
 )
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
 @connection_options
 @json_option
 def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool) -> None:
-    """List the models your key can reach.
+    """List the models your key can use.
 
-    With WORDS only those that have every one of them in their name or abilities. Prices are US dollars for a million
-    tokens in and out; what is not known is left empty. In a pipe the columns are separated by tabs; --json prints one
-    object a line.
+    With WORDS, only those that have all of them in their name or abilities. Prices are US dollars per million tokens in
+    and out; unknown values are empty. On a terminal abilities are letters, and a mark says who knows the model: the
+    provider, the built-in table, or the settings. A pipe gets words, separated by tabs; --json prints one object per
+    line.
     """
     if not key:
         raise no_key(server)
@@ -41,15 +44,15 @@ def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool)
         with Client(base_url=server, api_key=key) as client:
             every = list(client.models.list())
     names.remember(server, (model.id for model in every))
-    found = [model for model in every if matches(model, words)]
-    show(found, as_json=as_json)
-    if not found:
-        click.echo(nothing(words), err=True)
+    selected = [model for model in every if matches(model, words)]
+    show(selected, as_json=as_json)
+    if not selected:
+        click.echo(empty_text(words), err=True)
 
 
-def nothing(words: tuple[str, ...]) -> str:
-    """What to say about an empty list."""
-    return f"No model has {' and '.join(words)}: fwd models lists them all." if words else "The gateway has no models."
+def empty_text(words: tuple[str, ...]) -> str:
+    """The sentence for an empty list."""
+    return f"No model has {' and '.join(words)}: fwd models lists them all." if words else "Your key can use no model."
 
 
 def matches(model: Model, words: tuple[str, ...]) -> bool:
@@ -59,9 +62,13 @@ def matches(model: Model, words: tuple[str, ...]) -> bool:
 
 
 def show(models: list[Model], *, as_json: bool) -> None:
-    """One line a model: JSON, a table on a terminal, or columns separated by tabs."""
+    """One line per model: JSON, a table on a terminal, or columns separated by tabs."""
     if as_json:
         click.echo("".join(_json_line(model) for model in models), nl=False)
+    elif sys.stdout.isatty():
+        Rows(render.COMPACT_COLUMNS, [*map(render.compact_model_row, models)], render.MODEL_NUMBERS).show()
+        if models:
+            aside(render.LEGEND)
     else:
         Rows(render.MODEL_COLUMNS, [*map(render.model_row, models)], render.MODEL_NUMBERS).show()
 
