@@ -1,4 +1,4 @@
-"""From nothing to a talk: what ``docs/quickstart.md`` shows is typed into two real terminals, and compared.
+"""From nothing to a conversation: what ``docs/quickstart.md`` shows is typed into real terminals, and compared.
 
 Written anew with ``python -m tests.cli.test_quickstart > docs/quickstart.md`` where tmux is.
 """
@@ -24,30 +24,48 @@ pytestmark = pytest.mark.skipif(
     TMUX is None and os.environ.get("CI") != "true", reason="tmux is not installed: a real terminal is needed"
 )
 PROMPT = r"\n\$$"
-SIZE = (100, 40)
+UNSET = ("FORWARDER_KEY", "FORWARDER_URL", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 
 TEXT = """\
 # Quick start
 
-From nothing to a talk in under two minutes, with no provider key. What follows is what a terminal shows; a test types
-it and compares. Install first: `pip install fwd-cli`, or from a checkout as the [README](../README.md) says.
+From nothing to a conversation in under two minutes, without a provider key. The transcripts below are real: a test
+types every line and compares the screens. First install: `pip install fwd-cli`, or from a checkout as described in the
+[README](../README.md).
 
-In a directory of your own, `fwd init` asks up to three questions. Enter takes what is proposed: no provider yet, so
-`echo` answers, which repeats what you say. Then run the gateway:
+In a directory of your own, `fwd init` asks up to three questions. Press Enter to accept the default: no provider yet,
+so the built-in `echo` answers and repeats your message. Then run the gateway:
 
 ```text
 {first}
 ```
 
-In a second terminal, in the same directory, `fwd doctor` looks whether all is well, and `fwd chat` talks:
+In a second terminal, in the same directory, `fwd doctor` checks the setup, and `fwd chat` starts a conversation:
 
 ```text
 {second}
 ```
 
-Ctrl-C stops an answer, Ctrl-D leaves. With a provider key the same three commands talk with its models: run `fwd init`
-again and choose it, and the gateway after that. What else there is: [the command](cli.md),
-[configuration](configuration.md), [the SDK](sdk.md).
+Ctrl-C stops an answer, Ctrl-D leaves. To use a real provider, run `fwd init` again, choose it and enter its key, and
+restart the gateway.
+
+## A colleague's laptop
+
+Everybody gets a key of their own. Make one where the gateway runs:
+
+```text
+{third}
+```
+
+On the laptop, `fwd login` checks and stores it. After that neither a variable nor a `.env` file is needed: the command,
+and `Client()` of the SDK, use the stored address and key. (The address here is a local one; yours is where the gateway
+can be reached, over https.)
+
+```text
+{fourth}
+```
+
+Next: [the command](cli.md), [configuration](configuration.md), [the SDK](sdk.md).
 """
 
 
@@ -58,19 +76,19 @@ def free_port() -> int:
 
 
 @contextmanager
-def shell(folder: Path, name: str, port: int) -> Iterator[Terminal]:
-    """A terminal with a shell in it, as a new user has one."""
+def shell(folder: Path, name: str, columns: int = 100, **variables: str) -> Iterator[Terminal]:
+    """A terminal with a shell, as a new user has one; ``folder`` is the home, and ``here`` in it the directory."""
     terminal = Terminal(folder / name)
     environment = {
         "PS1": "$ ",
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HOME": str(folder),
-        "FWD_PORT": str(port),
-        "FORWARDER_URL": f"http://127.0.0.1:{port}",
-        "FWD_DRAIN_TIMEOUT": "1",
+        **variables,
     }
-    command = shlex.join(["env", "-u", "ENV", *map("=".join, environment.items()), "sh"])
-    size = ("-x", str(SIZE[0]), "-y", str(SIZE[1]))
+    (folder / "here").mkdir(parents=True, exist_ok=True)
+    unset = [part for name in ("ENV", *UNSET) for part in ("-u", name)]
+    command = shlex.join(["env", *unset, *map("=".join, environment.items()), "sh"])
+    size = ("-x", str(columns), "-y", "40")
     terminal.tmux("new-session", "-d", *size, "-c", str(folder / "here"), command)
     try:
         terminal.wait_for(r"^\$$")
@@ -94,11 +112,19 @@ def waited(terminal: Terminal, until: str) -> str:
     return screen
 
 
-def transcript(folder: Path) -> tuple[str, str]:
-    """What the two terminals show, with what differs from time to time made the same."""
-    (folder / "here").mkdir()
+def transcript(folder: Path) -> list[str]:
+    """What the terminals show, with everything that differs from run to run made the same."""
     port = free_port()
-    with shell(folder, "one", port) as one, shell(folder, "two", port) as two:
+    url = f"http://127.0.0.1:{port}"
+    server = {"FWD_PORT": str(port), "FORWARDER_URL": url, "FWD_DRAIN_TIMEOUT": "1"}
+    laptop = folder / "laptop"
+    laptop.mkdir()
+    with (
+        shell(folder, "one", **server) as one,
+        shell(folder, "two", **server) as two,
+        shell(folder, "three", **server) as three,
+        shell(laptop, "four", columns=300) as four,  # a path of a test is long
+    ):
         typed(one, "fwd init", r"\[none\]:")
         typed(one, "", PROMPT)
         first = typed(one, "fwd run-server", "Keys: 1 in")
@@ -106,13 +132,21 @@ def transcript(folder: Path) -> tuple[str, str]:
         typed(two, "fwd chat", r"Ctrl-D\n>$")
         typed(two, "Hello!", r"tok[^$]*\n>$")
         second = typed(two, "/quit", r"/quit\n\$$")
+        third = typed(three, "fwd generate-key --name ana", r"model echo:\n\$$")
+        key = re.search(r"(?m)^fwd_\S+$", third)
+        assert key is not None
+        typed(four, f"fwd login {url}", r"not shown\):$")
+        typed(four, key[0], PROMPT)
+        fourth = typed(four, 'fwd call "Hello!"', r"tok[^$]*\n\$$")
         one.type("C-c")
-    return steady(first, port), steady(second, port)
+    return [steady(screen, port, laptop) for screen in (first, second, third, fourth)]
 
 
-def steady(screen: str, port: int) -> str:
+def steady(screen: str, port: int, home: Path) -> str:
     for pattern, text in (
+        (re.escape(str(home)), "/home/ana"),
         (str(port), "8000"),
+        (r"fwd_[A-Za-z0-9_-]{43}", "fwd_kG2vJm0y"),
         (r"\b3\.1\d\.\d+\S*", "3.13.1"),
         (r"\d+(\.\d+)? m?s\b", "3 ms"),
         (r"req_\w+", "req_6fT0kYq1"),
@@ -124,8 +158,8 @@ def steady(screen: str, port: int) -> str:
 
 
 def document(folder: Path) -> str:
-    first, second = transcript(folder)
-    return TEXT.format(first=first, second=second)
+    first, second, third, fourth = transcript(folder)
+    return TEXT.format(first=first, second=second, third=third, fourth=fourth)
 
 
 def test_what_is_shown_is_what_happens(tmp_path: Path) -> None:
