@@ -24,7 +24,8 @@ from fwd_client import _sse as sdk
 from fwd_server.http1.client.answer import Answer
 from fwd_server.http1.client.values import Limits
 from fwd_server.http1.server.limits import Refusal, ServerLimits
-from fwd_server.http1.server.request import Head, RequestReader
+from fwd_server.http1.server.reader import RequestReader
+from fwd_server.http1.server.request import Head
 from fwd_server.wire.sse import Decoder, Lines, LineTooLong, encode
 
 _SERVER: Final = ServerLimits(header_bytes=512, header_lines=8, target_bytes=64)
@@ -90,19 +91,19 @@ def check_requests(data: bytes) -> None:
     assert [_told(*one) for one in whole.taken] == [_told(*one) for one in cut.taken]
     assert (whole.ends, whole.refused, whole.body) == (cut.ends, cut.refused, cut.body)
     count = _until_close(whole.taken)
-    ours = [(head.start.method, head.start.path, body) for head, body in whole.taken[:count]]
+    ours = [(head.method, head.target, body) for head, body in whole.taken[:count]]
     if count:
         assert test_request.by_h11(text[: whole.ends[count - 1]]) == ours
 
 
 def _told(head: Head, body: bytes) -> tuple[object, ...]:
-    return (*head.start, list(head.headers.get_all()), head.length, head.keeps_alive, head.expects, body)
+    return (*head.start, list(head.tornado_headers().get_all()), head.length, head.keeps_alive, head.expects, body)
 
 
 def _until_close(taken: Sequence[tuple[Head, bytes]]) -> int:
     """How many requests h11 reads: it keeps no connection of HTTP/1.0, and none that is to be closed."""
     for number, (head, _) in enumerate(taken, 1):
-        if head.start.version == "HTTP/1.0" or not head.keeps_alive:
+        if head.version == "HTTP/1.0" or not head.keeps_alive:
             return number
     return len(taken)
 

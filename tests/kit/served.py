@@ -13,12 +13,37 @@ from tornado.httputil import HTTPMessageDelegate, HTTPServerRequest
 from tornado.netutil import bind_sockets, bind_unix_socket
 from tornado.web import Application, RequestHandler, stream_request_body
 
+from fwd_server.http1.server.connection import Connection
 from fwd_server.http1.server.limits import Refusal, ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.http1.server.reply import Reply
 from fwd_server.http1.server.request import Head
+from fwd_server.http1.server.states import TRANSITIONS, State
 
 HOST = b"Host: gateway\r\n"
+
+
+class CheckedState:
+    """In the place of ``Connection.state``: every change must be in the table of transitions."""
+
+    def __init__(self, slot: Any) -> None:
+        self._slot = slot
+
+    def __get__(self, connection: Any, owner: type) -> Any:
+        return self if connection is None else self._slot.__get__(connection, owner)
+
+    def __set__(self, connection: Any, state: State) -> None:
+        try:
+            before = self._slot.__get__(connection, type(connection))
+        except AttributeError:
+            assert state is State.IDLE
+        else:
+            assert state in TRANSITIONS[before], f"{before} -> {state}"
+        self._slot.__set__(connection, state)
+
+
+if not isinstance(Connection.__dict__["state"], CheckedState):
+    Connection.state = CheckedState(Connection.__dict__["state"])  # type: ignore[assignment, method-assign]
 SOON = 5.0
 
 

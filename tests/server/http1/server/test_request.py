@@ -11,7 +11,8 @@ from attrs import evolve
 from kit.malformed import CASES, CLASSES, SECOND, mutate
 
 from fwd_server.http1.server.limits import Refusal, ServerLimits
-from fwd_server.http1.server.request import Head, RequestReader, parse_head
+from fwd_server.http1.server.reader import RequestReader
+from fwd_server.http1.server.request import Head, parse_head
 
 LIMITS = ServerLimits()
 POST = b"POST /v1?a=b HTTP/1.1\r\nHost: gateway:8000\r\n"

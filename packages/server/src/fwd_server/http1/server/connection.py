@@ -1,10 +1,11 @@
 """One client's socket: requests are cut from its bytes, handed to Tornado one at a time, and answered in order.
 
-Everything is driven by the transport's callbacks; there is no task, a future only while a handler waits for a slow
-reader, and no timer: the server looks once in a while at ``expires`` and ``stalls`` of every connection.
+Everything is driven by the transport's callbacks. There is no task, a future only while a handler waits for a slow
+reader, and no timer: the server looks at ``expires`` and ``stalls`` of every connection twice a second.
 
-Reading goes on while a handler runs, or a client that leaves would not be seen; what comes meanwhile is kept up to
-``ServerLimits.buffer``. The end of file counts as leaving, though the client might still read (contract D16).
+Reading goes on while a handler runs, because otherwise nobody would notice that the client has left. What comes in the
+meantime is kept, up to ``ServerLimits.buffer``. The end of file counts as leaving, though the client might still read
+(contract D16).
 """
 
 from __future__ import annotations
@@ -15,49 +16,33 @@ import socket
 import struct
 from collections.abc import Awaitable
 from functools import partial
-from typing import Final, Protocol, cast
+from typing import Any, Final, cast
 
-from attrs import frozen
-from tornado.httputil import HTTPInputError, HTTPServerConnectionDelegate
+from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 
-from fwd_server.http1.server.limits import Refusal, ServerLimits, malformed
-from fwd_server.http1.server.reply import Reply, closed
-from fwd_server.http1.server.request import Head, RequestReader
+from fwd_server.http1.server.host import ConnectionHost, PeerContext
+from fwd_server.http1.server.limits import Refusal, malformed
+from fwd_server.http1.server.reader import RequestReader
+from fwd_server.http1.server.reply import NOBODY, Reply, closed_write
+from fwd_server.http1.server.request import Head
+from fwd_server.http1.server.states import State
 
-_AT_ONCE = struct.pack("ii", 1, 0)  # struct linger: on, for no time
+_RESET = struct.pack("ii", 1, 0)  # struct linger: on, for no time
 # What the kernel keeps of answers (Linux doubles it): for a stranger little, so that an answer it does not read keeps
 # it from the next (contract T2, R4). With less than the loopback's largest packet, answers wait for delayed ACKs.
 UNAUTHENTICATED_SNDBUF: Final = 64 << 10
 SNDBUF: Final = 128 << 10
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-@frozen
-class PeerContext:
-    """Where a request came from. ``remote_ip`` is empty on a Unix socket."""
-
-    remote_ip: str
-    protocol: str
-    address_family: int
-
-
-class ConnectionHost(Protocol):
-    """The server, as a connection needs it."""
-
-    application: HTTPServerConnectionDelegate
-    limits: ServerLimits
-    scratch: memoryview
-    flushed: asyncio.Future[None]  # a future that is done: nobody has to wait
-
-    def made(self, connection: Connection) -> None:
-        """It is open."""
-
-    def lost(self, connection: Connection) -> None:
-        """Its socket is closed."""
-
-    def render_refusal(self, refusal: Refusal, remote_ip: str, *, bodiless: bool) -> bytes:
-        """The whole answer to a request that is not handed on, or all but its body."""
+# To look a member up in its enum costs as much as to call a function.
+_IDLE, _BODY, _ANSWER, _PARTING, _LINGER, _CLOSING = (
+    State.IDLE,
+    State.BODY,
+    State.ANSWER,
+    State.PARTING,
+    State.LINGER,
+    State.CLOSING,
+)
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -66,7 +51,31 @@ class Connection(asyncio.BufferedProtocol):
     ``scratch`` of the host receives what the socket reads and is copied from at once, so all connections share it.
     """
 
+    __slots__ = (
+        "_body_since",
+        "_host",
+        "_limits",
+        "_lingered",
+        "_loop",
+        "_reading",
+        "_requests",
+        "_scratch",
+        "_slow_since",
+        "_taken",
+        "_transport",
+        "_unsent",
+        "_waiter",
+        "authenticated",
+        "context",
+        "expires",
+        "reply",
+        "since",
+        "stalls",
+        "state",
+    )
+
     def __init__(self, host: ConnectionHost, protocol: str) -> None:
+        self.state = _IDLE
         self.expires = math.inf  # when the client must have sent what it owes
         self.stalls = math.inf  # when it must have taken some of what it was sent
         self.since = 0.0
@@ -74,18 +83,18 @@ class Connection(asyncio.BufferedProtocol):
         self.reply: Reply | None = None
         self.context = PeerContext("", protocol, socket.AF_UNSPEC)
         self._host = host
+        self._scratch = host.scratch
         self._limits = host.limits
         self._loop = asyncio.get_running_loop()
         self._requests = RequestReader(host.limits)
-        self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[None] | None = None  # of handlers, for a slow reader
+        self._transport: Any = None
+        self._waiter: asyncio.Future[None] | None = None  # what handlers wait for while a client reads slowly
         self._unsent = 0
         self._taken = 0  # bytes, by a slow reader
         self._slow_since = 0.0
-        self._head_begun = False
         self._body_since = 0.0
         self._reading = True
-        self._lingered: int | None = None  # bytes thrown away since the last answer
+        self._lingered = 0  # bytes thrown away since the last answer
 
     @property
     def transport(self) -> asyncio.Transport:
@@ -95,18 +104,18 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def idle(self) -> bool:
         """Whether it waits for a request of which nothing has come."""
-        return self.reply is None and self._lingered is None and not self._requests.buffer
+        return self.state is _IDLE and not self._requests.buffer
 
     @property
     def closing(self) -> bool:
         """Whether its last answer is given."""
-        return self._lingered is not None or self.transport.is_closing()
+        return self.state in (_LINGER, _CLOSING, State.CLOSED) or self.transport.is_closing()
 
     # -- the loop's side
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop when the connection is open."""
-        self._transport = cast(asyncio.Transport, transport)
+        self._transport = transport
         peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         remote_ip = peer[0] if isinstance(peer, tuple) else ""
         self.context = PeerContext(remote_ip, self.context.protocol, sock.family)
@@ -117,25 +126,26 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Called by the loop before it reads."""
-        return self._host.scratch
+        return self._scratch
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when it has read."""
-        if self._lingered is not None:
+        if self.state is _LINGER:
             self._lingered += nbytes
             if self._lingered > self._limits.linger_bytes:
                 self.abort()
             return
-        self._requests.feed(self._host.scratch[:nbytes])
-        self._advance()
+        self._advance(self._scratch[:nbytes].tobytes())
 
     def eof_received(self) -> None:
         """Called by the loop at the client's end of file; the transport then closes itself."""
+        self.state = _CLOSING
         self._leave()
         self._await_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the loop when the socket is closed."""
+        self.state = State.CLOSED
         self._leave()
         self.expires = self.stalls = math.inf
         if self._waiter is not None:
@@ -157,21 +167,33 @@ class Connection(asyncio.BufferedProtocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():  # a handler may have cancelled it
             waiter.set_result(None)
-        if self.reply is None and not self.closing:
-            self._await_next()
+        if self.state is _IDLE and not self.closing:
+            self._expect_request()
 
     # -- the reply's side
 
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Send bytes; the future is done once the client has taken enough of them."""
-        if self.transport.is_closing():
-            return closed()
-        self.transport.write(data)
+        transport = self._transport
+        if transport.is_closing():
+            return closed_write()
+        transport.write(data)
         return self._waiter or self._host.flushed
 
-    def answered(self, reply: Reply) -> None:
-        """Go on with the next request, though not before the handler is through with this one."""
-        self._loop.call_soon(self._next)
+    def end_answer(self, reply: Reply) -> None:
+        """Part from a request that is answered, but not before the handler is through with it.
+
+        Where the rest is plain (the whole request was handed on, nothing came behind it, the connection is kept), there
+        is nothing to wait for: no other request can begin before the loop reads again.
+        """
+        if self.state is _ANSWER and reply.keeps_alive and self._waiter is None and not self._requests.buffer:
+            self.state = _IDLE
+            self.reply = None
+            reply.delegate = NOBODY  # it holds the reply: see Reply.part
+            self.expires = self._loop.time() + self._limits.idle_s
+        else:
+            self.state = _PARTING
+            self._loop.call_soon(self._part)
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer in the place of the application, if nothing was answered yet, and end the connection."""
@@ -181,8 +203,8 @@ class Connection(asyncio.BufferedProtocol):
         if reply is not None and reply.begun:
             self.abort()
         else:
-            head = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.method == "HEAD"
-            self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=head))
+            bodiless = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.method == "HEAD"
+            self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=bodiless))
             self._linger()
 
     def mark_authenticated(self) -> None:
@@ -215,28 +237,43 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
         elif self.reply is not None:
             self.refuse(Refusal(408, "request_timeout", "The body of the request did not come in time."))
-        elif self._requests.buffer:
+        elif self.state is State.HEAD:
             self.refuse(Refusal(408, "request_timeout", "The head of the request did not come in time."))
         else:
             self.close()
 
     def close(self) -> None:
         """Close the socket once what was written is out."""
+        if self.state is not State.CLOSED:
+            self.state = _CLOSING
         self.expires = math.inf
         self.transport.close()
         self._await_flush()
 
     def abort(self) -> None:
         """Close the socket at once."""
+        if self.state is not State.CLOSED:
+            self.state = _CLOSING
         self.transport.abort()
 
     # -- inside
 
-    def _advance(self) -> None:
-        """Do what can be done with the bytes that are there."""
-        if self.transport.is_closing() or (self.reply is None and self._waiter is not None):
-            return
+    def _advance(self, data: bytes = b"") -> None:
+        """Do what can be done with the bytes that are there, and those of ``data``."""
+        requests = self._requests
         try:
+            # The common case, a whole request in one piece, is served without a detour by the buffer.
+            if (
+                self.state is _IDLE
+                and data
+                and self._waiter is None
+                and (whole := requests.read_whole(data)) is not None
+            ):
+                self._serve_whole(*whole)
+                return
+            requests.feed(data)
+            if self._transport.is_closing() or (self.reply is None and self._waiter is not None):
+                return
             reply = self.reply or self._open_next()
             if reply is not None:
                 self._read_body(reply)
@@ -254,46 +291,76 @@ class Connection(asyncio.BufferedProtocol):
         head = self._requests.next_head()
         if head is not None:
             return self._open(head)
-        if self._requests.buffer and not self._head_begun:
-            self._head_begun = True
+        if self._requests.buffer and self.state is _IDLE:
+            self.state = State.HEAD
             self.expires = self._loop.time() + self._limits.header_s
         return None
 
     def _open(self, head: Head) -> Reply:
-        limits = self._limits
-        self._head_begun = False
+        """Hand a head to the application: the light one to a delegate that takes it, else Tornado's."""
+        self.state = _BODY
         self.expires = math.inf
         self._body_since = 0.0
-        reply = self.reply = Reply(self, head, self._requests.body, limits.body_bytes, limits.body_s)
-        delegate = reply.delegate = self._host.application.start_request(self, reply)
+        reply = self.reply = Reply(self, head, self._limits)
+        delegate: Any = self._host.application.start_request(self, reply)
+        reply.delegate = delegate
         head_received = getattr(delegate, "head_received", None)
         if head_received is not None:
-            self._hold(reply, head_received(head))
+            wait = head_received(head)
         else:
-            self._hold(reply, delegate.headers_received(head.start, head.tornado_headers()))
+            wait = delegate.headers_received(head.start, head.tornado_headers())
+        if wait is not None:
+            self._hold(reply, wait)
         return reply
+
+    def _serve_whole(self, head: Head, body: bytes) -> None:
+        """Hand on a request that came in one piece. What is not plain about it goes the long way, by the buffer."""
+        reply = self._open(head)
+        if reply.held or reply.over or len(body) > reply.max_body:
+            self._requests.put_back(head, body)
+            self._read_body(reply)
+            return
+        reply.received = True
+        if body:
+            reply.body_got = len(body)
+            wait = reply.delegate.data_received(body)
+            if wait is not None:
+                self._hold(reply, wait)
+                return
+        self._complete(reply)
+
+    def _complete(self, reply: Reply) -> None:
+        """Tell the delegate that it has the whole body, unless it has answered already."""
+        if not reply.over:
+            self.state = _ANSWER
+            self.expires = math.inf
+            reply.delivered = True
+            reply.delegate.finish()
 
     def _read_body(self, reply: Reply) -> None:
         """Hand on what has come of the body, as long as the delegate takes it."""
-        body = reply.body
+        body = self._requests.body
         while not (reply.held or reply.over or reply.delivered):
-            if body.ended:
-                reply.delivered = True
-                self.expires = math.inf
-                reply.delegate.finish()
+            if reply.received:
+                self._complete(reply)
             elif (reply.head.length or 0) > reply.max_body:
                 raise _too_large(reply)
             elif piece := self._requests.take():
+                reply.received = body.ended
                 self._hand_on(reply, piece)
-            elif not body.ended:
-                self._await_body(reply)
-                return
+            else:
+                reply.received = body.ended
+                if not reply.received:
+                    self._await_body(reply)
+                    return
 
     def _hand_on(self, reply: Reply, piece: bytes) -> None:
         reply.body_got += len(piece)
         if reply.body_got > reply.max_body:
             raise _too_large(reply)
-        self._hold(reply, reply.delegate.data_received(piece))
+        wait = reply.delegate.data_received(piece)
+        if wait is not None:
+            self._hold(reply, wait)
 
     def _await_body(self, reply: Reply) -> None:
         """Ask for the body if the client waits to be asked, and give it its time."""
@@ -303,12 +370,11 @@ class Connection(asyncio.BufferedProtocol):
                 self.write(_CONTINUE)
         self.expires = self._body_since + reply.body_s + reply.body_got / self._limits.body_rate
 
-    def _hold(self, reply: Reply, wait: Awaitable[None] | None) -> None:
+    def _hold(self, reply: Reply, wait: Awaitable[None]) -> None:
         """Read no further before the delegate is ready; its time is not the client's."""
-        if wait is not None:
-            reply.held = True
-            self.expires = math.inf
-            asyncio.ensure_future(wait).add_done_callback(partial(self._release, reply, self._loop.time()))
+        reply.held = True
+        self.expires = math.inf
+        asyncio.ensure_future(wait).add_done_callback(partial(self._release, reply, self._loop.time()))
 
     def _release(self, reply: Reply, held_since: float, done: asyncio.Future[None]) -> None:
         reply.held = False
@@ -320,15 +386,15 @@ class Connection(asyncio.BufferedProtocol):
                 self._body_since += self._loop.time() - held_since
             self._advance()
 
-    def _next(self) -> None:
-        """Part from the request that was answered, and from the client if one of the two wishes so."""
+    def _part(self) -> None:
+        """Part from the request that was answered, and from the client if one of the two wants to."""
         reply, self.reply = self.reply, None
         if reply is None:
             return
         reply.part()
         if reply.keeps_alive:
             self._await_next()
-        elif reply.body.ended and not self._requests.buffer:
+        elif reply.received and not self._requests.buffer:
             self.close()
         else:
             self._linger()
@@ -341,28 +407,31 @@ class Connection(asyncio.BufferedProtocol):
             (self.transport.resume_reading if wanted else self.transport.pause_reading)()
 
     def _await_next(self) -> None:
-        """Go on to the next request, though not before the client has taken enough of the answers it has."""
-        self._head_begun = False
+        """Go on to the next request, but not before the client has taken enough of the answers it has."""
+        self.state = _IDLE
         if self._waiter is None:
-            self.expires = self._loop.time() + self._limits.idle_s
-            self._advance()
+            self._expect_request()
+
+    def _expect_request(self) -> None:
+        self.expires = self._loop.time() + self._limits.idle_s
+        self._advance()
 
     def _linger(self) -> None:
         """End our side, and give the client time to read the answer while it still sends (contract T4).
 
         TLS cannot end one side alone: there the client sees the end when the time is over, or at its own.
         """
-        self._lingered = 0
         self._requests.buffer.clear()
         if self.transport.is_closing():
             return
+        self.state = _LINGER
         self._read_or_pause()
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self.expires = self._loop.time() + self._limits.linger_s
 
     def _leave(self) -> None:
-        """The client is gone, and so is the work for it (contract T7)."""
+        """Stop the work for a client that has left (contract T7)."""
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.leave()
@@ -374,7 +443,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _reset(self) -> None:
         """Close the socket with all that is under way, which the kernel would go on sending for minutes."""
-        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+        self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         self.abort()
 
     def _watch_reader(self) -> None:

@@ -53,3 +53,13 @@ class Refusal(Exception):
 def malformed(message: str) -> Refusal:
     """A request that two readers could understand in two ways, or not at all."""
     return Refusal(400, "malformed_request", message)
+
+
+def target_too_long(limits: ServerLimits) -> Refusal:
+    """A target that is longer than the limit, or can only become so."""
+    return Refusal(414, "target_too_long", f"The target of the request is longer than {limits.target_bytes} bytes.")
+
+
+def headers_too_large(message: str) -> Refusal:
+    """A head of too many bytes or lines."""
+    return Refusal(431, "headers_too_large", message)

@@ -20,13 +20,13 @@ from tornado.httputil import (
 )
 from tornado.iostream import StreamClosedError
 
-from fwd_server.http1.server.limits import Refusal
-from fwd_server.http1.server.request import Body, Head
+from fwd_server.http1.server.limits import Refusal, ServerLimits
+from fwd_server.http1.server.request import Head
 
 _LAST_CHUNK = b"0\r\n\r\n"
 _BODILESS = (b"204", b"304")
 _STATUS_AT = len(b"HTTP/1.1 ")
-_NOBODY = HTTPMessageDelegate()
+NOBODY = HTTPMessageDelegate()
 
 
 class Carrier(Protocol):
@@ -37,7 +37,7 @@ class Carrier(Protocol):
     def write(self, data: bytes) -> asyncio.Future[None]:
         """Send bytes; the future is done once the client has taken enough of them."""
 
-    def answered(self, reply: Reply) -> None:
+    def end_answer(self, reply: Reply) -> None:
         """The answer is complete."""
 
     def refuse(self, refusal: Refusal) -> None:
@@ -53,22 +53,24 @@ class Carrier(Protocol):
 class Reply(HTTPConnection):
     """The connection object of one request (``request.connection``)."""
 
-    def __init__(self, carrier: Carrier, head: Head, body: Body, max_body: int, body_s: float) -> None:
+    # What most requests never change is kept in the class: a reply is made for every request.
+    begun = False  # whether the head of the answer is out
+    body_got = 0
+    held = False  # whether the delegate asked for time before it takes more of the body
+    delivered = False  # whether the delegate was told that the body is complete
+    delegate: HTTPMessageDelegate = NOBODY
+    _on_close: Callable[[], None] | None = None
+    _chunked = False
+    _left: int | None = None  # bytes of the answer yet to come, where it said how many
+
+    def __init__(self, carrier: Carrier, head: Head, limits: ServerLimits) -> None:
         self.context = carrier.context
         self.head = head
-        self.body = body
-        self.max_body = max_body
-        self.body_s = body_s
+        self.max_body = limits.body_bytes
+        self.body_s = limits.body_s
         self.keeps_alive = head.keeps_alive
-        self.begun = False  # whether the head of the answer is out
-        self.body_got = 0
-        self.held = False  # whether the delegate asked for time before it takes more of the body
-        self.delegate = _NOBODY
-        self.delivered = False  # whether the delegate was told that the body is complete
+        self.received = head.length == 0  # whether all of the body has come
         self._carrier: Carrier | None = carrier
-        self._on_close: Callable[[], None] | None = None
-        self._chunked = False
-        self._left: int | None = None  # bytes of the answer yet to come, where it said how many
 
     @property
     def over(self) -> bool:
@@ -108,7 +110,7 @@ class Reply(HTTPConnection):
         """
         carrier = self._carrier
         if carrier is None:
-            return closed()
+            return closed_write()
         if not isinstance(start_line, ResponseStartLine) or start_line.code < 200:
             return self._refuse_upgrade(carrier)
         self.begun = True
@@ -123,7 +125,7 @@ class Reply(HTTPConnection):
     def write(self, chunk: bytes) -> asyncio.Future[None]:
         """Write a piece of the body. Raises HTTPOutputError for more than the head promised."""
         carrier = self._carrier
-        return closed() if carrier is None else carrier.write(self._frame(carrier, chunk))
+        return closed_write() if carrier is None else carrier.write(self._frame(carrier, chunk))
 
     def finish(self) -> None:
         """End the answer. Raises HTTPOutputError for less than the head promised."""
@@ -149,11 +151,11 @@ class Reply(HTTPConnection):
         """
         carrier = self._open_answer()
         if carrier is None:
-            return closed()
-        bodiless = head.startswith(_BODILESS, _STATUS_AT)
-        framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
-        content = b"" if bodiless or self.head.method == "HEAD" else body
-        done = carrier.write(b"%b%b%b\r\n%b" % (head, framing, self._connection_line(), content))
+            return closed_write()
+        if self.keeps_alive and self.head.plain and not head.startswith(_BODILESS, _STATUS_AT):
+            done = carrier.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
+        else:
+            done = carrier.write(self._frame_unusual(head, body))
         self._end_answer(carrier)
         return done
 
@@ -161,7 +163,7 @@ class Reply(HTTPConnection):
         """Send the head of an answer of unknown length, as for ``send_answer``, with its first piece in one write."""
         carrier = self._open_answer()
         if carrier is None:
-            return closed()
+            return closed_write()
         framing = b""
         if self.head.method == "HEAD" or head.startswith(_BODILESS, _STATUS_AT):
             self._left = 0
@@ -175,7 +177,7 @@ class Reply(HTTPConnection):
         """Send a piece of a stream."""
         carrier = self._carrier
         if carrier is None:
-            return closed()
+            return closed_write()
         if not self.begun:
             self._fail(carrier, "Tried to write to a stream that was not begun")
         return carrier.write(self._frame_piece(data))
@@ -184,7 +186,7 @@ class Reply(HTTPConnection):
         """Send the last piece of a stream with the stream's end in one write, and end the answer."""
         carrier = self._carrier
         if carrier is None:
-            return closed()
+            return closed_write()
         if not self.begun:
             self._fail(carrier, "Tried to end a stream that was not begun")
         done = carrier.write(self._frame_piece(last) + _LAST_CHUNK if self._chunked else self._frame_piece(last))
@@ -212,7 +214,7 @@ class Reply(HTTPConnection):
 
         It holds the request, and that this object: without the cut each of them would wait for the garbage collector.
         """
-        delegate, self.delegate = self.delegate, _NOBODY
+        delegate, self.delegate = self.delegate, NOBODY
         if not self.delivered:
             self.delivered = True
             delegate.on_connection_close()
@@ -226,13 +228,20 @@ class Reply(HTTPConnection):
             if self.begun:
                 self._fail(carrier, "Tried to answer twice")
             self.begun = True
-            if not self.body.ended:
+            if not self.received:
                 self.keeps_alive = False
         return carrier
 
     def _end_answer(self, carrier: Carrier) -> None:
         self._carrier = self._on_close = None
-        carrier.answered(self)
+        carrier.end_answer(self)
+
+    def _frame_unusual(self, head: bytes, body: bytes) -> bytes:
+        """A whole answer to what is not plain: no body for HEAD, nor a length for 204, and a word on the connection."""
+        bodiless = head.startswith(_BODILESS, _STATUS_AT)
+        framing = b"" if bodiless else b"Content-Length: %d\r\n" % len(body)
+        content = b"" if bodiless or self.head.method == "HEAD" else body
+        return b"%b%b%b\r\n%b" % (head, framing, self._connection_line(), content)
 
     def _connection_line(self) -> bytes:
         if not self.keeps_alive:
@@ -256,7 +265,7 @@ class Reply(HTTPConnection):
             headers["Transfer-Encoding"] = "chunked"
         else:
             self.keeps_alive = False
-        if not self.body.ended or "close" in headers.get("Connection", "").lower():
+        if not self.received or "close" in headers.get("Connection", "").lower():
             self.keeps_alive = False
         if not self.keeps_alive:
             headers["Connection"] = "close"
@@ -283,7 +292,7 @@ class Reply(HTTPConnection):
     def _refuse_upgrade(self, carrier: Carrier) -> asyncio.Future[None]:
         self._on_close = None  # whoever asked knows
         carrier.refuse(Refusal(501, "upgrade_not_implemented", "This server speaks HTTP/1.1 and nothing else."))
-        return closed()
+        return closed_write()
 
 
 def _parse_length(value: str) -> int:
@@ -302,7 +311,7 @@ def encode_head(start: ResponseStartLine, headers: HTTPHeaders) -> bytes:
     return (text + "\r\n\r\n").encode("latin-1")
 
 
-def closed() -> asyncio.Future[None]:
+def closed_write() -> asyncio.Future[None]:
     """What a write gives when nobody can read it any more; not to await it is no error."""
     future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     future.set_exception(StreamClosedError())
