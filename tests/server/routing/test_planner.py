@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd_server.routing.planner import KEPT_PLANS, Routes, plan_call
+from fwd_server.routing.planner import KEPT_NAMES, Routes, plan_call
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import BadRequest, ModelNotFound, ProviderNotAvailable, ProviderNotConfigured
 
@@ -159,9 +159,9 @@ def test_a_plan_is_made_once_for_a_name() -> None:
     assert plan_call(table, "groq:x") is first
     assert plan_call(table, "groq:x", fallback=False) == first[:1]
     assert plan_call(routes("echo"), "groq:x") != first, "another table has plans of its own"
-    for number in range(KEPT_PLANS + 10):
+    for number in range(KEPT_NAMES + 10):
         plan_call(table, f"groq:{number}")
-    assert len(table.kept_plans(fallback=True)) <= KEPT_PLANS
+    assert len(table._plans[True]) <= KEPT_NAMES
     assert plan_call(table, "groq:x") == first
 
 

@@ -12,7 +12,6 @@ from fwd_server.providers.base import UpstreamRequest
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import upstream_failure
-from fwd_server.values.provider_info import provider_info
 
 MOST_NAMES: Final = 5000
 
@@ -36,7 +35,7 @@ class ModelList:
     def request(self, endpoint: Endpoint) -> UpstreamRequest:
         """What to send."""
         configured = ((name.lower(), value) for name, value in endpoint.headers)
-        info = provider_info(endpoint.provider)
+        info = endpoint.info
         key = request_headers.key_header(endpoint)
         headers = (("accept", "application/json"), *key, *info.headers, *configured)
         return UpstreamRequest(info.models_path, headers, b"", method="GET")

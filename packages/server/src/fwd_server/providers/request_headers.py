@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fwd_server.providers.base import Header
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.provider_info import provider_info
 
 
 def request_headers(endpoint: Endpoint, *auth: Header) -> tuple[Header, ...]:
@@ -23,4 +22,4 @@ def json_headers(endpoint: Endpoint) -> tuple[Header, ...]:
 
 def key_header(endpoint: Endpoint) -> tuple[Header, ...]:
     """The key in the header that this provider reads it from; nothing if there is no key."""
-    return provider_info(endpoint.provider).auth.build(endpoint.key)
+    return endpoint.info.auth.build(endpoint.key)

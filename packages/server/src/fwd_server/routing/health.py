@@ -28,7 +28,7 @@ _UP: Final = CALLERS_FAULT | MODELS_FAULT
 # Ends of an attempt that say nothing about the provider: the caller's own time, our own stop.
 _OURS: Final = frozenset({"deadline", "shutdown"})
 
-_Key = tuple[str, str]
+_Key = tuple[str, str, str]  # instance, address, model there
 
 
 @frozen
@@ -63,6 +63,18 @@ class Health:
             else plan
         )
 
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing is remembered, so that nothing has to be looked up."""
+        return not self._records
+
+    def resting_until(self, deployment: Deployment, now: float) -> float | None:
+        """When the deployment's cooldown ends; None if it has none. ``now`` for one that waits for its probe."""
+        record = self._records.get(_key(deployment))
+        if record is None or record.until is None or not (record.probing or record.until > now):
+            return None
+        return max(record.until, now)
+
     def note_attempt(self, deployment: Deployment, now: float) -> None:
         """An attempt begins. Every attempt ends with ``answered``, ``failed`` or ``released``."""
         record = self._records.get(_key(deployment))
@@ -81,7 +93,7 @@ class Health:
 
     def note_failure(self, deployment: Deployment, error: UpstreamError, now: float) -> None:
         """An attempt ended with ``error``."""
-        if error.code in _OURS:
+        if says_nothing(error):
             self.release_probe(deployment)
         elif error.kind in _UP:
             self.note_success(deployment)
@@ -91,13 +103,14 @@ class Health:
     def cooling_down(self, now: float) -> tuple[Cooldown, ...]:
         """Everything that rests or is due."""
         known = ((key, record.until) for key, record in self._records.items())
-        return tuple(Cooldown(*key, max(0.0, until - now)) for key, until in known if until is not None)
+        return tuple(
+            Cooldown(provider, model, max(0.0, until - now))
+            for (provider, _, model), until in known
+            if until is not None
+        )
 
     def _is_cooling_down(self, deployment: Deployment, now: float) -> bool:
-        record = self._records.get(_key(deployment))
-        if record is None or record.until is None:
-            return False
-        return record.probing or record.until > now
+        return self.resting_until(deployment, now) is not None
 
     def _record(self, deployment: Deployment) -> _FailureRecord:
         """The deployment's record; the oldest makes room for a new one."""
@@ -120,9 +133,14 @@ class Health:
                 record.until = now + record.cooldown_s
 
 
+def says_nothing(error: UpstreamError) -> bool:
+    """Whether an attempt ended by the caller's own time or our stop, which is no news about the provider."""
+    return error.code in _OURS
+
+
 def _is_half_open(record: _FailureRecord, now: float) -> bool:
     return record.until is not None and record.until <= now
 
 
 def _key(deployment: Deployment) -> _Key:
-    return deployment.provider, deployment.model
+    return deployment.provider, deployment.endpoint.base_url, deployment.model

@@ -54,13 +54,17 @@ def cut_prefix(model: str, provider: str) -> str:
     return rest if colon and prefix.lower() == provider else model
 
 
-def explain_unknown(model: str, providers: Collection[str], known: Iterable[str], public: Collection[str]) -> str:
+def explain_unknown(
+    model: str, providers: Collection[str], known: Iterable[str], public: Collection[str], *, only_listed: bool = False
+) -> str:
     """The message for a name that leads nowhere: what was probably meant, and what can be written.
 
-    ``known`` are full names of models, ``public`` names of the configuration.
+    ``known`` are full names of models, ``public`` names of the configuration; with ``only_listed`` nothing else counts.
     """
-    near = _nearest_names(model, providers, known, public)
+    near = _nearest_names(model, () if only_listed else providers, known, public)
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
+    if only_listed:
+        return f"The model {model!r} does not exist.{hint} GET /v1/models lists those that do."
     prefixes = ", ".join(f"{name}:" for name in providers)
     return (
         f"The model {model!r} does not exist or has no provider.{hint} "
@@ -74,7 +78,8 @@ def _nearest_names(model: str, providers: Collection[str], known: Iterable[str],
     if ours:
         return [f"'{ours[0]}'"]
     prefix, colon, rest = model.partition(":")
-    near = difflib.get_close_matches(prefix.lower(), [*providers, *PROVIDER_TABLE], n=1, cutoff=0.6)
+    names = [*providers, *PROVIDER_TABLE] if providers else []
+    near = difflib.get_close_matches(prefix.lower(), names, n=1, cutoff=0.6)
     if near and (colon or not rest):
         return [f"'{near[0]}:{rest or ('' if provider_info(near[0]).built_in else 'MODEL')}'"]
     by_model = {name.partition(":")[2]: name for name in known}

@@ -1,17 +1,29 @@
-"""From the model's name to a plan: which deployments to try, in which order.
+"""The routing table: from the name a caller writes to a model and its deployments.
 
-First match wins: a provider's name in front (``openai:``), then a family that needs none. Nothing here sends
-anything; a plan is a tuple, fixed before the first byte goes out.
+First match wins: a public name or an alias of ``fwd.toml``, its patterns (the longest first), a provider's name in
+front (``openai:``), a family that needs none. Nothing here sends anything, and a table never changes: a reload makes a
+new one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from fwd_server.routing.names import check_name, cut_prefix, explain_unknown, find_family, split_provider
+from fwd_server.routing.plan import Ask, Plan, PlanState
+from fwd_server.routing.table import (
+    NO_FACTS,
+    PRIORITY,
+    Instance,
+    Lane,
+    ModelFacts,
+    ProviderKey,
+    PublicModel,
+    matches,
+)
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.errors import (
     BadRequest,
@@ -23,87 +35,201 @@ from fwd_server.values.errors import (
 from fwd_server.values.provider_info import PROVIDER_TABLE
 
 # Callers choose names, so there must be a bound. Real traffic uses a few dozen.
-KEPT_PLANS: Final = 4096
+KEPT_NAMES: Final = 4096
+DEFAULT_MODEL: Final = "default"  # a public model of that name serves calls that name none
 
+T = TypeVar("T")
 Plans = dict[str | None, tuple[Deployment, ...]]
+FactsOf = Callable[[str, str], ModelFacts]
+
+
+def _know_nothing(provider_type: str, model: str) -> ModelFacts:
+    return NO_FACTS
 
 
 @frozen
 class Routes:
-    """Every endpoint by its name, and the priority list.
+    """Everything that decides where calls can go.
 
-    ``known`` are public names of models, for suggestions only: a model that is not among them is not wrong. Plans are
-    kept by the model's name, one set with the rest of the list and one without: a table never changes, so neither do
-    they.
+    ``endpoints`` are the providers by their names, each with its first key; ``instances`` are the same with all keys
+    (default: that one). ``models`` are the public models of ``fwd.toml`` by every name they have, patterns among them;
+    with ``only_listed`` nothing else can be reached. ``known`` are names of models for suggestions only: a model that
+    is not among them is not wrong. ``facts_of`` says what is known of a provider's model. ``version`` names the file.
     """
 
     endpoints: Mapping[str, Endpoint]
     priority: tuple[str, ...] = ()
     known: tuple[str, ...] = field(default=(), repr=False)
+    instances: Mapping[str, Instance] = field(repr=False)
+    models: Mapping[str, PublicModel] = field(factory=dict, repr=False)
+    only_listed: bool = False
+    facts_of: FactsOf = field(default=_know_nothing, repr=False)
+    version: str = ""
 
     _known_names: frozenset[str] = field(init=False, repr=False, eq=False)
-    _listed: tuple[Deployment, ...] = field(init=False, repr=False)
+    _patterns: tuple[str, ...] = field(init=False, repr=False, eq=False)
+    _lanes: Mapping[str, tuple[PublicModel, Lane]] = field(init=False, repr=False, eq=False)
+    _priority_model: PublicModel = field(init=False, repr=False, eq=False)
+    _found: dict[str | None, PublicModel] = field(init=False, repr=False, eq=False, factory=dict)
     _plans: tuple[Plans, Plans] = field(init=False, repr=False, eq=False, factory=lambda: ({}, {}))
+
+    @instances.default
+    def _make_instances(self) -> Mapping[str, Instance]:
+        return {name: Instance(name, (single_key(endpoint),)) for name, endpoint in self.endpoints.items()}
 
     @_known_names.default
     def _index_known(self) -> frozenset[str]:
         return frozenset(self.known)
 
-    @_listed.default
-    def _list_priority(self) -> tuple[Deployment, ...]:
-        listed = (self.endpoints[name] for name in self.priority)
-        return tuple(Deployment(e, cut_prefix(e.default_model or "", e.provider)) for e in listed if _is_usable(e))
+    @_patterns.default
+    def _sort_patterns(self) -> tuple[str, ...]:
+        return tuple(sorted((name for name in self.models if name.endswith("*")), key=len, reverse=True))
+
+    @_lanes.default
+    def _index_lanes(self) -> Mapping[str, tuple[PublicModel, Lane]]:
+        return {lane.name: (model, lane) for model in self.models.values() for lane in model.lanes}
+
+    @_priority_model.default
+    def _make_priority_model(self) -> PublicModel:
+        usable = (self.instances[name] for name in self.priority if _is_usable(self.endpoints[name]))
+        lanes = tuple(self._lane(i, cut_prefix(i.endpoint.default_model or "", i.name)) for i in usable)
+        return PublicModel(PRIORITY, lanes, balance="order")
+
+    def public_models(self) -> tuple[PublicModel, ...]:
+        """The models of ``fwd.toml`` that callers may be shown, each once, in the file's order."""
+        shown = (model for name, model in self.models.items() if name == model.name and not model.hidden)
+        return tuple(model for model in shown if not model.name.endswith("*"))
 
     def priority_plan(self) -> tuple[Deployment, ...]:
-        """The priority list as deployments, each with its default model: made once, asked for by every call."""
-        return self._listed
+        """The priority list as deployments, each with its default model."""
+        return tuple(lane.seats[0].target for lane in self._priority_model.lanes)
 
-    def split_provider(self, model: str) -> tuple[str, str] | None:
-        """The provider that a name begins with, and the model there; None if it begins with none."""
-        return split_provider(model, self.endpoints, self._known_names)
+    def find_model(self, name: str | None) -> PublicModel:
+        """The model that a name stands for, with its deployments; without a name the default one.
 
-    def kept_plans(self, *, fallback: bool) -> Plans:
-        """The plans made so far."""
-        return self._plans[fallback]
+        Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
+        """
+        model = self._found.get(name)
+        if model is None:
+            model = self._default_model() if name is None else self._public_model(name) or self._provider_model(name)
+            _keep(self._found, name, model)
+        return model
+
+    def fallback_lanes(self, name: str) -> tuple[PublicModel, tuple[Lane, ...]]:
+        """What an entry of a list of fallbacks stands for: ``@priority``, a deployment's name, or a model's."""
+        if name == PRIORITY:
+            return self._priority_model, self._priority_model.lanes
+        if name in self._lanes and name not in self.models:
+            model, lane = self._lanes[name]
+            return model, (lane,)
+        model = self._public_model(name) or self._provider_model(name)
+        return model, model.lanes
+
+    def _default_model(self) -> PublicModel:
+        model = self.models.get(DEFAULT_MODEL)
+        if model is not None:
+            return model
+        if self._priority_model.lanes:
+            return self._priority_model
+        raise BadRequest(
+            "No model was given and the gateway has no list of its own. Send 'model', or set PROVIDERS_PRIORITY and "
+            "the default model of each provider in it (for example OPENAI_MODEL) on the gateway.",
+            code="model_required",
+            param="model",
+        )
+
+    def _public_model(self, name: str) -> PublicModel | None:
+        model = self.models.get(name)
+        if model is not None:
+            return model
+        pattern = next((pattern for pattern in self._patterns if matches(pattern, name)), None)
+        return _fill_pattern(self.models[pattern], name, name[len(pattern) - 1 :]) if pattern else None
+
+    def _provider_model(self, name: str) -> PublicModel:
+        """A provider's model that the caller named itself; then the list goes on, if there is one."""
+        endpoint, model = resolve_model(self, name)
+        fallback = (PRIORITY,) if self._priority_model.lanes else ()
+        lanes = (self._lane(self.instances[endpoint.provider], model),) if _is_usable(endpoint) else ()
+        if not lanes and not fallback:
+            raise unusable_endpoint(endpoint)
+        return PublicModel(name, lanes, fallback=fallback, chosen=True)
+
+    def _lane(self, instance: Instance, model: str) -> Lane:
+        facts = self.facts_of(instance.endpoint.info.name, model)
+        return Lane(f"{instance.name}:{model}", instance, model, facts=facts, changes=instance.changes)
 
 
-def plan_call(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
-    """The deployments for a call, first choice first.
+def make_plan(routes: Routes, name: str | None, ask: Ask, state: PlanState, now: float, seed: int) -> Plan:
+    """The plan of a call: its seats, first choice first. ``now`` is in monotonic seconds, ``seed`` has 64 bits.
 
-    No model: the priority list. A model: its own provider, then the rest of the list. With ``fallback`` off only
-    the first of them.
-    Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
+    Raises what ``find_model`` raises, and GatewayError 429 where every seat is at a limit of this gateway.
     """
-    plans = routes.kept_plans(fallback=fallback)
-    plan = plans.get(model)
-    if plan is None:
-        plan = _make_plan(routes, model, fallback=fallback)
-        if len(plans) >= KEPT_PLANS:
-            plans.clear()
-        plans[model] = plan
+    model = routes.find_model(name)
+    plan = Plan(model, ask, now, seed, routes, state)
+    if plan.first() is None:
+        if model.chosen and not model.lanes and name is not None:
+            raise unusable_endpoint(resolve_model(routes, name)[0])
+        raise plan.refusal()
     return plan
 
 
-def _make_plan(routes: Routes, model: str | None, *, fallback: bool) -> tuple[Deployment, ...]:
-    if model is None:
-        listed = _listed_or_refuse(routes)
-        return listed if fallback else listed[:1]
-    endpoint, name = resolve_model(routes, model)
-    rest = tuple(d for d in routes.priority_plan() if d.provider != endpoint.provider) if fallback else ()
-    if _is_usable(endpoint):
-        return (Deployment(endpoint, name), *rest)
-    if rest:
-        return rest
-    raise unusable_endpoint(endpoint)
+def plan_call(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
+    """The deployments for a call as they are written, first choice first: for whoever keeps no state.
+
+    No model: the priority list. A model: its own deployments, then its fallbacks. With ``fallback`` off only the first
+    of them.
+    Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
+    """
+    plans = routes._plans[fallback]
+    plan = plans.get(model)
+    if plan is None:
+        plan = _make_static_plan(routes, model, fallback=fallback)
+        _keep(plans, model, plan)
+    return plan
+
+
+def _make_static_plan(routes: Routes, name: str | None, *, fallback: bool) -> tuple[Deployment, ...]:
+    seats = tuple(make_plan(routes, name, Ask(fallback=fallback), _NOTHING_KNOWN, 0.0, 0))
+    if routes.find_model(name).name == PRIORITY and not fallback:
+        seats = seats[:1]
+    lanes = {seat.lane: seat.target for seat in reversed(seats)}  # one key of each
+    return tuple(lanes[lane] for lane in dict.fromkeys(seat.lane for seat in seats))
+
+
+class _NothingKnown:
+    """The memory of a gateway that has just started."""
+
+    quiet = True
+
+    def resting_until(self, seat: object, now: float) -> float | None:
+        return None
+
+    def limit_wait_s(self, seat: object, tokens: int, now: float) -> float:
+        return 0.0
+
+    def inflight(self, lane: object) -> int:
+        return 0
+
+    def latency_s(self, lane: object, now: float, *, stream: bool) -> float:
+        return 0.0
+
+
+_NOTHING_KNOWN: Final = _NothingKnown()
 
 
 def resolve_model(routes: Routes, model: str) -> tuple[Endpoint, str]:
-    """The endpoint that a model's name picks, and the name without prefix. Raises ModelNotFound."""
+    """The endpoint that a provider's model picks, and the model's name there. Raises ModelNotFound."""
     check_name(model)
-    provider, name = routes.split_provider(model) or (find_family(model, routes.endpoints), model)
-    if provider is None:
-        names = (*routes.known, *(d.name for d in routes.priority_plan()))
-        raise ModelNotFound(explain_unknown(model, routes.endpoints, names, ()))
+    found = None
+    if not routes.only_listed:
+        found = split_provider(model, routes.endpoints, routes._known_names)
+        family = None if found else find_family(model, routes.endpoints)
+        found = found or ((family, model) if family else None)
+    if found is None:
+        listed = [name for name in routes.models if not routes.models[name].hidden]
+        known = () if routes.only_listed else (*routes.known, *(d.name for d in routes.priority_plan()))
+        raise ModelNotFound(explain_unknown(model, routes.endpoints, known, listed, only_listed=routes.only_listed))
+    provider, name = found
     endpoint = routes.endpoints.get(provider)
     # A provider that nothing sets up has no endpoint; but its prefix is not a typing error.
     return endpoint or Endpoint(provider, enabled_by=PROVIDER_TABLE[provider].enabled_by), name
@@ -118,17 +244,24 @@ def unusable_endpoint(endpoint: Endpoint) -> GatewayError:
     )
 
 
+def single_key(endpoint: Endpoint) -> ProviderKey:
+    """An endpoint's one key, or the place of it where none is needed."""
+    return ProviderKey(endpoint.key_name, endpoint, f"{endpoint.provider} {endpoint.key_name}")
+
+
+def _fill_pattern(model: PublicModel, name: str, rest: str) -> PublicModel:
+    """The model of a pattern for one name: ``*`` of its deployments is what ``*`` of the pattern matched."""
+    lanes = tuple(
+        evolve(lane, name=lane.name.replace("*", rest), model=lane.model.replace("*", rest)) for lane in model.lanes
+    )
+    return evolve(model, name=name, lanes=lanes)
+
+
 def _is_usable(endpoint: Endpoint) -> bool:
     return (endpoint.enabled or endpoint.always_tried) and endpoint.available
 
 
-def _listed_or_refuse(routes: Routes) -> tuple[Deployment, ...]:
-    listed = routes.priority_plan()
-    if listed:
-        return listed
-    raise BadRequest(
-        "No model was given and the gateway has no list of its own. Send 'model', or set PROVIDERS_PRIORITY and "
-        "the default model of each provider in it (for example OPENAI_MODEL) on the gateway.",
-        code="model_required",
-        param="model",
-    )
+def _keep(kept: dict[str | None, T], name: str | None, value: T) -> None:
+    if len(kept) >= KEPT_NAMES:
+        kept.clear()
+    kept[name] = value

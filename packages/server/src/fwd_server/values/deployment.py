@@ -6,14 +6,16 @@ from typing import Any
 
 from attrs import field, frozen
 
+from fwd_server.values.provider_info import ProviderInfo, provider_info
 from fwd_server.values.secret import Secret
 from fwd_server.values.timeouts import Timeouts
 
 
 @frozen
 class Endpoint:
-    """One provider as configured at start: where it is, its key, and whether it can be used.
+    """One provider as configured: where it is, its key, and whether it can be used.
 
+    ``type`` names its row in the provider table, where that is not its own name (an instance of ``fwd.toml``).
     ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``enabled_by`` names the
     variable that turns the endpoint on; ``available`` is False for a provider this version does not speak;
     ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine).
@@ -29,8 +31,14 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()
     always_tried: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
+    type: str = ""
     # What others have made of it once: rendered headers, a prepared target. It goes with the endpoint at a reload.
     prepared: dict[object, Any] = field(factory=dict, init=False, eq=False, repr=False)
+
+    @property
+    def info(self) -> ProviderInfo:
+        """What is known of the provider before anything is configured."""
+        return provider_info(self.type or self.provider)
 
     @property
     def key_name(self) -> str:
