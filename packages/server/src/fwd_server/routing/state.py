@@ -124,7 +124,7 @@ class RoutingState:
         for identity in [identity for identity in self._usages if limits.get(identity, Limits()).empty]:
             del self._usages[identity]
         for identity, usage in self._usages.items():
-            usage.resize(limits[identity])
+            usage.limits = limits[identity]
 
     def _accounts(self, seat: Seat) -> Iterable[AccountUsage]:
         """The accounts with limits that a seat draws on: its key's and its deployment's."""
