@@ -9,7 +9,7 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.providers.base import EmbeddingsCodec, EmbeddingsExchange, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, EmbeddingsCodec, EmbeddingsExchange, UpstreamRequest
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
 from fwd_server.providers.compatible.profiles import profile_of
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
@@ -112,4 +112,82 @@ def test_an_answer_without_vectors_is_a_failure(provider: str, body: bytes) -> N
 @pytest.mark.parametrize("provider", CODECS)
 def test_a_failure_is_read_as_that_of_a_chat(provider: str) -> None:
     error = opened(provider).error(404, {}, b'{"error": {"message": "gone"}}')
+    assert isinstance(error, UpstreamError)
     assert (error.status, error.code, error.param) == (404, "model_not_found", "model")
+
+
+def entries(*vectors: Any, **more: Any) -> bytes:
+    listed = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
+    return orjson.dumps({"object": "list", "data": listed, "model": "m", **more})
+
+
+@pytest.mark.parametrize("name", ["openai", "local", "mistral", "together"])
+@pytest.mark.parametrize(
+    ("given", "count"),
+    [("a", 1), (["a"], 1), (["a", "b"], 2), ([1, 2, 3], 1), ([[1, 2], [3]], 2), ([[1]], 1)],
+)
+def test_there_is_one_vector_for_each_input(name: str, given: Any, count: int) -> None:
+    """A single list of token ids is one input; more or fewer vectors would be those of other texts."""
+    exchange = CompatibleEmbeddings(profile_of(name)).open(call(given), golden.deployment(name, MODEL))
+    assert len(exchange.answer(entries(*[[1.0]] * count)).data["data"]) == count
+    for wrong in {count - 1, count + 1, 7} - {0}:
+        with pytest.raises(UpstreamError) as caught:
+            exchange.answer(entries(*[[1.0]] * wrong))
+        assert caught.value.code == "bad_payload"
+
+
+@pytest.mark.parametrize(
+    ("indexes", "tidy"),
+    [
+        ([0, 1], [0, 1]),
+        ([1, 0], [1, 0]),
+        ([None, 1], [0, 1]),
+        ([None, None], [0, 1]),
+        ([0, 0], [0, 1]),
+        ([1, 2], [0, 1]),
+    ],
+)
+def test_what_an_entry_lacks_is_filled_in(indexes: list[Any], tidy: list[int]) -> None:
+    """Clients read object, index and usage of every answer; an order of its own is the server's to say."""
+    listed = [{"embedding": [1.0], **({} if index is None else {"index": index})} for index in indexes]
+    answer = opened("openai", ["a", "b"]).answer(orjson.dumps({"data": listed})).data
+    assert [(entry["object"], entry["index"]) for entry in answer["data"]] == [("embedding", index) for index in tidy]
+    assert (answer["object"], answer["model"], answer["usage"]) == (
+        "list",
+        MODEL,
+        {"prompt_tokens": 0, "total_tokens": 0},
+    )
+
+
+NO_BASE64: list[tuple[int, Any]] = [
+    (400, {"error": {"message": "no", "param": "encoding_format"}}),
+    (400, {"error": {"message": "encoding_format base64 is not supported"}}),
+    (422, {"detail": [{"loc": ["body", "encoding_format"], "msg": "Extra inputs are not permitted"}]}),
+    (422, {"object": "error", "message": {"detail": [{"loc": ["body", "encoding_format"], "msg": "no"}]}}),
+    (400, {"detail": "Unsupported encoding_format"}),
+]
+
+
+@pytest.mark.parametrize(("status", "body"), NO_BASE64)
+@pytest.mark.parametrize("form", ["base64", "float"])
+def test_a_server_that_refuses_the_form_is_asked_without(status: int, body: Any, form: str) -> None:
+    """Once; the gateway packs the numbers itself."""
+    amended = opened("openai", encoding_format=form).error(status, {}, orjson.dumps(body))
+    assert isinstance(amended, AmendedRequest)
+    assert isinstance(amended.exchange.request, UpstreamRequest)
+    assert orjson.loads(amended.exchange.request.body) == {"model": MODEL, "input": "a"}
+    vector = {"base64": "AAAAPwAAgD4=", "float": [0.5, 0.25]}[form]
+    assert amended.exchange.answer(entries([0.5, 0.25])).data["data"][0]["embedding"] == vector
+    assert isinstance(amended.exchange.error(status, {}, orjson.dumps(body)), UpstreamError)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "form"),
+    [
+        (400, {"error": {"message": "input is too long", "param": "input"}}, {"encoding_format": "base64"}),
+        (500, {"error": {"message": "encoding_format"}}, {"encoding_format": "base64"}),
+        (400, {"error": {"message": "encoding_format"}}, {}),
+    ],
+)
+def test_another_refusal_is_the_callers_to_read(status: int, body: Any, form: dict[str, str]) -> None:
+    assert isinstance(opened("openai", **form).error(status, {}, orjson.dumps(body)), UpstreamError)

@@ -61,7 +61,7 @@ class AmendedRequest:
     ``error`` is what the caller sees if that try is not made.
     """
 
-    exchange: Exchange
+    exchange: Exchange | EmbeddingsExchange
     error: UpstreamError
 
 
@@ -141,7 +141,7 @@ class EmbeddingsExchange(Protocol):
         """Read an answer. Raises UpstreamError."""
         ...
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a status that is not 200; ``headers`` have lower-case names."""
         ...
 

@@ -55,6 +55,12 @@ class EmbeddingsRequest:
         """Whether the vectors are wanted as base64."""
         return self.view.encoding_format == "base64"
 
+    @property
+    def input_count(self) -> int:
+        """How many vectors the answer has: a text is one input, and so is a single list of token ids."""
+        given = self.view.input
+        return 1 if isinstance(given, str) or all(type(item) is int for item in given) else len(given)
+
     def without_extra_body(self) -> EmbeddingsRequest:
         """The same call for a provider that ``extra_body`` was not meant for."""
         return evolve(self, extra_body=None)
@@ -99,13 +105,20 @@ def listing(vectors: list[Any], call: EmbeddingsRequest, model: str, usage: Usag
 
     Raises UpstreamError when there are not as many as texts, or one is no vector.
     """
-    if len(vectors) != (1 if isinstance(call.view.input, str) else len(call.view.input)):
-        raise upstream_failure("bad_payload", "The provider's answer has not as many vectors as there are texts.")
+    check_count(len(vectors), call)
     asked = [as_asked(vector, call) for vector in vectors]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(asked)]
     tokens = usage.prompt if usage else 0
     counted = {"prompt_tokens": tokens, "total_tokens": tokens}
     return EmbeddingsResponse({"object": "list", "data": data, "model": model, "usage": counted}, usage)
+
+
+def check_count(vectors: int, call: EmbeddingsRequest) -> None:
+    """Raise UpstreamError unless there is one vector for each input: others would be taken for those of other texts."""
+    if vectors != call.input_count:
+        raise upstream_failure(
+            "bad_payload", f"The provider returned {vectors} embeddings for {call.input_count} inputs."
+        )
 
 
 def as_asked(vector: object, call: EmbeddingsRequest) -> list[float] | str:
@@ -133,4 +146,4 @@ def _decode(written: str) -> list[float]:
 
 
 def _unreadable() -> UpstreamError:
-    return upstream_failure("bad_payload", "The provider's answer has a vector that is none.")
+    return upstream_failure("bad_payload", "The provider returned an invalid embedding.")

@@ -6,19 +6,23 @@ https://platform.openai.com/docs/api-reference/embeddings
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from fwd_server.providers import lenient, request_headers
-from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, UpstreamRequest, merge
 from fwd_server.providers.compatible.error_text import is_failure
 from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.values import embeddings, usage
+from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.wire import jsontext
+
+_FORM: Final = "encoding_format"
 
 
 @frozen
@@ -46,19 +50,45 @@ class CompatibleEmbeddingsExchange:
     dropped: tuple[str, ...] = ()
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
-        """Read an answer; its own bytes where every vector has the form asked for. Raises UpstreamError."""
+        """Read an answer; its own bytes where nothing in it has to change. Raises UpstreamError."""
         data = lenient.obj(lenient.load(body))
         if is_failure(data):
             raise read_failure_inside(self.profile, self._deployment.endpoint, data)
         entries = lenient.objects(data.get("data"))
         if not entries:
             raise upstream_failure("bad_payload", "The provider's answer has no vectors.")
-        asked = [{**entry, "embedding": embeddings.as_asked(entry.get("embedding"), self._call)} for entry in entries]
-        counted = usage.read(data.get("usage"))
-        if asked == data["data"] and jsontext.is_plain(body):
-            return EmbeddingsResponse(data, counted, body)
-        return EmbeddingsResponse({**data, "data": asked}, counted)
+        embeddings.check_count(len(entries), self._call)
+        tidy = {
+            "object": "list",
+            "model": self._deployment.model,
+            "usage": {"prompt_tokens": 0, "total_tokens": 0},
+            **{name: value for name, value in data.items() if value is not None},
+            "data": _tidy_entries(entries, self._call),
+        }
+        raw = body if tidy == data and jsontext.is_plain(body) else None
+        return EmbeddingsResponse(tidy, usage.read(data.get("usage")), raw)
 
-    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
-        """Read a failure."""
-        return read_failure(self.profile, self._deployment.endpoint, status, headers, body)
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
+        """Read a failure; a server that does not know base64, which the SDKs ask for unasked, is asked without.
+
+        The gateway then packs the numbers itself, so nothing is lost.
+        """
+        failure = read_failure(self.profile, self._deployment.endpoint, status, headers, body)
+        if status in (400, 422) and _FORM in f"{failure.param} {failure.message}":
+            sent = jsontext.loads(self.request.body)
+            if sent.pop(_FORM, None) is not None:
+                plain = evolve(self, request=evolve(self.request, body=jsontext.dumps(sent)))
+                return AmendedRequest(plain, failure)
+        return failure
+
+
+def _tidy_entries(entries: list[Json], call: EmbeddingsRequest) -> list[Json]:
+    """The vectors in the form asked for; their indexes by place, unless the server gave each of them one of its own."""
+    indexes = [entry.get("index", place) for place, entry in enumerate(entries)]
+    places = list(range(len(entries)))
+    if not all(type(index) is int for index in indexes) or sorted(indexes) != places:
+        indexes = places
+    return [
+        {**entry, "object": "embedding", "index": index, "embedding": embeddings.as_asked(entry.get("embedding"), call)}
+        for index, entry in zip(indexes, entries, strict=True)
+    ]
