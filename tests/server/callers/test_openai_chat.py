@@ -230,3 +230,11 @@ def test_a_comment_is_no_event() -> None:
     assert writer().write_receipt({"a": 1}) == b': fwd {"a":1}\n\n'
     assert writer().write_keep_alive().startswith(b":")
     assert writer().write_end({}) == b": fwd {}\n\ndata: [DONE]\n\n"
+
+
+@pytest.mark.parametrize("more", [{"reasoning_content": "hm"}, {"reasoning": "hm"}, {"reasoning_details": [{}]}])
+def test_a_message_that_only_thinks_says_something(more: dict[str, Any]) -> None:
+    """An answer of that kind must be taken when it comes back."""
+    message = {"role": "assistant", "content": None, **more}
+    assert parse(messages=[USER, message, USER]).body["messages"][1] == message
+    assert "null is only allowed" in refusal(messages=[USER, {**message, next(iter(more)): None}, USER]).message

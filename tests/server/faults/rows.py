@@ -21,6 +21,8 @@ from kit.dialects import PROVIDERS, Dialect
 from kit.fakeup import CLOSE, RESET, WAIT_FOR_CLOSE, Seen, piece
 from kit.loopup import HALF_CLOSE, READ_ALL, Step
 
+from fwd_server.wire.sse import LONGEST_LINE
+
 BODY_LIMIT: Final = 4 << 20  # of an answer, in these tests: the gateway's own is 64 MiB
 CONNECT_S: Final = 5.0
 IDLE_S: Final = 60.0
@@ -207,6 +209,15 @@ def framed(data: bytes, *, committed: bool) -> Play:
     def play(dialect: Dialect, stream: bool, seen: Seen) -> list[Step]:
         said = (*dialect.opening, *dialect.content) if committed else dialect.opening
         return [begun(dialect), *pieces((*said, dialect.frame(data))), *pieces(dialect.ending), END]
+
+    return play
+
+
+def long_line(*, committed: bool) -> Play:
+    """A stream with a frame longer than any; made when it is played, for it is 64 MiB."""
+
+    def play(dialect: Dialect, stream: bool, seen: Seen) -> Iterable[Step]:
+        return framed(b'"' + b"x" * (LONGEST_LINE + 4096), committed=committed)(dialect, stream, seen)
 
     return play
 
@@ -402,7 +413,6 @@ OPENAI_LIKE: Final = ("openai", "groq", "openrouter")
 _TRUNCATED: Final = before(502, "upstream_truncated")
 _AUTH: Final = before(502, "provider_auth", should_retry=False)
 _QUOTA: Final = before(429, "insufficient_quota", should_retry=False)
-_LINE: Final = b'"' + b"x" * ((1 << 20) + 4096)
 
 
 def _deadline(stream: Cells) -> Cells:
@@ -550,8 +560,8 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault("F26", "gzip-bomb", same(before(502, "bad_encoding")), bomb),
     Fault("F26", "length", same(before(502, "too_large")), too_much),
     Fault("F26", "body", same(after("too_large", before(502, "too_large"))), huge),
-    Fault("F26", "line", same(only_streams(before(502, "too_large"))), framed(_LINE, committed=False)),
-    Fault("F26", "line-later", same(after("too_large")), framed(_LINE, committed=True)),
+    Fault("F26", "line", same(only_streams(before(502, "too_large"))), long_line(committed=False)),
+    Fault("F26", "line-later", same(after("too_large")), long_line(committed=True)),
     Fault(
         "F27",
         "utf8",

@@ -200,13 +200,20 @@ def test_only_what_has_a_value_would_be_lost() -> None:
 
 
 def test_a_whole_answer_unfolds_into_a_stream() -> None:
-    """F24: one chunk a choice, and the usage on its own."""
+    """F24: the messages of all choices first, then each finish alone, and the usage on its own."""
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}, {"id": "y"}]}
-    whole = {"id": "1", "created": 1, "model": "m", "choices": [{"index": 0, "message": message}], "usage": {"a": 1}}
-    said, counted = unfold(ChatResponse(whole))
-    assert said.data is not None
-    assert [call["index"] for call in said.data["choices"][0]["delta"]["tool_calls"]] == [0, 1]
-    assert said.data["choices"][0]["finish_reason"] == "stop"
+    choices = [{"index": 0, "message": message}, {"index": 1, "message": {"content": "b"}, "finish_reason": "length"}]
+    whole = {"id": "1", "created": 1, "model": "m", "choices": choices, "usage": {"a": 1}, "service_tier": "default"}
+    *parts, counted = unfold(ChatResponse(whole))
+    found = [chunk.data["choices"][0] for chunk in parts if chunk.data]
+    calls = [{"index": 0, "id": "x"}, {"index": 1, "id": "y"}]
+    assert [(choice["index"], choice["delta"], choice["finish_reason"]) for choice in found] == [
+        (0, {"role": "assistant", "content": None, "tool_calls": calls}, None),
+        (1, {"role": "assistant", "content": "b"}, None),
+        (0, {}, "stop"),
+        (1, {}, "length"),
+    ]
+    assert {chunk.data["service_tier"] for chunk in parts if chunk.data} == {"default"}
     assert counted.data is not None
     assert (counted.commits, counted.data["choices"]) == (False, [])
     assert End().usage is None
@@ -216,6 +223,8 @@ def test_a_whole_answer_unfolds_into_a_stream() -> None:
 def test_calls_that_are_none_are_left_out(odd: object) -> None:
     """F24: whatever the provider said in its whole answer."""
     whole = {"choices": [{"message": {"content": "x", "tool_calls": odd}}]}
-    (said,) = unfold(ChatResponse(whole))
+    said, finish = unfold(ChatResponse(whole))
     assert said.data is not None
-    assert said.data["choices"][0]["delta"].get("tool_calls") in (None, [])
+    assert said.data["choices"][0]["delta"] == {"role": "assistant", "content": "x"}
+    assert finish.data is not None
+    assert finish.data["choices"][0]["finish_reason"] == "stop"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd_server.wire.sse import Decoder, Event, Lines, LineTooLong, encode
+from fwd_server.wire.sse import LONGEST_LINE, Decoder, Event, Lines, LineTooLong, encode
 
 
 def events(*pieces: bytes, longest: int = 1 << 20) -> list[Event]:
@@ -161,11 +162,32 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(at: int) -> None:
     assert events(stream[1:]) == []
 
 
-def test_a_line_may_have_a_mebibyte() -> None:
-    """Contract T9."""
-    assert Lines().feed(b"a" * (1 << 20) + b"\n") == [b"a" * (1 << 20)]
+@pytest.mark.parametrize("step", [1 << 16, LONGEST_LINE + 1])
+def test_a_line_is_as_long_as_an_answer(step: int) -> None:
+    """Contract T9: it is gathered once, and nothing of it is kept when it is over."""
+    data = b"a" * LONGEST_LINE + b"\n"
+    lines = Lines()
+    assert [len(line) for at in range(0, len(data), step) for line in lines.feed(data[at : at + step])] == [
+        LONGEST_LINE
+    ]
+    assert not lines
     with pytest.raises(LineTooLong):
-        Lines().feed(b"a" * ((1 << 20) + 1))
+        lines.feed(b"a" * (LONGEST_LINE + 1))
+
+
+def test_a_line_in_pieces_takes_no_more_memory_than_twice_its_length() -> None:
+    """Contract T9: the line, and once more what was gathered of it."""
+    lines, length = Lines(), 8 << 20
+    tracemalloc.start()
+    try:
+        for _ in range(length >> 16):
+            lines.feed(b"a" * (1 << 16))
+        (line,) = lines.feed(b"\n")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(line) == length
+    assert peak < 2.3 * length
 
 
 def test_a_field_without_colon_is_empty() -> None:

@@ -25,6 +25,7 @@ from fwd_server.providers.anthropic.usage import read_usage
 from fwd_server.values.chat import Chunk
 from fwd_server.values.errors import ErrorKind, UpstreamError
 from fwd_server.values.usage import Usage
+from fwd_server.wire.sse import LONGEST_LINE
 
 LONG = {"max_tokens": 20_000}  # asked for as a stream
 
@@ -217,7 +218,7 @@ def test_a_long_answer_is_folded() -> None:
         ((BEGIN, delta(1, type="text_delta", text="b")), "upstream_truncated"),
         ((BEGIN, event("error", error={"type": "overloaded_error"})), "provider_overloaded"),
         ((BEGIN, b"data: {\n\n"), "bad_payload"),
-        ((BEGIN, b"data: " + b"x" * (1 << 20) + b"\n\n"), "too_large"),
+        ((BEGIN, b"data: " + b"x" * LONGEST_LINE + b"\n\n"), "too_large"),
     ],
 )
 def test_a_long_answer_that_does_not_end(events: tuple[bytes, ...], code: str) -> None:

@@ -14,6 +14,7 @@ from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.usage import Usage
 from fwd_server.wire import sse
+from fwd_server.wire.sse import LONGEST_LINE
 
 DONE = b"data: [DONE]\n\n"
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "created": 1795305600, "model": "m"}
@@ -350,8 +351,8 @@ def test_done_alone_is_no_answer() -> None:
 @pytest.mark.parametrize("tail", [b"", b"\n\n"])
 def test_a_line_without_end(tail: bytes) -> None:
     """Contract F26."""
-    assert code(frame(OPEN), b"data: " + b"x" * (1 << 20) + tail) == "too_large"
-    assert code(frame(OPEN) + b"data: " + b"x" * (1 << 20) + tail) == "too_large"
+    assert code(frame(OPEN), b"data: " + b"x" * LONGEST_LINE + tail) == "too_large"
+    assert code(frame(OPEN) + b"data: " + b"x" * LONGEST_LINE + tail) == "too_large"
 
 
 @pytest.mark.parametrize(

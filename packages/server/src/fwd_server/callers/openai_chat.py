@@ -135,11 +135,13 @@ def _unanswered(index: int, ids: Iterable[str]) -> BadRequest:
 
 def _has_something(message: Message, index: int) -> None:
     other = message.tool_calls or message.function_call or message.refusal or message.audio
-    if message.content is None and not other:
+    # What an answer that only thought sends back says something, too.
+    thought = message.reasoning_content or message.reasoning or message.reasoning_details
+    if message.content is None and not other and not thought:
         where = f"messages[{index}].content"
         raise BadRequest(
             f"Invalid value for '{where}': expected a string or parts; null is only allowed beside "
-            f"'tool_calls', 'function_call' or 'refusal'.",
+            f"'tool_calls', 'function_call', 'refusal' or reasoning.",
             param=where,
         )
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 
 from fwd_server.providers.halves import HalfCharacters
-from fwd_server.providers.lenient import dumps
-from fwd_server.values.chat import Chunk, End, Json, StreamEvent, choice_delta, chunk_object
+from fwd_server.providers.lenient import dumps, obj, objects
+from fwd_server.values.chat import ChatResponse, Chunk, End, Json, StreamEvent, choice_delta, chunk_object
+from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
 from fwd_server.wire import jsontext
 
@@ -53,12 +54,14 @@ def whole(deltas: Iterable[Json]) -> Json:
                 texts.setdefault(key, []).append(value)
             elif isinstance(value, list):
                 message[key] = [*(message.get(key) or ()), *value]
+            elif key == "audio":
+                message[key] = _joined_audio(message.get(key), value)
             else:
                 message[key] = value
     message.update({key: jsontext.join_halves("".join(pieces)) for key, pieces in texts.items()})
     if calls:
         message["tool_calls"] = [_whole_call(call, pieces) for call, pieces in calls.values()]
-    if not message["content"] and (calls or message["refusal"]):
+    if not message["content"] and (calls or message["refusal"] or message.get("audio")):
         message["content"] = None
     return message
 
@@ -66,13 +69,66 @@ def whole(deltas: Iterable[Json]) -> Json:
 def _gather_calls(calls: dict[Any, tuple[Json, list[str]]], pieces: list[Json]) -> None:
     for piece in pieces:
         _, arguments = calls.setdefault(piece["index"], (piece, []))
-        arguments.append(piece["function"]["arguments"])
+        # A custom tool's input is a text of its own: https://platform.openai.com/docs/guides/function-calling
+        arguments.append(obj(piece.get("function")).get("arguments") or obj(piece.get("custom")).get("input") or "")
 
 
 def _whole_call(call: Json, arguments: list[str]) -> Json:
-    whole_call = {**call, "function": {**call["function"], "arguments": "".join(arguments)}}
+    kind, name = ("custom", "input") if "custom" in call else ("function", "arguments")
+    whole_call = {**call, kind: {**call[kind], name: "".join(arguments)}}
     del whole_call["index"]
     return whole_call
+
+
+def _joined_audio(old: Any, new: Any) -> Any:
+    """More of a spoken answer: its sound and its transcript grow, the rest is said once."""
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    return {**old, **new, **{key: old.get(key, "") + new[key] for key in ("data", "transcript") if new.get(key)}}
+
+
+_OF_A_CHUNK: Final = frozenset({"id", "object", "created", "model", "choices", "usage"})
+
+
+@define
+class _FoldedChoice:
+    deltas: list[Json] = field(factory=list)
+    logprobs: Json | None = None
+    finish: str = "stop"
+
+    def add_choice(self, choice: Json) -> None:
+        self.deltas.append(choice["delta"])
+        self.finish = choice.get("finish_reason") or self.finish
+        for name, entries in obj(choice.get("logprobs")).items():
+            known = self.logprobs = self.logprobs or {}
+            old = known.get(name)
+            known[name] = [*old, *entries] if isinstance(old, list) and isinstance(entries, list) else entries or old
+
+
+def fold_events(events: Iterable[StreamEvent]) -> ChatResponse:
+    """One whole answer from the events of a decoded stream, for a provider that streams to a call for a whole answer.
+
+    Raises the UpstreamError in it, or ``upstream_truncated`` where the stream has no true end: half an answer is none.
+    """
+    choices: dict[int, _FoldedChoice] = {}
+    head: Json = {}
+    more: Json = {}
+    for event in events:
+        if isinstance(event, UpstreamError):
+            raise event
+        if isinstance(event, End):
+            listed = [
+                choice_object(index, whole(folded.deltas), folded.finish, folded.logprobs)
+                for index, folded in sorted(choices.items())
+            ]
+            answer = completion(head, listed, more.pop("usage", None))
+            return ChatResponse({**answer, **more}, event.usage)
+        data = event.data if event.data is not None else jsontext.loads(event.frame or b"{}")
+        head = head or data
+        more.update((k, v) for k, v in data.items() if v is not None and (k == "usage" or k not in _OF_A_CHUNK))
+        for choice in objects(data.get("choices")):
+            choices.setdefault(choice["index"], _FoldedChoice()).add_choice(choice)
+    raise upstream_failure("upstream_truncated")
 
 
 def completion(head: Mapping[str, Any], choices: list[Json], usage: Json | None) -> Json:

@@ -101,6 +101,7 @@ class Message:
     function_call: FunctionCall | None = None
     audio: Annotated[Json | None, _doc("The id of an earlier spoken answer")] = None
     reasoning_content: Annotated[str | None, _doc("Readable reasoning of an earlier answer")] = None
+    reasoning: Annotated[str | None, _doc("Another name of `reasoning_content`")] = None
     reasoning_details: Annotated[
         list[Json] | None, _doc("Signed reasoning of an earlier answer, sent back unchanged")
     ] = None
@@ -338,25 +339,43 @@ def choice_delta(delta: Json, index: int = 0, finish_reason: str | None = None, 
     return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def calls_in(said: Mapping[str, Any]) -> list[Json]:
+def calls_in(message: Mapping[str, Any]) -> list[Json]:
     """The tool calls in a provider's message or delta; what is none is left out."""
-    calls = said.get("tool_calls")
+    calls = message.get("tool_calls")
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
+_OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
+
+
 def unfold(response: ChatResponse) -> list[Chunk]:
-    """A whole answer as the chunks of a stream: for a provider that answers a stream call with JSON (F24)."""
+    """A whole answer as the chunks of a stream, for a provider that answers a stream call with JSON (F24).
+
+    Each choice's message comes first, its finish reason alone and later: clients stop reading at the finish. The usage
+    has a chunk of its own.
+    """
     data = response.data
+    more = {name: value for name, value in data.items() if name not in _OWN_FIELDS}
     head = {"id": data.get("id"), "created": data.get("created"), "model": data.get("model")}
-    chunks = [_whole_choice(head, choice) for choice in data.get("choices") or []]
+    choices = [choice for choice in data.get("choices") or [] if isinstance(choice, dict)]
+    parts = [*map(_message_part, choices), *map(_finish_part, choices)]
+    chunks = [Chunk(True, chunk_object(head, [part], **more)) for part in parts]
     if data.get("usage"):
         chunks.append(Chunk(False, chunk_object(head, [], usage=data["usage"])))
     return chunks
 
 
-def _whole_choice(head: Json, choice: Json) -> Chunk:
-    message = dict(choice.get("message") or {})
-    if message.get("tool_calls"):
-        message["tool_calls"] = [{"index": i, **call} for i, call in enumerate(calls_in(message))]
-    finish = choice.get("finish_reason") or "stop"
-    return Chunk(True, chunk_object(head, [choice_delta(message, choice.get("index") or 0, finish)]))
+def _message_part(choice: Json) -> Json:
+    message = {"role": "assistant", "content": "", **(choice.get("message") or {})}
+    calls = calls_in(message)
+    message.pop("tool_calls", None)
+    for name in ("tool_calls", "reasoning_details"):
+        # Clients add up lists by the index of their entries.
+        entries = calls if name == "tool_calls" else message.get(name)
+        if isinstance(entries, list) and entries:
+            message[name] = [{"index": i, **entry} for i, entry in enumerate(entries) if isinstance(entry, dict)]
+    return choice_delta(message, choice.get("index") or 0, None, choice.get("logprobs"))
+
+
+def _finish_part(choice: Json) -> Json:
+    return choice_delta({}, choice.get("index") or 0, choice.get("finish_reason") or "stop")
