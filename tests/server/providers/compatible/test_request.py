@@ -133,6 +133,126 @@ def test_tools_and_calls_lose_our_extensions() -> None:
     assert sent("local", tools=tools)["tools"] == [{"type": "function", "function": {"name": "f"}}]
 
 
+# -- what earlier answers said
+
+SERVERS = {"vllm": "reasoning", "vllm-2": "reasoning", "sglang": "reasoning_content", "kimi": "reasoning_content"}
+NAMED = {**SERVERS, "deepseek": "reasoning_content", "openrouter": "reasoning", "glm": "reasoning_content"}
+NOT_NAMED = ["openai", "groq", "mistral", "local", "together", "kimichi"]
+CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+RESULT = {"role": "tool", "tool_call_id": "c", "content": "1"}
+
+
+@pytest.mark.parametrize("given", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize(("name", "own"), NAMED.items())
+def test_reasoning_goes_back_under_the_servers_own_name(name: str, own: str, given: str) -> None:
+    """Both names mean the same to callers; every server reads one of them."""
+    turn = {"role": "assistant", "content": "", "tool_calls": [CALL], given: "hm"}
+    expected = {"role": "assistant", "content": "", "tool_calls": [CALL], own: "hm"}
+    assert turns(name, *HI, turn, RESULT)[1] == expected
+    assert exchange(name, messages=[*HI, turn, RESULT]).dropped == ()
+
+
+@pytest.mark.parametrize("given", ["reasoning", "reasoning_content"])
+@pytest.mark.parametrize("name", NOT_NAMED)
+def test_reasoning_that_a_server_does_not_read_is_named(name: str, given: str) -> None:
+    """Many refuse the field; a turn that has nothing else keeps an empty text."""
+    turn = {"role": "assistant", "content": None, given: "hm"}
+    opened = exchange(name, messages=[*HI, turn, *HI])
+    assert opened.dropped == (f"messages[1].{given}",)
+    assert orjson.loads(upstream(opened).body)["messages"][1] == {"role": "assistant", "content": ""}
+
+
+@pytest.mark.parametrize(
+    ("setting", "sent_fields"),
+    [
+        ("reasoning", {"reasoning": "hm"}),
+        ("reasoning_content", {"reasoning_content": "hm"}),
+        ("none", {}),
+        ("", {"reasoning": "hm"}),
+    ],
+)
+def test_the_operator_names_it(setting: str, sent_fields: dict[str, str]) -> None:
+    """``<NAME>_REASONING``; without it a server's name says which software it is."""
+    codec = compatible.provider("vllm").chat
+    assert codec is not None
+    call = chat_request(model="vllm:m", messages=[*HI, {"role": "assistant", "content": "x", "reasoning": "hm"}, *HI])
+    opened = codec.open(call, Deployment(Endpoint("vllm", reasoning=setting), "m"), CLOCK, fresh_ids())
+    assert orjson.loads(upstream(opened).body)["messages"][1] == {"role": "assistant", "content": "x", **sent_fields}
+    assert opened.dropped == (() if sent_fields else ("messages[1].reasoning",))
+
+
+REFUSAL_PART = {"type": "refusal", "refusal": "No."}
+TEXT_PART = {"type": "text", "text": "No."}
+
+
+@pytest.mark.parametrize("name", ["groq", "mistral", "local", "deepseek", "together"])
+@pytest.mark.parametrize(
+    ("turn", "content"),
+    [
+        ({"content": None, "refusal": "No."}, "No."),
+        ({"content": "", "refusal": "No."}, "No."),
+        ({"refusal": "No."}, "No."),
+        ({"content": "I see.", "refusal": "No."}, "I see.\n\nNo."),
+        ({"content": [REFUSAL_PART]}, [TEXT_PART]),
+        (
+            {"content": [{"type": "text", "text": "I see."}, REFUSAL_PART]},
+            [{"type": "text", "text": "I see."}, TEXT_PART],
+        ),
+        (
+            {"content": [{"type": "text", "text": "I see."}], "refusal": "No."},
+            [{"type": "text", "text": "I see."}, TEXT_PART],
+        ),
+        ({"content": "x", "refusal": None}, "x"),
+    ],
+)
+def test_a_refusal_is_text_where_there_is_no_field_for_it(name: str, turn: dict[str, Any], content: Any) -> None:
+    """Alone, beside an empty text, beside a text, and as a part: what was said is said."""
+    message = {"role": "assistant", **turn}
+    assert turns(name, *HI, message, *HI)[1] == {"role": "assistant", "content": content}
+    assert exchange(name, messages=[*HI, message, *HI]).dropped == ()
+
+
+@pytest.mark.parametrize("name", ["openai", "openrouter"])
+@pytest.mark.parametrize("turn", [{"content": None, "refusal": "No."}, {"content": [REFUSAL_PART]}])
+def test_a_refusal_stays_one_where_there_is_a_field_for_it(name: str, turn: dict[str, Any]) -> None:
+    message = {"role": "assistant", **turn}
+    assert turns(name, *HI, message, *HI)[1] == message
+
+
+@pytest.mark.parametrize(
+    ("name", "messages", "dropped"),
+    [
+        ("groq", [{"role": "system", "content": "s", "name": "rules"}, *HI], ("messages[0].name",)),
+        ("mistral", [{"role": "user", "content": "s", "name": "bob"}], ("messages[0].name",)),
+        ("openai", [{"role": "user", "content": "s", "name": "bob"}], ()),
+        ("groq", [*HI, {"role": "assistant", "tool_calls": [CALL]}, {**RESULT, "name": "f"}], ()),
+        ("groq", [*HI, {"role": "assistant", "content": "x", "audio": {"id": "a"}}], ("messages[1].audio",)),
+        ("groq", [*HI, {"role": "assistant", "content": "x", "annotations": [{"type": "x"}], "audio": None}], ()),
+        ("local", [{"role": "user", "content": "s", "cache_control": {"type": "x"}}], ("messages[0].cache_control",)),
+        (
+            "local",
+            [{"role": "user", "content": [{"type": "text", "text": "s", "cache_control": {"type": "x"}}]}],
+            ("messages[0].content[0].cache_control",),
+        ),
+        (
+            "openai",
+            [*HI, {"role": "assistant", "tool_calls": [{**CALL, "index": 0, "extra_content": {"a": 1}}]}, RESULT],
+            ("messages[1].tool_calls[0].extra_content",),
+        ),
+        ("groq", [{"role": "user", "content": "s", "name": "bob"}] * 5, ("messages[*].name",)),
+    ],
+)
+def test_what_is_left_out_of_the_history_is_named(name: str, messages: Any, dropped: tuple[str, ...]) -> None:
+    """By its path; what the rest says too is not lost, and many alike have one name."""
+    assert exchange(name, messages=messages).dropped == dropped
+
+
+def test_what_is_left_out_of_a_tool_is_named() -> None:
+    tool = {"type": "function", "function": {"name": "f"}, "cache_control": {"type": "ephemeral"}}
+    assert exchange("local", tools=[tool]).dropped == ("tools[0].cache_control",)
+    assert exchange("openrouter", tools=[tool]).dropped == ()
+
+
 # -- OpenAI
 
 
@@ -233,6 +353,8 @@ def test_openrouter_gets_one_effort() -> None:
     """Two that differ are an error there."""
     reasoning = {"effort": "low"}
     assert sent("openrouter", reasoning=reasoning, reasoning_effort="high") == {"reasoning": reasoning}
+    assert exchange("openrouter", reasoning=reasoning, reasoning_effort="high").dropped == ("reasoning_effort",)
+    assert exchange("openrouter", reasoning=reasoning, reasoning_effort="low").dropped == ()
     assert sent("openrouter", reasoning_effort="high") == {"reasoning_effort": "high"}
 
 

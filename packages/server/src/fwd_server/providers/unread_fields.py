@@ -39,11 +39,12 @@ def unread_fields(
             at = f"{where}.{name[:_LONGEST_NAME]}" if where else name[:_LONGEST_NAME]
             if name in known:
                 yield from unread_fields(inner, known[name], at)
-            elif not _asks_nothing(inner):
+            elif not asks_nothing(inner):
                 yield at
 
 
-def _asks_nothing(value: object) -> bool:
+def asks_nothing(value: object) -> bool:
+    """Whether leaving a value out loses nothing."""
     return value is None or value is False or value == "auto" or (isinstance(value, (str, list, dict)) and not value)
 
 

@@ -31,6 +31,7 @@ def _build_endpoint(provider: ProviderSettings, settings: Settings, spoken: Coll
         headers=_attribution_headers(settings) if info.attribution else (),
         always_tried=info.always_tried,
         timeouts=provider.timeouts,
+        reasoning=provider.reasoning,
     )
 
 

@@ -1,7 +1,7 @@
 """What can be set: one attrs class, from which messages, options, documents and ``.env.example`` are made.
 
-Every provider has the same three variables (``<NAME>_API_KEY``, ``<NAME>_BASE_URL``, ``<NAME>_MODEL``), those of
-``FWD_COMPAT`` too.
+Every provider has the same three variables (``<NAME>_API_KEY``, ``<NAME>_BASE_URL``, ``<NAME>_MODEL``), one that
+speaks OpenAI's language has ``<NAME>_REASONING`` too; so have those of ``FWD_COMPAT``.
 """
 # ruff: noqa: RUF009 - setting() makes an attrs field
 
@@ -44,6 +44,7 @@ ABOUT: Final[Mapping[str, str]] = {
     OF_PROVIDERS: "Each can be set for one provider too, by its name: FWD_GROQ_IDLE_TIMEOUT is for Groq what "
     "FWD_IDLE_TIMEOUT is for the others. A caller may ask for less, with the header x-fwd-idle-timeout."
 }
+ReasoningName = Literal["reasoning", "reasoning_content", "none"]
 _MOMENT: Final = (0.001, 86_400)
 _CONVERTER: Final = converter()
 
@@ -102,6 +103,7 @@ class ProviderSettings:
     base_url: str = ""
     api_key: Secret | None = None
     model: str | None = None
+    reasoning: str = ""
     mentioned: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
 
@@ -117,7 +119,10 @@ def _known_providers() -> Mapping[str, ProviderSettings]:
 
 def _default_settings(info: ProviderInfo) -> ProviderSettings:
     own = {f"{what}_s": seconds for what, seconds in info.timeouts.items()}
-    return ProviderSettings(info.name, info.base_url, model=info.default_model, timeouts=Timeouts(**own))
+    reasoning = info.reasoning if info.language == "openai" else ""
+    return ProviderSettings(
+        info.name, info.base_url, model=info.default_model, reasoning=reasoning, timeouts=Timeouts(**own)
+    )
 
 
 @resolve_types
@@ -153,7 +158,8 @@ class Settings:
         (),
         "Routing",
         "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. Each needs <NAME>_BASE_URL "
-        "and may have <NAME>_API_KEY and <NAME>_MODEL. Not needed for the providers that fwd knows by name.",
+        "and may have <NAME>_API_KEY, <NAME>_MODEL and <NAME>_REASONING. Not needed for the providers that fwd knows "
+        "by name.",
     )
     openrouter_referer: HeaderText | None = setting(
         "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
@@ -392,7 +398,11 @@ def provider_variables(name: str) -> tuple[Variable, ...]:
     key_help = f"Key for {title}; " + ("without it the provider is off." if info.key_required else "it may have none.")
     key = Variable(f"{stem}_API_KEY", "api_key", None, key_help, title, Secret | None)
     address = Variable(f"{stem}_BASE_URL", "base_url", info.base_url, f"Address of {title}.", title, BaseUrl)
-    return (key, address, model)
+    if info.language != "openai":
+        return (key, address, model)
+    reasoning_help = f"Name under which the reasoning of earlier answers is sent to {title}; none: it is left out."
+    reasoning = Variable(f"{stem}_REASONING", "reasoning", info.reasoning, reasoning_help, title, ReasoningName)
+    return (key, address, model, reasoning)
 
 
 def timeout_variables(name: str) -> tuple[Variable, ...]:

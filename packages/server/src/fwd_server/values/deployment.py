@@ -18,7 +18,8 @@ class Endpoint:
     ``type`` names its row in the provider table, where that is not its own name (an instance of ``fwd.toml``).
     ``key`` is bound to ``base_url`` here and never sent anywhere else (contract S11). ``enabled_by`` names the
     variable that turns the endpoint on; ``available`` is False for a provider this version does not speak;
-    ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine).
+    ``always_tried`` serves an explicit prefix even when nothing turned it on (Ollama on this machine); ``reasoning``
+    is the name under which earlier reasoning goes back ("none": it does not; "": the provider's own default).
     """
 
     provider: str
@@ -31,6 +32,7 @@ class Endpoint:
     headers: tuple[tuple[str, str], ...] = ()
     always_tried: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
+    reasoning: str = ""
     type: str = ""
     # What others have made of it once: rendered headers, a prepared target. It goes with the endpoint at a reload.
     prepared: dict[object, Any] = field(factory=dict, init=False, eq=False, repr=False)

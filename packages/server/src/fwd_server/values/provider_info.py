@@ -46,6 +46,9 @@ class ProviderInfo:
     ``built_in`` is answered by the gateway itself: no key, no address, and its prefix is a whole name.
     ``featured`` providers stand in lists and documents even when nothing sets them up.
 
+    ``reasoning`` is the name under which it reads the reasoning of earlier answers: "reasoning", "reasoning_content",
+    or "none" where it takes none back (many servers refuse the field, and some need it in the turns of a tool).
+
     ``auth`` carries the key; ``headers`` go with every request for the list of models. ``timeouts`` are defaults in
     seconds that differ from those of other providers, by the names of ``FWD_<WHAT>_TIMEOUT``. ``models_path`` lists
     the models, ``key_check_path`` is what ``fwd doctor`` asks (default: the same). ``attribution`` says that it takes
@@ -70,6 +73,7 @@ class ProviderInfo:
     models_path: str = "/models"
     key_check_path: str = ""
     attribution: bool = False
+    reasoning: str = "none"
     default_model: str | None = None
     starter_model: str = ""
     start_command: str = ""
@@ -137,6 +141,7 @@ _ROWS: Final = (
         key_check_path="/key",
         attribution=True,
         starter_model="openai/gpt-5-mini",
+        reasoning="reasoning",
     ),
     ProviderInfo(
         name="ollama",
@@ -164,7 +169,9 @@ _ROWS: Final = (
     # https://inference-docs.cerebras.ai/resources/openai
     ProviderInfo(name="cerebras", base_url="https://api.cerebras.ai/v1"),
     # https://api-docs.deepseek.com
-    ProviderInfo(name="deepseek", title="DeepSeek", base_url="https://api.deepseek.com/v1"),
+    ProviderInfo(
+        name="deepseek", title="DeepSeek", base_url="https://api.deepseek.com/v1", reasoning="reasoning_content"
+    ),
     # https://docs.fireworks.ai/tools-sdks/openai-compatibility
     ProviderInfo(name="fireworks", base_url="https://api.fireworks.ai/inference/v1"),
     # https://docs.mistral.ai/api
@@ -184,9 +191,29 @@ def stem_of(name: str) -> str:
     return name.upper().replace("-", "_")
 
 
+# Servers that people name after their software, and under which name they read earlier reasoning. vLLM's templates
+# take "reasoning" since 0.12; the models of the others were trained with tool turns that have it.
+_REASONING: Final = {
+    "vllm": "reasoning",  # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
+    "ollama": "reasoning",  # https://docs.ollama.com/api/openai-compatibility
+    "sglang": "reasoning_content",  # https://docs.sglang.ai/advanced_features/separate_reasoning.html
+    "deepseek": "reasoning_content",  # https://api-docs.deepseek.com/guides/thinking_mode
+    "kimi": "reasoning_content",  # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model
+    "moonshot": "reasoning_content",
+    "glm": "reasoning_content",  # https://docs.z.ai/guides/capabilities/thinking-mode
+    "zai": "reasoning_content",
+    "zhipu": "reasoning_content",
+}
+
+
 def provider_info(name: str) -> ProviderInfo:
-    """The row of a provider; a server known only by its address gets one that promises nothing."""
-    return PROVIDER_TABLE.get(name) or ProviderInfo(name=name, key_required=False)
+    """The row of a provider; a server known only by its address gets one that promises nothing.
+
+    Its name may say what it is: ``vllm`` or ``vllm-2`` reads earlier reasoning as vLLM does.
+    """
+    known = PROVIDER_TABLE.get(name)
+    reasoning = _REASONING.get(name.partition("-")[0], "none")
+    return known or ProviderInfo(name=name, key_required=False, reasoning=reasoning)
 
 
 def featured_names() -> tuple[str, ...]:

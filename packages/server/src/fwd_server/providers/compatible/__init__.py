@@ -33,9 +33,11 @@ from fwd_server.providers.compatible.request import edit
 from fwd_server.providers.compatible.stream import Decoder
 from fwd_server.providers.lenient import load, objects
 from fwd_server.providers.model_catalog import Catalog
+from fwd_server.providers.unread_fields import sum_up
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
+from fwd_server.values.provider_info import provider_info
 from fwd_server.wire import jsontext
 
 _MOST_RULES: Final = 1024
@@ -62,9 +64,9 @@ class Codec:
         dropped: tuple[str, ...] = ()
         body = None if request.plain is None else self._splice(request, deployment.model)
         if body is None:
-            draft = RequestDraft(dict(request.body), deployment.model, self.catalog)
+            draft = RequestDraft(dict(request.body), deployment.model, self.catalog, self._reasoning_name(deployment))
             edit(self.profile, draft)
-            body, dropped = jsontext.dumps(merge(draft.body, request.extra_body)), tuple(draft.dropped)
+            body, dropped = jsontext.dumps(merge(draft.body, request.extra_body)), sum_up(draft.dropped)
         headers = request_headers.json_headers(deployment.endpoint)
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
         return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, dropped)
@@ -77,6 +79,10 @@ class Codec:
                 self._rules.clear()
             rules = self._rules[model] = find_rules(self.profile, model, self.catalog)
         return splice_model(request, model, self.profile, rules)
+
+    def _reasoning_name(self, deployment: Deployment) -> str:
+        name = deployment.endpoint.reasoning or provider_info(deployment.provider).reasoning
+        return "" if name == "none" else name
 
 
 @define(eq=False)

@@ -23,6 +23,7 @@ from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
 from fwd_server.values.plain_chat import OPTIONAL_FIELDS, PlainMessage
 from fwd_server.values.usage import MOST_TOKENS, Usage
+from fwd_server.wire import jsontext
 
 _MODEL: Final = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)"')
 _ASK_USAGE: Final = b',"stream_options":{"include_usage":true}}'
@@ -165,5 +166,5 @@ def judge_answer(body: bytes) -> Usage | None:
 
 def read_later(raw: bytes) -> Json:
     """The object of an answer that was judged, for the few who ask for more than its bytes."""
-    data: Json = orjson.loads(raw)
+    data: Json = jsontext.loads(raw)
     return data

@@ -29,6 +29,7 @@ class RequestDraft:
     body: Json
     model: str
     models: Callable[[], Catalog]
+    reasoning_name: str = ""  # under which earlier reasoning goes back; "": it does not
     dropped: list[str] = field(factory=list)
 
     def find(self, provider: str) -> Model | None:
@@ -51,8 +52,8 @@ class ProviderProfile:
     ``ask_usage`` asks for usage in streams; ``cap_field`` is the one name for the token cap it reads ("": either);
     ``roles`` renames roles; ``drops`` are fields it cannot take; ``one_choice`` refuses ``n`` above 1; ``removed``
     are fields of messages, parts, tools and calls that are cut off, ``message_fields`` the only ones of messages it
-    allows (None: any); ``reasoning_in`` is its name for ``reasoning_content`` in history ("": cut off); ``edit``
-    does what no table can say.
+    allows (None: any); ``has_refusal`` says that it reads a refusal of the history as such; ``edit`` does what no
+    table can say.
 
     ``exact`` says that its answers keep to OpenAI's rules and go out as they came; ``relays`` that frames of its
     streams may go out as bytes (no: every frame of it has something that stays behind); ``extras`` are the fields of
@@ -70,7 +71,7 @@ class ProviderProfile:
     one_choice: bool = False
     removed: frozenset[str] = EXTENSIONS
     message_fields: frozenset[str] | None = None
-    reasoning_in: str = ""
+    has_refusal: bool = False
     edit: Callable[[RequestDraft], None] | None = None
 
     exact: bool = False

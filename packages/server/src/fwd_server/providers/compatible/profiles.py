@@ -100,7 +100,9 @@ def edit_openrouter(draft: RequestDraft) -> None:
     body.pop("usage", None)
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
-        body.pop("reasoning_effort", None)
+        if reasoning["effort"] == body.get("reasoning_effort"):
+            del body["reasoning_effort"]  # said twice, nothing is lost
+        draft.leave_out("reasoning_effort")
 
 
 OPENROUTER_ERRORS: Final = {
@@ -144,6 +146,7 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
         ProviderProfile(
             name="openai",
             roles={},
+            has_refusal=True,
             edit=edit_openai,
             exact=True,
             own_types=True,
@@ -164,7 +167,7 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
             ask_usage=False,
             one_choice=True,
             removed=EXTENSIONS - {"reasoning_details", "reasoning", "cache_control"},
-            reasoning_in="reasoning",
+            has_refusal=True,
             edit=edit_openrouter,
             relays=False,
             extras=frozenset(
@@ -183,11 +186,9 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
             edit=edit_mistral,
             extras=frozenset({"p"}),
         ),
-        # It wants its reasoning back in the turns of a tool: https://api-docs.deepseek.com/guides/thinking_mode
         ProviderProfile(
             name="deepseek",
             cap_field="max_tokens",
-            reasoning_in="reasoning_content",
             usage_extras=frozenset({"prompt_cache_hit_tokens", "prompt_cache_miss_tokens"}),
         ),
         # https://docs.together.ai/docs/openai-api-compatibility
@@ -213,7 +214,7 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
             usage_extras=frozenset({"cost"}),
         ),
         # Answers that we wrote ourselves, in OpenAI's own shape.
-        ProviderProfile(name="echo", exact=True),
+        ProviderProfile(name="echo", exact=True, has_refusal=True),
     )
 }
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from fwd_server.providers.compatible.history import edit_messages, edit_tools
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
@@ -16,9 +15,9 @@ def edit(profile: ProviderProfile, draft: RequestDraft) -> None:
     if profile.one_choice and (body.get("n") or 1) > 1:
         raise Refused("'n' must be 1 for this model.", param="n")
     draft.leave_out(*profile.drops)
-    body["messages"] = [_message(profile, message) for message in body["messages"]]
+    body["messages"] = edit_messages(profile, draft, body["messages"])
     if body.get("tools"):
-        body["tools"] = [_without(tool, profile.removed) for tool in body["tools"]]
+        body["tools"] = edit_tools(profile, draft, body["tools"])
     if profile.edit:
         profile.edit(draft)
     _cap(profile, body)
@@ -52,34 +51,3 @@ def _stream_options(profile: ProviderProfile, draft: RequestDraft) -> None:
         options["include_usage"] = True
     if options:
         draft.body["stream_options"] = options
-
-
-def _message(profile: ProviderProfile, message: Json) -> Json:
-    """One message as ``row`` takes it; the very same object where nothing is to be changed."""
-    changes: Json = {}
-    role = profile.roles.get(message["role"])
-    if role:
-        changes["role"] = role
-    if isinstance(message.get("content"), list):
-        changes["content"] = [_without(part, profile.removed) for part in message["content"]]
-    if message.get("tool_calls"):
-        changes["tool_calls"] = [_without(call, profile.removed) for call in message["tool_calls"]]
-    if profile.reasoning_in and isinstance(message.get("reasoning_content"), str):
-        changes[profile.reasoning_in] = message["reasoning_content"]
-    kept = _kept(profile, message)
-    return {**kept, **changes} if changes else kept
-
-
-def _kept(profile: ProviderProfile, message: Json) -> Json:
-    if profile.message_fields is not None:
-        # Null is refused too: https://console.groq.com/docs/openai
-        allowed = profile.message_fields
-        return {k: v for k, v in message.items() if k in allowed and (v is not None or k == "content")}
-    rest: Json = _without(message, profile.removed)
-    return rest
-
-
-def _without(item: Any, names: frozenset[str]) -> Any:
-    if names.isdisjoint(item):
-        return item
-    return {key: value for key, value in item.items() if key not in names}
