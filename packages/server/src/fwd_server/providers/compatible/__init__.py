@@ -37,7 +37,6 @@ from fwd_server.providers.unread_fields import sum_up
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError, upstream_failure
-from fwd_server.values.provider_info import provider_info
 from fwd_server.wire import jsontext
 
 _MOST_RULES: Final = 1024
@@ -81,7 +80,8 @@ class Codec:
         return splice_model(request, model, self.profile, rules)
 
     def _reasoning_name(self, deployment: Deployment) -> str:
-        name = deployment.endpoint.reasoning or provider_info(deployment.provider).reasoning
+        endpoint = deployment.endpoint
+        name = endpoint.reasoning or endpoint.info.reasoning
         return "" if name == "none" else name
 
 
