@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
 import stat
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kit.clock import FakeClock
 
+from fwd_server.clock import SystemClock
 from fwd_server.metering.book import Book
 from fwd_server.metering.rules import Rule
 from fwd_server.store.fold import Fold
@@ -302,6 +304,37 @@ def test_a_full_disk_refuses_new_calls_and_keeps_the_ends_of_running_ones(tmp_pa
         assert bodies.count(b'["e","1"') == 1
         assert b'["o","2"' not in bodies
         file.close()
+
+    run(test)
+
+
+def test_calls_do_not_notice_a_locked_store_and_the_fold_goes_on_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """D5: what was recorded meanwhile is folded as soon as the lock is gone."""
+    monkeypatch.setattr("fwd_server.store.ledger.FOLD_S", 0.01)
+    monkeypatch.setattr("fwd_server.store.ledger.TRIM_S", 0.0)
+
+    async def until(holds: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20) if hasattr(asyncio, "timeout") else contextlib.nullcontext():
+            while not holds():
+                await asyncio.sleep(0.005)
+
+    async def test() -> None:
+        ledger = Ledger(tmp_path, SystemClock())
+        other = sqlite3.connect(tmp_path / STORE_NAME, isolation_level=None)
+        other.execute("begin immediate")
+        ledger.start()
+        await ledger.record_open("1", row(likely=1))
+        assert await ledger.record_end("1", row())
+        await until(lambda: "locked" in ledger.describe_state()["fold_failure"])
+        assert ledger.describe_state()["spool_bytes"] > 0
+        other.execute("rollback")
+        await until(lambda: ledger.describe_state()["spool_bytes"] == 0)
+        assert other.execute("select count(*) from calls").fetchone() == (1,)
+        assert ledger.describe_state()["fold_failure"] == ""
+        other.close()
+        await ledger.close()
 
     run(test)
 

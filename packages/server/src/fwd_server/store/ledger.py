@@ -61,6 +61,8 @@ class Ledger:
             stack.callback(self._store.close)
             self._fold: Final = Fold(self._journal, self._store, directory / REJECTED_NAME)
             self.interrupted: Final = self._recover()
+            # From here on the fold tries again by itself; a long wait would only delay the end of the process.
+            self._store.execute("pragma busy_timeout = 100")
             stack.pop_all()
         self._writer: JournalWriter | None = None
         self._stop: Final = threading.Event()
