@@ -128,15 +128,19 @@ class Book:
         if self.max_requests is not None and len(self._open) >= self.max_requests * _FAIR_FROM:
             self._check_share(key_id, refusals)
         subject = user or "-"
-        windows = [line.windows.get(subject if line.rule.per_user else "") for line in matched.windows]
-        for line, window in zip(matched.windows, windows, strict=True):
+        windows: list[Window | None] = []
+        for line in matched.windows:
+            window = line.windows.get(subject if line.rule.per_user else "")
+            windows.append(window)
             needed = tokens if line.counts_tokens else 1
-            if (window.count_at(mono) if window else 0) + needed > line.rule.amount:
+            if (0 if window is None else window.count_at(mono)) + needed > line.rule.amount:
                 refusals.append(_refuse_window(line.rule, window, needed, mono))
-        gauges = [line.gauges.get(subject if line.rule.per_user else "") for line in matched.gauges]
-        for gauge_line, gauge in zip(matched.gauges, gauges, strict=True):
+        gauges: list[Gauge | None] = []
+        for gauge_line in matched.gauges:
             rule = gauge_line.rule
-            if gauge and gauge.running >= rule.amount:
+            gauge = gauge_line.gauges.get(subject if rule.per_user else "")
+            gauges.append(gauge)
+            if gauge is not None and gauge.running >= rule.amount:
                 code = "concurrency_limit_exceeded"
                 refusals.append(Refusal(code, rule, gauge.running, needed=1, limit=rule.amount, retry_after=1.0))
         counters: list[Counter] = []
@@ -159,19 +163,19 @@ class Book:
 
         # Everything admits the call: count it. Subjects are kept only now, so a refused call leaves nothing behind.
         slots: list[tuple[Window, int, int]] = []
-        for line, window in zip(matched.windows, windows, strict=True):
+        for line, window in zip(matched.windows, windows, strict=False):
             if window is None:
                 window = line.windows[subject if line.rule.per_user else ""] = Window(line.seconds)
             amount = tokens if line.counts_tokens else 1
             slots.append((window, window.add(mono, amount), amount if line.counts_tokens else 0))
         counted: list[Gauge] = []
-        for gauge_line, gauge in zip(matched.gauges, gauges, strict=True):
+        for gauge_line, gauge in zip(matched.gauges, gauges, strict=False):
             if gauge is None:
                 gauge = gauge_line.gauges[subject if gauge_line.rule.per_user else ""] = Gauge()
             gauge.running += 1
             counted.append(gauge)
         hold = bound or 0
-        for budget, counter in zip(matched.budgets, counters, strict=True):
+        for budget, counter in zip(matched.budgets, counters, strict=False):
             counter.held += hold
             if counter.key.subject not in budget.counters:
                 budget.counters[counter.key.subject] = counter
@@ -215,13 +219,12 @@ class Book:
             for window, slot, counted in open_call.slots:
                 if counted:
                     window.correct(slot, difference)
-        if not open_call.counters:
-            return NOTHING_SETTLED
         nano = cost.known_part if cost.nano is None else cost.nano
         for counter in open_call.counters:
             counter.spent += nano
             counter.calls += 1
-        return Settled(tuple(open_call.budgets), max(nano - open_call.hold, 0))
+        over = nano - open_call.hold
+        return Settled(open_call, over if over > 0 and open_call.counters else 0)
 
     def withdraw(self, call_id: str) -> None:
         """Undo an admission: the call could not be written down, so it is not sent, and nothing was used up."""

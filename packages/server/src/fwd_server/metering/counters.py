@@ -106,8 +106,13 @@ class OpenCall:
 class Settled(NamedTuple):  # a tuple, because one is made for every call
     """What a settlement did. ``over_bound`` is what the call cost beyond its hold, in nano-dollars."""
 
-    budgets: tuple[BudgetKey, ...] = ()
+    call: OpenCall | None = None
     over_bound: int = 0
+
+    @property
+    def budgets(self) -> tuple[BudgetKey, ...]:
+        """The counters that the cost went to."""
+        return () if self.call is None else tuple(self.call.budgets)
 
 
 NOTHING_SETTLED: Final = Settled()
