@@ -433,8 +433,9 @@ class Google:
         after, answering = "model", False
         for number, content in enumerate(contents):
             # Nothing follows the responses within their turn: the user's next words are a turn of their own.
-            after = "user" if after == "model" or answering else "model"
-            same(content["role"], after, f"contents[{number}].role")
+            allowed = ("user", "model") if answering else ("user",) if after == "model" else ("model",)
+            after = content["role"]
+            same(after in allowed, True, f"contents[{number}].role is one of {allowed}")
             parts = content["parts"]
             answering = "functionResponse" in parts[0]
             same({"functionResponse" in part for part in parts}, {answering}, f"contents[{number}]: only responses")

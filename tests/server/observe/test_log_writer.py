@@ -79,8 +79,9 @@ def test_lines_of_a_running_loop_are_handed_over_together(tmp_path: Path) -> Non
         writer = LogWriter(out.fileno(), told)
         asyncio.run(log_some(writer, 0))
         asyncio.run(log_some(writer, 250))
+        writer.put(b"500\n")
         writer.close(30)
-    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(500)]
+    assert (tmp_path / "log").read_text().split() == [str(number) for number in range(501)]
 
 
 def test_a_full_pipe_does_not_keep_the_gateway_from_stopping(pipe: tuple[int, int]) -> None:

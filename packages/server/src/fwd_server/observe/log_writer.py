@@ -38,18 +38,21 @@ class LogWriter:
         self._taken = 0  # those the thread has taken
         self._gathered: list[bytes] = []  # of the loop's own thread, not handed over yet
         self._flush_loop: asyncio.AbstractEventLoop | None = None  # the one that will hand them over
+        self._gatherer = 0  # its thread: no other one may touch what is gathered
         self._thread = threading.Thread(target=self._run, name="fwd-log", daemon=True)
         self._thread.start()
 
     def put(self, line: bytes) -> None:
         """Have a line written soon; never waits."""
         loop = asyncio._get_running_loop()
-        if loop is None:  # another thread, or nothing runs yet: nobody would hand a batch over
+        if loop is None:  # another thread, or nothing runs (any more): nobody would hand a batch over
+            if threading.get_ident() == self._gatherer:
+                self._hand_over_gathered()  # what a loop of this thread left behind came first
             self._hand_over([line])
             return
         self._gathered.append(line)
         if loop is not self._flush_loop:  # none is on its way, or a loop has ended before it did
-            self._flush_loop = loop
+            self._flush_loop, self._gatherer = loop, threading.get_ident()
             loop.call_later(_BATCH_S, self.flush)
         elif len(self._gathered) >= _BATCH_LINES:
             self._hand_over_gathered()
