@@ -464,3 +464,16 @@ def test_no_key_is_lost_between_writers(path: Path) -> None:
         files.harden(path)
     adding.join()
     assert len(files.read_keys(path)) == len(keys)
+
+
+def test_two_looks_in_the_middle_of_two_writes_are_no_settled_state(path: Path) -> None:
+    """D8: a busy process looked a second apart, found the file empty both times, and refused every key."""
+    file = opened(path, f"{KEY}\n")
+    write(path, "")
+    os.utime(path, ns=(1, 10**18))
+    assert not file.poll(10.0)
+    os.utime(path, ns=(1, 2 * 10**18))  # it was written whole and emptied again in between
+    assert not file.poll(11.5)
+    assert allows(file, KEY)
+    assert file.poll(12.5)
+    assert not allows(file, KEY)

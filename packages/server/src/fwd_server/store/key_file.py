@@ -36,11 +36,20 @@ class _Content:
 
     data: bytes | None = field(repr=False)
     why: str = ""
+    written_ns: int = 0
 
     @property
     def state(self) -> bytes | None:
         """What two moments are compared by; the keys themselves are not kept."""
         return None if self.data is None else fingerprint_of(self.data)
+
+    @property
+    def stamp(self) -> tuple[bytes | None, int]:
+        """Changes with every write, also where the content is the same again.
+
+        A busy process may look twice, a second apart, and find the file empty both times in the middle of two writes.
+        """
+        return self.state, self.written_ns
 
 
 @define
@@ -56,7 +65,7 @@ class KeyFile:
     _alerts: tuple[str, ...] = field(default=(), init=False)
     _trouble: str = field(default="", init=False)
     _taken: bytes | None = field(default=_NEVER, init=False, repr=False)
-    _seen: bytes | None = field(default=_NEVER, init=False, repr=False)
+    _seen: tuple[bytes | None, int] = field(default=(_NEVER, 0), init=False, repr=False)
     _since: float = field(default=0.0, init=False)
 
     def poll(self, now: float) -> bool:
@@ -78,14 +87,14 @@ class KeyFile:
     def _is_settled(self, content: _Content, now: float) -> bool:
         """Whether the file has a new state that has stayed the same for long enough."""
         state = content.state
-        if state != self._seen:
-            self._seen, self._since = state, now
+        if content.stamp != self._seen:
+            self._seen, self._since = content.stamp, now
         wait = GONE_S if state is None else SETTLED_S
         return state != self._taken and now - self._since >= wait
 
     def _take(self, content: _Content) -> bool:
         parsed = parse(content.data or b"")
-        self._taken = self._seen = content.state
+        self._taken, self._seen = content.state, content.stamp
         self.keys = parsed.keys
         self._alerts = _alerts(self.path, content, parsed.alerts, len(parsed.keys))
         return True
@@ -116,19 +125,22 @@ def _alerts(path: Path, content: _Content, bad: tuple[str, ...], keys: int) -> t
 def _look(path: Path) -> _Content:
     """The file as it is now. Raises OSError when that cannot be known."""
     try:
-        return _Content(_read(path))
+        data, written_ns = _read(path)
+        return _Content(data, written_ns=written_ns)
     except (FileNotFoundError, NotADirectoryError):
         return _Content(None, "does not exist")
     except (PermissionError, IsADirectoryError) as error:
         return _Content(None, f"cannot be read ({error.strerror})")
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[bytes, int]:
+    """The content, and when it was last written before that (ns): a write in between is seen the next time."""
     descriptor = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise IsADirectoryError(errno.EISDIR, "not a regular file", str(path))
-        return b"".join(iter(lambda: os.read(descriptor, _READ_BYTES), b""))
+        return b"".join(iter(lambda: os.read(descriptor, _READ_BYTES), b"")), status.st_mtime_ns
     finally:
         os.close(descriptor)
 
@@ -178,7 +190,7 @@ def _ends_with_newline(descriptor: int) -> bool:
 
 def read_keys(path: Path) -> tuple[Listed, ...]:
     """Every key in the file as its owner may see it. Raises OSError."""
-    return listed(_read(path))
+    return listed(_read(path)[0])
 
 
 def revoke(path: Path, digests: Set[bytes]) -> int:
@@ -197,7 +209,7 @@ def harden(path: Path) -> int:
 def _rewrite(path: Path, change: Callable[[bytes], tuple[bytes, int]]) -> int:
     """Change the file in one step; how many of its lines that took."""
     with alone_in(path.parent):
-        data, lines = change(_read(path))
+        data, lines = change(_read(path)[0])
         if lines:
             replace(path, data)
     return lines
