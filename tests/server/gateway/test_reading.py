@@ -10,9 +10,12 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.calls import make_deployment
 
-from fwd_server.gateway.reading import BodyKind, body_kind, read_all, read_first_content
+from fwd_server.callers.openai_chat import parse_exactly
+from fwd_server.gateway.reading import BodyKind, body_kind, read_all, read_first_content, read_whole
 from fwd_server.providers.base import Exchange
+from fwd_server.providers.compatible import provider
 from fwd_server.values.chat import ChatResponse, Chunk, End
 from fwd_server.values.errors import UpstreamError
 
@@ -70,6 +73,9 @@ class Pieces:
 
     async def read(self) -> bytes:
         return self._pieces.pop(0) if self._pieces else b""
+
+    def whole_body(self) -> bytes | None:
+        return None
 
     def close(self) -> None:
         self.closed = True
@@ -139,3 +145,24 @@ def test_the_start_counts_and_is_kept() -> None:
     assert asyncio.run(read_all(response, 4, b"a")) == b"abcd"
     with pytest.raises(UpstreamError):
         asyncio.run(read_all(cast("Any", Pieces(b"bc", b"d")), 3, b"a"))
+
+
+def test_a_stream_in_the_place_of_a_whole_answer_is_folded() -> None:
+    """F24: it says everything; cut off, or with a failure in it, it is that failure."""
+    request = parse_exactly(b'{"model":"m","messages":[{"role":"user","content":"x"}]}')
+    codec: Any = provider("some-server").chat
+    exchange = codec.open(request, make_deployment("http://x/v1", "some-server"), 1, lambda prefix: prefix + "1")
+    deltas = [{"role": "assistant", "content": "Hel"}, {"content": "lo"}]
+    chunks = [{"id": "1", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]} for delta in deltas]
+    end = {"id": "1", "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    events = [b"data: %b\n\n" % orjson.dumps(chunk) for chunk in (*chunks, end)]
+
+    def read(*pieces: bytes) -> Any:
+        return asyncio.run(read_whole(cast("Any", Pieces(*pieces, label="application/json")), exchange, 10_000))
+
+    (choice,) = read(*events, b"data: [DONE]\n\n").data["choices"]
+    assert (choice["message"]["content"], choice["finish_reason"]) == ("Hello", "stop")
+    for bad, code in ((events[:2], "upstream_truncated"), ([events[0], b'data: {"error":{"message":"no"}}\n\n'], None)):
+        with pytest.raises(UpstreamError) as caught:
+            read(*bad)
+        assert code in (caught.value.code, None)

@@ -14,6 +14,7 @@ from typing import Final
 
 from fwd_server.gateway.relay import Stream
 from fwd_server.gateway.translation import AnyExchange
+from fwd_server.providers.answer_shape import fold_events
 from fwd_server.providers.base import Decoder, Exchange, UpstreamRequest
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import ChatResponse, End, StreamEvent, unfold
@@ -51,13 +52,16 @@ async def read_whole(
 ) -> ChatResponse | EmbeddingsResponse:
     """A whole answer of at most ``limit`` bytes. Raises UpstreamError.
 
-    A codec that asked for a stream by itself, where a provider wants that for long answers, folds it in its own
-    ``answer``.
+    Events in the place of an answer say the same in pieces, and are folded into one. A codec that asked for a stream
+    by itself, where a provider wants that for long answers, folds it in its own ``answer``.
     """
     body = await read_all(response, limit)
     response.close()
     kind = body_kind(body)
     streams = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
+    if kind is BodyKind.EVENTS and not streams and (decode := getattr(exchange, "decoder", None)) is not None:
+        decoder: Decoder = decode()
+        return fold_events([*decoder.feed(body), *decoder.close()])
     if kind is not BodyKind.JSON and not streams:
         raise upstream_failure("bad_payload" if media_type(response) == "application/json" else "bad_content_type")
     return exchange.answer(body)
