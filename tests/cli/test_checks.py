@@ -25,7 +25,7 @@ def test_everything_is_well_with_a_gateway_that_just_started() -> None:
     with running_gateway({}) as gateway:
         findings = list(checks.gateway(gateway.url, gateway.key))
     assert "bad" not in states(findings)
-    assert Finding("its providers", "ok", "on: echo") in findings
+    assert Finding("providers", "ok", "on: echo") in findings
     (off,) = (finding.detail for finding in findings if finding.detail.startswith("off"))
     assert "openai (OPENAI_API_KEY)" in off
     assert [finding.name for finding in findings[-2:]] == ["clock", "your key"]

@@ -46,7 +46,7 @@ def test_a_silent_end_is_said_too(tmp_path: Path) -> None:
     """No reason is given when there is none."""
     log = tmp_path / "log"
     log.write_text("\n")
-    assert not_ready(log).why == "it said nothing"
+    assert not_ready(log).why == "its log is empty"
 
 
 def test_provider_keys_are_handed_on_and_settings_are_not(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

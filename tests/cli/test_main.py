@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import Run
 
-from fwd_cli.__main__ import interrupted, leave_closed_pipe, never_fail_on_a_character, show_bug
+from fwd_cli.__main__ import interrupted, leave_closed_pipe, replace_unencodable, show_bug
 
 Start = Callable[..., "subprocess.Popen[str]"]
 
@@ -84,7 +84,7 @@ def test_a_bug_is_told_in_three_lines_too(debug: str, shown: bool) -> None:
     )
     assert run.returncode == 1
     assert ("Traceback" in run.stderr) is shown
-    assert run.stderr.splitlines()[-3] == "error: fwd made a mistake"
+    assert run.stderr.splitlines()[-3] == "error: this is a bug in fwd"
 
 
 def test_a_character_the_terminal_cannot_show_does_not_end_the_command() -> None:
@@ -134,7 +134,7 @@ def test_a_closed_pipe_is_replaced_by_nothing(tmp_path: Path) -> None:
 
 def test_a_stream_that_cannot_be_set_up_is_left_alone() -> None:
     """Embedders put all kinds of things in the place of the standard streams."""
-    never_fail_on_a_character(io.StringIO(), io.TextIOWrapper(io.BytesIO()))
+    replace_unencodable(io.StringIO(), io.TextIOWrapper(io.BytesIO()))
 
 
 def test_completion_is_answered_by_the_same_entry_point(fwd: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +151,7 @@ def test_a_bug_is_shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     monkeypatch.setenv("FWD_LOG", debug)
     show_bug(KeyError, KeyError("x"), None)
     said = capsys.readouterr().err.splitlines()
-    assert said[-3:-1] == ["error: fwd made a mistake", "  why: KeyError: 'x'"]
+    assert said[-3:-1] == ["error: this is a bug in fwd", "  why: KeyError: 'x'"]
     assert (len(said) > 3) is bool(debug)
 
 

@@ -196,7 +196,7 @@ def test_the_demo_stays_until_ctrl_c(terminal: Open) -> None:
     """On a terminal the gateway stays up, the curl line works as printed, and Ctrl-C ends it with exit code 0."""
     on = terminal(columns=120, rows=50)
     on.run("demo")
-    screen = on.wait_for("It stays up until Ctrl-C[^$]*hello")
+    screen = on.wait_for("It runs until Ctrl-C[^$]*hello")
     line = screen[screen.index("curl -s") :]
     answer = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=True, timeout=DEADLINE_S).stdout
     assert '"content":"hello"' in answer.replace('": "', '":"')
@@ -278,7 +278,7 @@ def test_the_doctor_over_forty_columns(gateway: FakeGateway, terminal: Open) -> 
         "  started here would refuse every call\n"
         "    try: fwd generate-key\n"
     ) in screen
-    assert screen.endswith("✓ your key: it reaches 0 models\n[exit 1]")
+    assert screen.endswith("✓ your key: it can use 0 models\n[exit 1]")
 
 
 def test_enter_while_an_answer_streams_leaves_no_copies(gateway: FakeGateway, terminal: Open) -> None:
@@ -390,7 +390,7 @@ def test_login_and_then_a_call_from_anywhere(gateway: FakeGateway, terminal: Ope
     screen = re.sub(r"http://\S+?(?=[,\s])", "URL", on.finished()).replace(str(Path.cwd()), "~")
     assert screen == (
         "Your key for the gateway (not shown):\n"
-        "Stored in ~/config/fwd/config.toml: URL, profile default; it reaches 1 model.\n\n"
+        "Stored in ~/config/fwd/config.toml: URL, profile default; it can use 1 model.\n\n"
         "Next:\n  fwd chat\n[exit 0]"
     )
     on.run_line(f"{without} -m fwd_cli call -q hi")

@@ -57,7 +57,7 @@ def test_a_call_that_does_not_do_what_it_claims_fails_the_demo(capsys: pytest.Ca
 
     with ended(0) as gateway, pytest.raises(Failure) as caught:
         run_all([evolve(STEPS[0], run=lie)], gateway)
-    assert (caught.value.code, caught.value.why) == (1, "look at: JSON")
+    assert (caught.value.code, caught.value.why) == (1, "see: JSON")
     assert f"found nothing instead\n   ✗ claimed: {STEPS[0].proves}" in capsys.readouterr().out
 
 

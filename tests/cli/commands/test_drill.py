@@ -56,7 +56,7 @@ def test_nothing_of_the_drill_is_masked(fwd: Run) -> None:
     settings("OPENAI_API_KEY=k\nOPENAI_MODEL=m\nPROVIDERS_PRIORITY=openai\n")
     ended = fwd("drill")
     assert ended.code == 1
-    assert "This stand-in fails, as it was told." in ended.err
+    assert "This stand-in fails as instructed." in ended.err
     assert "***" not in ended.err
 
 

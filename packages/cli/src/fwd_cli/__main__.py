@@ -1,4 +1,4 @@
-"""The entry point of ``fwd``: run one command line, show what went wrong, give the exit code."""
+"""The entry point of ``fwd``: runs one command line, shows errors, returns the exit code."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COMPLETION_VARIABLE = "_FWD_COMPLETE"
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command line (``sys.argv`` by default) and return the exit code."""
-    never_fail_on_a_character(sys.stdin, sys.stdout, sys.stderr)
+    replace_unencodable(sys.stdin, sys.stdout, sys.stderr)
     sys.excepthook = show_bug
     try:
         code = _run(sys.argv[1:] if args is None else list(args))
@@ -83,23 +83,25 @@ def _show(failure: Failure, cause: BaseException) -> int:
 
 
 def show_bug(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """A mistake of ours: three lines too, with the traceback for those who asked for it."""
+    """A bug in fwd, in three lines; FWD_LOG=debug adds the traceback."""
     if os.environ.get("FWD_LOG", "").lower() == "debug":
         traceback.print_exception(kind, error, where)
     three_lines(
-        Failure("fwd made a mistake", f"{kind.__name__}: {error}", "the same with FWD_LOG=debug, and report it")
+        Failure(
+            "this is a bug in fwd", f"{kind.__name__}: {error}", "again with FWD_LOG=debug, and report the traceback"
+        )
     )
 
 
-def never_fail_on_a_character(*streams: TextIO) -> None:
-    """What a stream cannot hold is shown as ``?`` instead of ending the program."""
+def replace_unencodable(*streams: TextIO) -> None:
+    """Show a character that a stream cannot encode as ``?``, instead of ending the program."""
     for stream in streams:
         if reconfigure := getattr(stream, "reconfigure", None):
             reconfigure(errors="replace")
 
 
 def leave_closed_pipe(out: TextIO) -> int:
-    """Whoever read our output (``| head -1``) has enough: end quietly, and let the last flush find an open file."""
+    """The reader of our output (``| head -1``) is done: end quietly, and let the last flush find an open file."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, out.fileno())
     os.close(nowhere)
@@ -107,7 +109,7 @@ def leave_closed_pipe(out: TextIO) -> int:
 
 
 def interrupted(words: TextIO) -> int:
-    """Say nothing, but do not leave the shell's prompt behind the terminal's ``^C``."""
+    """Print nothing but a newline, so that the shell's prompt does not follow the terminal's ``^C``."""
     if words.isatty():
         words.write("\n")
     return ExitCode.INTERRUPTED

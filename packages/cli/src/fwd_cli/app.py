@@ -17,7 +17,7 @@ from fwd_cli import __version__, colour
 
 
 class Entry(NamedTuple):
-    """One line of ``fwd --help``: the section it stands in, the command's name, its module, what it does."""
+    """One line of ``fwd --help``: its section, the command's name, its module, what it does."""
 
     section: str
     name: str
@@ -26,20 +26,20 @@ class Entry(NamedTuple):
 
 
 COMMANDS = (
-    Entry("Start", "demo", "demo", "Start a gateway without any provider key and show real calls."),
-    Entry("Start", "init", "init", "Set up a gateway here: three questions, .env, a key."),
-    Entry("Start", "doctor", "doctor", "Find out what is wrong and how to fix it."),
+    Entry("Start", "demo", "demo", "Start a gateway without a provider key and show real calls."),
+    Entry("Start", "init", "init", "Set up a gateway here: three questions, .env and a key."),
+    Entry("Start", "doctor", "doctor", "Find problems and how to fix them."),
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
     Entry("Use", "chat", "chat", "Have a conversation with a model."),
     Entry("Use", "login", "login", "Store the address of a gateway and your key for it."),
     Entry("Use", "models", "models", "List the models your key can use."),
-    Entry("Run", "generate-key", "generate_key", "Make a key for a caller of the gateway and store it."),
+    Entry("Run", "generate-key", "generate_key", "Make and store a key for a caller of the gateway."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),
     Entry("Run", "keys", "keys", "List, revoke and harden the keys of the gateway's callers."),
     Entry("Run", "prices", "prices", "Show, compare, update and set the prices of models."),
-    Entry("Run", "config", "config", "Show the settings in force and where they come from."),
+    Entry("Run", "config", "config", "Show the effective settings and where they come from."),
     Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),
-    Entry("Wire up", "connect", "connect", "Set up another program for the gateway."),
+    Entry("Wire up", "connect", "connect", "Set up another program to use the gateway."),
     Entry("Wire up", "completion", "completion", "Print the completion script for a shell."),
     Entry("Wire up", "help", "help", "Explain a command or a topic: env, exit-codes."),
 )
@@ -49,7 +49,7 @@ From nothing to an answer:
   fwd demo          see it work, no provider key needed
   fwd init          three questions: settings and a key, then
   fwd run-server    here, and in a second terminal
-  fwd chat          in this directory too"""
+  fwd chat          in the same directory"""
 
 
 class Commands(click.Group):
@@ -62,7 +62,7 @@ class Commands(click.Group):
         return [entry.name for entry in self.entries]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, its module imported now; None when there is none."""
+        """The command of that name, imported now; None for an unknown name."""
         for entry in self.entries:
             if entry.name == cmd_name:
                 command: click.Command = import_module(f"fwd_cli.commands.{entry.module}").command
@@ -72,7 +72,7 @@ class Commands(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does it, but a name that is no command is answered with what was probably meant."""
+        """As in click, but an unknown name is answered with the command that was probably meant."""
         name = args[0]
         if name in self.list_commands(ctx) or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
@@ -114,7 +114,7 @@ def _choose_colour(ctx: click.Context, param: click.Parameter, value: str) -> No
     is_eager=True,
     expose_value=False,
     callback=_choose_colour,
-    help="When to colour; NO_COLOR and FORCE_COLOR are read too.",
+    help="When to use colour; NO_COLOR and FORCE_COLOR are read too.",
 )
 @click.version_option(__version__, prog_name="fwd", message="%(prog)s %(version)s")
 def fwd() -> None:

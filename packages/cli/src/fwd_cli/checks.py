@@ -1,4 +1,4 @@
-"""What ``fwd doctor`` looks at: each check gives findings, and each finding that is bad ends with what mends it."""
+"""The checks of ``fwd doctor``: each yields findings, and each bad one has the command that fixes it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def python(found: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
-    """Whether this Python is one that fwd is made for."""
+    """Whether this Python is supported."""
     words = ".".join(map(str, found))
     if found >= OLDEST_PYTHON:
         yield Finding("python", "ok", words)
@@ -35,17 +35,17 @@ def python(found: tuple[int, ...] = sys.version_info[:3]) -> Iterator[Finding]:
 
 
 def versions() -> Iterator[Finding]:
-    """Whether the three packages belong together."""
+    """Whether the three packages have the same version."""
     found = {name: version(name) for name in ("fwd-cli", "fwd-client", "fwd-server")}
     words = ", ".join(f"{name} {number}" for name, number in found.items())
     if len(set(found.values())) == 1:
         yield Finding("versions", "ok", words)
     else:
-        yield Finding("versions", "note", f"{words} were not made together", "pip install --upgrade fwd-cli")
+        yield Finding("versions", "note", f"{words} have different versions", "pip install --upgrade fwd-cli")
 
 
 def port(url: str) -> Iterator[Finding]:
-    """Whether something that is no gateway of ours listens where one was expected; only asked when none answers."""
+    """Whether another program uses the gateway's port; only checked when no gateway answers."""
     parts = urlsplit(url)
     number = parts.port or 80
     with socket.socket() as trial:
@@ -60,11 +60,11 @@ def dotenv(path: Path) -> Iterator[Finding]:
     if path.is_file():
         yield from _private("settings file", path) or [Finding("settings file", "ok", f"{path}")]
     else:
-        yield Finding("settings file", "note", f"there is no {path} here: only the environment counts")
+        yield Finding("settings file", "note", f"there is no {path} here: settings come from the environment")
 
 
 def settings(environment: Mapping[str, str], path: Path, *, ask: bool = False) -> Iterator[Finding]:
-    """Whether a server started here would take its settings; with ``ask``, whether the providers take their keys."""
+    """Whether a server started here would accept its settings; with ``ask``, whether providers accept their keys."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     try:
         loaded = load({}, environment, text)
@@ -82,17 +82,19 @@ def settings(environment: Mapping[str, str], path: Path, *, ask: bool = False) -
 def keys_file(path: Path, *, needed: bool) -> Iterator[Finding]:
     """Whether there are keys for callers, and only their owner can read them; ``needed`` where the gateway is here."""
     if not path.is_file():
-        said = f"there is no {path}: a server started here would refuse every call"
-        yield Finding("keys file", "bad", said, "fwd generate-key") if needed else Finding("keys file", "note", said)
+        detail = f"there is no {path}: a server started here would refuse every call"
+        yield (
+            Finding("keys file", "bad", detail, "fwd generate-key") if needed else Finding("keys file", "note", detail)
+        )
         return
     yield from _private("keys file", path)
     parsed = parse(path.read_bytes())
     for alert in parsed.alerts:
         yield Finding("keys file", "note", alert)
     if len(parsed.keys):
-        yield Finding("keys file", "ok", f"{path} holds {len(parsed.keys)}")
+        yield Finding("keys file", "ok", f"{path} contains {len(parsed.keys)}")
     else:
-        yield Finding("keys file", "bad", f"{path} holds no key", "fwd generate-key")
+        yield Finding("keys file", "bad", f"{path} contains no key", "fwd generate-key")
 
 
 def _private(name: str, path: Path) -> list[Finding]:
@@ -104,7 +106,7 @@ def _private(name: str, path: Path) -> list[Finding]:
 
 
 def gateway(url: str, key: str | None) -> Iterator[Finding]:
-    """Whether a gateway answers, how it is, and whether it knows our key."""
+    """Whether a gateway answers, its state, and whether it knows our key."""
     try:
         with Client(base_url=url, api_key=key or "none", max_retries=0, timeout=10) as client:
             health = client.ready()
@@ -127,17 +129,17 @@ def _health(url: str, health: Health) -> Iterator[Finding]:
 
 
 def _states(providers: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
-    """What the gateway says of its providers: which are on, which are cooling down, and what turns on the others."""
+    """The state of the gateway's providers: which are on, which are cooling down, and what enables the others."""
     on = [provider.get("name", "?") for provider in providers if provider.get("state") == "on"]
     if on:
-        yield Finding("its providers", "ok", f"on: {', '.join(on)}")
+        yield Finding("providers", "ok", f"on: {', '.join(on)}")
     for provider in providers:
         if provider.get("state") not in ("on", "off"):
             state = str(provider.get("state", "?")).replace("_", " ")
-            yield Finding("its providers", "note", f"{provider.get('name', '?')} is {state}: others are tried first")
+            yield Finding("providers", "note", f"{provider.get('name', '?')} is {state}: others are tried first")
     off = [f"{p.get('name', '?')} ({p.get('enabled_by', '?')})" for p in providers if p.get("state") == "off"]
     if off:
-        yield Finding("its providers", "ok", f"off, and what turns them on: {', '.join(off)}")
+        yield Finding("providers", "ok", f"off, and what enables them: {', '.join(off)}")
 
 
 def clock(date: str | None, now: float) -> Iterator[Finding]:
@@ -146,13 +148,13 @@ def clock(date: str | None, now: float) -> Iterator[Finding]:
         return
     skew = abs(parsedate_to_datetime(date).timestamp() - now)
     if skew <= MOST_SKEW_S:
-        yield Finding("clock", "ok", "the gateway's agrees with this one")
+        yield Finding("clock", "ok", "the gateway's clock agrees with this one")
     else:
-        yield Finding("clock", "bad", f"the gateway's is {skew:.0f} s away from this one", "timedatectl set-ntp true")
+        yield Finding("clock", "bad", f"the gateway's clock differs by {skew:.0f} s", "timedatectl set-ntp true")
 
 
 def your_key(client: Client, key: str | None) -> Iterator[Finding]:
-    """Whether the gateway takes the key in use here."""
+    """Whether the gateway accepts the key in use here."""
     if not key:
         yield Finding("your key", "bad", "FORWARDER_KEY is not set", "export FORWARDER_KEY=$(fwd generate-key)")
         return
@@ -162,11 +164,11 @@ def your_key(client: Client, key: str | None) -> Iterator[Finding]:
         yield Finding("your key", "bad", error.args[0], "export FORWARDER_KEY=$(fwd generate-key)")
         return
     names.remember(client.base_url, reached)
-    yield Finding("your key", "ok", f"it reaches {len(reached)} models")
+    yield Finding("your key", "ok", f"it can use {len(reached)} models")
 
 
 def all_of(url: str, key: str | None, keys: Path, *, ask: bool) -> Iterator[Finding]:
-    """Every check, in the order in which things depend on each other."""
+    """Every check, in the order in which they depend on each other."""
     path = Path(".env")
     yield from python()
     yield from versions()

@@ -1,4 +1,4 @@
-"""A gateway of its own in a child process, in a directory that is gone afterwards: for ``fwd demo``."""
+"""A gateway in a child process and a temporary directory, for ``fwd demo`` and ``fwd drill``."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Gateway:
 
 @contextmanager
 def closed_port() -> Iterator[int]:
-    """A port that refuses connections as long as the block lasts: it is taken, but nobody listens on it."""
+    """A port that refuses connections inside the block: it is bound, but nothing listens on it."""
     with socket.socket() as held:
         held.bind((HOST, 0))
         yield int(held.getsockname()[1])
@@ -125,7 +125,7 @@ def is_ready(port: int) -> bool:
 
 
 def not_ready(log: Path) -> Failure:
-    """What to say of a gateway that did not start, with the last thing it said itself."""
+    """The failure of a gateway that did not start, with the last line of its log."""
     lines = log.read_text(errors="replace").strip().splitlines()
-    said = lines[-1] if lines else "it said nothing"
-    return Failure("the gateway did not start", said, "fwd run-server --check", ExitCode.SERVER)
+    reason = lines[-1] if lines else "its log is empty"
+    return Failure("the gateway did not start", reason, "fwd run-server --check", ExitCode.SERVER)

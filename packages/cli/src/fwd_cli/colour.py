@@ -21,7 +21,7 @@ def choose(choice: str) -> None:
 
 
 def wanted() -> bool | None:
-    """True or False where the user said so, None where the terminal decides."""
+    """True or False where the user decided, None where the terminal decides."""
     if os.environ.get("NO_COLOR"):
         return False
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):

@@ -28,7 +28,7 @@ class Screen(Console):
 
     @property  # type: ignore[misc]  # Rich can also be given a size; this one is not
     def size(self) -> ConsoleDimensions:
-        """Columns and lines of the terminal; what Rich thinks where there is none."""
+        """Columns and lines of the terminal; what Rich assumes elsewhere."""
         try:
             columns, lines = os.get_terminal_size(self.file.fileno())
         except OSError:

@@ -1,4 +1,4 @@
-"""Names and values added to the text of a ``.env`` file; what stands there already stays."""
+"""Adds names and values to the text of a ``.env`` file, and keeps the rest as it is."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@+=-]+")
 
 
 def with_values(text: str, values: Mapping[str, str]) -> str:
-    """The text with these values: a name that is set is set anew in its place, the others follow at the end."""
-    left = dict(values)
-    lines = [_renewed(line, left) for line in text.splitlines()]
-    return "".join(f"{line}\n" for line in [*lines, *(_line(name, value) for name, value in left.items())])
+    """The text with these values: a name that is there is replaced in place, the others follow at the end."""
+    remaining = dict(values)
+    lines = [_renewed(line, remaining) for line in text.splitlines()]
+    return "".join(f"{line}\n" for line in [*lines, *(_line(name, value) for name, value in remaining.items())])
 
 
-def _renewed(line: str, left: dict[str, str]) -> str:
-    """The line, or another value for its name, which then is not left to do."""
+def _renewed(line: str, remaining: dict[str, str]) -> str:
+    """The line, or the new value for its name, which is removed from ``remaining``."""
     name = line.partition("=")[0].strip().removeprefix("export ").strip()
-    return _line(name, left.pop(name)) if name in left else line
+    return _line(name, remaining.pop(name)) if name in remaining else line
 
 
 def _line(name: str, value: str) -> str:

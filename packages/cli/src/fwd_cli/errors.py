@@ -1,6 +1,6 @@
-"""What a person reads when something went wrong: what happened, why, and what to try; and the exit codes.
+"""What a person reads when something goes wrong: what happened, why, and what to try; and the exit codes.
 
-Everything a command cannot go on from becomes a :class:`Failure`. ``__main__`` shows it and ends with its code.
+Every error that ends a command becomes a :class:`Failure`. ``__main__`` shows it and exits with its code.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class ExitCode(enum.IntEnum):
 
 
 EXIT_CODES: dict[ExitCode, str] = {
-    ExitCode.OK: "it worked; also a server that was stopped by Ctrl-C, and a reader that closed the pipe",
-    ExitCode.ERROR: "the request was refused, or something else went wrong",
-    ExitCode.USAGE: "the command line could not be understood",
+    ExitCode.OK: "success; also a server stopped with Ctrl-C, and a reader that closed the pipe",
+    ExitCode.ERROR: "the request was refused, or another error occurred",
+    ExitCode.USAGE: "the command line is wrong",
     ExitCode.UNREACHABLE: "no gateway answers at that address",
-    ExitCode.AUTH: "the key is missing, wrong, expired or not allowed to do this",
-    ExitCode.UPSTREAM: "the provider behind the gateway failed, or the gateway is full or stops",
-    ExitCode.LIMIT: "a rate limit, a quota or a budget is used up",
+    ExitCode.AUTH: "the key is missing, wrong, expired, or not allowed to do this",
+    ExitCode.UPSTREAM: "the provider failed, or the gateway is at capacity or shutting down",
+    ExitCode.LIMIT: "a rate limit, a quota or a budget is exhausted",
     ExitCode.TIMEOUT: "no answer in time",
-    ExitCode.SERVER: "the server gave up",
-    ExitCode.CONFIG: "a setting cannot be used",
+    ExitCode.SERVER: "the server failed",
+    ExitCode.CONFIG: "a setting is invalid",
     ExitCode.INTERRUPTED: "interrupted by Ctrl-C",
 }
 
@@ -61,19 +61,19 @@ KEY_ADVICE = "{key}"
 
 _ADVICE: dict[ExitCode, tuple[str, str]] = {
     ExitCode.ERROR: ("the gateway refused the request", "fwd call --help"),
-    ExitCode.USAGE: ("a setting of the call cannot be used", "fwd help env"),
-    ExitCode.UNREACHABLE: ("the gateway cannot be reached", "fwd run-server, or its address with --server URL"),
+    ExitCode.USAGE: ("an argument or a setting is invalid", "fwd help env"),
+    ExitCode.UNREACHABLE: ("the gateway cannot be reached", "fwd run-server, or give its address: --server URL"),
     ExitCode.AUTH: ("the gateway refused the key", KEY_ADVICE),
-    ExitCode.UPSTREAM: ("the provider failed", "the same again, or another model with {model}"),
-    ExitCode.LIMIT: ("a limit is reached", "wait a moment, or another model with {model}"),
-    ExitCode.TIMEOUT: ("no answer in time", "the same again, or another model with {model}"),
+    ExitCode.UPSTREAM: ("the provider failed", "again, or another model with {model}"),
+    ExitCode.LIMIT: ("a limit is reached", "again in a moment, or another model with {model}"),
+    ExitCode.TIMEOUT: ("no answer in time", "again, or another model with {model}"),
 }
-"""What the first and the last line say, where the gateway gives no hint of its own."""
+"""The first and the last line, where the gateway sends no hint."""
 
 _ADVICE_ON: dict[str, tuple[str, str]] = {
     "context_length_exceeded": (
         "the prompt is too long for this model",
-        "a shorter one, or another model with {model}",
+        "a shorter prompt, or another model with {model}",
     ),
     "insufficient_quota": ("the provider's account is out of money", "another model with {model}"),
     "model_not_found": ("there is no such model", "fwd models"),
@@ -81,17 +81,20 @@ _ADVICE_ON: dict[str, tuple[str, str]] = {
         "no model was named",
         "name one: {model} echo: (fwd models lists them)",
     ),
-    "overloaded": ("the gateway has no room", "the same again in a moment"),
+    "overloaded": ("the gateway is at capacity", "again in a moment"),
     "provider_auth": ("the provider refused the gateway's own key", "another model with {model} (fwd models)"),
-    "provider_not_configured": ("this provider is off", "another model with {model} (fwd models lists what is on)"),
+    "provider_not_configured": (
+        "this provider is not configured",
+        "another model with {model} (fwd models lists them)",
+    ),
     "request_too_large": ("the request is too large", "a shorter prompt, or smaller files"),
-    "shutdown": ("the gateway stops", "the same again when it is back"),
+    "shutdown": ("the gateway is shutting down", "again when it is back"),
 }
-"""The same for codes of which more is known; the message itself says what to do where the gateway runs."""
+"""The same for codes that allow better advice; the message itself has the advice for the operator."""
 
 
 def exit_code(error: FwdError) -> ExitCode:
-    """The exit code for an error of the SDK: that of the first class in this list it belongs to."""
+    """The exit code for an error of the SDK: that of the first matching class in this table."""
     import fwd_client as sdk
 
     table: tuple[tuple[type[FwdError], ExitCode], ...] = (

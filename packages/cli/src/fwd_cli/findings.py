@@ -1,4 +1,4 @@
-"""What ``fwd doctor`` finds."""
+"""The results of ``fwd doctor``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ State = Literal["ok", "note", "bad"]
 
 @frozen
 class Finding:
-    """One thing that was looked at: how it is, and for what is not well the command that mends it."""
+    """The result of one check; ``fix`` is the command that fixes what is not well."""
 
     name: str
     state: State

@@ -1,4 +1,4 @@
-"""Where ``fwd`` keeps what it remembers: names for completion, and conversations. All of it may be deleted."""
+"""Where ``fwd`` keeps its data: names for completion, and conversations. Everything may be deleted."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any
 
 
 def cache() -> Path:
-    """What can be found out again."""
+    """Data that can be fetched again."""
     return _folder("XDG_CACHE_HOME", ".cache")
 
 
 def state() -> Path:
-    """What was said: histories and conversations."""
+    """Histories and conversations."""
     return _folder("XDG_STATE_HOME", ".local/state")
 
 
 def _folder(variable: str, usual: str) -> Path:
-    """The place the user names, else the system's usual one."""
+    """The folder in the variable, else the usual one of the system."""
     named = os.environ.get(variable) or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
     return (Path(named) if named else Path.home() / usual) / "fwd"
 
 
 def read_json(path: Path) -> Any:
-    """What the file holds; None when there is none, or none that can be read."""
+    """The value in the file; None when it does not exist or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What is typed while an answer is being written: kept out of the screen, and kept for whoever reads next.
+"""What is typed while an answer is being written: kept off the screen, and kept for the next reader.
 
 A terminal shows typed keys by itself. While we redraw lines, an Enter would scroll them away and leave stale copies.
 And in its usual mode a terminal turns Enter into a line feed and hands over whole lines; the prompt of `fwd chat` would

@@ -1,7 +1,7 @@
-"""Markdown of a model, made safe for a terminal and cut where it is finished.
+"""Markdown from a model, made safe for a terminal and split where it is finished.
 
-Two things Rich alone does not give. An answer in progress is split into blocks that can no longer change and the one
-that still grows, so that drawing it costs what is new and not what is there already. And what comes out is filtered
+Rich alone does not do two things. An answer in progress is split into blocks that can no longer change and the one
+that still grows, so that the cost of drawing depends on what is new. And the output is filtered
 again: Markdown can spell a control character (``&#x202e;``, ``%1b`` in an address) that the text itself did not hold.
 """
 
@@ -23,7 +23,7 @@ _PARSER = MarkdownIt("commonmark", {"html": False}).enable(["strikethrough", "ta
 
 
 class _LeftHeading(Heading):
-    """A heading where the eye begins to read, not in the middle of the screen."""
+    """A heading on the left, not centred."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.text
@@ -40,9 +40,9 @@ class _Block(Markdown):
 
 
 class ModelMarkdown:
-    """Markdown somebody else wrote: no hyperlinks, and no character a terminal could act on.
+    """Untrusted Markdown: no hyperlinks, and no character that a terminal could act on.
 
-    Between two blocks stands exactly one empty line and no line ends in spaces, whatever Rich would do: so an answer
+    There is exactly one empty line between two blocks, and no line ends in spaces, whatever Rich does: an answer
     looks the same when its blocks are printed one by one, and is pleasant to copy. ``after_blank`` puts an empty line
     before the first block, too: something else has been printed already.
     """

@@ -1,4 +1,4 @@
-"""Words for people, on standard error; on a terminal they are broken between words, not in the middle of one."""
+"""Messages for people, on standard error; on a terminal lines break between words."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def three_lines(failure: Failure) -> None:
 
 
 def aside(text: str) -> None:
-    """Something that is not the answer."""
+    """A dimmed line that is not part of the answer."""
     for line in lines_of(clean_line(text)):
         click.secho(line, dim=True, err=True, color=colour.wanted())
 
 
 def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[str]:
-    """The text in lines that fit the terminal behind ``stream``, standard error as a rule; one line in a pipe.
+    """The text in lines that fit the terminal behind ``stream`` (default: standard error); one line in a pipe.
 
-    Facts with dots between them are kept whole.
+    Facts that are separated by dots are not broken.
     """
     width = _width(stream or sys.stderr)
     if not width or len(text) <= width:
@@ -51,7 +51,7 @@ def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[
 
 
 def _width(stream: TextIO) -> int:
-    """Columns of a terminal; 0 where there is none."""
+    """The width of the terminal in columns; 0 in a pipe."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
     except (OSError, ValueError):

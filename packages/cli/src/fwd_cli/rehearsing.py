@@ -1,4 +1,4 @@
-"""A rehearsal of failures: the user's own settings in a gateway of its own, with stand-ins for the providers."""
+"""A rehearsal of failures: a gateway with the user's settings, and stand-ins for the providers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _HELLO = "hello"
 
 @frozen
 class Scene:
-    """One provider that fails: what was planned for a call of its model, and what came of it.
+    """One provider that fails: the plan for a call of its model, and the outcome.
 
-    ``answered`` is who answered instead; empty when the caller got ``error``.
+    ``answered`` is the provider that answered instead; empty when the caller got ``error``.
     """
 
     provider: str
@@ -45,7 +45,7 @@ def configured(loaded: Loaded) -> tuple[ProviderSettings, ...]:
 
 
 def rehearse(loaded: Loaded, texts: Mapping[str, str], provider: ProviderSettings, status: int) -> Scene:
-    """Let one provider fail and call its model. ``texts`` are the settings as they were written."""
+    """Make one provider fail and call its model. ``texts`` are the settings as written."""
     name = provider.name
     model = f"echo:fail?status={status}" if provider.info.built_in else _named(provider)
     with standing_in(name, status) as url, gateway(stand_in_settings(loaded, texts, url)) as running:
@@ -71,14 +71,14 @@ def _client(running: Gateway) -> Client:
 
 
 def _plan(running: Gateway, model: str) -> tuple[str, ...]:
-    """Who would be asked, in this order, for a call of this model; nobody is."""
+    """The providers that would be asked for this model, in their order; none is."""
     with _client(running) as client:
-        told = client.chat.completions.create(model=model, messages=_HELLO, extra_headers={"x-fwd-dry-run": "true"})
-    return tuple(str(step.get("provider")) for step in told.extra.get("plan", ()))
+        plan = client.chat.completions.create(model=model, messages=_HELLO, extra_headers={"x-fwd-dry-run": "true"})
+    return tuple(str(step.get("provider")) for step in plan.extra.get("plan", ()))
 
 
 def stand_in_settings(loaded: Loaded, texts: Mapping[str, str], url: str) -> dict[str, str]:
-    """The settings that decide who is asked, with a stand-in for every provider's address and key."""
+    """The settings that decide which provider is asked, with stand-ins for all addresses and keys."""
     times = (variable for name in loaded.settings.providers for variable in timeout_variables(name))
     deciding = {variable.name for variable in (*documented(), *times) if variable.group in GROUPS}
     settings = {name: text for name, text in texts.items() if name in deciding and text}

@@ -1,4 +1,4 @@
-"""Providers of a rehearsal: one small server on this machine that answers in each provider's language, or fails."""
+"""The providers of a rehearsal: one small local server that answers in each provider's language, or fails."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-SAID = "A stand-in answers."
+ANSWER = "A stand-in answers."
 _OPENAI = {
     "id": "drill",
     "object": "chat.completion",
     "created": 1,
     "model": "stand-in",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": SAID}, "finish_reason": "stop"}],
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": ANSWER}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
 }
 _ANTHROPIC = {
@@ -23,19 +23,19 @@ _ANTHROPIC = {
     "type": "message",
     "role": "assistant",
     "model": "stand-in",
-    "content": [{"type": "text", "text": SAID}],
+    "content": [{"type": "text", "text": ANSWER}],
     "stop_reason": "end_turn",
     "stop_sequence": None,
     "usage": {"input_tokens": 1, "output_tokens": 1},
 }
 _GOOGLE = {
-    "candidates": [{"content": {"role": "model", "parts": [{"text": SAID}]}, "finishReason": "STOP", "index": 0}],
+    "candidates": [{"content": {"role": "model", "parts": [{"text": ANSWER}]}, "finishReason": "STOP", "index": 0}],
     "usageMetadata": {"promptTokenCount": 1, "candidatesTokenCount": 1, "totalTokenCount": 2},
 }
 _OLLAMA = {
     "model": "stand-in",
     "created_at": "2026-01-31T12:00:00Z",
-    "message": {"role": "assistant", "content": SAID},
+    "message": {"role": "assistant", "content": ANSWER},
     "done": True,
     "done_reason": "stop",
     "prompt_eval_count": 1,
@@ -49,7 +49,7 @@ _BY_END: Mapping[str, Mapping[str, Any]] = {
 
 
 def answer_to(path: str) -> Mapping[str, Any]:
-    """A whole answer in the language that is spoken at this path."""
+    """A whole answer in the language of this path."""
     ends = (answer for end, answer in _BY_END.items() if path.partition("?")[0].endswith(end))
     return next(ends, _OPENAI)
 
@@ -62,7 +62,7 @@ def standing_in(failing: str, status: int) -> Iterator[str]:
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers.get("content-length", 0)))
             fails = self.path.split("/")[1] == failing
-            error = {"error": {"message": "This stand-in fails, as it was told.", "type": "drill", "code": "drill"}}
+            error = {"error": {"message": "This stand-in fails as instructed.", "type": "drill", "code": "drill"}}
             self._send(status if fails else 200, error if fails else answer_to(self.path))
 
         def _send(self, status: int, body: Mapping[str, Any]) -> None:
@@ -74,7 +74,7 @@ def standing_in(failing: str, status: int) -> Iterator[str]:
             self.wfile.write(data)
 
         def log_message(self, format: str, *args: Any) -> None:
-            """Say nothing: the drill does."""
+            """Log nothing: the drill reports."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)

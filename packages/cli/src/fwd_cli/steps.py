@@ -41,10 +41,10 @@ class Step:
     run: Callable[[Gateway, Show], None]
 
 
-def claim(true: bool, found: object) -> None:
-    """Raise :class:`Untrue` with what was found, unless it is as claimed."""
+def claim(true: bool, actual: object) -> None:
+    """Raise :class:`Untrue` with the actual value, unless the claim is true."""
     if not true:
-        raise Untrue(f"found {found!r} instead")
+        raise Untrue(f"got {actual!r} instead")
 
 
 def answer_in_json(gateway: Gateway, show: Show) -> None:
@@ -100,7 +100,7 @@ def wrong_key_is_refused(gateway: Gateway, show: Show) -> None:
             show(f"{error.status} {error.code}: {error.message}")
             claim(error.status == 401, error.status)
         else:
-            raise Untrue(f"found an answer: {answer.text!r}")
+            raise Untrue(f"got an answer: {answer.text!r}")
 
 
 def _client(gateway: Gateway) -> Client:
@@ -117,7 +117,7 @@ STEPS = (
     Step(
         "Streaming",
         'create(model="echo:slow?ttft=200ms&rate=25", stream=True, ...)',
-        "pieces travel through the gateway one by one, none waits for the next",
+        "pieces pass through the gateway one by one, without waiting for each other",
         answer_in_a_stream,
     ),
     Step(
@@ -129,13 +129,13 @@ STEPS = (
     Step(
         "Fallback",
         "create(messages=[...])   with PROVIDERS_PRIORITY=closed,echo",
-        "a provider that cannot be reached costs an attempt, not the answer",
+        "an unreachable provider costs an attempt, not the answer",
         fallback_steps_in,
     ),
     Step(
         "Wrong key",
         'Client(api_key="fwd_not-a-key-of-this-gateway")',
-        "nobody gets in without a key that the gateway knows",
+        "nobody gets in without a valid key",
         wrong_key_is_refused,
     ),
 )

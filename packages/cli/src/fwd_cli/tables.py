@@ -1,4 +1,4 @@
-"""Rows of text: a table that fits the terminal however narrow it is, and columns separated by tabs in a pipe."""
+"""Rows of text: a table that fits any terminal, or columns separated by tabs in a pipe."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOM_FOR_COLUMNS = 70
 class Rows:
     """What is listed: the names of the columns, the rows, and which columns are numbers.
 
-    On a narrow terminal the first and the ``last`` column say what they are without their names.
+    On a narrow terminal the first and the last column are shown without their names.
     """
 
     columns: Sequence[str]
@@ -30,7 +30,7 @@ class Rows:
     numbers: Sequence[str] = ()
 
     def show(self, out: TextIO | None = None) -> None:
-        """Print the rows: a table on a terminal, else one row a line and a tab between its cells."""
+        """Print the rows: a table on a terminal, else one row per line with tabs between cells."""
         out = out or sys.stdout
         if not out.isatty():
             out.writelines("\t".join(map(clean_line, row)) + "\n" for row in self.rows)

@@ -1,4 +1,4 @@
-"""What a person types: one message from several lines, and where the lines come from."""
+"""Typed input: messages of one or several lines, from a person or a pipe."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Source(Protocol):
 
 
 def is_open(text: str) -> bool:
-    r"""Whether a message goes on in the next line: an unfinished ``\"""`` block, or a line that ends with ``\``."""
+    r"""Whether a message continues on the next line: an unfinished ``\"""`` block, or a line that ends with ``\``."""
     stripped = text.strip()
     if stripped.startswith(BLOCK):
         return len(stripped) < 2 * len(BLOCK) or not stripped.endswith(BLOCK)
@@ -34,7 +34,7 @@ def is_open(text: str) -> bool:
 
 
 def message_of(text: str) -> str:
-    """The message without what only said where it ends."""
+    """The message without the marks that only delimit it."""
     stripped = text.strip()
     if stripped.startswith(BLOCK):
         return stripped.removeprefix(BLOCK).removesuffix(BLOCK).strip("\n")
@@ -62,7 +62,7 @@ class Lines:
 
 
 class Keyboard:
-    """Messages from a person: history, several lines, an editor, completion. ``history`` None: nothing is kept."""
+    """Messages from a person: history, several lines, an editor, completion. ``history`` None keeps nothing."""
 
     def __init__(self, words: TextIO, history: Path | None, complete: Callable[[str], Iterable[str]]) -> None:
         from prompt_toolkit import PromptSession
@@ -96,7 +96,7 @@ def _history(path: Path | None) -> History:
 
 
 def _completer(complete: Callable[[str], Iterable[str]]) -> Completer:
-    """Completes the whole line by ``complete``, which is given what stands before the cursor."""
+    """Completes the whole line with ``complete``, which gets the text before the cursor."""
     from prompt_toolkit.completion import Completer, Completion
     from prompt_toolkit.document import Document
 

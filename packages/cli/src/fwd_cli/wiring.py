@@ -19,7 +19,7 @@ BEGIN, END = "# >>> fwd connect", "# <<< fwd connect"
 
 
 class CannotWire(ValueError):
-    """A file that is not as expected; the text says what stands in the way."""
+    """A file that is not as expected; the text says why it cannot be changed."""
 
 
 @frozen

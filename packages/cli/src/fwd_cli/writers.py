@@ -48,7 +48,7 @@ class Writer(Protocol):
 class PlainWriter:
     """Text as it arrives, flushed piece by piece, so that a reader of the pipe can go on with it at once.
 
-    Thinking is left out: whoever reads the pipe wants the answer.
+    Thinking is left out: the reader of a pipe wants the answer.
     """
 
     def __init__(self, out: TextIO, *, raw: bool = False) -> None:
@@ -90,9 +90,9 @@ class Region:
         self._widths: list[int] = []
 
     def show(self, renderable: RenderableType, *, above: RenderableType | None = None) -> None:
-        """Draw ``renderable`` instead of what stands here, and ``above`` over it, for good; all in one write.
+        """Draw ``renderable`` in place of the current lines, and ``above`` permanently over it, in one write.
 
-        Of more lines than fit on the screen the last ones are shown: what has scrolled away cannot be redrawn.
+        If it is taller than the screen, only its last lines are shown, because scrolled lines cannot be redrawn.
         """
         lines = self._console.render_lines(renderable, pad=False)[-max(1, self._console.height - 2) :]
         with self._console:
@@ -103,9 +103,9 @@ class Region:
         self._widths = [Segment.get_line_length(line) for line in lines]
 
     def _erase(self) -> None:
-        """Back to the first of our lines; one that is wider than the terminal has become counts as several.
+        """Erase our lines, from the last to the first; one wider than a resized terminal counts as several.
 
-        The line below them is erased too: the terminal's ``^C`` may stand there.
+        The line below them is erased too, because the terminal's ``^C`` may be there.
         """
         rows = sum(max(1, -(-width // self._console.width)) for width in self._widths)
         row_up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))

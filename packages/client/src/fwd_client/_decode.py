@@ -39,14 +39,14 @@ _converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and
 
 @_converter.register_structure_hook
 def _only_text(value: Any, _: type[str]) -> str:
-    """cattrs would call `str` on anything; a list that stands where text should is an error instead."""
+    """Refuse anything else where text is expected; cattrs would call `str` on it."""
     if not isinstance(value, str):
         raise TypeError(f"expected text, found {type(value).__name__}")
     return value
 
 
 def _vector(value: Any, _: Any) -> tuple[float, ...]:
-    """Numbers, or the base64 of little-endian float32 that stands for them."""
+    """Numbers, or the base64 of little-endian float32."""
     if not isinstance(value, str):
         return tuple(map(float, value))
     packed = base64.b64decode(value, validate=True)
@@ -61,7 +61,7 @@ def read(cls: type[V], data: Any, **more: Any) -> V:
     try:
         value = _converter.structure(data, cls)
     except (AttributeError, TypeError, ValueError, struct.error) as error:
-        raise APIResponseError(f"The answer does not read as {cls.__name__}: {error}.") from error
+        raise APIResponseError(f"The answer is not a valid {cls.__name__}: {error}.") from error
     return evolve(value, **more) if more else value
 
 
@@ -71,7 +71,7 @@ def parse_json(text: bytes) -> Any:
         return json.loads(text)
     except ValueError as error:
         start = text[:80].decode(errors="replace")
-        raise APIResponseError(f"Expected JSON from the gateway, found {start!r}.") from error
+        raise APIResponseError(f"Expected JSON from the gateway, got {start!r}.") from error
 
 
 def receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> Receipt:

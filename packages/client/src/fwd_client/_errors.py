@@ -44,7 +44,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\
 
 @frozen
 class FailedAttempt:
-    """What one provider said before the gateway gave up; part of `APIError.failures`."""
+    """What one provider reported before the gateway gave up; part of `APIError.failures`."""
 
     provider: str | None = None
     code: str | None = None
@@ -101,7 +101,7 @@ class APIError(FwdError):
 
     `code`, `type` and `param` are the gateway's words, `status` the HTTP status (None where there was none, as
     inside a stream), `retry_after` the seconds the gateway asks to wait, `attempts` how many providers' calls the
-    gateway made, `failures` what each of them said, `should_retry` the gateway's own advice.
+    gateway made, `failures` what each of them reported, `should_retry` the gateway's own advice.
     """
 
     def __init__(
@@ -230,7 +230,7 @@ class ServerError(APIStatusError):
 
 
 class UpstreamError(ServerError):
-    """A provider failed and no other could step in (502); `failures` lists who said what."""
+    """A provider failed and no other could step in (502); `failures` lists what each reported."""
 
 
 class ProviderAuthError(UpstreamError):

@@ -1,4 +1,4 @@
-"""What happens in a stream, in the words of someone who shows it."""
+"""Events of a stream and of `run_tools`, for programs that show them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fwd_client._values import Choice, ChunkChoice, FunctionDelta, ToolCall, Too
 
 @frozen
 class TextDelta:
-    """The model said more."""
+    """More text of the answer."""
 
     text: str
     choice: int = 0
@@ -20,7 +20,7 @@ class TextDelta:
 
 @frozen
 class ReasoningDelta:
-    """The model thought more."""
+    """More of the model's thinking."""
 
     text: str
     choice: int = 0
@@ -28,7 +28,7 @@ class ReasoningDelta:
 
 @frozen
 class RefusalDelta:
-    """The model refuses, in these words."""
+    """More of the model's refusal."""
 
     text: str
     choice: int = 0
@@ -36,7 +36,7 @@ class RefusalDelta:
 
 @frozen
 class ToolCallStarted:
-    """The model begins to call the tool of this name; `index` counts the calls of the choice."""
+    """The model begins a call of the tool with this name; `index` counts the calls of the choice."""
 
     index: int
     id: str
@@ -46,7 +46,7 @@ class ToolCallStarted:
 
 @frozen
 class ToolCallArguments:
-    """More of the JSON text of a call's arguments."""
+    """More of the JSON text of the arguments."""
 
     index: int
     text: str

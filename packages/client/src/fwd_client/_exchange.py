@@ -1,7 +1,7 @@
-"""One call from start to end, retries included, without touching the world.
+"""One call from start to end, retries included, without I/O.
 
-`exchange` is a generator: it yields what to do (`Send` or `Retry`) and is sent what came of it (a `Reply`, or the
-error that took its place). The shells drive it, one with `await` and one without; the logic exists once.
+`exchange` is a generator: it yields what to do (`Send` or `Retry`) and is sent the outcome (a `Reply`, or the error in
+its place). The two clients drive it, one with `await` and one without, so the logic exists once.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ T = TypeVar("T")
 RETRIED_STATUSES: Final = frozenset({408, 409, 429})
 FIRST_DELAY_S: Final = 0.5
 LONGEST_DELAY_S: Final = 8.0
-LONGEST_TOLD_DELAY_S: Final = 120.0
+LONGEST_REQUESTED_DELAY_S: Final = 120.0
 SHORTEST_S: Final = 0.001
 GRACE_S: Final = 0.5
-"""How much longer than the gateway this side waits: its 504 says more than our own timeout can."""
+"""How much longer than the gateway this side waits: its 504 has more detail than our own timeout."""
 
 
 @frozen
@@ -65,14 +65,14 @@ Outcome = Reply | APIConnectionError | None
 
 @frozen
 class World:
-    """The two things of the world that decisions need: a monotonic clock, and chance between 0 and 1."""
+    """What decisions depend on: a monotonic clock, and a random number between 0 and 1."""
 
     clock: Callable[[], float]
     chance: Callable[[], float]
 
 
 def exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
-    """Send the operation, again after failures worth it, until it is answered or given up."""
+    """Send the operation, and repeat it after failures that may pass, until it is answered or the error is final."""
     if operation.needs_key and options.key is None:
         raise missing_key(options)
     start, limits = world.clock(), options.timeout
@@ -144,13 +144,13 @@ def retry_delay(error: APIError, attempt: int, max_retries: int, chance: float) 
     """Seconds to wait before trying again, or None when this error is final.
 
     The same rules as the official OpenAI and Anthropic clients: the gateway's `x-should-retry` decides first; then
-    408, 409, 429, 5xx and broken connections are tried again; a wait that is told is kept, and not waited for at
-    all when it is longer than two minutes.
+    408, 409, 429, 5xx and broken connections are retried. A wait that the gateway asks for is respected; if it is
+    longer than two minutes, the error is final.
     """
     if attempt >= max_retries or not _is_retryable(error):
         return None
     if error.retry_after is not None:
-        return error.retry_after if error.retry_after <= LONGEST_TOLD_DELAY_S else None
+        return error.retry_after if error.retry_after <= LONGEST_REQUESTED_DELAY_S else None
     delay = min(FIRST_DELAY_S * 2.0**attempt, LONGEST_DELAY_S)
     return delay * (1 - 0.25 * chance)
 
@@ -165,7 +165,7 @@ def _is_retryable(error: APIError) -> bool:
 
 _TIMEOUTS: Final = {
     "ConnectTimeout": "No connection to {url} within the connect timeout.",
-    "PoolTimeout": "Every connection of the HTTP client is in use; none was free for {url} in time.",
+    "PoolTimeout": "All connections of the HTTP client are in use; none became free for {url} in time.",
     "TimeoutException": "No answer from {url} in time.",
 }
 _FAULTS: Final = {
@@ -173,7 +173,7 @@ _FAULTS: Final = {
     "ProxyError": "The proxy between here and {url} failed: {reason}.",
     "UnsupportedProtocol": "Cannot send to {url}: {reason}.",
     "TransportError": "The connection to {url} broke: {reason}.",
-    "DecodingError": "The answer of {url} has a broken content encoding: {reason}.",
+    "DecodingError": "The answer of {url} cannot be decoded: {reason}.",
 }
 
 
@@ -193,7 +193,7 @@ def connection_error(error: Exception, url: str) -> APIConnectionError | None:
 
 @contextmanager
 def transport_errors(url: str) -> Generator[None, None, None]:
-    """Around everything that touches the transport: its errors leave as ours, all others as they are."""
+    """Around everything that uses the transport: its errors become ours, all others pass through."""
     try:
         yield
     except Exception as error:
@@ -204,5 +204,5 @@ def transport_errors(url: str) -> Generator[None, None, None]:
 
 
 def too_late(url: str) -> APITimeoutError:
-    """The error of a call whose deadline passed while its answer was still coming."""
+    """The error of a call whose deadline passed before its answer was complete."""
     return APITimeoutError(f"The answer of {url} was not complete in time.")

@@ -58,25 +58,25 @@ def chat(messages: Messages, params: ChatParams) -> Operation[Chat]:
 
 
 def explain(messages: Messages, params: ChatParams) -> Operation[Plan]:
-    """POST /v1/chat/completions as a dry run: the gateway tells its plan and sends nothing on."""
-    asked = chat(messages, params)
+    """POST /v1/chat/completions as a dry run: the gateway returns its plan and sends nothing to providers."""
+    operation = chat(messages, params)
     return Operation(
-        method=asked.method,
-        path=asked.path,
+        method=operation.method,
+        path=operation.path,
         read=partial(_read_answer, Plan),
-        body=asked.body,
-        headers={**asked.headers, "x-fwd-dry-run": "true"},
+        body=operation.body,
+        headers={**operation.headers, "x-fwd-dry-run": "true"},
     )
 
 
 def embed(texts: Texts, params: EmbeddingParams) -> Operation[Embeddings]:
     """POST /v1/embeddings."""
-    given = texts if isinstance(texts, str) else list(texts)
+    inputs = texts if isinstance(texts, str) else list(texts)
     return Operation(
         method="POST",
         path="/v1/embeddings",
         read=partial(_read_answer, Embeddings),
-        body=encode({"input": given, **_fields(params, EmbeddingParams)}),
+        body=encode({"input": inputs, **_fields(params, EmbeddingParams)}),
         headers=_headers(params),
     )
 
@@ -106,12 +106,12 @@ def model(model_id: str) -> Operation[Model]:
 
 
 def health() -> Operation[Health]:
-    """GET /health: the process lives. It needs no key."""
+    """GET /health: whether the process is running. It needs no key."""
     return Operation(method="GET", path="/health", read=partial(_read_answer, Health), needs_key=False)
 
 
 def ready() -> Operation[Health]:
-    """GET /ready: it can serve. A 503 is an answer too; it needs no key, but says more with one."""
+    """GET /ready: whether it can answer calls. A 503 is an answer too. It needs no key, but reports more with one."""
     return Operation(
         method="GET",
         path="/ready",
@@ -144,7 +144,7 @@ def _fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
 
 def _unknown_argument(name: str, kind: Any) -> str:
     near = difflib.get_close_matches(name, sorted(kind.__optional_keys__), n=1)
-    advice = f" Did you mean {near[0]!r}?" if near else " Provider fields of your own go into extra_body={...}."
+    advice = f" Did you mean {near[0]!r}?" if near else " Fields of a provider go into extra_body={...}."
     return f"got an unexpected keyword argument {name!r}.{advice}"
 
 
@@ -164,7 +164,7 @@ def _wire_form(value: Any) -> Any:
         return value.to_dict()
     if isinstance(value, Mapping):
         return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in a request: {value!r}")
+    raise TypeError(f"{type(value).__name__} cannot be sent in a request: {value!r}")
 
 
 def _read_answer(cls: type[A], reply: Reply) -> A:
@@ -175,5 +175,5 @@ def _read_answer(cls: type[A], reply: Reply) -> A:
 
 
 def read_stream_head(reply: Reply) -> Reply:
-    """A stream is read by whoever iterates; here only its head is looked at."""
+    """Only the head of a stream is read here; its body is read by the iteration."""
     return reply

@@ -54,8 +54,8 @@ def _above_zero(_: Any, field: Any, seconds: Any) -> None:
 class Timeout:
     """Limits of one call, in seconds.
 
-    `total` bounds the whole call with its retries; `first_token` the time until a stream says its first word, retries
-    included (the gateway is told of both, and keeps to the nearer one); `connect` one connection; `idle` the time a
+    `total` bounds the whole call with its retries; `first_token` the time until the first token of a stream, retries
+    included (the gateway receives and enforces the nearer of the two); `connect` one connection; `idle` the time a
     stream may be silent (the gateway sends a comment every 15 s). None: no limit.
     """
 
@@ -67,7 +67,7 @@ class Timeout:
 
 @frozen
 class Options:
-    """What one client knows: `sources` says for each value whether it was an argument, a variable or the default."""
+    """What one client works with; `sources` tells for each value where it came from."""
 
     base_url: str
     key: Secret | KeySource | None
@@ -170,7 +170,7 @@ def override(
 
 
 def for_call(options: Options, params: Mapping[str, Any]) -> Options:
-    """The options of one call, with what stands among its arguments."""
+    """The options of one call, with those of its arguments."""
     return override(
         options,
         timeout=params.get("timeout"),
@@ -180,12 +180,12 @@ def for_call(options: Options, params: Mapping[str, Any]) -> Options:
 
 
 def read_url(text: str, source: str) -> str:
-    """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` if it is none."""
+    """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` for anything else."""
     parts = _address(text)
     if parts is None:
         raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
     if parts.username or parts.password or parts.query or parts.fragment:
-        raise ConfigurationError(f"{source} may not hold a user, a password, ? or #.", hint=_URL_HINT)
+        raise ConfigurationError(f"{source} must not contain a user, a password, ? or #.", hint=_URL_HINT)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
@@ -194,7 +194,7 @@ def _address(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text.strip())
         is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # a port or an IPv6 address that is none
+    except ValueError:  # an invalid port or IPv6 address
         return None
     return parts if is_usable else None
 
@@ -211,7 +211,7 @@ def checked_key(key: str, source: str) -> str:
     """The key without space around it; `ConfigurationError`, which does not show it, if it cannot be in a header."""
     key = key.strip()
     if not key.isascii() or not key.isprintable() or " " in key:
-        raise ConfigurationError(f"{source} holds a character that no key has (it is not shown here).")
+        raise ConfigurationError(f"{source} contains a character that no key has (it is not shown here).")
     return key
 
 

@@ -40,7 +40,7 @@ _DONE: Final = b"[DONE]"
 
 @define
 class Reader:
-    """Feed it the bytes of a stream: it gives chunks, knows whether the stream is done, and keeps its receipt."""
+    """Turns the bytes of a stream into chunks, knows whether it is done, and keeps its receipt."""
 
     receipt: Receipt
     done: bool = False
@@ -48,7 +48,7 @@ class Reader:
 
     @classmethod
     def of(cls, reply: Reply) -> Reader:
-        """A reader that begins with what the head of the answer says."""
+        """A reader that starts with the headers of the answer."""
         return cls(_decode.receipt(reply.status, reply.headers, reply.retries))
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
@@ -160,7 +160,7 @@ class _ChoiceDraft:
 
 @define
 class Folder:
-    """Adds chunks up; `chat()` is the answer as far as it has come."""
+    """Adds up chunks; `chat()` is the answer so far."""
 
     _first: Chunk | None = field(default=None, init=False)
     _choices: dict[int, _ChoiceDraft] = field(factory=dict, init=False)
@@ -194,7 +194,7 @@ class Folder:
 
 
 class StreamFacts(Receipted):
-    """What both kinds of stream know besides their chunks; it grows while they are read."""
+    """What both kinds of stream know in addition to their chunks; it grows while they are read."""
 
     def __init__(self, reply: Reply) -> None:
         self._reader = Reader.of(reply)
@@ -207,12 +207,12 @@ class StreamFacts(Receipted):
 
     @property
     def receipt(self) -> Receipt:
-        """Who serves the stream; complete when the stream is."""
+        """The receipt of the call; complete when the stream is."""
         return self._reader.receipt
 
     @property
     def snapshot(self) -> Chat:
-        """The answer as far as it has come."""
+        """The answer so far."""
         return self._folder.chat(self.receipt)
 
     def _whole(self) -> Chat:
@@ -227,7 +227,7 @@ class StreamFacts(Receipted):
 
     @property
     def is_done(self) -> bool:
-        """Whether the gateway said that the answer is complete."""
+        """Whether the gateway marked the answer as complete."""
         return self._reader.done
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Python functions as tools, and the conversation between them and a model; nothing here waits or calls."""
+"""Python functions as tools, and the conversation between them and a model, without I/O."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ class Tool:
     def arguments(self, call: ToolCall) -> dict[str, Any]:
         """The call's arguments as values of the right types; `ToolError` for the model if they do not fit."""
         try:
-            given = self._checked(call.function.parsed())
-            return {name: load(self.types[name], value) for name, value in given.items()}
+            values = self._checked(call.function.parsed())
+            return {name: load(self.types[name], value) for name, value in values.items()}
         except ValueError as error:
             raise ToolError(f"The arguments do not fit {self.name}: {error}") from error
 
-    def _checked(self, given: Any) -> dict[str, Any]:
-        if not isinstance(given, dict):
+    def _checked(self, values: Any) -> dict[str, Any]:
+        if not isinstance(values, dict):
             raise ValueError("they are not an object")  # noqa: TRY004 - one kind of error for all that models do
-        unknown, missing = given.keys() - self.types.keys(), set(self.parameters["required"]) - given.keys()
+        unknown, missing = values.keys() - self.types.keys(), set(self.parameters["required"]) - values.keys()
         if unknown or missing:
             raise ValueError(f"unknown {sorted(unknown)}, missing {sorted(missing)}")
-        return given
+        return values
 
 
 def tool_of(function: Callable[..., Any]) -> Tool:
@@ -74,7 +74,7 @@ def _types(function: Callable[..., Any], name: str) -> dict[str, Any]:
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
-            raise ConfigurationError(f"The tool {name} has {parameter}, which a model cannot fill by name.")
+            raise ConfigurationError(f"The tool {name} has {parameter}, which a model cannot pass by name.")
         if parameter.name not in hints:
             raise ConfigurationError(f"The tool {name} needs a type for its argument {parameter.name}.")
     return {parameter.name: hints[parameter.name] for parameter in parameters}
@@ -190,7 +190,7 @@ def finished(call: ToolCall, result: Any) -> ToolFinished:
 
 
 def as_text(result: Any) -> str:
-    """What a tool gave, as the model gets it: text as it is, all else as JSON."""
+    """A tool's result as the model gets it: text as it is, anything else as JSON."""
     return result if isinstance(result, str) else json.dumps(dump(result), ensure_ascii=False)
 
 

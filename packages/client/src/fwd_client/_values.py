@@ -1,6 +1,6 @@
-"""What comes back: frozen classes that keep what they do not know in `extra`.
+"""The answers: frozen classes that keep unknown fields in `extra`.
 
-Null and absent mean the same here: both are None, and `to_dict()` leaves them out.
+Null and absent are the same here: both are None, and `to_dict()` omits them.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _plain(value: Any) -> Any:
 
 @frozen(kw_only=True)
 class Receipt:
-    """What the gateway says about one call: who served it, how often it tried, how long it took.
+    """What the gateway reports about one call: who answered, in how many attempts, how fast.
 
     `attempts` counts the provider calls the gateway made; `retries` the calls this client repeated; `dropped` names
     the fields of the request that the provider does not support; `skipped` has the providers that were passed over,
@@ -65,11 +65,11 @@ class Receipt:
 
 
 class HasReceipt(Protocol):
-    """Whatever has a receipt, as a field or as a property."""
+    """An object with a receipt, as a field or as a property."""
 
     @property
     def receipt(self) -> Receipt:
-        """What the gateway says about the call."""
+        """What the gateway reports about the call."""
         ...
 
 
@@ -90,12 +90,12 @@ class Receipted:
 
     @property
     def attempts(self: HasReceipt) -> int | None:
-        """How many provider calls it took."""
+        """How many provider calls the gateway made."""
         return self.receipt.attempts
 
     @property
     def dropped(self: HasReceipt) -> tuple[str, ...]:
-        """Fields of the request the provider could not take."""
+        """Fields of the request that the provider does not support."""
         return self.receipt.dropped
 
     @property
@@ -160,7 +160,7 @@ class FunctionCall(Value):
     arguments: str = ""
 
     def parsed(self) -> Any:
-        """The arguments as Python values; `ValueError` when the model wrote broken JSON."""
+        """The arguments as Python values; `ValueError` when the model wrote invalid JSON."""
         return json.loads(self.arguments or "{}")
 
 
@@ -175,7 +175,7 @@ class ToolCall(Value):
 
 @frozen
 class Message(Value):
-    """What the model said; it can be put into `messages` again as it is."""
+    """The model's message; it can be used in `messages` as it is."""
 
     role: str = "assistant"
     content: str | None = None
@@ -209,7 +209,7 @@ class Chat(Answer):
 
     @property
     def message(self) -> Message:
-        """The first choice's message, an empty one if there is none."""
+        """The first choice's message, or an empty one."""
         return self.choices[0].message if self.choices else Message()
 
     @property
@@ -296,7 +296,7 @@ class Chunk(Value):
 
 @frozen(repr=False)
 class Model(Answer):
-    """A model this key can reach; `fwd` says what the gateway knows of it (provider, context, prices ...)."""
+    """A model that this key can use; `fwd` is what the gateway knows about it (provider, context, prices ...)."""
 
     id: str = ""
     object: str = "model"
@@ -310,7 +310,7 @@ class Model(Answer):
 
 @frozen(repr=False)
 class Models(Answer):
-    """All models this key can reach; iterate over it."""
+    """All models that this key can use; iterate over it."""
 
     object: str = "list"
     data: tuple[Model, ...] = ()
@@ -361,9 +361,9 @@ class Embeddings(Answer):
 
 @frozen
 class PlannedCall(Value):
-    """One provider of a plan: what it would be sent, keys as `$NAME`, or the `error` that keeps it from being asked.
+    """One provider of a plan: what it would be sent, keys as `$NAME`, or the `error` that excludes it.
 
-    `dropped` names the fields it cannot take; `request` has method, url, headers and body, and is None for `echo:`.
+    `dropped` names the fields it does not support; `request` has method, url, headers and body (None for `echo:`).
     """
 
     provider: str = ""
@@ -375,7 +375,7 @@ class PlannedCall(Value):
 
 @frozen
 class Plan(Answer):
-    """What the gateway would do with a call, first choice first; nothing was sent to anybody."""
+    """What the gateway would do with a call, first choice first; nothing was sent to a provider."""
 
     object: str = "fwd.dry_run"
     plan: tuple[PlannedCall, ...] = ()
@@ -389,13 +389,13 @@ class Plan(Answer):
 
 @frozen(repr=False)
 class Health(Answer):
-    """What `/health` or `/ready` says; `ok` is whether its status was 200."""
+    """The answer of `/health` or `/ready`; `ok` is whether its status was 200."""
 
     status: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the gateway lives, or with `ready()` whether it can serve."""
+        """Whether the gateway is running, or with `ready()` whether it can answer calls."""
         return self.receipt.status == 200
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""``fwd completion SHELL``: the script that makes Tab work."""
+"""``fwd completion SHELL``: the script that enables Tab."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SHELLS = ("bash", "zsh", "fish", "powershell")
 def command(ctx: click.Context, shell: str) -> None:
     """Print the completion script for a shell.
 
-    Commands, options, models and keys are completed. Models come from a file that fwd models, fwd doctor and fwd chat
-    keep up to date: the network is never asked.
+    It completes commands, options, files, models and keys. Models come from a cache that fwd models, fwd doctor, fwd
+    chat and fwd login update: completion never uses the network.
     """
     click.echo(script(shell, ctx.find_root().command))
 
 
 def script(shell: str, command: click.Command) -> str:
-    """The script; a shell that this version of click does not know is a mistake."""
+    """The script. Raises ``click.UsageError`` for a shell that this version of click does not support."""
     completion = get_completion_class(shell)
     if completion is None:
         raise usage_error(f"this version of click has no completion for {shell}")

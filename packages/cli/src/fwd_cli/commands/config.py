@@ -25,7 +25,7 @@ OURS = {"FORWARDER_URL": DEFAULT_URL, "FORWARDER_KEY": "", "FWD_LOG": ""}
 
 @click.group(name="config", epilog=examples("fwd config show", "fwd config show --sources", "fwd config show --json"))
 def command() -> None:
-    """Show the settings in force and where they come from."""
+    """Show the effective settings and where they come from."""
 
 
 @command.command(
@@ -43,7 +43,7 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
     """Show every setting in force.
 
     Those that a gateway started here would have, and those of this command. Secrets are masked. With NAMEs only those.
-    In a pipe the columns are separated by tabs; --json prints one object a line, always with the source.
+    In a pipe the columns are separated by tabs; --json prints one object per line, always with the source.
     """
     loaded = loaded_here(Path(".env"))
     every = _rows(loaded, every=bool(names))

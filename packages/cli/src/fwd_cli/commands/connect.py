@@ -1,4 +1,4 @@
-"""``fwd connect NAME``: another program, set up for the gateway."""
+"""``fwd connect NAME``: set up another program to use the gateway."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
     cls=Documented,
     metavar="NAME",
     show_default="the program's own",
-    help="Model the program is to use.",
+    help="Model for the program.",
 )
 @connection_options
 @click.option("--show-key", is_flag=True, help=f"Print the key itself instead of {VARIABLE}.")
 @click.option("--yes", "-y", is_flag=True, help="Write without asking.")
-@click.option("--undo", is_flag=True, help="Give the program's file back as it was before.")
+@click.option("--undo", is_flag=True, help="Restore the program's file from its copy.")
 def command(name: str, model: str | None, key: str | None, server: str, show_key: bool, yes: bool, undo: bool) -> None:
-    """Set up another program for the gateway.
+    """Set up another program to use the gateway.
 
-    For openai-sdk, anthropic-sdk, curl and open-webui it prints lines for a shell. For claude-code, codex and continue
-    it shows what would change in the program's file, asks, keeps the file as it was beside it, and writes. In a pipe
-    nothing is written without --yes.
+    For openai-sdk, anthropic-sdk, curl and open-webui it prints shell commands. For claude-code, codex and continue it
+    shows the changes to the program's file, asks, keeps a copy of the old file beside it, and writes. In a pipe nothing
+    is written without --yes.
     """
     target = TARGETS[name]
     if undo:
@@ -80,7 +80,7 @@ def check_served(name: str, target: Target, server: str) -> None:
 
 
 def served(server: str) -> frozenset[str]:
-    """The paths in the gateway's own description. Raises :class:`Failure` when there is none."""
+    """The paths in the gateway's own description. Raises :class:`Failure` when it has none."""
     import httpx
 
     ours = urlsplit(server).hostname in LOOPBACK  # no proxy between this machine and itself

@@ -1,4 +1,4 @@
-"""``fwd demo``: a gateway, a key and real calls, with nothing set up."""
+"""``fwd demo``: a gateway, a key and real calls, without any setup."""
 
 from __future__ import annotations
 
@@ -29,12 +29,14 @@ if TYPE_CHECKING:
         "OPENAI_API_KEY=sk-... fwd demo",
     ),
 )
-@click.option("--stay/--no-stay", default=None, help="Keep the gateway up until Ctrl-C: as a rule, on a terminal only.")
+@click.option(
+    "--stay/--no-stay", default=None, help="Keep the gateway running until Ctrl-C. Default: only on a terminal."
+)
 def command(stay: bool | None) -> None:
-    """Start a gateway without any provider key and show real calls.
+    """Start a gateway without a provider key and show real calls.
 
-    Each call is made with the SDK and checked: the exit code is 0 only when every one did what it claims. Providers
-    whose key is set are switched on and named, but never called.
+    Each call is made with the SDK and checked: the exit code is 0 only when all of them did what they claim. Providers
+    whose key is set are enabled and listed, but never called.
     """
     from fwd_cli.child import closed_port, gateway
     from fwd_cli.steps import STEPS
@@ -71,9 +73,9 @@ def _introduce(running: Gateway, keys: dict[str, str]) -> None:
     _say(f"A gateway is ready at {running.url}, {running.ready_s:.1f} s after its start, with one key.", bold=True)
     if keys:
         on = ", ".join(f"{name.removesuffix('_API_KEY').lower()} ({name})" for name in keys)
-        _say(f"On besides echo, and never called here: {on}")
+        _say(f"Also enabled, and never called here: {on}")
     else:
-        _say("No provider key is set: echo, which is built in, answers.")
+        _say("No provider key is set: the built-in echo answers.")
 
 
 def run_all(steps: Sequence[Step], running: Gateway) -> None:
@@ -82,7 +84,7 @@ def run_all(steps: Sequence[Step], running: Gateway) -> None:
     if untrue:
         raise Failure(
             f"{len(untrue)} of {len(steps)} calls did not do what they claim",
-            f"look at: {', '.join(untrue)}",
+            f"see: {', '.join(untrue)}",
             "FWD_LOG=debug fwd demo, and report it",
         )
     _say(f"\nAll {len(steps)} calls did what they claim.", bold=True)
@@ -120,7 +122,7 @@ def _say(text: str, *, nl: bool = True, **style: Any) -> None:
 
 def keep_up(running: Gateway) -> None:
     """Wait for Ctrl-C. Raises :class:`Failure` when the gateway ends before."""
-    _say(f"\nIt stays up until Ctrl-C. Its page: {running.url}/   Try:\n")
+    _say(f"\nIt runs until Ctrl-C. Its page: {running.url}/   Try:\n")
     _say(curl_line(running.url, running.key))
     with suppress(KeyboardInterrupt):
         running.process.wait()

@@ -1,4 +1,4 @@
-"""``fwd doctor``: what is well, what is not, and the command that mends it."""
+"""``fwd doctor``: what works, what does not, and the command that fixes it."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "bad": ("✗", "red")}
 )
 @connection_options
 @keys_file_option
-@click.option("--offline", is_flag=True, help="Do not ask the providers.")
+@click.option("--offline", is_flag=True, help="Do not contact the providers.")
 @json_option
 def command(key: str | None, server: str, keys_file: Path, offline: bool, as_json: bool) -> int:
-    """Find out what is wrong and how to fix it.
+    """Find problems and how to fix them.
 
-    Looks at Python, the installed packages, .env, the settings and keys of a server started here, whether each provider
-    can be reached and takes its key, and at the gateway in use: whether it answers, what it says of itself and its
-    providers, its clock, and whether it takes your key. Exit code 1 when something must be mended. Providers are asked
-    for their list of models, which costs nothing; --offline leaves that out.
+    Checks Python, the installed packages, .env, the settings and keys of a server started here, whether each provider
+    can be reached and accepts its key, and the gateway in use: whether it answers, its own state and that of its
+    providers, its clock, and whether it accepts your key. Exit code 1 when something needs fixing. Providers are asked
+    for their list of models, which is free; --offline skips that.
     """
     from fwd_cli.checks import all_of
 

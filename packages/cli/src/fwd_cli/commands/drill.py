@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("fails", "answered by", "attempts", "took", "order")
 HONEST = """\
-A stand-in on this machine played every provider: none was called, and no key was used. What this does not show:
-whether the keys of the others are good and their models exist, and a failure after the first piece of a stream, from
-where on nobody can take over."""
+A local stand-in played every provider: none was called, and no key was used. This does not show whether the keys of
+the others are valid and their models exist, or what happens after the first piece of a stream, when no other provider
+can take over."""
 
 
 @click.command(
@@ -43,14 +43,14 @@ where on nobody can take over."""
     default=503,
     show_default=True,
     metavar="NUMBER",
-    help="What the failing provider answers: 503 overloaded, 429 rate limit, 401 its key is refused.",
+    help="Answer of the failing provider: 503 overloaded, 429 rate limit, 401 key refused.",
 )
 @json_option
 def command(providers: tuple[str, ...], status: int, as_json: bool) -> int:
     """Rehearse the failure of each provider.
 
-    Starts a gateway with the settings found here, lets one provider after the other fail, calls its model, and shows
-    who answers instead. Exit code 1 when a failure would reach the caller.
+    Starts a gateway with the settings found here, makes one provider after the other fail, calls its model, and shows
+    which one answers instead. Exit code 1 when a failure would reach the caller.
     """
     from fwd_cli.commands.demo import ending_cleanly
     from fwd_cli.rehearsing import rehearse
@@ -101,7 +101,7 @@ def facts(scene: Scene) -> dict[str, object]:
 
 
 def _explain(scenes: Sequence[Scene]) -> None:
-    """What the rehearsal means, what would mend it, and what it cannot show."""
+    """What the result means, how to improve it, and what it cannot show."""
     for scene in scenes:
         if not scene.answered:
             aside(f"When {scene.provider} fails, the caller gets: {scene.error}")

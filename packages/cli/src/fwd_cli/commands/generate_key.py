@@ -20,21 +20,21 @@ _NAME = re.compile("[A-Za-z0-9._-]{1,64}")
 
 
 def check_name(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """The name, if it can stand on a line of the keys file."""
+    """The name, if it is valid in the keys file."""
     if value is not None and not _NAME.fullmatch(value):
         raise click.BadParameter(f"{value!r} is not 1 to 64 of A-Z, a-z, 0-9, '.', '_' and '-'", ctx, param)
     return value
 
 
 def check_expiry(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
-    """A date, or an RFC 3339 time, if it is still to come."""
+    """A date, or an RFC 3339 time, in the future."""
     try:
         past = value is not None and _is_past(value)
     except ValueError:
         wanted = "a date like 2027-01-31 nor a time like 2027-01-31T12:00:00Z"
         raise click.BadParameter(f"{value!r} is neither {wanted}", ctx, param) from None
     if past:
-        raise click.BadParameter(f"{value} is over: the key would never work", ctx, param)
+        raise click.BadParameter(f"{value} is in the past: the key would never work", ctx, param)
     return value
 
 
@@ -64,14 +64,14 @@ def _is_past(text: str) -> bool:
     metavar="BYTES",
     help="Number of random bytes.",
 )
-@click.option("--name", metavar="NAME", callback=check_name, help="What the log calls the caller.")
+@click.option("--name", metavar="NAME", callback=check_name, help="Name of the caller, shown in the log.")
 @click.option("--expires", metavar="DATE", callback=check_expiry, help="Last day (UTC) or exact time the key works.")
 @keys_file_option
 @json_option
 def command(length: int, name: str | None, expires: str | None, keys_file: Path, as_json: bool) -> None:
-    """Make a key for a caller of the gateway and store it.
+    """Make and store a key for a caller of the gateway.
 
-    The key is printed once, alone on standard output. A running gateway knows it within two seconds.
+    The key is printed once, alone on standard output. A running gateway accepts it within two seconds.
     """
     key = new_key(keys_file, length=length, name=name or "", expires=expires or "")
     if as_json:
@@ -123,9 +123,9 @@ def _described(key: str, name: str | None, expires: str | None, path: Path) -> s
 
 
 def _next_steps(key: str, path: Path, *, shown: bool) -> str:
-    """What to do with the key; it is repeated only to somebody who is looking at it anyway."""
+    """What to do with the key; it is repeated only on a terminal, where it is visible anyway."""
     return f"""
-Added to {path}. It is shown only this once.
+Added to {path}. It will not be shown again.
 
 Next:
   fwd run-server

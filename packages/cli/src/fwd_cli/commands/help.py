@@ -1,4 +1,4 @@
-"""``fwd help``: the help of a command, or of something that belongs to no single command."""
+"""``fwd help``: help on a command, or on a topic."""
 
 from __future__ import annotations
 

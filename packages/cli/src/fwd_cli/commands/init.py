@@ -1,4 +1,4 @@
-"""``fwd init``: from nothing to settings and a key, by three questions."""
+"""``fwd init``: settings and a key from three questions."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fwd_server.values.provider_info import PROVIDER_TABLE, provider_info
 DOTENV = Path(".env")
 NONE = "none"
 MODELS = {info.name: info.starter_model for info in PROVIDER_TABLE.values() if info.starter_model}
-"""Providers that can be chosen, each with the model that is proposed: a small one, so that trying costs little."""
+"""Providers that can be chosen, each with its default model: a small one, so that trying costs little."""
 
 NEXT = """
 Next:
   fwd run-server    in this directory
-  fwd chat          the same, in a second terminal
+  fwd chat          in the same directory, in a second terminal
   fwd doctor        if something does not work"""
 
 
@@ -41,14 +41,14 @@ Next:
     cls=Documented,
     type=click.Choice([*MODELS, NONE]),
     show_default="asked, else none",
-    help="Provider to begin with; none: the built-in echo answers.",
+    help="First provider; with none the built-in echo answers.",
 )
 @click.option(
     "--api-key",
     cls=Documented,
     metavar="KEY",
     show_default="asked, else the provider's variable",
-    help="Your key for the provider; - reads it from standard input. A key on the command line shows up in ps.",
+    help="Your key for the provider; - reads it from standard input. A key on the command line is visible to others.",
 )
 @click.option(
     "--model",
@@ -56,19 +56,19 @@ Next:
     cls=Documented,
     metavar="NAME",
     show_default="asked, else a small one",
-    help="Model for calls that name none.",
+    help="Model of calls that name none.",
 )
-@click.option("--force", is_flag=True, help="Replace what .env says already.")
+@click.option("--force", is_flag=True, help="Replace values that are already in .env.")
 @keys_file_option
 def command(provider: str | None, api_key: str | None, model: str | None, force: bool, keys_file: Path) -> None:
-    """Set up a gateway here: three questions, .env, a key.
+    """Set up a gateway here: three questions, .env and a key.
 
-    On a terminal what no option says is asked for; elsewhere it is taken from the environment or the default. .env can
-    be read by you alone. What it says already stays, unless --force is given.
+    On a terminal it asks for what no option sets; elsewhere it uses the environment or the default. Only you can read
+    .env. Values in it are kept, unless --force is given.
     """
     asking = sys.stdin.isatty()
     if asking and provider is None:
-        click.echo("Three questions; Enter takes what stands in brackets.\n", err=True)
+        click.echo("Three questions; press Enter for the default in brackets.\n", err=True)
     provider = provider or (_ask_provider() if asking else NONE)
     given = _ask_key(provider, asking) if api_key is None else _read_key(api_key)
     model = model or (_ask_model(provider) if asking else MODELS.get(provider))
@@ -124,7 +124,7 @@ def _read_key(option: str) -> str:
 def _ask_model(provider: str) -> str | None:
     if provider == NONE:
         return None
-    return str(click.prompt("3. Model for calls that name none", default=MODELS[provider], err=True))
+    return str(click.prompt("3. Model of calls that name none", default=MODELS[provider], err=True))
 
 
 def _place(keys_file: Path) -> dict[str, str]:
@@ -136,7 +136,7 @@ def _checked(values: Mapping[str, str], there: Mapping[str, str], *, force: bool
     """The values that are new. Raises :class:`Failure` when one would replace another and nobody asked for that."""
     other = [name for name, value in values.items() if there.get(name, value) != value and name != "PROVIDERS_PRIORITY"]
     if other and not force:
-        raise Failure("nothing is written", f".env has another {' and '.join(other)}", "the same with --force")
+        raise Failure("nothing was written", f".env has another {' and '.join(other)}", "again with --force")
     return {name: value for name, value in values.items() if there.get(name) != value}
 
 
@@ -172,7 +172,7 @@ def _written(new: Iterable[str], own: Mapping[str, str], keys_file: Path) -> lis
 
 def _say(written: Sequence[str], first: str) -> None:
     """What was written, and what to do now."""
-    answers = "echo, which repeats what you say" if provider_info(first).built_in else first
+    answers = "echo, which repeats the message" if provider_info(first).built_in else first
     click.echo(err=True)
     for text in (*written, f"Calls that name no model are answered by {answers}."):
         click.echo("\n".join(lines_of(text)), err=True)

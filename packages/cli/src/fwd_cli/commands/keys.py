@@ -1,4 +1,4 @@
-"""``fwd keys``: the keys of the gateway's callers, as their owner sees them."""
+"""``fwd keys``: the keys of the gateway's callers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
     else:
         Rows(COLUMNS, [row(key, now) for key in keys]).show()
     if not keys:
-        click.echo(f"There is no key in {keys_file}: fwd generate-key makes one.", err=True)
+        click.echo(f"{keys_file} contains no key: fwd generate-key makes one.", err=True)
 
 
 @command.command(
@@ -159,7 +159,7 @@ def expiry(moment: float) -> str:
 
 
 def _facts(key: Listed, now: float) -> dict[str, object]:
-    """For programs; what there is nothing to say of is left out."""
+    """For programs, without empty values."""
     facts = {
         "id": key.id,
         "key": key.shown,
@@ -179,6 +179,8 @@ def _label(key: Listed) -> str:
 
 @contextmanager
 def _keys_at(path: Path) -> Iterator[None]:
-    """Inside this block a file that cannot be read or replaced ends the command with three lines."""
-    with file_errors_explained(f"{path} cannot be used", "fwd generate-key makes it; --keys-file PATH names another"):
+    """Inside this block an unusable file ends the command with three lines."""
+    with file_errors_explained(
+        f"{path} cannot be used", "fwd generate-key creates it; --keys-file PATH names another one"
+    ):
         yield

@@ -57,7 +57,7 @@ def command(url: str, key: str | None, profile: str, model: str | None, no_check
     if reached:
         names.remember(address, reached)
     path, is_default = _store(Profile(profile, address, secret, model or ""))
-    checked = "not checked" if no_check else f"it reaches {len(reached)} model{'' if len(reached) == 1 else 's'}"
+    checked = "not checked" if no_check else f"it can use {len(reached)} model{'' if len(reached) == 1 else 's'}"
     click.echo(f"Stored in {path}: {address}, profile {profile}; {checked}.", err=True)
     _print_next(address, profile, is_default=is_default)
 

@@ -56,7 +56,7 @@ def empty_text(words: tuple[str, ...]) -> str:
 
 
 def matches(model: Model, words: tuple[str, ...]) -> bool:
-    """Whether every word stands in the model's name or is one of its abilities."""
+    """Whether every word is part of the model's name or abilities."""
     line = " ".join(render.model_row(model)).lower()
     return all(word.lower() in line for word in words)
 

@@ -42,7 +42,7 @@ def _setting(variable: Variable) -> click.Option:
         "fwd run-server --check                    # show every setting and where it comes from, then exit",
     ),
 )
-@click.option("--reload", is_flag=True, help="Start again when the code changes, for development.")
+@click.option("--reload", is_flag=True, help="Restart when the code changes, for development.")
 @click.option("--check", is_flag=True, help="Show the effective settings, secrets masked, and exit 0 or 78.")
 def command(reload: bool, check: bool, **settings: str | None) -> int:
     """Run the gateway.
