@@ -16,6 +16,7 @@ from fwd_server.providers.ollama import OllamaChat, OllamaExchange
 from fwd_server.values.chat import ChatRequest, Chunk, End
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
+from fwd_server.wire.sse import LONGEST_LINE
 
 MESSAGE = {"role": "assistant", "content": "Hi"}
 TOOLS = [{"type": "function", "function": {"name": "ping"}}]
@@ -347,7 +348,7 @@ def test_a_line_nobody_can_read_ends_the_stream(line: bytes, code: str) -> None:
 def test_a_line_over_the_limit_ends_the_stream() -> None:
     """Contract F26, T9."""
     decoder = opened(stream=True).decoder()
-    assert codes(decoder.feed(b"x" * (2 << 20))) == ["too_large"]
+    assert codes(decoder.feed(b"x" * (LONGEST_LINE + 1))) == ["too_large"]
     assert decoder.close() == []
 
 
