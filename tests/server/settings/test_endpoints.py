@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import pytest
 
-from fwd_server.providers import PROVIDERS
+from fwd_server.providers import LANGUAGES
 from fwd_server.routing.planner import Routes, plan_call
 from fwd_server.settings import load
 from fwd_server.settings.endpoints import endpoints
@@ -13,9 +15,9 @@ from fwd_server.values.errors import ProviderNotConfigured
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo
 
 
-def fleet(spoken: tuple[str, ...] = tuple(PROVIDERS), **env: str) -> dict[str, Endpoint]:
+def fleet(languages: Collection[str] = LANGUAGES, **env: str) -> dict[str, Endpoint]:
     """The endpoints that these variables make."""
-    return endpoints(load({}, env).settings, spoken)
+    return endpoints(load({}, env).settings, languages)
 
 
 def test_the_order_is_known_providers_then_compat_then_echo() -> None:
@@ -51,7 +53,7 @@ def test_a_key_turns_a_provider_on_and_is_bound_to_its_address() -> None:
 
 def test_a_server_of_compat_is_on_and_spoken() -> None:
     """It needs no key, and speaks OpenAI's language."""
-    vllm = fleet(spoken=(), FWD_COMPAT="vllm", VLLM_BASE_URL="http://x", VLLM_MODEL="vllm:m")["vllm"]
+    vllm = fleet(FWD_COMPAT="vllm", VLLM_BASE_URL="http://x", VLLM_MODEL="vllm:m")["vllm"]
     assert (vllm.enabled, vllm.available, vllm.default_model) == (True, True, "vllm:m")
     assert vllm.enabled_by == "VLLM_BASE_URL"
 
@@ -80,7 +82,7 @@ def test_a_provider_of_the_table_appears_once_it_is_named(name: str) -> None:
 
 def test_a_provider_without_codec_is_not_available() -> None:
     """It is known all the same."""
-    found = fleet(spoken=("echo",))
+    found = fleet(languages=("openai", "echo"))
     unspoken = [name for name, endpoint in found.items() if not endpoint.available]
     assert unspoken == ["anthropic", "google", "ollama"]
 

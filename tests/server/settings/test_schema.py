@@ -34,7 +34,7 @@ def test_no_variable_and_no_option_stands_twice() -> None:
     options = Counter(variable.option for variable in documented() if variable.option)
     assert set(names.values()) == {1}
     listening = ["--host", "--port", "--workers", "--uds", "--health-listen", "--ssl-certfile", "--ssl-keyfile"]
-    assert options == Counter([*listening, "--log-level", "--log-format"])
+    assert options == Counter([*listening, "--config", "--log-level", "--log-format"])
 
 
 def test_every_default_is_a_value_that_could_be_written() -> None:

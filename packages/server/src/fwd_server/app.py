@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define
@@ -25,19 +25,20 @@ from fwd_server.machine import MemoryUse, connection_cap
 from fwd_server.observe import log
 from fwd_server.observe.access_log import AccessLog
 from fwd_server.observe.hub import Observer, ObserverHub
-from fwd_server.providers import build_provider, model_catalog
+from fwd_server.providers import LANGUAGES, build_provider, model_catalog
 from fwd_server.providers.base import Provider
-from fwd_server.providers.model_catalog import Model
 from fwd_server.routing.health import Health
 from fwd_server.routing.planner import Routes
+from fwd_server.routing.table import NO_FACTS, ModelFacts
 from fwd_server.settings import Settings
-from fwd_server.settings.endpoints import endpoints
+from fwd_server.settings.config_file_table import build_routes
 from fwd_server.store.key_file import KeyFile
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import Images
 from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.upstream.send import Upstream
 from fwd_server.values import ids
+from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import pages
 from fwd_server.web.admission import MANY, AdmissionController
@@ -107,8 +108,8 @@ def build_app(
     """
     clock = clock or SystemClock()
     hub = ObserverHub((AccessLog(), *observers))
-    providers = known_providers(settings)
-    routes = routes_of(settings, providers)
+    routes = routes_of(settings)
+    providers = known_providers(routes)
     loop_guard = LoopGuard(ids.new_id(""))
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
@@ -133,20 +134,47 @@ def build_app(
     return App(application, gateway, state, keys, upstream, clock, discovery, images)
 
 
-def known_providers(settings: Settings) -> dict[str, Provider]:
-    """Every provider that has settings, by its name."""
-    return {name: build_provider(name) for name in settings.providers}
+def known_providers(routes: Routes) -> dict[str, Provider]:
+    """The codecs of every endpoint, by its name."""
+    return {name: build_provider(name, endpoint.info) for name, endpoint in routes.endpoints.items()}
 
 
-def routes_of(settings: Settings, providers: Mapping[str, Provider]) -> Routes:
-    """Where calls can go, as the settings say."""
-    found = endpoints(settings, [name for name, provider in providers.items() if provider.chat])
-    known = tuple(f"{name}:{model.id}" for name, endpoint in found.items() if endpoint.enabled for model in _chat(name))
-    return Routes(found, settings.priority, known)
+def routes_of(settings: Settings) -> Routes:
+    """Where calls can go, as the settings and their file say; what looks odd is logged. Raises ConfigError."""
+    built = build_routes(settings, LANGUAGES, _known_models, _facts_of)
+    for warning in built.warnings:
+        log.app.warning("%s", warning)
+    return built.routes
 
 
-def _chat(provider: str) -> list[Model]:
-    return [model for model in model_catalog.load().of(provider) if model.kind == "chat"]
+def _known_models(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
+    """The chat models that the table has of each endpoint that is on."""
+    usable = (endpoint for endpoint in endpoints if endpoint.enabled)
+    catalog = model_catalog.load()
+    found = ((endpoint, catalog.of(endpoint.info.name)) for endpoint in usable)
+    return tuple(f"{e.provider}:{model.id}" for e, models in found for model in models if model.kind == "chat")
+
+
+# Abilities by the names of the table, and as a plan asks for them.
+_ABILITIES: Final = {
+    "vision": "image",
+    "audio_input": "audio",
+    "pdf": "file",
+    "tools": "tools",
+    "json_schema": "json_schema",
+}
+
+
+def _facts_of(provider_type: str, name: str) -> ModelFacts:
+    """What the table knows of a model, as far as plans depend on it."""
+    model = model_catalog.load().find(provider_type, name)
+    if model is None:
+        return NO_FACTS
+    lacks = frozenset(ability for key, ability in _ABILITIES.items() if model.supports.get(key) is False)
+    prices = model.price_usd_per_mtok
+    given, taken = prices.get("input"), prices.get("output")
+    price = None if given is None or taken is None else (3 * given + taken) / 4
+    return ModelFacts(model.context_window, lacks, price)
 
 
 def retry_policy(settings: Settings) -> RetryPolicy:

@@ -30,6 +30,8 @@ from fwd_server.observe import log
 from fwd_server.process import workers
 from fwd_server.process.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
 from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
+from fwd_server.settings.config_file import DEFAULT_NAME, ConfigError, ConfigText
+from fwd_server.settings.problems import ConfigProblem
 from fwd_server.settings.units import Address, is_everywhere, is_loopback
 from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
 
@@ -75,7 +77,8 @@ def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) 
 def work(line: workers.ControlChannel, sockets: list[socket.socket]) -> int:
     """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
     order = line.receive_config()
-    settings = configuration.load(order.flags, os.environ, order.dotenv).settings
+    config_text = read_config_text(order.flags, os.environ, order.dotenv)
+    settings = configuration.load(order.flags, os.environ, order.dotenv, config_text).settings
     _prepare(settings)
 
     async def serve_slot() -> None:
@@ -112,8 +115,26 @@ def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Load
     Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
     """
     warnings = check_modes(dotenv) if dotenv.is_file() else ()
-    loaded = configuration.load(flags, env, text_of(dotenv))
+    text = text_of(dotenv)
+    loaded = configuration.load(flags, env, text, read_config_text(flags, env, text))
     return evolve(loaded, warnings=(*loaded.warnings, *warnings))
+
+
+def read_config_text(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None) -> ConfigText | None:
+    """The text of ``fwd.toml``; None where there is none and none was named.
+
+    Raises SettingsError for a named file that cannot be read, and KeyFileError for one that everybody may write.
+    """
+    named = configuration.config_path(flags, env, dotenv)
+    path = named or Path(DEFAULT_NAME)
+    if not path.is_file() and named is None:
+        return None
+    check_modes(path)  # that others may read it is no news: it holds no secrets
+    try:
+        return ConfigText(path.read_text(encoding="utf-8"), str(path), path.parent)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ConfigError([ConfigProblem(str(path), 0, "", f"it cannot be read: {reason}")]) from None
 
 
 def text_of(dotenv: Path) -> str | None:

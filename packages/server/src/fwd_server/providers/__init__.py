@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final
 
+from attrs import evolve
+
 from fwd_server.providers import compatible, echo, listing, media
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.anthropic import parts as anthropic
@@ -15,7 +17,7 @@ from fwd_server.providers.google import parts as google
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama import OllamaChat
 from fwd_server.providers.ollama.embeddings import OllamaEmbeddings
-from fwd_server.values.provider_info import PROVIDER_TABLE, provider_info
+from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info
 
 
 def _anthropic(name: str) -> Provider:
@@ -42,9 +44,13 @@ LANGUAGES: Final[Mapping[str, Callable[[str], Provider]]] = {
 }
 
 
-def build_provider(name: str) -> Provider:
-    """The provider of that name with its codecs; a name without a row speaks OpenAI's language."""
-    return LANGUAGES[provider_info(name).language](name)
+def build_provider(name: str, info: ProviderInfo | None = None) -> Provider:
+    """The provider of that name with its codecs; ``info`` is its row, where that has another name (an instance).
+
+    A name without a row speaks OpenAI's language.
+    """
+    info = info or provider_info(name)
+    return evolve(LANGUAGES[info.language](info.name), name=name)
 
 
 PROVIDERS: Final[dict[str, Provider]] = {name: build_provider(name) for name in PROVIDER_TABLE}

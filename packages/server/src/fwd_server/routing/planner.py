@@ -169,6 +169,8 @@ def make_plan(routes: Routes, name: str | None, ask: Ask, state: PlanState, now:
     if plan.first() is None:
         if model.chosen and not model.lanes and name is not None:
             raise unusable_endpoint(resolve_model(routes, name)[0])
+        if not model.lanes:
+            raise ProviderNotConfigured(f"No deployment of the model {model.name} is switched on: fwd check says why.")
         raise plan.refusal()
     return plan
 

@@ -6,7 +6,7 @@ came from, what was found and what is allowed.
 
 from __future__ import annotations
 
-from fwd_server.settings.loading import Loaded, SettingRow, describe, load
+from fwd_server.settings.loading import Loaded, SettingRow, config_path, describe, load
 from fwd_server.settings.problems import Problem, SettingsError
 from fwd_server.settings.schema import (
     ABOUT,
@@ -30,6 +30,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "Variable",
+    "config_path",
     "describe",
     "documented",
     "example",

@@ -44,18 +44,12 @@ class Checks:
 
     def _base_url(self, provider: ProviderSettings) -> Iterator[Problem]:
         variable = f"{stem_of(provider.name)}_BASE_URL"
-        if provider.base_url and self._is_self(provider.base_url):
+        if provider.base_url and leads_back(self.settings, provider.base_url):
             yield self._problem(variable, repr(provider.base_url), "an address other than the gateway's own")
         added = provider.name in self.settings.compat and self.broken.isdisjoint(("FWD_COMPAT", variable))
         if added and not provider.base_url:
             source = f"needed by FWD_COMPAT, {self.sources['FWD_COMPAT'][0]}"
             yield Problem(variable, source, "nothing", f"the address of {provider.name}, as https://host/v1")
-
-    def _is_self(self, base_url: str) -> bool:
-        """Whether an address leads back to the gateway."""
-        parts = urlsplit(base_url)
-        host, own = (parts.hostname or "").rstrip("."), self.settings.host
-        return port_of(parts) == self.settings.port and (host == own.lower() or (_is_here(host) and _is_here(own)))
 
     def _model(self, provider: ProviderSettings) -> Iterator[Problem]:
         """A default model must have a name, and no other provider's prefix."""
@@ -98,6 +92,13 @@ class Checks:
             f"{stem}_MODEL": provider.model,
         }
         return " and ".join(name for name, there in wanted.items() if not there and name not in self.broken)
+
+
+def leads_back(settings: Settings, base_url: str) -> bool:
+    """Whether an address is the gateway's own."""
+    parts = urlsplit(base_url)
+    host, own = (parts.hostname or "").rstrip("."), settings.host
+    return port_of(parts) == settings.port and (host == own.lower() or (_is_here(host) and _is_here(own)))
 
 
 def _is_here(host: str) -> bool:

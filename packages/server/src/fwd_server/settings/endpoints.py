@@ -8,17 +8,17 @@ from fwd_server.settings import ProviderSettings, Settings
 from fwd_server.values.deployment import Endpoint
 
 
-def endpoints(settings: Settings, spoken: Collection[str]) -> dict[str, Endpoint]:
+def endpoints(settings: Settings, languages: Collection[str]) -> dict[str, Endpoint]:
     """Every endpoint by its name, in the order people see: known providers, those of ``FWD_COMPAT``, ``echo``.
 
-    ``spoken`` are the providers this version has a codec for; every other server speaks OpenAI's language.
+    ``languages`` are those this version has codecs for.
     """
     # A stable sort: what is built in comes last wherever providers are listed.
     providers = sorted(settings.providers.values(), key=lambda provider: provider.info.built_in)
-    return {provider.name: _build_endpoint(provider, settings, spoken) for provider in providers}
+    return {provider.name: _build_endpoint(provider, settings, languages) for provider in providers}
 
 
-def _build_endpoint(provider: ProviderSettings, settings: Settings, spoken: Collection[str]) -> Endpoint:
+def _build_endpoint(provider: ProviderSettings, settings: Settings, languages: Collection[str]) -> Endpoint:
     info = provider.info
     return Endpoint(
         provider=provider.name,
@@ -27,7 +27,7 @@ def _build_endpoint(provider: ProviderSettings, settings: Settings, spoken: Coll
         default_model=provider.model,
         enabled=_is_enabled(provider, settings),
         enabled_by=info.enabled_by,
-        available=provider.name in spoken or info.language == "openai",
+        available=info.language in languages,
         headers=_attribution_headers(settings) if info.attribution else (),
         always_tried=info.always_tried,
         timeouts=provider.timeouts,

@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
 from fwd_server.settings.checks import Checks, readable_keys
+from fwd_server.settings.config_file import ConfigFile, ConfigText, ProblemList, parse_config
+from fwd_server.settings.config_file_reading import suggest
 from fwd_server.settings.envfile import read_dotenv
-from fwd_server.settings.problems import HIDDEN, Problem, SettingsError
+from fwd_server.settings.problems import HIDDEN, ConfigProblem, Problem, SettingsError
 from fwd_server.settings.schema import (
     KNOWN,
     TIMES,
     ProviderSettings,
     Settings,
     Variable,
+    numbered_key,
     own_variables,
     provider_variables,
     timeout_variables,
 )
 from fwd_server.settings.units import BaseUrl, Name
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info, stem_of
+from fwd_server.values.secret import Secret
 
 DEFAULT: Final = ("default", "")  # where nothing is set and nothing is the default
 # Variables of the SDK and the CLI: known here so that nobody is told to correct them.
@@ -59,22 +65,52 @@ def describe(loaded: Loaded, *, every: bool = False) -> tuple[SettingRow, ...]:
     )
 
 
-def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = None) -> Loaded:
+def load(
+    flags: Mapping[str, str],
+    env: Mapping[str, str],
+    dotenv: str | None = None,
+    config_text: ConfigText | None = None,
+) -> Loaded:
     """The settings in force. ``flags`` go by the variable's name too; ``dotenv`` is the text of ``.env``.
 
+    ``config_text`` is ``fwd.toml``; its ``[settings]`` count where nothing else is set.
     Raises SettingsError with every problem there is. Empty values count as unset.
     """
     file = read_dotenv(dotenv or "")
-    reading = _SettingsReader(flags, env, file.values)
+    variables = {**{name: text for name, (text, _) in file.values.items()}, **env}
+    config = parse_config(config_text, variables) if config_text else None
+    reading = _SettingsReader(flags, env, file.values, config)
     compat = reading.compat_names()
     providers = {name: reading.provider(name, named=name in compat) for name in reading.provider_names(compat)}
     own = {variable.field: reading.value(variable) for variable in own_variables()}
-    settings = reading.with_attempts(reading.with_timeouts(Settings(providers=providers, **own)))
+    settings = reading.with_attempts(reading.with_timeouts(Settings(providers=providers, config_file=config, **own)))
     checks = Checks(settings, reading.sources, reading.problems.keys())
-    problems = [*reading.problems.values(), *checks.problems()]
+    problems: list[Problem | ConfigProblem] = [*reading.problems.values(), *checks.problems()]
+    problems += _unknown_settings(config)
     if problems:
         raise SettingsError(problems)
     return Loaded(settings, reading.sources, (*file.warnings, *reading.unknown(), *readable_keys(settings)))
+
+
+def config_path(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None = None) -> Path | None:
+    """Where ``fwd.toml`` is, if anything says so; the file itself cannot."""
+    variable = next(v for v in own_variables() if v.field == "config")
+    path: Path | None = _SettingsReader(flags, env, read_dotenv(dotenv or "").values).value(variable)
+    return path
+
+
+def _unknown_settings(config: ConfigFile | None) -> list[ConfigProblem]:
+    """Names in ``[settings]`` that are none of a setting, or of one that says where the file itself is."""
+    if config is None:
+        return []
+    known = [variable.field for variable in own_variables() if variable.field != "config"]
+    found = ProblemList(config)
+    for name in config.config.settings:
+        if name == "config":
+            found.note(("settings", name), "it cannot stand in the file itself")
+        elif name not in known:
+            found.note(("settings", name), f"not a setting{suggest(name, known)}")
+    return found.problems
 
 
 @define
@@ -84,8 +120,10 @@ class _SettingsReader:
     flags: Mapping[str, str]
     env: Mapping[str, str]
     file: Mapping[str, tuple[str, int]]
+    config: ConfigFile | None = None
     sources: dict[str, tuple[str, str]] = field(factory=dict)
     problems: dict[str, Problem] = field(factory=dict)
+    config_texts: Mapping[str, tuple[str, int]] | None = None
 
     def value(self, variable: Variable) -> Any:
         """The value of a variable, or its default when there is none that can be used."""
@@ -101,12 +139,21 @@ class _SettingsReader:
     def _find(self, variable: Variable) -> tuple[str, str]:
         name = variable.name
         written, line = self.file.get(name, ("", 0))
+        toml, toml_line = self._config_texts().get(variable.field, ("", 0))
+        toml_name = self.config.source.name if self.config else ""
         places = (
             (f"flag {variable.option or name}", self.flags.get(name, "")),
             ("environment", self.env.get(name, "")),
             (f".env line {line}", written),
+            (f"{toml_name} line {toml_line}", toml),
         )
         return next(((source, text.strip()) for source, text in places if text.strip()), DEFAULT)
+
+    def _config_texts(self) -> Mapping[str, tuple[str, int]]:
+        """The ``[settings]`` of ``fwd.toml``, by field."""
+        if self.config_texts is None:
+            self.config_texts = self.config.setting_texts() if self.config else {}
+        return self.config_texts
 
     def provider_names(self, compat: tuple[Name, ...]) -> tuple[str, ...]:
         """The providers that get settings: the featured ones, others of the table that are named, then ``compat``.
@@ -124,7 +171,14 @@ class _SettingsReader:
     def provider(self, name: str, *, named: bool) -> ProviderSettings:
         """The settings of one provider; ``named``: it stands in ``FWD_COMPAT``."""
         values = {variable.field: self.value(variable) for variable in provider_variables(name)}
-        return ProviderSettings(name, **values, mentioned=named or self._mentions(provider_info(name)))
+        mentioned = named or self._mentions(provider_info(name))
+        return ProviderSettings(name, **values, more_keys=self._more_keys(name), mentioned=mentioned)
+
+    def _more_keys(self, name: str) -> tuple[Secret, ...]:
+        """``<NAME>_API_KEY_2``, ``_3`` and so on, as far as there is no gap."""
+        variables = (numbered_key(name, number) for number in itertools.count(2))
+        found = itertools.takewhile(lambda variable: self._find(variable) != DEFAULT, variables)
+        return tuple(secret for variable in found if (secret := self.value(variable)) is not None)
 
     def _mentions(self, info: ProviderInfo) -> bool:
         """Whether one of the provider's own variables is set, or any of its name if that is enough for it.

@@ -23,9 +23,28 @@ class Problem:
         return f"{self.name} ({self.source}): found {self.found}; allowed: {self.allowed}"
 
 
+@frozen
+class ConfigProblem:
+    """Something that cannot be used. ``line`` is 0 where it stands in no line; ``path`` is as the file writes it."""
+
+    file: str
+    line: int
+    path: str
+    message: str
+
+    @property
+    def name(self) -> str:
+        """Where to look."""
+        return f"{self.file} line {self.line}" if self.line else self.file
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}: " if self.line else f"{self.file}: "
+        return place + (f"{self.path}: " if self.path else "") + self.message
+
+
 class SettingsError(Exception):
     """The settings cannot be used. ``problems`` holds all that was found, the text has one line for each."""
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    def __init__(self, problems: Iterable[Problem | ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))

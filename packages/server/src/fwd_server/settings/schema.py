@@ -14,8 +14,10 @@ from typing import Any, Final, Literal
 
 from attrs import evolve, field, fields, frozen, resolve_types
 
+from fwd_server.settings.config_file import ConfigFile
 from fwd_server.settings.units import (
     Address,
+    Aliases,
     BaseUrl,
     HeaderText,
     Host,
@@ -97,13 +99,17 @@ def setting(name: str, default: Any, group: str, help: str, **more: Any) -> Any:
 
 @frozen
 class ProviderSettings:
-    """How one provider is reached, and how long it may take. ``mentioned``: something here names it."""
+    """How one provider is reached, and how long it may take.
+
+    ``more_keys`` are those of ``<NAME>_API_KEY_2`` and so on; ``mentioned``: something here names it.
+    """
 
     name: str
     base_url: str = ""
     api_key: Secret | None = None
     model: str | None = None
     reasoning: str = ""
+    more_keys: tuple[Secret, ...] = ()
     mentioned: bool = False
     timeouts: Timeouts = field(factory=Timeouts)
 
@@ -131,6 +137,7 @@ class Settings:
     """Everything that can be set, by the names the rest of the gateway uses."""
 
     providers: Mapping[str, ProviderSettings] = field(factory=_known_providers)
+    config_file: ConfigFile | None = field(default=None, eq=False, repr=False)
 
     priority: Names = setting(
         "PROVIDERS_PRIORITY",
@@ -160,6 +167,20 @@ class Settings:
         "Names of more OpenAI-compatible servers, comma-separated; each name is a prefix. Each needs <NAME>_BASE_URL "
         "and may have <NAME>_API_KEY, <NAME>_MODEL and <NAME>_REASONING. Not needed for the providers that fwd knows "
         "by name.",
+    )
+    config: Path | None = setting(
+        "FWD_CONFIG",
+        None,
+        "Routing",
+        "File with models, deployments and provider instances.",
+        option="--config",
+        note="fwd.toml in the working directory, where there is one",
+    )
+    aliases: Aliases = setting(
+        "FWD_ALIASES",
+        (),
+        "Routing",
+        "More names for models: name=target,... (smart=openai:gpt-5). A * at the end of both is the rest of the name.",
     )
     openrouter_referer: HeaderText | None = setting(
         "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
@@ -403,6 +424,13 @@ def provider_variables(name: str) -> tuple[Variable, ...]:
     reasoning_help = f"Name under which the reasoning of earlier answers is sent to {title}; none: it is left out."
     reasoning = Variable(f"{stem}_REASONING", "reasoning", info.reasoning, reasoning_help, title, ReasoningName)
     return (key, address, model, reasoning)
+
+
+def numbered_key(name: str, number: int) -> Variable:
+    """A further key of a provider: ``OPENAI_API_KEY_2`` is the second."""
+    title = provider_info(name).title
+    help_text = f"Key {number} for {title}, used when the others cool down."
+    return Variable(f"{stem_of(name)}_API_KEY_{number}", "api_key", None, help_text, title, Secret | None)
 
 
 def timeout_variables(name: str) -> tuple[Variable, ...]:

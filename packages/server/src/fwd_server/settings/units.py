@@ -30,6 +30,7 @@ Name = NewType("Name", str)  # of a provider
 HostName = NewType("HostName", str)  # in a Host header, lower case, without port
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Names = tuple[Name, ...]
+Aliases = tuple[tuple[str, str], ...]  # a name and what it stands for
 Origin = NewType("Origin", str)  # of a page, as a browser sends it
 Origins = tuple[Origin, ...]
 HostNames = tuple[HostName, ...]
@@ -53,6 +54,7 @@ _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.IGNORE
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _SECRET: Final = re.compile(r"[!#-&(-~]+")  # ASCII without spaces and quotes: it goes into a header
 _MODEL: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}(\?[!-~]{0,512})?")  # contract T17
+_ALIAS: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}|[A-Za-z0-9._:/@-]{0,127}\*")
 _HEADER: Final = re.compile(r"[!-~]([ -~]{0,254}[!-~])?")
 _HOST: Final = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -157,6 +159,14 @@ def read_origin(text: str) -> Origin:
     return Origin(text.lower())
 
 
+def read_alias(text: str) -> tuple[str, str]:
+    """``name=target``; both may end in ``*``."""
+    name, found, target = (part.strip() for part in text.partition("="))
+    if not found or target.endswith("*") > name.endswith("*"):
+        raise ValueError(text)
+    return _match(_ALIAS, name)[0], _match(_ALIAS, target)[0]
+
+
 def read_network(text: str) -> Network:
     """An address, or a network such as 10.0.0.0/8."""
     return ipaddress.ip_network(text, strict=False)
@@ -221,6 +231,10 @@ def _joined(values: tuple[Any, ...]) -> str:
     return ",".join(str(value) for value in values)
 
 
+def _join_aliases(values: Aliases) -> str:
+    return ",".join(f"{name}={target}" for name, target in values)
+
+
 KINDS: Final[Mapping[Any, Kind]] = {
     Seconds: Kind(read_duration, write_duration, "a duration such as 30, 30s, 500ms or 5m"),
     Size: Kind(read_size, write_size, "a size such as 10MiB, 500KB or 1048576"),
@@ -234,6 +248,7 @@ KINDS: Final[Mapping[Any, Kind]] = {
     HeaderText: Kind(_text(_HEADER), same, "1 to 256 printable ASCII characters"),
     Path: Kind(Path, same, "the path of a file"),
     Names: Kind(_listed(_text(_PROVIDER)), _joined, "a comma-separated list of provider names"),
+    Aliases: Kind(_listed(read_alias), _join_aliases, "a comma-separated list of name=target"),
     HostNames: Kind(_listed(read_host_name), _joined, "a comma-separated list of host names, without scheme and port"),
     Origins: Kind(_listed(read_origin), _joined, "a comma-separated list of origins (https://app.example), or *"),
     Networks: Kind(_listed(read_network), _joined, "a comma-separated list of addresses or networks (10.0.0.0/8)"),
