@@ -26,7 +26,7 @@ from fwd_server.http1.client.values import Limits
 from fwd_server.http1.server.limits import Refusal, ServerLimits
 from fwd_server.http1.server.reader import RequestReader
 from fwd_server.http1.server.request import Head
-from fwd_server.wire.sse import Decoder, Lines, LineTooLong, encode
+from fwd_server.wire.sse import EventDecoder, LineDecoder, LineTooLong, encode_event
 
 _SERVER: Final = ServerLimits(header_bytes=512, header_lines=8, target_bytes=64)
 _ANSWER: Final = Limits(head=512, header_lines=8)
@@ -193,13 +193,13 @@ def gathered(reader: Reader[T], pieces: Iterable[bytes]) -> tuple[list[T], bool]
 def check_events(data: bytes) -> None:
     """T10, F26: one meaning; and what was read can be written and read again."""
     text, pieces = parted(data)
-    whole, cut = gathered(Decoder(_LINE), [text]), gathered(Decoder(_LINE), pieces)
+    whole, cut = gathered(EventDecoder(_LINE), [text]), gathered(EventDecoder(_LINE), pieces)
     assert whole == cut
     events, _ = whole
     assert all(len(event.data) <= _LINE for event in events)
     # A byte of a name that is no text comes back as the three of U+FFFD.
-    again = b"".join(encode(event.data, event.name) for event in events)
-    assert gathered(Decoder(4 * _LINE), [again]) == (events, False)
+    again = b"".join(encode_event(event.data, event.name) for event in events)
+    assert gathered(EventDecoder(4 * _LINE), [again]) == (events, False)
 
 
 def check_sdk_events(data: bytes) -> None:
@@ -209,13 +209,13 @@ def check_sdk_events(data: bytes) -> None:
     found = whole.feed(text)
     assert found == [item for piece in pieces for item in cut.feed(piece)]
     ours = [item.data for item in found if isinstance(item, sdk.Event) and item.data]
-    assert ours == [event.data for event in Decoder().feed(text)]
+    assert ours == [event.data for event in EventDecoder().feed(text)]
 
 
 def check_lines(data: bytes) -> None:
     """T10, F26: lines are what stands between two ends, up to the first that is too long."""
     text, pieces = parted(data)
-    whole, cut = gathered(Lines(_LINE), [text]), gathered(Lines(_LINE), pieces)
+    whole, cut = gathered(LineDecoder(_LINE), [text]), gathered(LineDecoder(_LINE), pieces)
     assert whole == cut
     lines = _NEWLINE.split(text)
     lines = lines if lines[-1] else lines[:-1]

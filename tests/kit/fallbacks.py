@@ -7,13 +7,13 @@ from typing import Any
 
 from fwd_server.clock import Clock
 from fwd_server.gateway.attempt import AttemptRunner
-from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.retry_policy import RetryPolicy
 from fwd_server.gateway.translation import Translator
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.providers.base import Provider
 from fwd_server.routing.health import Health
-from fwd_server.upstream.images import Images
+from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.send import Upstream
 
 
@@ -23,13 +23,13 @@ def make_fallback(
     clock: Clock,
     *,
     health: Health | None = None,
-    images: Images | None = None,
+    images: ImageFetcher | None = None,
     rand: Callable[[], float] = lambda: 0.5,
     hub: ObserverHub | None = None,
     **limits: Any,
-) -> Fallback:
+) -> FallbackRunner:
     """``limits`` are those of RetryPolicy."""
     health = health or Health()
     translator = Translator(providers, clock, lambda prefix: prefix + "1", fetches_images=images is not None)
     attempts = AttemptRunner(providers, upstream, clock, health, hub or ObserverHub())
-    return Fallback(translator, attempts, health, clock, RetryPolicy(**limits), images, rand)
+    return FallbackRunner(translator, attempts, health, clock, RetryPolicy(**limits), images, rand)

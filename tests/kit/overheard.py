@@ -15,7 +15,7 @@ from typing import Any, Final
 import pytest
 from attrs import define, field
 
-from fwd_server.observe.log import JsonLines, Words
+from fwd_server.observe.log import JsonLines, TextLines
 from fwd_server.web.base import BaseHandler
 
 CANARY: Final = re.compile(r"sk-(?:[a-z]+-)?canary")
@@ -45,7 +45,7 @@ class LogListener(logging.Handler):
     def __init__(self, listener: Listener) -> None:
         super().__init__(logging.DEBUG)
         self._listener = listener
-        self._forms = (JsonLines(), Words())
+        self._forms = (JsonLines(), TextLines())
 
     def emit(self, record: logging.LogRecord) -> None:
         for form in self._forms:

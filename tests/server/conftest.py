@@ -12,7 +12,7 @@ from kit.fallbacks import make_fallback
 from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
-from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import compatible
 from fwd_server.upstream.send import Upstream
@@ -47,10 +47,10 @@ def pool(io_loop: IOLoop) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def walker(pool: Pool, clock: FakeClock) -> Callable[..., Fallback]:
+def walker(pool: Pool, clock: FakeClock) -> Callable[..., FallbackRunner]:
     """Makes a fallback over OpenAI-compatible providers; its parameters are those of ``make_fallback``."""
 
-    def make(**options: Any) -> Fallback:
+    def make(**options: Any) -> FallbackRunner:
         providers = {name: compatible.provider(name) for name in ("openai", "groq", "openrouter", "local")}
         return make_fallback(providers, Upstream(pool, clock), clock, **options)
 

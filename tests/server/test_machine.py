@@ -28,7 +28,7 @@ def write(root: Path, **texts: str) -> Path:
 
 
 def test_there_is_a_core() -> None:
-    assert machine.cores() >= 1
+    assert machine.count_cores() >= 1
 
 
 def test_the_soft_limit_of_files_is_raised_to_the_hard_one(files: tuple[int, int]) -> None:

@@ -17,7 +17,7 @@ from kit.judges import Verdict
 from kit.loopup import Step
 from kit.wire import Answer
 
-from fwd_server.observe.log import JsonLines, Words
+from fwd_server.observe.log import JsonLines, TextLines
 
 from .rows import ALL, WAITED, Answers, Breaks, Fails, Fault, Outcome
 from .stage import CALLERS_KEY, DIALECTS, KEYS, LONG, PROMPT, SPARE, UNNAMED, Stage
@@ -176,9 +176,9 @@ def _line(log: leaks.LogKeeper, raw: Answer) -> dict[str, Any]:
     return line
 
 
-def formatters() -> tuple[JsonLines, Words]:
+def formatters() -> tuple[JsonLines, TextLines]:
     """Both ways in which the gateway writes its log."""
-    return JsonLines(), Words()
+    return JsonLines(), TextLines()
 
 
 # -- judging

@@ -32,8 +32,8 @@ from kit.fakeup import (
 from kit.fallbacks import make_fallback
 
 from fwd_server.callers.openai_errors import error_object
-from fwd_server.gateway.fallback import Fallback
-from fwd_server.gateway.relay import Stream
+from fwd_server.gateway.fallback import FallbackRunner
+from fwd_server.gateway.relay import CommittedStream
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
 from fwd_server.upstream.send import Upstream
@@ -42,15 +42,15 @@ from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
 from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
-Walker = Callable[..., Fallback]
+Walker = Callable[..., FallbackRunner]
 Begin = Callable[..., CallRecord]
 GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 
 
-async def rest(stream: Stream) -> list[StreamEvent]:
+async def rest(stream: CommittedStream) -> list[StreamEvent]:
     """Every event of a stream to its end."""
     events: list[StreamEvent] = []
-    await stream.flow(events.extend)
+    await stream.deliver_events(events.extend)
     return events
 
 
@@ -58,7 +58,7 @@ async def test_the_first_deployment_answers(walker: Walker, record: Begin) -> No
     """One good answer is one attempt."""
     with Fakeup(lambda seen: [json_answer(completion("Hi you"))]) as up:
         begun = record()
-        response = await walker().answer(begun, (make_deployment(up.url),))
+        response = await walker().answer_call(begun, (make_deployment(up.url),))
     assert response.data["choices"][0]["message"]["content"] == "Hi you"
     assert [attempt.status for attempt in begun.attempts] == [200]
     assert begun.provider == "openai"
@@ -70,7 +70,7 @@ async def test_what_is_not_the_callers_fault_moves_on(walker: Walker, record: Be
     with Fakeup(lambda seen: [error_answer(status)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record()
         plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
-        await walker().answer(begun, plan)
+        await walker().answer_call(begun, plan)
     assert [attempt.status for attempt in begun.attempts] == [status, 200]
     assert begun.provider == "groq"
 
@@ -81,7 +81,7 @@ async def test_the_callers_fault_ends_at_once(walker: Walker, record: Begin, sta
     with Fakeup(lambda seen: [error_answer(status, "Bad thing")]) as bad, Fakeup(lambda seen: []) as other:
         plan = (make_deployment(bad.url), make_deployment(other.url, "groq"))
         with pytest.raises(UpstreamError, match="Bad thing") as caught:
-            await walker().answer(record(), plan)
+            await walker().answer_call(record(), plan)
     assert caught.value.status == status
     assert other.connections == 0
 
@@ -90,7 +90,7 @@ async def test_a_missing_model_moves_on_when_the_gateway_chose_it(walker: Walker
     """F17: the caller named no model, so a 404 is ours to mend."""
     with Fakeup(lambda seen: [error_answer(404)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record(model=None)
-        await walker().answer(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
+        await walker().answer_call(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
     assert [attempt.kind for attempt in begun.attempts] == [ErrorKind.NOT_FOUND, None]
 
 
@@ -99,7 +99,7 @@ async def test_an_unreachable_provider_moves_on(walker: Walker, record: Begin) -
     with Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record()
         plan = (make_deployment(f"http://127.0.0.1:{closed_port()}/v1"), make_deployment(good.url, "groq"))
-        await walker().answer(begun, plan)
+        await walker().answer_call(begun, plan)
     assert [attempt.code for attempt in begun.attempts] == ["connect_failed", None]
 
 
@@ -107,7 +107,7 @@ async def test_when_all_fail_the_last_status_counts_and_every_attempt_is_told(wa
     """F33, G9: the last failure, the list of attempts, and no retry on top of ours."""
     with Fakeup(lambda seen: [error_answer(503)]) as first, Fakeup(lambda seen: [error_answer(500)]) as second:
         with pytest.raises(UpstreamError) as caught:
-            await walker().answer(record(), (make_deployment(first.url), make_deployment(second.url, "groq")))
+            await walker().answer_call(record(), (make_deployment(first.url), make_deployment(second.url, "groq")))
     error = caught.value
     assert (error.status, error.code, error.should_retry) == (502, "provider_error", False)
     assert [(row["provider"], row["status"]) for row in error.attempts] == [("openai", 503), ("groq", 500)]
@@ -118,7 +118,7 @@ async def test_when_all_fail_the_last_status_counts_and_every_attempt_is_told(wa
 async def test_a_lone_deployment_is_tried_once_more(walker: Walker, record: Begin, status: int) -> None:
     """G1: after a passing failure, once, after a short wait."""
     with Fakeup(lambda seen: [error_answer(status)]) as up, pytest.raises(UpstreamError):
-        await walker().answer(record(), (make_deployment(up.url),))
+        await walker().answer_call(record(), (make_deployment(up.url),))
     assert len(up.seen) == 2
 
 
@@ -126,7 +126,7 @@ async def test_a_lone_deployment_is_tried_once_more(walker: Walker, record: Begi
 async def test_a_lone_deployment_is_not_asked_again_in_vain(walker: Walker, record: Begin, status: int) -> None:
     """G1: a limit, a refused key or a bad call will not be better in half a second."""
     with Fakeup(lambda seen: [error_answer(status)]) as up, pytest.raises(UpstreamError) as caught:
-        await walker().answer(record(), (make_deployment(up.url),))
+        await walker().answer_call(record(), (make_deployment(up.url),))
     assert len(up.seen) == 1
     assert caught.value.attempts == ()
 
@@ -139,14 +139,14 @@ async def test_no_wait_is_longer_than_the_time_that_is_left(walker: Walker, reco
         return [error_answer(503)]
 
     with Fakeup(late) as up, pytest.raises(UpstreamError) as caught:
-        await walker().answer(record(deadline_s=60.0), (make_deployment(up.url),))
+        await walker().answer_call(record(deadline_s=60.0), (make_deployment(up.url),))
     assert (len(up.seen), caught.value.code, clock.slept) == (1, "provider_overloaded", [])
 
 
 async def test_a_provider_that_names_a_time_is_not_hurried(walker: Walker, record: Begin) -> None:
     """F15: Retry-After goes to the caller instead of being ignored."""
     with Fakeup(lambda seen: [error_answer(503, retry_after="30")]) as up, pytest.raises(UpstreamError) as caught:
-        await walker().answer(record(), (make_deployment(up.url),))
+        await walker().answer_call(record(), (make_deployment(up.url),))
     assert len(up.seen) == 1
     assert ("retry-after", "30") in caught.value.all_headers()
 
@@ -154,7 +154,7 @@ async def test_a_provider_that_names_a_time_is_not_hurried(walker: Walker, recor
 async def test_attempts_are_bounded_over_the_whole_call(walker: Walker, record: Begin) -> None:
     """S22, T29: a lone deployment with one attempt gets one."""
     with Fakeup(lambda seen: [error_answer(500)]) as up, pytest.raises(UpstreamError):
-        await walker(attempts=1).answer(record(), (make_deployment(up.url),))
+        await walker(attempts=1).answer_call(record(), (make_deployment(up.url),))
     assert len(up.seen) == 1
 
 
@@ -163,14 +163,14 @@ async def test_attempts_are_bounded_over_the_plan_too(walker: Walker, record: Be
     with Fakeup(lambda seen: [error_answer(500)]) as up, Fakeup(lambda seen: []) as other:
         plan = (make_deployment(up.url), make_deployment(other.url, "groq"))
         with pytest.raises(UpstreamError):
-            await walker(attempts=1).answer(record(), plan)
+            await walker(attempts=1).answer_call(record(), plan)
     assert (len(up.seen), other.connections) == (1, 0)
 
 
 async def test_html_with_200_is_a_failure(walker: Walker, record: Begin) -> None:
     """F24: a page is not an answer."""
     with Fakeup(lambda seen: [answer(200, b"<html>", "text/html")]) as up, pytest.raises(UpstreamError) as caught:
-        await walker().answer(record(), (make_deployment(up.url),))
+        await walker().answer_call(record(), (make_deployment(up.url),))
     assert (caught.value.status, caught.value.code) == (502, "bad_content_type")
 
 
@@ -178,7 +178,7 @@ async def test_html_with_200_is_a_failure(walker: Walker, record: Begin) -> None
 async def test_a_payload_nobody_can_read_is_a_failure(walker: Walker, record: Begin, body: bytes) -> None:
     """F20: malformed, empty or not an object."""
     with Fakeup(lambda seen: [answer(200, body)]) as up, pytest.raises(UpstreamError) as caught:
-        await walker().answer(record(), (make_deployment(up.url),))
+        await walker().answer_call(record(), (make_deployment(up.url),))
     assert (caught.value.status, caught.value.code) == (502, "bad_payload")
 
 
@@ -187,7 +187,7 @@ async def test_the_deadline_ends_the_whole_chain(walker: Walker, record: Begin) 
     with Fakeup(lambda seen: [5.0]) as slow, Fakeup(lambda seen: []) as other:
         begun = record(deadline_s=0.1)
         with pytest.raises(UpstreamError) as caught:
-            await walker().answer(begun, (make_deployment(slow.url), make_deployment(other.url, "groq")))
+            await walker().answer_call(begun, (make_deployment(slow.url), make_deployment(other.url, "groq")))
     assert (caught.value.status, caught.value.code) == (504, "deadline")
     assert [attempt.code for attempt in begun.attempts] == ["deadline"]
     assert other.connections == 0
@@ -197,7 +197,7 @@ async def test_extra_body_stays_with_the_provider_it_was_meant_for(walker: Walke
     """Design, *Request*: elsewhere it is left behind, and that is said."""
     with Fakeup(lambda seen: [error_answer(500)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record(extra_body={"top_k": 5})
-        await walker().answer(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
+        await walker().answer_call(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))
     assert bad.seen[0].json["top_k"] == 5
     assert "top_k" not in good.seen[0].json
     assert begun.dropped == ("extra_body",)
@@ -206,7 +206,9 @@ async def test_extra_body_stays_with_the_provider_it_was_meant_for(walker: Walke
 async def test_strict_refuses_what_would_be_dropped(walker: Walker, record: Begin) -> None:
     """Design section 2.3: with x-fwd-strict nothing is lost, and nothing is sent."""
     with Fakeup(lambda seen: []) as up, pytest.raises(Refused, match="logit_bias") as caught:
-        await walker().answer(record(strict=True, logit_bias={"1": 1}), (make_deployment(up.url, "groq", "llama-3"),))
+        await walker().answer_call(
+            record(strict=True, logit_bias={"1": 1}), (make_deployment(up.url, "groq", "llama-3"),)
+        )
     assert (caught.value.status, caught.value.param) == (400, "logit_bias")
     assert up.connections == 0
 
@@ -215,7 +217,7 @@ async def test_a_refusing_deployment_is_skipped_when_another_can_take_the_call(w
     """G11: nothing was sent, so it is no attempt."""
     with Fakeup(lambda seen: []) as up, Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record(strict=True, logit_bias={"1": 1})
-        await walker().answer(begun, (make_deployment(up.url, "groq"), make_deployment(good.url, "local")))
+        await walker().answer_call(begun, (make_deployment(up.url, "groq"), make_deployment(good.url, "local")))
     assert [attempt.provider for attempt in begun.attempts] == ["local"]
 
 
@@ -225,7 +227,7 @@ async def test_a_refusing_deployment_is_skipped_when_another_can_take_the_call(w
 async def test_a_stream_is_whole(walker: Walker, record: Begin) -> None:
     """Every chunk, then the true end."""
     with Fakeup(lambda seen: stream("Hel", "lo")) as up:
-        found = await walker().stream(record(stream=True), (make_deployment(up.url),))
+        found = await walker().open_stream(record(stream=True), (make_deployment(up.url),))
         events = await rest(found)
     assert isinstance(events[-1], End)
     assert sum(isinstance(event, Chunk) and event.commits for event in events) == 3
@@ -251,7 +253,7 @@ async def test_before_the_commit_a_stream_moves_on(walker: Walker, record: Begin
     with Fakeup(lambda seen: steps) as bad, Fakeup(lambda seen: stream("ok")) as good:
         begun = record(stream=True)
         plan = (make_deployment(bad.url, first_event_s=0.2), make_deployment(good.url, "groq"))
-        events = await rest(await walker().stream(begun, plan))
+        events = await rest(await walker().open_stream(begun, plan))
     assert isinstance(events[-1], End)
     assert begun.provider == "groq"
 
@@ -260,7 +262,7 @@ async def test_a_stream_that_only_prepares_is_too_large(walker: Walker, record: 
     """F26, T9: what is held back until the first content has the limit of a whole answer."""
     with Fakeup(lambda seen: [STREAM_HEAD, *[ROLE] * 100, STREAM_END]) as up:
         with pytest.raises(UpstreamError) as caught:
-            await walker(answer_bytes=2000).stream(record(stream=True), (make_deployment(up.url),))
+            await walker(answer_bytes=2000).open_stream(record(stream=True), (make_deployment(up.url),))
     assert caught.value.code == "too_large"
 
 
@@ -280,7 +282,7 @@ async def test_after_the_commit_nothing_moves(walker: Walker, record: Begin, ste
     begin = [STREAM_HEAD, ROLE, event({"content": "Hel"})]
     with Fakeup(lambda seen: [*begin, *steps]) as bad, Fakeup(lambda seen: stream("x")) as other:
         plan = (make_deployment(bad.url, idle_s=0.2), make_deployment(other.url, "groq"))
-        events = await rest(await walker().stream(record(stream=True), plan))
+        events = await rest(await walker().open_stream(record(stream=True), plan))
     assert isinstance(events[-1], UpstreamError)
     assert events[-1].code == code
     assert other.connections == 0
@@ -289,7 +291,7 @@ async def test_after_the_commit_nothing_moves(walker: Walker, record: Begin, ste
 async def test_a_json_answer_to_a_stream_call_becomes_a_stream(walker: Walker, record: Begin) -> None:
     """F24: one chunk and the end."""
     with Fakeup(lambda seen: [json_answer(completion("whole"))]) as up:
-        events = await rest(await walker().stream(record(stream=True), (make_deployment(up.url),)))
+        events = await rest(await walker().open_stream(record(stream=True), (make_deployment(up.url),)))
     assert isinstance(events[0], Chunk)
     assert events[0].data is not None
     assert events[0].data["choices"][0]["delta"]["content"] == "whole"
@@ -300,7 +302,7 @@ async def test_a_json_answer_to_a_stream_call_becomes_a_stream(walker: Walker, r
 async def test_a_stream_longer_than_its_limit_is_ended(walker: Walker, record: Begin, more: list[Any]) -> None:
     """F28: a stream that never ends is ended at its limit, silent or not."""
     with Fakeup(lambda seen: [STREAM_HEAD, event({"content": "x"}), *more]) as up:
-        events = await rest(await walker(stream_s=0.1).stream(record(stream=True), (make_deployment(up.url),)))
+        events = await rest(await walker(stream_s=0.1).open_stream(record(stream=True), (make_deployment(up.url),)))
     assert isinstance(events[-1], UpstreamError)
     assert events[-1].code == "deadline"
 
@@ -308,7 +310,7 @@ async def test_a_stream_longer_than_its_limit_is_ended(walker: Walker, record: B
 async def test_a_key_goes_to_its_own_host_only(walker: Walker, record: Begin) -> None:
     """S11: each provider sees its own key and no other."""
     with Fakeup(lambda seen: [error_answer(500)]) as first, Fakeup(lambda seen: [json_answer(completion())]) as second:
-        await walker().answer(record(), (make_deployment(first.url), make_deployment(second.url, "groq")))
+        await walker().answer_call(record(), (make_deployment(first.url), make_deployment(second.url, "groq")))
     assert first.seen[0].headers["authorization"] == "Bearer sk-openai-canary"
     assert second.seen[0].headers["authorization"] == "Bearer sk-groq-canary"
 
@@ -321,8 +323,8 @@ async def test_what_rests_is_asked_last(walker: Walker, record: Begin) -> None:
     with Fakeup(lambda seen: [error_answer(429)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
         plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
         fallback, second = walker(), record()
-        await fallback.answer(record(), plan)
-        await fallback.answer(second, plan)
+        await fallback.answer_call(record(), plan)
+        await fallback.answer_call(second, plan)
     assert [attempt.provider for attempt in second.attempts] == ["groq"]
     assert len(bad.seen) == 1
 
@@ -334,7 +336,7 @@ async def test_what_rests_is_asked_when_nothing_else_is_left(walker: Walker, rec
         fallback, second = walker(), record()
         for begun in (record(), second):
             with pytest.raises(UpstreamError):
-                await fallback.answer(begun, plan)
+                await fallback.answer_call(begun, plan)
     assert [attempt.provider for attempt in second.attempts] == ["groq", "openai"]
 
 
@@ -345,11 +347,11 @@ async def test_streams_that_break_are_faults(walker: Walker, record: Begin, cloc
         plan = (make_deployment(bad.url), make_deployment(good.url, "groq"))
         fallback, fourth = walker(), record(stream=True)
         for begun in (record(stream=True), record(stream=True), record(stream=True), fourth):
-            await rest(await fallback.stream(begun, plan))
+            await rest(await fallback.open_stream(begun, plan))
         assert fourth.provider == "groq"
         clock.move(10.0)
         fifth, bad.script = record(stream=True), lambda seen: stream("well again")
-        await rest(await fallback.stream(fifth, plan))
+        await rest(await fallback.open_stream(fifth, plan))
     assert fifth.provider == "openai"
     assert fallback._health.cooling_down(clock.monotonic()) == ()
 
@@ -358,7 +360,7 @@ async def test_streams_that_break_are_faults(walker: Walker, record: Begin, cloc
 
 
 @pytest.fixture
-def anthropic(clock: FakeClock, pool: Pool) -> Fallback:
+def anthropic(clock: FakeClock, pool: Pool) -> FallbackRunner:
     """A fallback for Anthropic, whose codec folds streams, amends requests and renames limits."""
     return make_fallback(PROVIDERS, Upstream(pool, clock), clock)
 
@@ -368,12 +370,12 @@ def anthropic_stream() -> bytes:
     return answer(200, sse.read_bytes(), "text/event-stream", anthropic_ratelimit_requests_limit="50")
 
 
-async def test_a_stream_the_codec_asked_for_is_folded(anthropic: Fallback, record: Begin) -> None:
+async def test_a_stream_the_codec_asked_for_is_folded(anthropic: FallbackRunner, record: Begin) -> None:
     """Anthropic wants long answers streamed: the caller asked for one piece, and gets one."""
     with Fakeup(lambda seen: [anthropic_stream()]) as up:
         begun = record(model="anthropic:claude-opus-4-8", max_tokens=20_000)
         plan = (make_deployment(up.url, "anthropic", "claude-opus-4-8"),)
-        response = await anthropic.answer(begun, plan)
+        response = await anthropic.answer_call(begun, plan)
     assert up.seen[0].json["stream"] is True
     assert response.data["object"] == "chat.completion"
     assert ("x-ratelimit-limit-requests", "50") in begun.passed_headers
@@ -419,6 +421,6 @@ async def test_an_amended_request_is_one_more_attempt(
         fallback = make_fallback(PROVIDERS, upstream, clock, attempts=attempts)
         plan = (make_deployment(up.url, "anthropic", "claude-opus-4-8"),)
         begun = record(max_tokens=20_000, **THINKING)
-        (outcome,) = await asyncio.gather(fallback.answer(begun, plan), return_exceptions=True)
+        (outcome,) = await asyncio.gather(fallback.answer_call(begun, plan), return_exceptions=True)
     assert isinstance(outcome, UpstreamError) is (attempts == 1)
     assert len(up.seen) == len(begun.attempts) == seen

@@ -26,11 +26,11 @@ from kit.fakeup import (
 from kit.fallbacks import make_fallback
 
 from fwd_server.callers.openai_embeddings import parse_request
-from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.base import ChatCodec, Provider
-from fwd_server.upstream.images import Images
+from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.send import Upstream
 from fwd_server.values.call import Call, Caller
 from fwd_server.values.chat import ChatRequest, End, StreamEvent
@@ -40,7 +40,7 @@ from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
 Begin = Callable[..., CallRecord]
-Make = Callable[..., Fallback]
+Make = Callable[..., FallbackRunner]
 LINK = "https://pictures.example/a.png"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 PICTURE: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": LINK}}]}]
@@ -54,7 +54,7 @@ class Fetched:
         self.asked: list[str] = []
         self._error = error
 
-    async def fetch(self, links: Mapping[str, str]) -> Mapping[str, str]:
+    async def fetch_images(self, links: Mapping[str, str]) -> Mapping[str, str]:
         self.asked += links
         if self._error is not None:
             raise self._error
@@ -65,7 +65,7 @@ class Fetched:
 def make(clock: FakeClock, pool: Pool) -> Make:
     """Makes a fallback for every provider there is; what is given goes to it."""
 
-    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> Fallback:
+    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> FallbackRunner:
         return make_fallback(providers, Upstream(pool, clock), clock, **more)
 
     return made
@@ -79,7 +79,7 @@ async def test_an_image_is_fetched_for_a_provider_that_needs_its_bytes(make: Mak
     images = Fetched()
     with Fakeup(lambda seen: [json_answer(SAID)]) as up, Fakeup(lambda seen: [error_answer(500)]) as other:
         plan = (make_deployment(other.url), make_deployment(up.url, "ollama", "llava"))
-        await make(images=cast("Images", images)).answer(record(messages=PICTURE), plan)
+        await make(images=cast("ImageFetcher", images)).answer_call(record(messages=PICTURE), plan)
     assert len(images.asked) == 1
     assert up.seen[0].json["messages"][0]["images"] == [PIXEL.partition(",")[2]]
     assert other.seen[0].json["messages"] == PICTURE
@@ -87,24 +87,24 @@ async def test_an_image_is_fetched_for_a_provider_that_needs_its_bytes(make: Mak
 
 async def test_an_image_that_is_not_to_be_had_is_a_refusal(make: Make, record: Begin) -> None:
     """G11: nothing was sent, and a provider that takes the link may still answer."""
-    images = cast("Images", Fetched(Refused("not there", param="messages")))
+    images = cast("ImageFetcher", Fetched(Refused("not there", param="messages")))
     with Fakeup(lambda seen: []) as up, pytest.raises(Refused, match="not there"):
-        await make(images=images).answer(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).answer_call(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert up.connections == 0
 
 
 async def test_the_time_for_images_is_the_calls(make: Make, record: Begin) -> None:
     """G1: one deadline over everything; with it the call is over."""
-    images = cast("Images", Fetched(upstream_failure("deadline")))
+    images = cast("ImageFetcher", Fetched(upstream_failure("deadline")))
     with Fakeup(lambda seen: []) as up, pytest.raises(UpstreamError) as caught:
-        await make(images=images).answer(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
+        await make(images=images).answer_call(record(messages=PICTURE), (make_deployment(up.url, "ollama", "llava"),))
     assert (caught.value.code, caught.value.should_retry) == ("deadline", False)
 
 
 async def test_a_dry_run_names_what_would_be_fetched(make: Make, record: Begin) -> None:
     """Nothing is fetched for it: something stands in."""
     begun, plan = record(messages=PICTURE), make_deployment("http://x", "ollama", "llava")
-    fetching = make(images=cast("Images", Fetched())).translator
+    fetching = make(images=cast("ImageFetcher", Fetched())).translator
     assert len(fetching.placeholder_images(begun.call, plan)) == 1
     assert make().translator.placeholder_images(begun.call, plan) == {}
 
@@ -126,7 +126,7 @@ async def test_embeddings_walk_the_same_way(make: Make, clock: FakeClock) -> Non
     answers = [error_answer(503), json_answer(VECTORS)]
     with Fakeup(lambda seen: [answers.pop(0)]) as up:
         begun = embedding(clock)
-        found = await make(images=cast("Images", Fetched())).answer(begun, (make_deployment(up.url),))
+        found = await make(images=cast("ImageFetcher", Fetched())).answer_call(begun, (make_deployment(up.url),))
     assert found.data["data"][0]["embedding"] == [0.5]
     assert [attempt.status for attempt in begun.attempts] == [503, 200]
 
@@ -137,7 +137,7 @@ async def test_a_provider_without_the_operation_says_so(
 ) -> None:
     """501: another provider has to be asked for it."""
     fallback, plan = make({"odd": Provider("odd", None, None, None)}), (make_deployment("http://x", "odd"),)
-    work = fallback.answer(embedding(clock), plan) if "emb" in operation else fallback.answer(record(), plan)
+    work = fallback.answer_call(embedding(clock), plan) if "emb" in operation else fallback.answer_call(record(), plan)
     (found,) = await asyncio.gather(work, return_exceptions=True)
     assert str(found) == f"The provider odd has no {operation}."
     assert getattr(found, "status", None) == 501
@@ -149,7 +149,7 @@ async def test_a_provider_without_the_operation_says_so(
 async def test_a_closed_stream_lets_go_of_the_provider(make: Make, record: Begin, pool: Pool) -> None:
     """S19: whoever has enough closes, and the connection is not used again."""
     with Fakeup(lambda seen: [STREAM_HEAD, event({"content": "x"}), WAIT_FOR_CLOSE]) as up:
-        found = await make().stream(record(stream=True), (make_deployment(up.url),))
+        found = await make().open_stream(record(stream=True), (make_deployment(up.url),))
         found.close()
         while pool.open:
             await asyncio.sleep(0.001)
@@ -160,8 +160,8 @@ async def test_a_stream_made_of_a_whole_answer_has_nothing_to_expire(make: Make,
     """F24: it has no timer, and its end is a good one."""
     whole = {"choices": [{"index": 0, "message": {"role": "assistant", "content": "x"}, "finish_reason": "stop"}]}
     with Fakeup(lambda seen: [json_answer(whole)]) as up:
-        found = await make().stream(record(stream=True), (make_deployment(up.url),))
-        last = await found.flow(lambda batch: None)
+        found = await make().open_stream(record(stream=True), (make_deployment(up.url),))
+        last = await found.deliver_events(lambda batch: None)
         found.close()
     assert isinstance(last, End)
 
@@ -184,7 +184,7 @@ async def test_an_end_before_anything_else_is_no_answer(make: Make, record: Begi
     providers = {**PROVIDERS, "odd": Provider("odd", cast("ChatCodec", EndsAtOnce()), None, None)}
     with Fakeup(lambda seen: [STREAM_HEAD, piece(DONE), STREAM_END]) as up, Fakeup(lambda seen: stream("ok")) as good:
         begun = record(stream=True)
-        await make(providers).stream(begun, (make_deployment(up.url, "odd"), make_deployment(good.url)))
+        await make(providers).open_stream(begun, (make_deployment(up.url, "odd"), make_deployment(good.url)))
     assert [attempt.code for attempt in begun.attempts] == ["bad_payload", None]
 
 
@@ -195,7 +195,7 @@ async def test_a_callers_hurry_is_no_fault_of_the_provider(make: Make, record: B
     with Fakeup(lambda seen: [said, WAIT_FOR_CLOSE]) as up:
         for _ in range(3):
             begun = record(stream=True, requested_timeouts={"idle_s": 0.05})
-            found = await fallback.stream(begun, (make_deployment(up.url, idle_s=60.0),))
-            last = await found.flow(lambda batch: None)
+            found = await fallback.open_stream(begun, (make_deployment(up.url, idle_s=60.0),))
+            last = await found.deliver_events(lambda batch: None)
             assert getattr(last, "code", None) == "upstream_stalled"
     assert fallback._health.cooling_down(clock.monotonic()) == ()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pytest
 
-from fwd_server.gateway.relay import Stream
+from fwd_server.gateway.relay import CommittedStream
 from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 
@@ -29,8 +29,8 @@ class Scripted:
     async def read(self) -> bytes:
         raise AssertionError("a committed stream is pushed, not read")
 
-    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
-        self.take, self.over = take, over
+    def start_reading(self, on_data: Callable[[bytes], None], on_end: Callable[[UpstreamError | None], None]) -> None:
+        self.take, self.over = on_data, on_end
 
     def pause(self) -> None:
         self.done.append("pause")
@@ -66,12 +66,12 @@ class Reader:
         return self.waits
 
 
-def begun(response: Scripted, reader: Reader) -> tuple[Stream, asyncio.Future[End | UpstreamError]]:
-    stream = Stream(response, Letters(), [HELLO])
-    return stream, asyncio.ensure_future(stream.flow(reader))
+def begun(response: Scripted, reader: Reader) -> tuple[CommittedStream, asyncio.Future[End | UpstreamError]]:
+    stream = CommittedStream(response, Letters(), [HELLO])
+    return stream, asyncio.ensure_future(stream.deliver_events(reader))
 
 
-async def flowing(response: Scripted, reader: Reader) -> tuple[Stream, asyncio.Future[End | UpstreamError]]:
+async def flowing(response: Scripted, reader: Reader) -> tuple[CommittedStream, asyncio.Future[End | UpstreamError]]:
     stream, last = begun(response, reader)
     await asyncio.sleep(0)
     return stream, last
@@ -105,7 +105,7 @@ class Faulty(Letters):
 async def test_a_bug_in_a_callback_is_raised_where_the_end_is_waited_for(at_the_end: bool) -> None:
     """G5: out of the callback it would be the pool's, and the caller would wait for ever, or blame the provider."""
     response = Scripted()
-    last = asyncio.ensure_future(Stream(response, Faulty(), [HELLO]).flow(Reader()))
+    last = asyncio.ensure_future(CommittedStream(response, Faulty(), [HELLO]).deliver_events(Reader()))
     await asyncio.sleep(0)
     response.over(None) if at_the_end else response.take(b"a")
     with pytest.raises(RuntimeError, match="a bug"):
@@ -189,7 +189,7 @@ async def test_the_time_of_a_stream_ends_it() -> None:
     """F28: however much still comes."""
     response, reader = Scripted(), Reader()
     stream, last = await flowing(response, reader)
-    stream.expire_in(0)
+    stream.end_after(0)
     found = await last
     assert isinstance(found, UpstreamError)
     assert found.code == "deadline"
@@ -199,11 +199,11 @@ async def test_the_time_of_a_stream_ends_it() -> None:
 async def test_a_time_that_is_over_before_anybody_listens_is_over() -> None:
     """F28: the pool then says that the answer was closed, which is not what happened."""
     response, reader = Scripted(), Reader()
-    stream = Stream(response, Letters(), [HELLO])
-    stream.expire_in(0)
+    stream = CommittedStream(response, Letters(), [HELLO])
+    stream.end_after(0)
     while not response.done:
         await asyncio.sleep(0)
-    last = asyncio.ensure_future(stream.flow(reader))
+    last = asyncio.ensure_future(stream.deliver_events(reader))
     await asyncio.sleep(0)
     response.over(upstream_failure("upstream_reset"))
     found = await last
@@ -216,8 +216,8 @@ async def test_how_it_ended_is_told() -> None:
     told: list[str | None] = []
     for last, error in ((b".", None), (b"", upstream_failure("upstream_stalled"))):
         response = Scripted()
-        stream = Stream(response, Letters(), [HELLO], lambda error: told.append(error and error.code))
-        end = asyncio.ensure_future(stream.flow(Reader()))
+        stream = CommittedStream(response, Letters(), [HELLO], lambda error: told.append(error and error.code))
+        end = asyncio.ensure_future(stream.deliver_events(Reader()))
         await asyncio.sleep(0)
         response.over(error) if error else response.take(last)
         await end
@@ -227,6 +227,6 @@ async def test_how_it_ended_is_told() -> None:
 async def test_an_answer_that_is_complete_needs_no_upstream() -> None:
     """F24: JSON where a stream was asked for."""
     reader = Reader()
-    stream = Stream(Scripted(), None, [HELLO, End()])
-    assert await stream.flow(reader) == End()
+    stream = CommittedStream(Scripted(), None, [HELLO, End()])
+    assert await stream.deliver_events(reader) == End()
     stream.close()

@@ -47,7 +47,7 @@ def _restore() -> Iterator[None]:
 def test_a_call_is_one_json_line() -> None:
     """Issue: id, key name, model, provider, status, attempts, times, tokens."""
     out = io.StringIO()
-    log.configure("info", "auto", out)
+    log.configure_logging("info", "auto", out)
     AccessLog().call_ended(OUTCOME)
     (line,) = out.getvalue().splitlines()
     found = json.loads(line)
@@ -59,7 +59,7 @@ def test_a_call_is_one_json_line() -> None:
 
 def test_a_terminal_gets_words() -> None:
     out = Terminal()
-    log.configure("info", "auto", out)
+    log.configure_logging("info", "auto", out)
     AccessLog().call_ended(OUTCOME)
     assert "gpt-x -> groq:llama" in out.getvalue()
     assert "1234.5 ms (first 123.5 ms)" in out.getvalue()
@@ -73,21 +73,21 @@ def test_a_terminal_gets_words() -> None:
 )
 def test_words_name_who_answered(provider: str | None, model: str | None, said: str) -> None:
     out = io.StringIO()
-    log.configure("info", "text", out)
+    log.configure_logging("info", "text", out)
     AccessLog().call_ended(Outcome("r", "k", "m", 200, False, provider=provider, model=model))
     assert f"{said}  " in out.getvalue()
 
 
 def test_a_level_above_info_keeps_quiet_about_what_went_well() -> None:
     out = io.StringIO()
-    log.configure("warning", "json", out)
+    log.configure_logging("warning", "json", out)
     AccessLog().call_ended(OUTCOME)
     assert out.getvalue() == ""
 
 
 def test_estimates_are_marked() -> None:
     out = io.StringIO()
-    log.configure("info", "text", out)
+    log.configure_logging("info", "text", out)
     AccessLog().call_ended(Outcome("r", "k", "m", 200, False, usage=Usage(1, 2, estimated=True)))
     assert "~1->2 tok" in out.getvalue()
 
@@ -96,7 +96,7 @@ def test_estimates_are_marked() -> None:
 def test_control_characters_never_reach_the_sink(form: str) -> None:
     """T37: lines are lines, whatever stands in them."""
     out = io.StringIO()
-    log.configure("info", form, out)
+    log.configure_logging("info", form, out)
     odd = "x\r\nFAKE \x1b[2J \x9b \u2028 \u202e \x7f"
     AccessLog().request_ended(RequestEnd(odd, 404, "GET", "/\n"))
     text = out.getvalue()
@@ -109,7 +109,7 @@ def test_control_characters_never_reach_the_sink(form: str) -> None:
 def test_a_bug_has_its_traceback() -> None:
     for form in ("json", "text"):
         out = io.StringIO()
-        log.configure("info", form, out)
+        log.configure_logging("info", form, out)
         try:
             raise ZeroDivisionError("why")
         except ZeroDivisionError:
@@ -127,4 +127,4 @@ def test_what_does_not_pass_by_itself_is_an_alarm(code: str, loud: bool, caplog:
         )
     alarms = [record for record in caplog.records if record.name == "fwd.upstream"]
     assert [record.levelname for record in alarms] == ["ERROR"] * loud
-    assert all("openai" in log.Words().format(record) for record in alarms)
+    assert all("openai" in log.TextLines().format(record) for record in alarms)

@@ -50,7 +50,7 @@ def test_lines_are_written_in_order(tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as out:
         writer = LogWriter(out.fileno(), told)
         for number in range(2_000):
-            writer.put(f"{number}\n".encode())
+            writer.put_line(f"{number}\n".encode())
         writer.close(30)
     assert (tmp_path / "log").read_text().split() == [str(number) for number in range(2_000)]
     assert writer.dropped == 0
@@ -61,7 +61,7 @@ def test_a_full_pipe_keeps_nobody_waiting(pipe: tuple[int, int]) -> None:
     reading, writing = pipe
     writer = LogWriter(writing, told, most=100)
     for _ in range(5_000):
-        writer.put(b"x" * 999 + b"\n")
+        writer.put_line(b"x" * 999 + b"\n")
     assert writer.dropped >= 5_000 - 64 - 100 - 1  # in the pipe, in the queue, in the writer's hands
     kept = 5_000 - writer.dropped
     read_until(reading, lambda so_far: so_far.count("x\n") == kept and lost_in(so_far) == writer.dropped)
@@ -73,7 +73,7 @@ def test_lines_of_a_running_loop_are_handed_over_together(tmp_path: Path) -> Non
 
     async def log_some(writer: LogWriter, first: int) -> None:
         for number in range(first, first + 250):
-            writer.put(f"{number}\n".encode())
+            writer.put_line(f"{number}\n".encode())
 
     with (tmp_path / "log").open("wb") as out:
         writer = LogWriter(out.fileno(), told)
@@ -88,7 +88,7 @@ def test_a_full_pipe_does_not_keep_the_gateway_from_stopping(pipe: tuple[int, in
     """D15: what cannot be written when it is over is left."""
     writer = LogWriter(pipe[1], told)
     for _ in range(200):
-        writer.put(b"x" * 999 + b"\n")
+        writer.put_line(b"x" * 999 + b"\n")
     writer.close(0.01)
     assert any(thread.name == "fwd-log" for thread in threading.enumerate())
     read_until(pipe[0], lambda so_far: so_far.count("\n") == 200)
@@ -99,8 +99,8 @@ def test_a_full_disk_loses_lines_and_nothing_else() -> None:
     """D15."""
     fd = os.open("/dev/full", os.O_WRONLY)
     writer = LogWriter(fd, told)
-    writer.put(b"one\n")
-    writer.put(b"two\n")
+    writer.put_line(b"one\n")
+    writer.put_line(b"two\n")
     writer.close(30)
     os.close(fd)
     assert writer.dropped >= 2
@@ -118,11 +118,11 @@ def test_what_a_full_disk_lost_is_told_when_there_is_room(tmp_path: Path) -> Non
 
     writer = LogWriter(fd, say)
     for line in (b"one\n", b"two\n"):
-        writer.put(line)
+        writer.put_line(line)
         asked.acquire()
     with log_file.open("wb") as room:
         os.dup2(room.fileno(), fd)
-        writer.put(b"three\n")
+        writer.put_line(b"three\n")
         writer.close(30)
     assert sorted(log_file.read_text().splitlines()) == ["dropped 2", "three"]
     os.close(fd)
@@ -134,7 +134,7 @@ def test_a_pipe_that_somebody_made_non_blocking_loses_nothing(pipe: tuple[int, i
     os.set_blocking(pipe[1], False)
     writer = LogWriter(pipe[1], told)
     for _ in range(400):
-        writer.put(b"x" * 999 + b"\n")
+        writer.put_line(b"x" * 999 + b"\n")
     assert read_until(pipe[0], lambda so_far: so_far.count("\n") == 400) == ("x" * 999 + "\n") * 400
     writer.close(30)
     assert writer.dropped == 0
@@ -157,9 +157,9 @@ def test_the_lines_of_the_gateway_go_this_way(capfd: pytest.CaptureFixture[str])
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     try:
-        log.configure("info", "json")
+        log.configure_logging("info", "json")
         log.app.info("one")
-        log.configure("info", "text")
+        log.configure_logging("info", "text")
         log.app.info("two")
         root.handlers[0].close()
     finally:
@@ -173,7 +173,7 @@ def test_the_lines_of_the_gateway_go_this_way(capfd: pytest.CaptureFixture[str])
 _BLOCKED = """
 import logging, os, sys
 from fwd_server.observe import log
-log.configure("info", sys.argv[1])
+log.configure_logging("info", sys.argv[1])
 for _ in range(20_000):
     log.app.info("x" * 100)
 os.write(1, b"over")

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 
-from fwd_server.observe.loop_lag import LoopLag, most_seen, where
+from fwd_server.observe.loop_lag import LoopLag, current_calls, most_seen
 
 
 def stand_still(lag: LoopLag) -> None:
@@ -47,4 +47,4 @@ def test_a_thread_that_is_gone_is_nowhere() -> None:
     thread = threading.Thread(target=lambda: None)
     thread.start()
     thread.join()
-    assert where(thread.ident or 0) == ""
+    assert current_calls(thread.ident or 0) == ""

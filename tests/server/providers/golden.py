@@ -149,7 +149,7 @@ def shown_request(case: Case, exchange: Exchange | EmbeddingsExchange) -> dict[s
     request = exchange.request
     assert isinstance(request, UpstreamRequest)
     base = provider_info(case.provider).base_url.partition("://")[2]
-    headers = {name: value.shown() if isinstance(value, Secret) else value for name, value in request.headers}
+    headers = {name: value.display_text() if isinstance(value, Secret) else value for name, value in request.headers}
     path = "/" * ("/" in base) + base.partition("/")[2] + request.path
     return {"method": request.method, "path": path, "headers": headers, "body": orjson.loads(request.body)}
 

@@ -38,7 +38,7 @@ def read(provider: str, said: Any) -> tuple[str, ...]:
 def test_how_it_is_asked_for(provider: str, path: str, headers: dict[str, str]) -> None:
     """The key is in a header, as in every call (contract S13)."""
     request = codec(provider).request(golden.deployment(provider, "").endpoint)
-    shown = {name: value.shown() if isinstance(value, Secret) else value for name, value in request.headers}
+    shown = {name: value.display_text() if isinstance(value, Secret) else value for name, value in request.headers}
     assert (request.method, request.path, request.body) == ("GET", path, b"")
     assert shown.items() >= {"accept": "application/json", **headers}.items()
 

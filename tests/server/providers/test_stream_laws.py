@@ -17,7 +17,7 @@ from tests.server.providers.test_laws import KEY, answers, request, results, sen
 from fwd_server.providers.answer_shape import fold_events
 from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.compatible.calls import CallFragments
-from fwd_server.values.chat import ChatResponse, Chunk, End, StreamEvent, choice_delta, unfold
+from fwd_server.values.chat import ChatResponse, Chunk, End, StreamEvent, choice_delta, unfold_response
 from fwd_server.values.errors import UpstreamError, upstream_failure
 
 Json = dict[str, Any]
@@ -53,7 +53,7 @@ def test_whole_equals_folded(language: Language, said: Said, size: int) -> None:
     """Law 1: the events of a stream fold to the answer that comes whole, and that unfolds and folds to itself."""
     answer = answered(language, said)
     assert told(fold_events(streamed(language, said, size))) == told(answer)
-    assert told(fold_events([*unfold(answer), End(answer.usage)])) == told(answer)
+    assert told(fold_events([*unfold_response(answer), End(answer.usage)])) == told(answer)
 
 
 @each
@@ -66,7 +66,7 @@ def test_output_is_legal_input(language: Language, said: Said, result: str, last
     elif form == "whole":
         message = answered(language, said).data["choices"][0]["message"]
     else:
-        events = streamed(language, said) if form == "streamed" else unfold(answered(language, said))
+        events = streamed(language, said) if form == "streamed" else unfold_response(answered(language, said))
         message = message_of(language, events)
     calls = message.get("tool_calls") or ()
     turns = [{"role": "tool", "tool_call_id": call["id"], "content": result} for call in calls]

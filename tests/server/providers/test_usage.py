@@ -15,7 +15,7 @@ from kit.dialects import PROVIDERS
 from fwd_server.providers import PROVIDERS as CODECS
 from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.errors import UpstreamError
-from fwd_server.values.usage import MOST_TOKENS, Usage
+from fwd_server.values.usage import MAX_TOKENS, Usage
 
 # Counts as no provider should write them, as they would stand in an answer.
 COUNTS = (
@@ -81,7 +81,7 @@ def usage_of(read: Callable[[], Usage | None]) -> Usage:
 
 def sane(usage: Usage) -> bool:
     counts = (usage.prompt, usage.completion, usage.cached, usage.cache_write, usage.reasoning, usage.total)
-    whole = all(type(count) is int and 0 <= count <= 4 * MOST_TOKENS for count in counts)
+    whole = all(type(count) is int and 0 <= count <= 4 * MAX_TOKENS for count in counts)
     cost = usage.cost_usd
     return whole and (cost is None or 0 <= cost < 1e9) and usage.cached + usage.cache_write <= usage.prompt
 

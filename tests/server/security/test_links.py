@@ -17,7 +17,7 @@ from kit.fakeup import Fakeup, completion, json_answer
 from kit.sites import PNG, certificate, loopback, reply, serving, trusting
 
 from fwd_server.http1.client.dial import Address, Lookup
-from fwd_server.upstream.images import Images
+from fwd_server.upstream.images import ImageFetcher
 from fwd_server.values.errors import Refused
 
 from .conftest import Answer, Gateway, Start, request, run
@@ -172,7 +172,7 @@ def test_one_address_that_is_not_public_is_enough(start: Start, traps: Traps, ad
     """Every address of a name must be public, or none is connected to."""
 
     async def main() -> None:
-        images = Images(lookup=resolver(addresses)[0])
+        images = ImageFetcher(lookup=resolver(addresses)[0])
         async with start(images, FWD_FETCH_IMAGES="public", **KEYS) as gateway:
             answer = await see(gateway, f"https://inside.example:{traps.port}/a.png", "google:gemini-x")
             assert answer.status == 400
@@ -188,7 +188,7 @@ def test_a_name_that_is_rebound(start: Start, traps: Traps) -> None:
 
     async def main() -> None:
         lookup, asked = resolver([public], ["127.0.0.1"])
-        images = Images(lookup=lookup, allowed=lambda address: address == public)
+        images = ImageFetcher(lookup=lookup, allowed=lambda address: address == public)
         async with start(images, FWD_FETCH_IMAGES="public", **KEYS) as gateway:
             link = f"https://rebound.example:{only_here.getsockname()[1]}/a.png"
             first = await see(gateway, link, "google:gemini-x")
@@ -207,12 +207,12 @@ def test_a_redirect_to_this_machine(start: Start, traps: Traps, pem: Path) -> No
     """No redirect is followed, wherever it leads."""
 
     async def main() -> None:
-        images = Images(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
+        images = ImageFetcher(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
         for status in (301, 302, 303, 307, 308):
             to = f"location: https://127.0.0.1:{traps.port}/"
             async with serving(pem, says=reply(PNG, status, to)) as site:
                 with pytest.raises(Refused, match="redirect, which is not followed"):
-                    await images.fetch({site.link(): "place"})
+                    await images.fetch_images({site.link(): "place"})
         await images.aclose()
 
     run(main())
@@ -224,7 +224,7 @@ def test_a_public_image_goes_to_the_provider_as_bytes(start: Start, pem: Path, m
     """Design, *Image links*: with the setting, the bytes are sent in the place of the link."""
 
     async def main(up: Fakeup) -> None:
-        images = Images(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
+        images = ImageFetcher(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
         providers = providers_at(int(up.url.rpartition(":")[2].removesuffix("/v1")))
         async with serving(pem) as site, start(images, FWD_FETCH_IMAGES="public", **KEYS, **providers) as gateway:
             await see(gateway, site.link(scheme="http" if model.startswith("anthropic") else "https"), model)
@@ -239,7 +239,7 @@ def test_a_deadline_ends_the_fetching(start: Start, pem: Path) -> None:
     """x-fwd-timeout counts for the images, too."""
 
     async def main() -> None:
-        images = Images(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
+        images = ImageFetcher(lookup=loopback, allowed=lambda address: True, ssl_context=trusting(pem))
         async with serving(pem, says=b"", waits=True) as site:
             async with start(images, FWD_FETCH_IMAGES="public", **KEYS) as gateway:
                 answer = await gateway.talk(request(body=call(site.link()), x_fwd_timeout="0.2"))

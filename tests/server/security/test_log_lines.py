@@ -27,7 +27,7 @@ def written() -> Iterator[io.StringIO]:
     before = {name: logging.getLogger(name).level for name in names}
     handlers = logging.getLogger().handlers[:]
     out = io.StringIO()
-    log.configure("debug", "json", out)
+    log.configure_logging("debug", "json", out)
     yield out
     logging.getLogger().handlers[:] = handlers
     for name, level in before.items():

@@ -43,7 +43,7 @@ def endpoint(up: Fakeup, provider: str = "openai") -> Endpoint:
 async def test_nobody_is_asked_before_somebody_looks(make: Make) -> None:
     """Contract S23."""
     with Fakeup(lambda seen: [LIST]) as up:
-        assert make().names(endpoint(up)) == ()
+        assert make().listed_names(endpoint(up)) == ()
         assert up.seen == []
 
 
@@ -52,8 +52,8 @@ async def test_a_list_is_kept_for_an_hour(make: Make, clock: FakeClock) -> None:
         discovery = make()
         for seconds in (0, 3599, 1):
             clock.move(seconds)
-            await discovery.refresh([endpoint(up)])
-        assert discovery.names(endpoint(up)) == ("a",)
+            await discovery.refresh_lists([endpoint(up)])
+        assert discovery.listed_names(endpoint(up)) == ("a",)
         assert not discovery.knows_all(endpoint(up))
         assert len(up.seen) == 2
 
@@ -63,19 +63,19 @@ async def test_a_live_list_is_asked_for_every_time(make: Make) -> None:
     answers = iter([LIST, json_answer({"models": []})])
     with Fakeup(lambda seen: [next(answers)]) as up:
         discovery, ollama = make(), endpoint(up, "ollama")
-        await discovery.refresh([ollama])
-        assert (discovery.names(ollama), discovery.knows_all(ollama)) == (("a",), True)
-        await discovery.refresh([ollama])
-        assert (discovery.names(ollama), discovery.knows_all(ollama)) == ((), True)
+        await discovery.refresh_lists([ollama])
+        assert (discovery.listed_names(ollama), discovery.knows_all(ollama)) == (("a",), True)
+        await discovery.refresh_lists([ollama])
+        assert (discovery.listed_names(ollama), discovery.knows_all(ollama)) == ((), True)
 
 
 async def test_a_live_list_that_fails_is_forgotten(make: Make) -> None:
     answers = iter([LIST, error_answer(500)])
     with Fakeup(lambda seen: [next(answers)]) as up:
         discovery, ollama = make(), endpoint(up, "ollama")
-        await discovery.refresh([ollama])
-        await discovery.refresh([ollama])
-        assert (discovery.names(ollama), discovery.knows_all(ollama)) == ((), False)
+        await discovery.refresh_lists([ollama])
+        await discovery.refresh_lists([ollama])
+        assert (discovery.listed_names(ollama), discovery.knows_all(ollama)) == ((), False)
 
 
 async def test_after_a_failure_the_old_list_stands_and_the_provider_is_left_alone(make: Make, clock: FakeClock) -> None:
@@ -84,16 +84,16 @@ async def test_after_a_failure_the_old_list_stands_and_the_provider_is_left_alon
         discovery = make()
         for seconds in (0, 3600, 59, 1):
             clock.move(seconds)
-            await discovery.refresh([endpoint(up)])
-        assert discovery.names(endpoint(up)) == ("a",)
+            await discovery.refresh_lists([endpoint(up)])
+        assert discovery.listed_names(endpoint(up)) == ("a",)
         assert len(up.seen) == 3
 
 
 async def test_a_provider_that_is_not_there_is_as_good_as_none(make: Make) -> None:
     nowhere = Endpoint("openai", f"http://127.0.0.1:{closed_port()}/v1", enabled=True)
     discovery = make()
-    await discovery.refresh([nowhere, Endpoint("echo", enabled=True), Endpoint("unknown", enabled=True)])
-    assert discovery.names(nowhere) == ()
+    await discovery.refresh_lists([nowhere, Endpoint("echo", enabled=True), Endpoint("unknown", enabled=True)])
+    assert discovery.listed_names(nowhere) == ()
 
 
 async def test_nobody_waits_for_a_slow_list(make: Make) -> None:
@@ -107,18 +107,18 @@ async def test_nobody_waits_for_a_slow_list(make: Make) -> None:
 
     with Fakeup(slowly) as up:
         discovery = make(wait_s=0.01)
-        await discovery.refresh([endpoint(up)])
-        await discovery.refresh([endpoint(up)])
-        assert discovery.names(endpoint(up)) == ()
+        await discovery.refresh_lists([endpoint(up)])
+        await discovery.refresh_lists([endpoint(up)])
+        assert discovery.listed_names(endpoint(up)) == ()
         released.set()
-        while not discovery.names(endpoint(up)):
-            await discovery.refresh([endpoint(up)])
+        while not discovery.listed_names(endpoint(up)):
+            await discovery.refresh_lists([endpoint(up)])
         assert len(up.seen) == 1
 
 
 async def test_a_close_ends_what_is_being_asked(make: Make) -> None:
     with Fakeup(lambda seen: [WAIT_FOR_CLOSE]) as up:
         discovery = make(wait_s=0.01)
-        await discovery.refresh([endpoint(up)])
+        await discovery.refresh_lists([endpoint(up)])
         await discovery.aclose()
-        assert discovery.names(endpoint(up)) == ()
+        assert discovery.listed_names(endpoint(up)) == ()

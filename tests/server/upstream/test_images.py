@@ -19,7 +19,7 @@ from kit.sites import PNG, certificate, loopback, reply, trusting
 from fwd_server.callers.openai_chat import parse_request
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.media import is_link
-from fwd_server.upstream.images import Bounds, Images, is_public, links_in, with_images
+from fwd_server.upstream.images import ImageFetcher, ImageLimits, is_public, links_in, with_images
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.errors import Refused
 
@@ -50,9 +50,9 @@ def serving(pem: Path) -> Serving:
 
 async def fetched(trust: ssl.SSLContext, *links: str, **more: Any) -> list[str]:
     """What is found at links that may lead here."""
-    images = Images(**{"lookup": loopback, "allowed": lambda address: True, "ssl_context": trust, **more})
+    images = ImageFetcher(**{"lookup": loopback, "allowed": lambda address: True, "ssl_context": trust, **more})
     try:
-        return list((await images.fetch({link: f"place {at}" for at, link in enumerate(links)})).values())
+        return list((await images.fetch_images({link: f"place {at}" for at, link in enumerate(links)})).values())
     finally:
         await images.aclose()
 
@@ -138,7 +138,7 @@ def test_what_is_no_image_is_refused(serving: Serving, trust: ssl.SSLContext, sa
 
     async def main() -> None:
         async with serving(says=says) as site:
-            assert said in await reason(trust, site.link(), bounds=Bounds(total_bytes=2000))
+            assert said in await reason(trust, site.link(), bounds=ImageLimits(total_bytes=2000))
             assert len(site.requests) == 1
 
     asyncio.run(main())
@@ -147,7 +147,7 @@ def test_what_is_no_image_is_refused(serving: Serving, trust: ssl.SSLContext, sa
 def test_a_slow_site_is_not_waited_for(serving: Serving, trust: ssl.SSLContext) -> None:
     async def main() -> None:
         async with serving(says=reply(PNG)[:50], waits=True) as site:
-            assert "within 0.2 s" in await reason(trust, site.link(), bounds=Bounds(seconds=0.2))
+            assert "within 0.2 s" in await reason(trust, site.link(), bounds=ImageLimits(seconds=0.2))
 
     asyncio.run(main())
 
@@ -158,9 +158,9 @@ def test_the_bounds_are_those_of_a_call(serving: Serving, trust: ssl.SSLContext)
     async def main() -> None:
         async with serving() as site:
             links = [site.link(f"/{n}.png") for n in range(3)]
-            assert "too large" in await reason(trust, *links, bounds=Bounds(total_bytes=2 * len(PNG)))
+            assert "too large" in await reason(trust, *links, bounds=ImageLimits(total_bytes=2 * len(PNG)))
             site.requests.clear()
-            assert "'place 2' was not fetched" in await reason(trust, *links, bounds=Bounds(images=2))
+            assert "'place 2' was not fetched" in await reason(trust, *links, bounds=ImageLimits(images=2))
             assert site.requests == []
 
     asyncio.run(main())

@@ -31,7 +31,7 @@ def request(path: str = "/chat") -> UpstreamRequest:
 async def test_the_path_follows_the_base_urls(upstream: Upstream) -> None:
     with Fakeup(lambda seen: [json_answer({"a": 1})]) as up:
         for url in (up.url, up.url + "/"):
-            response = await upstream.send(Endpoint("x", url), request())
+            response = await upstream.send_request(Endpoint("x", url), request())
             assert await read_all(response, 100) == b'{"a": 1}'
     assert [seen.target for seen in up.seen] == ["/v1/chat", "/v1/chat"]
     assert up.connections == 1
@@ -41,7 +41,7 @@ def test_a_key_of_another_provider_does_not_go_out() -> None:
     """S11: a secret goes to the endpoint it belongs to, or nowhere."""
     endpoint = make_deployment("http://127.0.0.1:1/v1").endpoint
     assert endpoint.key is not None
-    good = wire_headers(endpoint, [("authorization", endpoint.key.after("Bearer "))])
+    good = wire_headers(endpoint, [("authorization", endpoint.key.with_prefix("Bearer "))])
     assert good == [(b"authorization", b"Bearer sk-openai-canary")]
     with pytest.raises(AssertionError, match="GROQ_API_KEY does not belong to openai"):
         wire_headers(endpoint, [("authorization", Secret("gsk-x", "GROQ_API_KEY"))])
@@ -52,14 +52,14 @@ def test_a_key_of_another_provider_does_not_go_out() -> None:
 async def test_what_cannot_be_reached_is_an_upstream_error(upstream: Upstream) -> None:
     """F1: our words and code, nothing of the socket's."""
     with pytest.raises(UpstreamError) as caught:
-        await upstream.send(Endpoint("x", f"http://127.0.0.1:{closed_port()}"), request())
+        await upstream.send_request(Endpoint("x", f"http://127.0.0.1:{closed_port()}"), request())
     assert (caught.value.status, caught.value.code) == (502, "connect_failed")
 
 
 async def test_a_cut_body_is_an_upstream_error(upstream: Upstream) -> None:
     """F8: short of its Content-Length."""
     with Fakeup(lambda seen: [answer(200, b"0123456789")[:-5], CLOSE]) as up:
-        response = await upstream.send(Endpoint("x", up.url), request())
+        response = await upstream.send_request(Endpoint("x", up.url), request())
         with pytest.raises(UpstreamError) as caught:
             await read_all(response, 100)
     assert caught.value.code == "upstream_truncated"
@@ -68,7 +68,7 @@ async def test_a_cut_body_is_an_upstream_error(upstream: Upstream) -> None:
 async def test_more_than_the_limit_is_too_much(upstream: Upstream) -> None:
     """F26."""
     with Fakeup(lambda seen: [answer(200, b"x" * 101)]) as up:
-        response = await upstream.send(Endpoint("x", up.url), request())
+        response = await upstream.send_request(Endpoint("x", up.url), request())
         with pytest.raises(UpstreamError) as caught:
             await read_all(response, 100)
         response.close()
@@ -80,7 +80,7 @@ def script(*steps: tuple[float, bytes], ends: str = "end") -> ScriptedResponse:
 
 
 async def test_a_script_is_played_with_the_clock(upstream: Upstream, clock: FakeClock) -> None:
-    response = await upstream.send(Endpoint("echo"), script((0.5, b"a"), (0, b""), (0.25, b"b")))
+    response = await upstream.send_request(Endpoint("echo"), script((0.5, b"a"), (0, b""), (0.25, b"b")))
     assert (response.status, response.headers["content-type"]) == (200, "text/plain")
     assert await read_all(response, 10) == b"ab"
     assert clock.slept == [0.5, 0.25]
@@ -109,7 +109,7 @@ async def test_a_script_takes_turns_with_all_else(clock: FakeClock) -> None:
         seen.append(data)
         asyncio.get_running_loop().call_soon(seen.append, b"another")
 
-    played.flow(take, lambda error: over.set())
+    played.start_reading(take, lambda error: over.set())
     await over.wait()
     assert seen == [b"a", b"another", b"b", b"another"]
 

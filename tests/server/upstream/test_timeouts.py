@@ -30,7 +30,7 @@ NAMES = [field.name for field in fields(Timeouts)]
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shorter_time_counts(name: str) -> None:
     """And changes no other."""
-    shorter = OWN.within({name: 0.5})
+    shorter = OWN.shortened_by({name: 0.5})
     assert [getattr(shorter, other) for other in NAMES if other != name] == [
         getattr(OWN, other) for other in NAMES if other != name
     ]
@@ -40,17 +40,17 @@ def test_a_shorter_time_counts(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_longer_time_is_the_operators(name: str) -> None:
     """The very same value, so that who compares sees that nothing was shortened."""
-    assert OWN.within({name: 10.0}) is OWN
+    assert OWN.shortened_by({name: 10.0}) is OWN
 
 
 @pytest.mark.parametrize("name", ["first_byte_s", "idle_s"])
 def test_any_time_is_shorter_than_none(name: str) -> None:
     """Where the operator sets no limit, a caller may."""
-    assert getattr(Timeouts(first_byte_s=None, idle_s=None).within({name: 9.0}), name) == 9.0
+    assert getattr(Timeouts(first_byte_s=None, idle_s=None).shortened_by({name: 9.0}), name) == 9.0
 
 
 def test_most_calls_ask_for_nothing() -> None:
-    assert OWN.within({}) is OWN
+    assert OWN.shortened_by({}) is OWN
 
 
 # -- over real sockets, on a loop that does not wait

@@ -12,7 +12,7 @@ import pytest
 from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers.base import merge, present
 from fwd_server.values import ids, usage
-from fwd_server.values.chat import ChatResponse, End, unfold
+from fwd_server.values.chat import ChatResponse, End, unfold_response
 from fwd_server.values.errors import ErrorKind, GatewayError, InvalidKey, from_status, upstream_failure
 from fwd_server.values.secret import Secret
 from fwd_server.values.usage import Usage
@@ -23,11 +23,11 @@ SECRET = Secret("sk-very-secret", "OPENAI_API_KEY")
 
 def test_a_secret_shows_nothing() -> None:
     """S12: its text form is three stars, wherever text is made."""
-    shown = f"{SECRET} {SECRET!r} {SECRET:>10} {[SECRET]} " + str(SECRET) + repr({"key": SECRET.after("Bearer ")})
+    shown = f"{SECRET} {SECRET!r} {SECRET:>10} {[SECRET]} " + str(SECRET) + repr({"key": SECRET.with_prefix("Bearer ")})
     assert "sk-very" not in shown
     assert SECRET.reveal() == "sk-very-secret"
-    assert SECRET.after("Bearer ").reveal() == "Bearer sk-very-secret"
-    assert SECRET.after("Bearer ").shown() == "Bearer $OPENAI_API_KEY"
+    assert SECRET.with_prefix("Bearer ").reveal() == "Bearer sk-very-secret"
+    assert SECRET.with_prefix("Bearer ").display_text() == "Bearer $OPENAI_API_KEY"
     assert SECRET
     assert not Secret("")
 
@@ -50,9 +50,9 @@ def test_a_secret_is_not_pickled_or_copied() -> None:
 )
 def test_usage_is_never_negative_or_nonsense(given: Any) -> None:
     """T30: validated and clamped, whatever a provider says."""
-    found = usage.read(given) or Usage()
+    found = usage.parse_usage(given) or Usage()
     counts = (found.prompt, found.completion, found.cached, found.cache_write, found.reasoning)
-    assert all(isinstance(count, int) and 0 <= count <= usage.MOST_TOKENS for count in counts)
+    assert all(isinstance(count, int) and 0 <= count <= usage.MAX_TOKENS for count in counts)
     assert found.cached + found.cache_write <= found.prompt
     assert found.reasoning <= found.completion
     assert found.cost_usd is None or math.isfinite(found.cost_usd)
@@ -66,18 +66,20 @@ def test_usage_is_read() -> None:
         "completion_tokens_details": {"reasoning_tokens": 2},
         "cost": 0.5,
     }
-    assert usage.read(given) == Usage(10, 5, 4, 3, 2, 0.5)
+    assert usage.parse_usage(given) == Usage(10, 5, 4, 3, 2, 0.5)
     assert Usage(10, 5).total == 15
 
 
 def test_a_count_is_exact_at_its_borders() -> None:
     """T30: what is no count is 0, what is too much is 0, the largest is itself."""
     most = 1 << 40
-    assert [usage.count(value) for value in (0, 1, most, most + 1, -1, "5", True, math.nan, None)] == [0, 1, most] + [
-        0
-    ] * 6
+    assert [usage.clean_count(value) for value in (0, 1, most, most + 1, -1, "5", True, math.nan, None)] == [
+        0,
+        1,
+        most,
+    ] + [0] * 6
     assert Usage() == Usage(0, 0, 0, 0, 0, None, False)
-    assert [usage.read({"cost": value}) for value in (0, 1e9, 999.5)] == [
+    assert [usage.parse_usage({"cost": value}) for value in (0, 1e9, 999.5)] == [
         Usage(cost_usd=0.0),
         Usage(cost_usd=None),
         Usage(cost_usd=999.5),
@@ -87,7 +89,7 @@ def test_a_count_is_exact_at_its_borders() -> None:
 def test_parts_of_a_prompt_are_no_more_than_the_prompt() -> None:
     """T30: cached first, then written; together they are at most all of it."""
     details = {"cached_tokens": 4, "cache_write_tokens": 9}
-    assert usage.read({"prompt_tokens": 10, "prompt_tokens_details": details}) == Usage(10, 0, 4, 6)
+    assert usage.parse_usage({"prompt_tokens": 10, "prompt_tokens_details": details}) == Usage(10, 0, 4, 6)
 
 
 def test_the_estimate_is_four_bytes_a_token() -> None:
@@ -204,7 +206,7 @@ def test_a_whole_answer_unfolds_into_a_stream() -> None:
     message = {"role": "assistant", "content": None, "tool_calls": [{"id": "x"}, {"id": "y"}]}
     choices = [{"index": 0, "message": message}, {"index": 1, "message": {"content": "b"}, "finish_reason": "length"}]
     whole = {"id": "1", "created": 1, "model": "m", "choices": choices, "usage": {"a": 1}, "service_tier": "default"}
-    *parts, counted = unfold(ChatResponse(whole))
+    *parts, counted = unfold_response(ChatResponse(whole))
     found = [chunk.data["choices"][0] for chunk in parts if chunk.data]
     calls = [{"index": 0, "id": "x"}, {"index": 1, "id": "y"}]
     assert [(choice["index"], choice["delta"], choice["finish_reason"]) for choice in found] == [
@@ -223,7 +225,7 @@ def test_a_whole_answer_unfolds_into_a_stream() -> None:
 def test_calls_that_are_none_are_left_out(odd: object) -> None:
     """F24: whatever the provider said in its whole answer."""
     whole = {"choices": [{"message": {"content": "x", "tool_calls": odd}}]}
-    said, finish = unfold(ChatResponse(whole))
+    said, finish = unfold_response(ChatResponse(whole))
     assert said.data is not None
     assert said.data["choices"][0]["delta"] == {"role": "assistant", "content": "x"}
     assert finish.data is not None

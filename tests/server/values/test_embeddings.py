@@ -23,30 +23,30 @@ def call(given: Any = "a", **body: Any) -> EmbeddingsRequest:
 
 
 def test_what_openais_python_sdk_asks_for_is_little_endian_float32() -> None:
-    assert embeddings.as_asked([0.5, -0.25], call(encoding_format="base64")) == PACKED
-    assert embeddings.as_asked(PACKED, call(encoding_format="float")) == [0.5, -0.25]
+    assert embeddings.convert_vector([0.5, -0.25], call(encoding_format="base64")) == PACKED
+    assert embeddings.convert_vector(PACKED, call(encoding_format="float")) == [0.5, -0.25]
 
 
 def test_a_vector_in_the_form_asked_for_stays_as_it_is() -> None:
-    assert embeddings.as_asked(PACKED, call(encoding_format="base64")) == PACKED
-    assert embeddings.as_asked([1, 0.5], call()) == [1, 0.5]
+    assert embeddings.convert_vector(PACKED, call(encoding_format="base64")) == PACKED
+    assert embeddings.convert_vector([1, 0.5], call()) == [1, 0.5]
 
 
 @pytest.mark.parametrize("vector", [None, {}, ["x"], [True], [[1.0]], "?", "QUJD", "é", 5])
 def test_what_is_no_vector_is_a_bad_payload(vector: object) -> None:
     """Contract F20."""
     with pytest.raises(UpstreamError) as caught:
-        embeddings.as_asked(vector, call())
+        embeddings.convert_vector(vector, call())
     assert caught.value.code == "bad_payload"
 
 
 def test_a_number_too_large_for_float32_is_a_bad_payload() -> None:
     with pytest.raises(UpstreamError):
-        embeddings.as_asked([1e300], call(encoding_format="base64"))
+        embeddings.convert_vector([1e300], call(encoding_format="base64"))
 
 
 def test_vectors_are_listed_in_the_order_of_the_texts() -> None:
-    answer = embeddings.listing([[1.0], [2.0]], call(["a", "b"]), "m", Usage(prompt=3))
+    answer = embeddings.build_response([[1.0], [2.0]], call(["a", "b"]), "m", Usage(prompt=3))
     assert [(entry["index"], entry["embedding"]) for entry in answer.data["data"]] == [(0, [1.0]), (1, [2.0])]
     assert answer.data["usage"] == {"prompt_tokens": 3, "total_tokens": 3}
     assert answer.model == "m"
@@ -55,7 +55,7 @@ def test_vectors_are_listed_in_the_order_of_the_texts() -> None:
 @pytest.mark.parametrize(("given", "vectors"), [("a", []), ("a", [[1.0], [1.0]]), (["a", "b"], [[1.0]])])
 def test_every_text_has_its_vector(given: Any, vectors: list[Any]) -> None:
     with pytest.raises(UpstreamError):
-        embeddings.listing(vectors, call(given), "m", None)
+        embeddings.build_response(vectors, call(given), "m", None)
 
 
 def test_texts_are_a_list_whichever_way_they_were_written() -> None:

@@ -59,13 +59,15 @@ def test_what_is_built_in_comes_last_in_lists() -> None:
 def test_the_key_travels_as_the_row_says() -> None:
     """Where it stays a secret, and nothing is sent without one."""
     auths = {name: PROVIDER_TABLE[name].auth for name in ("openai", "anthropic", "google")}
-    shown = {name: [(h, s.shown()) for h, s in auth.build(Secret("k", "KEY"))] for name, auth in auths.items()}
+    shown = {
+        name: [(h, s.display_text()) for h, s in auth.header_pair(Secret("k", "KEY"))] for name, auth in auths.items()
+    }
     assert shown == {
         "openai": [("authorization", "Bearer $KEY")],
         "anthropic": [("x-api-key", "$KEY")],
         "google": [("x-goog-api-key", "$KEY")],
     }
-    assert all(auth.build(None) == () for auth in auths.values())
+    assert all(auth.header_pair(None) == () for auth in auths.values())
 
 
 def test_every_field_of_a_row_is_explained() -> None:

@@ -39,7 +39,7 @@ class Falling:
     async def read(self) -> bytes:
         return b'data: {"id":"1","choices":[{"index":0,"delta":{"content":"Hel"}}]}\n\n'
 
-    def flow(self, *_: Any) -> None:
+    def start_reading(self, *_: Any) -> None:
         raise RuntimeError("a bug")
 
     def close(self) -> None: ...
@@ -78,6 +78,6 @@ async def test_a_caller_that_is_gone_is_no_bug() -> None:
     body = {"model": "echo:", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     record = gateway.open_record(Call("req_1", Caller("web"), parse_request(json.dumps(body).encode())))
     with pytest.raises(StreamClosedError):
-        async with gateway.stream(record):
+        async with gateway.stream_call(record):
             raise StreamClosedError
     assert (record.was_disconnected, record.error) == (True, None)

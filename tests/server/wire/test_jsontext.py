@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fwd_server.values.errors import BadRequest
 from fwd_server.wire.jsontext import (
-    MOST_DEPTH,
+    MAX_DEPTH,
     WRITABLE_DEPTH,
     LongInteger,
     dumps,
@@ -66,9 +66,9 @@ def test_depth_ends_at_the_limit(opening: bytes, closing: bytes) -> None:
     def nested(levels: int) -> bytes:
         return b'{"x":' + opening * (levels - 1) + b"1" + closing * (levels - 1) + b"}"
 
-    assert parse_object(nested(MOST_DEPTH))
+    assert parse_object(nested(MAX_DEPTH))
     with pytest.raises(BadRequest, match="deeper than 64"):
-        parse_object(nested(MOST_DEPTH + 1))
+        parse_object(nested(MAX_DEPTH + 1))
 
 
 def test_many_brackets_side_by_side_are_not_deep() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fwd_server.values.secret import Secret
-from fwd_server.wire.redact import LONGEST, clean
+from fwd_server.wire.redact import LONGEST, redact_text
 
 
 @pytest.mark.parametrize(
@@ -35,18 +35,20 @@ from fwd_server.wire.redact import LONGEST, clean
 )
 def test_keys_and_internal_addresses_are_hidden(word: str) -> None:
     """Contract S12, T16: whatever a provider quotes, these never reach a caller."""
-    assert clean(f"failed ({word}) again") == "failed (***) again"
+    assert redact_text(f"failed ({word}) again") == "failed (***) again"
 
 
 @pytest.mark.parametrize("header", ["Bearer abcdefghi", "Basic dXNlcjpwYXNz"])
 def test_an_authorization_value_is_hidden(header: str) -> None:
     """Contract S12."""
-    assert clean(f"sent '{header}'.") == "sent '***'."
+    assert redact_text(f"sent '{header}'.") == "sent '***'."
 
 
 def test_a_key_in_a_query_is_hidden() -> None:
     """Contract S13: the address stays readable, the key in it does not."""
-    assert clean("GET https://api.example.com/v1?a=1&key=secret&b=2") == "GET https://api.example.com/v1?a=1&***&b=2"
+    assert (
+        redact_text("GET https://api.example.com/v1?a=1&key=secret&b=2") == "GET https://api.example.com/v1?a=1&***&b=2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -60,21 +62,21 @@ def test_a_key_in_a_query_is_hidden() -> None:
 )
 def test_ordinary_words_stay(text: str) -> None:
     """A message that helps is not damaged."""
-    assert clean(text) == text
+    assert redact_text(text) == text
 
 
 def test_a_known_secret_is_hidden_whatever_it_looks_like() -> None:
     """Contract T16: a key without any form is known by its value; none and empty ones are passed over."""
-    key = Secret("hunter2", "LOCAL_API_KEY").after("Bearer ")
-    assert clean("no hunter2 here", key, None, Secret("")) == "no *** here"
+    key = Secret("hunter2", "LOCAL_API_KEY").with_prefix("Bearer ")
+    assert redact_text("no hunter2 here", key, None, Secret("")) == "no *** here"
 
 
 def test_controls_become_spaces() -> None:
     """Contract T25: no escape sequence, no hidden or reordering character, no lone surrogate."""
-    assert clean("a\x1b[31mb\u202ec\ud800\r\nd\x00") == "a [31mb c  \nd"
+    assert redact_text("a\x1b[31mb\u202ec\ud800\r\nd\x00") == "a [31mb c  \nd"
 
 
 def test_a_long_text_is_cut() -> None:
     """Two thousand characters are enough, and the cut shows."""
-    assert clean("a b " * LONGEST) == ("a b " * LONGEST)[: LONGEST - 1] + "…"
-    assert len(clean("x" * 10_000_000)) == LONGEST
+    assert redact_text("a b " * LONGEST) == ("a b " * LONGEST)[: LONGEST - 1] + "…"
+    assert len(redact_text("x" * 10_000_000)) == LONGEST

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fwd_server.wire.sse import LONGEST_LINE, Decoder, Event, Lines, LineTooLong, encode
+from fwd_server.wire.sse import LONGEST_LINE, Event, EventDecoder, LineDecoder, LineTooLong, encode_event
 
 
 def events(*pieces: bytes, longest: int = 1 << 20) -> list[Event]:
-    decoder = Decoder(longest)
+    decoder = EventDecoder(longest)
     found = [event for piece in pieces for event in decoder.feed(piece)]
     return found + decoder.close()
 
 
-def collect(decoder: Decoder, seen: list[Event], pieces: list[bytes]) -> None:
+def collect(decoder: EventDecoder, seen: list[Event], pieces: list[bytes]) -> None:
     for piece in pieces:
         seen += decoder.feed(piece)
 
@@ -92,7 +92,7 @@ def test_a_stream_means_the_same_whole_and_in_single_bytes(parts: list[bytes]) -
 @given(st.lists(st.tuples(st.sampled_from(["", "error", "ping"]), st.text(min_size=1))), st.integers(1, 50))
 def test_what_is_encoded_is_decoded(sent: list[tuple[str, str]], size: int) -> None:
     """Encoding is the inverse of decoding but for the line ends inside the data."""
-    data = b"".join(encode(text.encode(), name) for name, text in sent)
+    data = b"".join(encode_event(text.encode(), name) for name, text in sent)
     normal = [Event(n, t.replace("\r\n", "\n").replace("\r", "\n").encode()) for n, t in sent]
     pieces = [data[i : i + size] for i in range(0, len(data), size)]
     assert events(*pieces) == [e for e in normal if e.data]
@@ -100,12 +100,12 @@ def test_what_is_encoded_is_decoded(sent: list[tuple[str, str]], size: int) -> N
 
 def test_an_event_is_given_as_soon_as_its_blank_line_is_there() -> None:
     """Nothing waits for the byte after a CR."""
-    assert Decoder().feed(b"data: a\r\r") == [Event("", b"a")]
+    assert EventDecoder().feed(b"data: a\r\r") == [Event("", b"a")]
 
 
 def test_a_comment_is_no_event() -> None:
     """Contract 3a: keep-alives of the provider are swallowed."""
-    assert Decoder().feed(b": PROCESSING\n\n: PROCESSING\n\n") == []
+    assert EventDecoder().feed(b": PROCESSING\n\n: PROCESSING\n\n") == []
 
 
 def test_an_event_without_data_is_none() -> None:
@@ -166,7 +166,7 @@ def test_a_byte_order_mark_is_no_part_of_the_first_line(at: int) -> None:
 def test_a_line_is_as_long_as_an_answer(step: int) -> None:
     """Contract T9: it is gathered once, and nothing of it is kept when it is over."""
     data = b"a" * LONGEST_LINE + b"\n"
-    lines = Lines()
+    lines = LineDecoder()
     assert [len(line) for at in range(0, len(data), step) for line in lines.feed(data[at : at + step])] == [
         LONGEST_LINE
     ]
@@ -177,7 +177,7 @@ def test_a_line_is_as_long_as_an_answer(step: int) -> None:
 
 def test_a_line_in_pieces_takes_no_more_memory_than_twice_its_length() -> None:
     """Contract T9: the line, and once more what was gathered of it."""
-    lines, length = Lines(), 8 << 20
+    lines, length = LineDecoder(), 8 << 20
     tracemalloc.start()
     try:
         for _ in range(length >> 16):
@@ -208,13 +208,13 @@ def test_events_before_a_long_line_are_given_first(size: int) -> None:
     data = b"data: a\n\ndata: " + b"b" * 20 + b"\n\n"
     seen: list[Event] = []
     with pytest.raises(LineTooLong):
-        collect(Decoder(16), seen, [data[i : i + size] for i in range(0, len(data) + size, size)])
+        collect(EventDecoder(16), seen, [data[i : i + size] for i in range(0, len(data) + size, size)])
     assert seen == [Event("", b"a")]
 
 
 def test_too_much_data_after_an_event_is_refused_later() -> None:
     """The events of the same piece are given first, then the failure, also at the end."""
-    decoder = Decoder(16)
+    decoder = EventDecoder(16)
     assert decoder.feed(b"data: a\n\n" + b"data: b\n" * 9) == [Event("", b"a")]
     with pytest.raises(LineTooLong):
         decoder.close()
@@ -222,7 +222,7 @@ def test_too_much_data_after_an_event_is_refused_later() -> None:
 
 def test_nothing_is_taken_after_a_long_line() -> None:
     """Contract F26: not even a whole event, in a piece of its own, after a line that was given in one with others."""
-    decoder = Decoder(16)
+    decoder = EventDecoder(16)
     assert decoder.feed(b"data: a\n\n" + b"b" * 20 + b"\n\n") == [Event("", b"a")]
     with pytest.raises(LineTooLong):
         decoder.feed(b"data: c\n\n")
@@ -243,7 +243,7 @@ def test_the_data_of_an_event_is_as_long_as_the_limit_at_most() -> None:
 
 
 def lines(*pieces: bytes) -> list[bytes]:
-    splitter = Lines(8)
+    splitter = LineDecoder(8)
     found = [line for piece in pieces for line in splitter.feed(piece)]
     return found + splitter.close()
 
@@ -257,7 +257,7 @@ def test_lines_of_json() -> None:
 
 def test_a_long_line_of_json_is_refused_after_the_ones_before_it() -> None:
     """Contract F26."""
-    splitter = Lines(8)
+    splitter = LineDecoder(8)
     assert splitter.feed(b"1\n" + b"2" * 9) == [b"1"]
     with pytest.raises(LineTooLong):
         splitter.feed(b"\n")
@@ -267,5 +267,5 @@ def test_a_long_line_of_json_is_refused_after_the_ones_before_it() -> None:
 
 def test_an_event_has_a_name_only_if_given() -> None:
     """The frame of a chat chunk is one unnamed line."""
-    assert encode(b"{}") == b"data: {}\n\n"
-    assert encode(b"a\nb", "error") == b"event: error\ndata: a\ndata: b\n\n"
+    assert encode_event(b"{}") == b"data: {}\n\n"
+    assert encode_event(b"a\nb", "error") == b"event: error\ndata: a\ndata: b\n\n"

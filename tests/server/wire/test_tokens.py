@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fwd_server.values.usage import Usage
-from fwd_server.wire.tokens import PART, estimate_bytes, estimate_prompt, render
+from fwd_server.wire.tokens import PART, estimate_bytes, estimate_prompt, render_usage
 
 CALL = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
 
@@ -41,4 +41,4 @@ def test_bytes_are_rounded_up() -> None:
 
 def test_a_count_is_written_as_openai_does() -> None:
     """The total is the sum."""
-    assert render(Usage(2, 3)) == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+    assert render_usage(Usage(2, 3)) == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}

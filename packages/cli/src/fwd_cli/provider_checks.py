@@ -43,5 +43,5 @@ def _asked(client: httpx.Client, provider: ProviderSettings) -> Finding:
 
 def _headers(provider: ProviderSettings) -> Mapping[str, str]:
     """The key in the way this provider reads it."""
-    key = ((name, secret.reveal()) for name, secret in provider.info.auth.build(provider.api_key))
+    key = ((name, secret.reveal()) for name, secret in provider.info.auth.header_pair(provider.api_key))
     return dict([*key, *provider.info.headers])

@@ -15,7 +15,7 @@ from fwd_server.callers.openai_chat import OPENAI_CHAT
 from fwd_server.callers.openai_embeddings import OPENAI_EMBEDDINGS
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.gateway.attempt import AttemptRunner
-from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.gateway import Gateway
 from fwd_server.gateway.policy import Policy
 from fwd_server.gateway.retry_policy import RetryPolicy
@@ -34,7 +34,7 @@ from fwd_server.settings import Settings
 from fwd_server.settings.config_file_table import build_routes
 from fwd_server.store.key_file import KeyFile
 from fwd_server.upstream.discovery import ModelDiscovery
-from fwd_server.upstream.images import Images
+from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.upstream.send import Upstream
 from fwd_server.values import ids
@@ -70,7 +70,7 @@ class App:
     upstream: Upstream
     clock: Clock
     discovery: ModelDiscovery
-    images: Images | None = None
+    images: ImageFetcher | None = None
 
     def poll_keys(self) -> None:
         """Take a change of the key file, and say what it means (contract D8)."""
@@ -92,7 +92,7 @@ def build_app(
     *,
     clock: Clock | None = None,
     pool: Pool | None = None,
-    images: Images | None = None,
+    images: ImageFetcher | None = None,
     environment: Mapping[str, str] | None = None,
     memory: Callable[[], MemoryUse | None] = lambda: None,
     policies: Sequence[Policy] = (),
@@ -117,20 +117,20 @@ def build_app(
         loop_guard,
     )
     health = Health()
-    images = (images or Images()) if settings.fetch_images == "public" else None
+    images = (images or ImageFetcher()) if settings.fetch_images == "public" else None
     translator = Translator(providers, clock, ids.new_id, fetches_images=images is not None)
     attempts = AttemptRunner(providers, upstream, clock, health, hub)
-    fallback = Fallback(translator, attempts, health, clock, retry_policy(settings), images)
+    fallback = FallbackRunner(translator, attempts, health, clock, retry_policy(settings), images)
     gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     keys.poll(clock.monotonic())
     state = GatewayStatus(routes, clock, clock.monotonic(), keys.notices, health)
     discovery = ModelDiscovery(providers, upstream, clock)
-    guard = _guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
+    guard = _build_guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
     service = CallService(gateway, guard, clock, times, loop_guard, hub)
     calls = {path: CallRoute(dialect) for path, dialect in {**DIALECTS, **(dialects or {})}.items()}
-    application = GatewayApplication(_handlers(guard, state, gateway, discovery), guard, hub, calls, service)
+    application = GatewayApplication(_build_handlers(guard, state, gateway, discovery), guard, hub, calls, service)
     return App(application, gateway, state, keys, upstream, clock, discovery, images)
 
 
@@ -182,7 +182,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
     return RetryPolicy(settings.attempts, settings.stream_timeout, _ANSWER_BYTES)
 
 
-def _guard(settings: Settings, keys: KeyFile, clock: Clock, admission: AdmissionController) -> RequestGuard:
+def _build_guard(settings: Settings, keys: KeyFile, clock: Clock, admission: AdmissionController) -> RequestGuard:
     """What every request must pass, as the settings say."""
     trusted = settings.trusted_proxies
     return RequestGuard(
@@ -195,7 +195,9 @@ def _guard(settings: Settings, keys: KeyFile, clock: Clock, admission: Admission
     )
 
 
-def _handlers(guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery) -> list[URLSpec]:
+def _build_handlers(
+    guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery
+) -> list[URLSpec]:
     """Everything that is no call."""
     details = _may_see_details(guard)
     model_index = ModelIndex(gateway.routes, model_catalog.load(), discovery)

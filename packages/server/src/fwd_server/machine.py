@@ -18,7 +18,7 @@ _NO_LIMIT: Final = 1 << 60  # how cgroup v1 spells it, about
 _RESERVED_FILES: Final = 64
 
 
-def cores() -> int:
+def count_cores() -> int:
     """How many cores this process may use, at least 1."""
     with contextlib.suppress(AttributeError):  # Linux only
         return len(os.sched_getaffinity(0))
@@ -69,11 +69,11 @@ def memory_use(root: Path = CGROUP, own: Path = OWN) -> MemoryUse | None:
     which is ours (https://man7.org/linux/man-pages/man7/cgroups.7.html); in a container it may name one that only the
     host can see. What the kernel could drop at once (files it caches) does not count.
     """
-    uses = (_use(group, names) for group, names in _groups(root, own))
+    uses = (_read_use(group, names) for group, names in _memory_groups(root, own))
     return max((use for use in uses if use is not None), key=lambda use: use.share, default=None)
 
 
-def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
+def _memory_groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]]:
     """Folders in which a limit of ours may stand, with the names of the files."""
     lines: list[str] = []
     with contextlib.suppress(OSError):
@@ -86,14 +86,14 @@ def _groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str, str]]
             yield from ((top / one, names) for one in (group, *group.parents))
 
 
-def _use(group: Path, names: tuple[str, str, str]) -> MemoryUse | None:
+def _read_use(group: Path, names: tuple[str, str, str]) -> MemoryUse | None:
     with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
         limit, used, stat = ((group / name).read_text() for name in names)
         if 0 < int(limit) < _NO_LIMIT:
-            return MemoryUse(int(used) - _inactive(stat), int(limit))
+            return MemoryUse(int(used) - _inactive_bytes(stat), int(limit))
     return None
 
 
-def _inactive(stat: str) -> int:
+def _inactive_bytes(stat: str) -> int:
     found = dict(line.split() for line in stat.splitlines())
     return int(found.get("total_inactive_file", found.get("inactive_file", 0)))

@@ -58,7 +58,7 @@ def test_extra_body_is_merged_last() -> None:
 def test_headers_are_made_from_scratch() -> None:
     """Contract T18: a type, the key, and what the operator configured; lower-case names."""
     assert upstream(exchange("openai")).path == "/chat/completions"
-    shown = [(n, v.shown() if isinstance(v, Secret) else v) for n, v in upstream(exchange("openrouter")).headers]
+    shown = [(n, v.display_text() if isinstance(v, Secret) else v) for n, v in upstream(exchange("openrouter")).headers]
     assert shown == [
         ("content-type", "application/json"),
         ("authorization", "Bearer $API_KEY"),

@@ -24,11 +24,11 @@ COUNT = {"prompt_tokens": 5, "completion_tokens": 2, "total_tokens": 7}
 
 def frame(delta: Any = None, finish: str | None = None, index: int = 0, **more: Any) -> bytes:
     choice = {"index": index, "delta": delta or {}, "logprobs": None, "finish_reason": finish}
-    return sse.encode(orjson.dumps({**HEAD, "choices": [choice], **more}))
+    return sse.encode_event(orjson.dumps({**HEAD, "choices": [choice], **more}))
 
 
 def chunk(**fields: Any) -> bytes:
-    return sse.encode(orjson.dumps({**HEAD, **fields}))
+    return sse.encode_event(orjson.dumps({**HEAD, **fields}))
 
 
 def events(*pieces: bytes, name: str = "local", asked: bool = False) -> list[StreamEvent]:
@@ -226,7 +226,7 @@ def test_a_custom_tool_passes() -> None:
 
 def test_a_head_is_made_where_there_is_none() -> None:
     """The gateway's id and clock, the deployment's model."""
-    found = got(sse.encode(b'{"choices":[{"delta":{"content":"a"}}]}'), frame(finish="stop"), DONE)[0]
+    found = got(sse.encode_event(b'{"choices":[{"delta":{"content":"a"}}]}'), frame(finish="stop"), DONE)[0]
     assert (found["id"], found["created"], found["model"]) == ("chatcmpl-fx", 1795305600, "m")
     assert found["object"] == "chat.completion.chunk"
 
@@ -358,8 +358,8 @@ def test_a_line_without_end(tail: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "piece", "expected"),
     [
-        ("local", sse.encode(b'{"error":{"message":"x","code":429}}'), "rate_limit_exceeded"),
-        ("local", sse.encode(b'{"message":"x"}', "error"), "provider_error"),
+        ("local", sse.encode_event(b'{"error":{"message":"x","code":429}}'), "rate_limit_exceeded"),
+        ("local", sse.encode_event(b'{"message":"x"}', "error"), "provider_error"),
         ("openai", frame({"content": "x"}, "error"), "provider_error"),
         ("groq", frame({"content": "x"}, x_groq={"error": "x"}), "provider_error"),
     ],
@@ -402,7 +402,7 @@ CHUNKS = st.fixed_dictionaries({"choices": st.lists(st.fixed_dictionaries({"delt
 @given(st.lists(CHUNKS | ANYTHING, max_size=4), st.sampled_from(["openai", "groq", "openrouter", "local"]))
 def test_no_stream_breaks_it(sent: list[Any], name: str) -> None:
     """Whatever a provider says, in whatever pieces: the same events, one end, and nothing after it."""
-    data = b"".join(sse.encode(orjson.dumps(item)) for item in sent) + DONE
+    data = b"".join(sse.encode_event(orjson.dumps(item)) for item in sent) + DONE
     found = got(data, name=name)
     assert found == got(*(data[i : i + 7] for i in range(0, len(data), 7)), name=name)
     assert [f for f in found if f == "[DONE]" or "error" in f] == found[-1:]

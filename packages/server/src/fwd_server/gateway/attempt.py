@@ -53,7 +53,7 @@ class AttemptRunner:
         self._health = health
         self._hub = hub
 
-    async def run(
+    async def run_attempt(
         self, exchange: AnyExchange, deployment: Deployment, record: CallRecord, read: ReadAnswer[T]
     ) -> T | AmendedRequest | UpstreamError:
         """Try once. A failure is returned, not raised: whoever walks the plan decides what follows it.
@@ -61,15 +61,15 @@ class AttemptRunner:
         The attempt ends with the commit: for a stream that is its first content, so ``read`` ends there.
         """
         began = self._clock.monotonic()
-        times = deployment.endpoint.timeouts.within(record.call.requested_timeouts)
-        limit = _limit(record, times, exchange, began)
+        times = deployment.endpoint.timeouts.shortened_by(record.call.requested_timeouts)
+        limit = _attempt_deadline(record, times, exchange, began)
         self._hub.attempt_started(record, deployment)
         self._health.note_attempt(deployment, began)
         failure: UpstreamError | None = None
         result: T | AmendedRequest | UpstreamError
         try:
             with limit:
-                result = await self._exchange(exchange, deployment, record, times, read, limit)
+                result = await self._send_request(exchange, deployment, record, times, read, limit)
             if isinstance(result, AmendedRequest):
                 failure = result.error
         except UpstreamError as error:
@@ -86,7 +86,7 @@ class AttemptRunner:
         if not _is_callers_timeout(error, record, deployment):
             self._health.note_failure(deployment, error, self._clock.monotonic())
 
-    async def _exchange(
+    async def _send_request(
         self,
         exchange: AnyExchange,
         deployment: Deployment,
@@ -95,7 +95,7 @@ class AttemptRunner:
         read: ReadAnswer[T],
         limit: Deadline,
     ) -> T | AmendedRequest:
-        response = await self._upstream.send(deployment.endpoint, exchange.request, record.call.via, times)
+        response = await self._upstream.send_request(deployment.endpoint, exchange.request, record.call.via, times)
         headers = response.headers
         try:
             record.note_response_head(_upstream_request_id(headers))
@@ -118,7 +118,7 @@ def remaining_s(record: CallRecord, now: float) -> float:
     return record.call.deadline_s - (now - record.started)
 
 
-def _limit(record: CallRecord, times: Timeouts, exchange: AnyExchange, now: float) -> Deadline:
+def _attempt_deadline(record: CallRecord, times: Timeouts, exchange: AnyExchange, now: float) -> Deadline:
     """How long an attempt may take.
 
     A stream has the first-event time, which starts anew with every sign of progress; nothing goes beyond the total of
@@ -141,7 +141,7 @@ def _is_callers_timeout(error: UpstreamError, record: CallRecord, deployment: De
     if error.upstream_status or not record.call.requested_timeouts:
         return False
     own = deployment.endpoint.timeouts
-    requested = own.within(record.call.requested_timeouts)
+    requested = own.shortened_by(record.call.requested_timeouts)
     return any(getattr(requested, name) != getattr(own, name) for name in _TIMES_OF_CODE.get(error.code, ()))
 
 

@@ -16,15 +16,18 @@ from fwd_server.values.secret import Secret
 
 def describe_plan(translator: Translator, call: Call, plan: tuple[Deployment, ...]) -> Json:
     """The plan, first choice first: for each deployment its exact request, with keys as ``$NAME``, or its refusal."""
-    return {"object": "fwd.dry_run", "plan": [_describe(translator, call, deployment, plan[0]) for deployment in plan]}
+    return {
+        "object": "fwd.dry_run",
+        "plan": [_describe_deployment(translator, call, deployment, plan[0]) for deployment in plan],
+    }
 
 
-def _describe(translator: Translator, call: Call, deployment: Deployment, first: Deployment) -> Json:
+def _describe_deployment(translator: Translator, call: Call, deployment: Deployment, first: Deployment) -> Json:
     names = {"provider": deployment.provider, "model": deployment.display_name}
     try:
         images = translator.placeholder_images(call, deployment)
         selected = deployment.provider == first.provider
-        translation = translator.translate(call, deployment, selected=selected, images=images)
+        translation = translator.translate_call(call, deployment, selected=selected, images=images)
     except Refused as error:
         return {**names, **error_object(error)}
     dropped, request = list(translation.dropped), _as_shown(deployment, translation.exchange)
@@ -46,4 +49,4 @@ def _as_shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:
 
 def _shown_header(header: Header) -> tuple[str, str]:
     name, value = header
-    return name, value.shown() if isinstance(value, Secret) else value
+    return name, value.display_text() if isinstance(value, Secret) else value

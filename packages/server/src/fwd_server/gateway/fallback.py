@@ -15,13 +15,13 @@ from typing import TypeVar, cast
 from fwd_server.clock import Clock
 from fwd_server.gateway.attempt import AttemptRunner, ReadAnswer, remaining_s
 from fwd_server.gateway.reading import read_first_content, read_whole
-from fwd_server.gateway.relay import Stream
+from fwd_server.gateway.relay import CommittedStream
 from fwd_server.gateway.retry_policy import NextStep, RetryPolicy, next_step, retry_wait
 from fwd_server.gateway.translation import NO_IMAGES, AnyExchange, Translation, Translator
 from fwd_server.providers.base import AmendedRequest, Exchange, UpstreamRequest
 from fwd_server.routing.health import Health
 from fwd_server.upstream.deadline import Deadline
-from fwd_server.upstream.images import Images
+from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import ChatResponse
 from fwd_server.values.deployment import Deployment
@@ -32,7 +32,7 @@ from fwd_server.values.record import CallRecord
 T = TypeVar("T")
 
 
-class Fallback:
+class FallbackRunner:
     """Runs calls over their plans. ``rand`` gives numbers from 0 to 1, to spread retries."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Fallback:
         health: Health,
         clock: Clock,
         retry_policy: RetryPolicy,
-        images: Images | None = None,
+        images: ImageFetcher | None = None,
         rand: Callable[[], float] = random.random,
     ) -> None:
         self.translator = translator
@@ -53,23 +53,23 @@ class Fallback:
         self._images = images
         self._rand = rand
 
-    async def answer(self, record: CallRecord, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
+    async def answer_call(self, record: CallRecord, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
-        answer = await self._walk(record, plan, self._read_whole)
-        self._health.note_success(_committed(record))
+        answer = await self._walk_plan(record, plan, self._read_whole)
+        self._health.note_success(_committed_deployment(record))
         return answer
 
-    async def stream(self, record: CallRecord, plan: tuple[Deployment, ...]) -> Stream:
+    async def open_stream(self, record: CallRecord, plan: tuple[Deployment, ...]) -> CommittedStream:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
-        stream = await self._walk(record, plan, self._read_first_content)
+        stream = await self._walk_plan(record, plan, self._read_first_content)
         stream.ended = functools.partial(self._judge_stream, record)
         if stream.decoder is not None:  # a whole answer has nothing to wait for
-            stream.expire_in(self._retry_policy.stream_s)
+            stream.end_after(self._retry_policy.stream_s)
         return stream
 
     # -- the walk
 
-    async def _walk(self, record: CallRecord, plan: tuple[Deployment, ...], read: ReadAnswer[T]) -> T:
+    async def _walk_plan(self, record: CallRecord, plan: tuple[Deployment, ...], read: ReadAnswer[T]) -> T:
         only_candidate = len(plan) == 1
         refusal: Refused | None = None
         failure: UpstreamError | None = None
@@ -77,11 +77,11 @@ class Fallback:
             try:
                 images = await self._fetch_images(record, deployment)
                 selected = deployment.provider == plan[0].provider
-                translation = self.translator.translate(record.call, deployment, selected=selected, images=images)
+                translation = self.translator.translate_call(record.call, deployment, selected=selected, images=images)
             except Refused as error:
                 refusal = refusal or error
                 continue
-            result = await self._serve(translation, deployment, record, read, only_candidate=only_candidate)
+            result = await self._try_deployment(translation, deployment, record, read, only_candidate=only_candidate)
             if not isinstance(result, UpstreamError):
                 return result
             failure = result
@@ -91,7 +91,7 @@ class Fallback:
             raise _as_final(failure, record)
         raise refusal or upstream_failure("provider_error")
 
-    async def _serve(
+    async def _try_deployment(
         self,
         translation: Translation,
         deployment: Deployment,
@@ -104,7 +104,7 @@ class Fallback:
         exchange, lost = translation.exchange, translation.dropped[len(translation.exchange.dropped) :]
         amended = retried = False
         while True:
-            result = await self._attempts.run(exchange, deployment, record, read)
+            result = await self._attempts.run_attempt(exchange, deployment, record, read)
             if isinstance(result, AmendedRequest):
                 if not amended and self._may_amend(result, exchange, record):
                     exchange, amended = result.exchange, True
@@ -143,7 +143,9 @@ class Fallback:
     ) -> ChatResponse | EmbeddingsResponse:
         return await read_whole(response, exchange, self._retry_policy.answer_bytes)
 
-    async def _read_first_content(self, response: UpstreamResponse, exchange: AnyExchange, limit: Deadline) -> Stream:
+    async def _read_first_content(
+        self, response: UpstreamResponse, exchange: AnyExchange, limit: Deadline
+    ) -> CommittedStream:
         chat = cast("Exchange", exchange)  # only a chat call streams
         lines = isinstance(chat.request, UpstreamRequest) and chat.request.json_lines
         most = self._retry_policy.answer_bytes
@@ -152,9 +154,9 @@ class Fallback:
     def _judge_stream(self, record: CallRecord, error: UpstreamError | None) -> None:
         """A committed stream has ended: its deployment's health knows only now (G8)."""
         if error is None:
-            self._health.note_success(_committed(record))
+            self._health.note_success(_committed_deployment(record))
         else:
-            self._attempts.note_failure(record, _committed(record), error)
+            self._attempts.note_failure(record, _committed_deployment(record), error)
 
     # -- images
 
@@ -167,12 +169,12 @@ class Fallback:
             return NO_IMAGES
         try:
             with Deadline(remaining_s(record, self._clock.monotonic()), "deadline"):
-                return await self._images.fetch(links)
+                return await self._images.fetch_images(links)
         except UpstreamError as error:
             raise _as_final(error, record) from None
 
 
-def _committed(record: CallRecord) -> Deployment:
+def _committed_deployment(record: CallRecord) -> Deployment:
     """Who answers a call that has committed."""
     return cast("Deployment", record.deployment)
 

@@ -16,9 +16,9 @@ from attrs import field, frozen
 
 from fwd_server.clock import Clock
 from fwd_server.gateway.dry_run import describe_plan
-from fwd_server.gateway.fallback import Fallback
+from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.policy import Policy, PolicyChain
-from fwd_server.gateway.relay import EventSink, Stream
+from fwd_server.gateway.relay import CommittedStream, EventSink
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.routing import planner
 from fwd_server.routing.planner import Routes
@@ -35,15 +35,15 @@ class StreamingAnswer:
     """A streamed answer that has begun, and how it came about so far."""
 
     record: CallRecord
-    _stream: Stream = field(repr=False)
+    _stream: CommittedStream = field(repr=False)
     _policies: PolicyChain = field(repr=False)
 
-    async def flow(self, sink: EventSink) -> End | GatewayError:
+    async def send_events(self, sink: EventSink) -> End | GatewayError:
         """Hand ``sink`` the events as they come, and settle the call; returns how it ended.
 
         An End means that the stream may be called complete: the provider said so, and every policy has settled.
         """
-        last: End | GatewayError = await self._stream.flow(partial(self._pass_on, sink))
+        last: End | GatewayError = await self._stream.deliver_events(partial(self._pass_on, sink))
         try:
             await self._policies.settle(self.record)
         except GatewayError as error:
@@ -62,7 +62,7 @@ class Gateway:
     def __init__(
         self,
         routes: Routes,
-        fallback: Fallback,
+        fallback: FallbackRunner,
         clock: Clock,
         hub: ObserverHub,
         policies: Sequence[Policy] = (),
@@ -81,13 +81,13 @@ class Gateway:
         self._hub.call_started(record)
         return record
 
-    async def complete(self, record: CallRecord) -> ChatResponse | EmbeddingsResponse:
+    async def complete_call(self, record: CallRecord) -> ChatResponse | EmbeddingsResponse:
         """Answer a call in one piece. Raises GatewayError."""
         policies = PolicyChain(self._policies)
         try:
             if self._policies:
                 await policies.admit(record)
-            response = await self._fallback.answer(record, self._plan(record.call))
+            response = await self._fallback.answer_call(record, self._plan_call(record.call))
             record.note_answer(response)
             if self._policies:
                 await policies.settle(record)
@@ -101,12 +101,12 @@ class Gateway:
             self._hub.call_ended(record, self._clock.monotonic())
 
     @contextlib.asynccontextmanager
-    async def stream(self, record: CallRecord) -> AsyncIterator[StreamingAnswer]:
+    async def stream_call(self, record: CallRecord) -> AsyncIterator[StreamingAnswer]:
         """Answer a call in pieces: entered once the first content is there. Raises GatewayError before that."""
         policies = PolicyChain(self._policies)
         try:
             await policies.admit(record)
-            stream = await self._fallback.stream(record, self._plan(record.call))
+            stream = await self._fallback.open_stream(record, self._plan_call(record.call))
             try:
                 yield StreamingAnswer(record, stream, policies)
             finally:
@@ -121,9 +121,9 @@ class Gateway:
 
     def plan_dry_run(self, call: Call) -> Json:
         """What would be sent for a call, without sending it. Raises GatewayError when there is no plan."""
-        return describe_plan(self._fallback.translator, call, self._plan(call))
+        return describe_plan(self._fallback.translator, call, self._plan_call(call))
 
-    def _plan(self, call: Call) -> tuple[Deployment, ...]:
+    def _plan_call(self, call: Call) -> tuple[Deployment, ...]:
         model = call.request.model
         fallback = call.fallback and (model is None or self._fallback_explicit)
         # Another model's vectors would be worse than none: they mean something else.

@@ -12,12 +12,12 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from fwd_server.gateway.relay import Stream
+from fwd_server.gateway.relay import CommittedStream
 from fwd_server.gateway.translation import AnyExchange
 from fwd_server.providers.answer_shape import fold_events
 from fwd_server.providers.base import Decoder, Exchange, UpstreamRequest
 from fwd_server.upstream.send import UpstreamResponse
-from fwd_server.values.chat import ChatResponse, End, StreamEvent, unfold
+from fwd_server.values.chat import ChatResponse, End, StreamEvent, unfold_response
 from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import UpstreamError, upstream_failure
 
@@ -74,7 +74,7 @@ async def read_first_content(
     note_progress: Callable[[], None] = lambda: None,
     *,
     json_lines: bool = False,
-) -> Stream:
+) -> CommittedStream:
     """A stream up to its first content; until then nothing is the caller's, so all events are held (contract 3a).
 
     A whole JSON answer in the place of a stream becomes the chunks it stands for. ``json_lines`` says that this
@@ -101,13 +101,13 @@ async def read_first_content(
             start = body  # lines under the label of a whole answer
         else:
             response.close()
-            return Stream(response, None, [*unfold(answer), End(answer.usage)])
+            return CommittedStream(response, None, [*unfold_response(answer), End(answer.usage)])
     elif kind is BodyKind.OTHER and (label not in _STREAMS or start.lstrip(_BLANK).startswith(b"<")):
         raise upstream_failure("bad_payload" if label == "application/json" else "bad_content_type")
     elif kind is None and label == "application/json":
         raise upstream_failure("bad_payload")
     decoder = exchange.decoder()
-    return Stream(response, decoder, await _head(response, decoder, start, limit, note_progress))
+    return CommittedStream(response, decoder, await _read_head(response, decoder, start, limit, note_progress))
 
 
 async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -> bytes:
@@ -126,7 +126,7 @@ async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -
     return pieces[1] if len(pieces) == 2 and not start else b"".join(pieces)
 
 
-async def _head(
+async def _read_head(
     response: UpstreamResponse, decoder: Decoder, data: bytes, limit: int, note_progress: Callable[[], None]
 ) -> list[StreamEvent]:
     """The events up to the first content."""

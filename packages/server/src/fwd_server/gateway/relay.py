@@ -22,7 +22,7 @@ EventSink = Callable[[list[StreamEvent]], "asyncio.Future[None] | None"]
 
 
 @define
-class Stream:
+class CommittedStream:
     """The events read so far, and the rest as it comes.
 
     ``decoder`` is None where ``head`` is all there is. ``ended`` is told how it ended: with the failure, or None for
@@ -35,24 +35,24 @@ class Stream:
     ended: Callable[[UpstreamError | None], None] = lambda error: None
     _timer: WheelTimer | None = None
     _expired: bool = False
-    _take: EventSink = lambda batch: None
-    _last: asyncio.Future[End | UpstreamError] | None = None
+    _sink: EventSink = lambda batch: None
+    _last_event: asyncio.Future[End | UpstreamError] | None = None
 
-    def expire_in(self, seconds: float) -> None:
+    def end_after(self, seconds: float) -> None:
         """End after ``seconds``, however much still comes (F28)."""
-        self._timer = wheel_of(asyncio.get_running_loop()).call_later(seconds, self._expire)
+        self._timer = wheel_of(asyncio.get_running_loop()).call_later(seconds, self._on_deadline)
 
-    async def flow(self, take: EventSink) -> End | UpstreamError:
+    async def deliver_events(self, sink: EventSink) -> End | UpstreamError:
         """Hand ``take`` the events as they come; the very last is an End or an UpstreamError, always, and returned.
 
         Raises what ``take`` raises, or the future it returned; and what a decoder should never raise.
         """
-        self._take = take
+        self._sink = sink
         last: asyncio.Future[End | UpstreamError] = asyncio.get_running_loop().create_future()
-        self._last = last
-        self._give(self.head)
+        self._last_event = last
+        self._deliver_batch(self.head)
         if not last.done():
-            self.response.flow(self._arrived, self._over)
+            self.response.start_reading(self._on_data, self._on_end)
         return await last
 
     def close(self) -> None:
@@ -61,63 +61,63 @@ class Stream:
             self._timer.cancel()
         self.response.close()
 
-    def _arrived(self, data: bytes) -> None:
+    def _on_data(self, data: bytes) -> None:
         if self.decoder is not None:
             try:
-                self._give(self.decoder.feed(data))
+                self._deliver_batch(self.decoder.feed(data))
             except Exception as error:  # noqa: BLE001 - it is raised where the end is waited for
-                self._fell(error)
+                self._on_bug(error)
 
-    def _over(self, error: UpstreamError | None) -> None:
+    def _on_end(self, error: UpstreamError | None) -> None:
         """The body has ended, or broke."""
         try:
             if error is not None:
-                self._give([self._once_committed(error)])
+                self._deliver_batch([self._as_midstream_error(error)])
             elif self.decoder is not None:
-                self._give(self.decoder.close() or [upstream_failure("upstream_truncated")])
+                self._deliver_batch(self.decoder.close() or [upstream_failure("upstream_truncated")])
         except Exception as bug:  # noqa: BLE001 - as above
-            self._fell(bug)
+            self._on_bug(bug)
 
-    def _fell(self, bug: Exception) -> None:
+    def _on_bug(self, bug: Exception) -> None:
         """A bug of ours: raised out of a callback it would be the pool's, and nobody would tell the caller."""
         self.response.close()
-        if self._last is not None and not self._last.done():
-            self._last.set_exception(bug)
+        if self._last_event is not None and not self._last_event.done():
+            self._last_event.set_exception(bug)
 
-    def _give(self, batch: list[StreamEvent]) -> None:
+    def _deliver_batch(self, batch: list[StreamEvent]) -> None:
         """Hand events on; what still comes after the last one, or after a failure to take one, is nobody's."""
-        waiting = self._last
+        waiting = self._last_event
         if not batch or waiting is None or waiting.done():
             return
         last = batch[-1]
         if isinstance(last, Chunk):
-            self._wait_for(self._take(batch))
+            self._pause_until(self._sink(batch))
             return
         self.ended(last if isinstance(last, UpstreamError) else None)
-        self._take(batch)
+        self._sink(batch)
         waiting.set_result(last)
 
-    def _wait_for(self, taken: asyncio.Future[None] | None) -> None:
+    def _pause_until(self, taken: asyncio.Future[None] | None) -> None:
         """Read no more before the caller has taken enough (contract R4)."""
         if taken is not None and not taken.done():
             self.response.pause()
-            taken.add_done_callback(self._go_on)
+            taken.add_done_callback(self._resume_reading)
 
-    def _go_on(self, taken: asyncio.Future[None]) -> None:
+    def _resume_reading(self, taken: asyncio.Future[None]) -> None:
         """The caller has taken enough; or is gone, which ends the wait for the last event."""
         error = None if taken.cancelled() else taken.exception()
         if error is None:
             self.response.resume()
-        elif self._last is not None and not self._last.done():
-            self._last.set_exception(error)
+        elif self._last_event is not None and not self._last_event.done():
+            self._last_event.set_exception(error)
 
-    def _once_committed(self, error: UpstreamError) -> UpstreamError:
+    def _as_midstream_error(self, error: UpstreamError) -> UpstreamError:
         """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
         if self._expired:
             return upstream_failure("deadline")
         return upstream_failure("upstream_truncated") if error.code == "upstream_reset" else error
 
-    def _expire(self) -> None:
+    def _on_deadline(self) -> None:
         self._expired = True
         self.response.close()
-        self._over(upstream_failure("deadline"))
+        self._on_end(upstream_failure("deadline"))

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from fwd_server.clock import Clock
 from fwd_server.providers.base import EmbeddingsExchange, Exchange, NewId, Provider
-from fwd_server.upstream.images import STAND_IN, links_in, with_images
+from fwd_server.upstream.images import PLACEHOLDER_IMAGE, links_in, with_images
 from fwd_server.values.call import Call
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.deployment import Deployment
@@ -38,7 +38,7 @@ class Translator:
         self._new_id = new_id
         self._fetches_images = fetches_images
 
-    def translate(
+    def translate_call(
         self, call: Call, deployment: Deployment, *, selected: bool, images: Mapping[str, str] = NO_IMAGES
     ) -> Translation:
         """Translate ``call`` for ``deployment``.
@@ -80,7 +80,7 @@ class Translator:
 
     def placeholder_images(self, call: Call, deployment: Deployment) -> Mapping[str, str]:
         """What a dry run shows in place of the images that would be fetched."""
-        return dict.fromkeys(self.image_links(call, deployment), STAND_IN)
+        return dict.fromkeys(self.image_links(call, deployment), PLACEHOLDER_IMAGE)
 
 
 def _not_available(deployment: Deployment, operation: str) -> ProviderNotAvailable:

@@ -40,27 +40,27 @@ class ObserverHub:
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         observers = tuple(observers)
-        self._started = _overriding(observers, "call_started")
-        self._attempt_started = _overriding(observers, "attempt_started")
-        self._attempt_ended = _overriding(observers, "attempt_ended")
-        self._call_ended = _overriding(observers, "call_ended")
-        self._request_ended = _overriding(observers, "request_ended")
+        self._started = _overridden_methods(observers, "call_started")
+        self._attempt_started = _overridden_methods(observers, "attempt_started")
+        self._attempt_ended = _overridden_methods(observers, "attempt_ended")
+        self._call_ended = _overridden_methods(observers, "call_ended")
+        self._request_ended = _overridden_methods(observers, "request_ended")
         self._waiting: list[tuple[CallRecord, float]] = []
 
     def call_started(self, record: CallRecord) -> None:
         """Tell them at once that a call begins."""
         for tell in self._started:
-            _isolated(tell, record)
+            _call_safely(tell, record)
 
     def attempt_started(self, record: CallRecord, deployment: Deployment) -> None:
         """Tell them at once that a provider is tried."""
         for tell in self._attempt_started:
-            _isolated(tell, record, deployment)
+            _call_safely(tell, record, deployment)
 
     def attempt_ended(self, record: CallRecord, attempt: Attempt) -> None:
         """Tell them at once how an attempt ended."""
         for tell in self._attempt_ended:
-            _isolated(tell, record, attempt)
+            _call_safely(tell, record, attempt)
 
     def call_ended(self, record: CallRecord, now: float) -> None:
         """Tell them soon that a call has ended at ``now``, in monotonic seconds."""
@@ -71,7 +71,7 @@ class ObserverHub:
     def request_ended(self, request: RequestEnd) -> None:
         """Tell them that a request which was no call has ended."""
         for tell in self._request_ended:
-            _isolated(tell, request)
+            _call_safely(tell, request)
 
     def flush(self) -> None:
         """Tell them of the calls that have ended; called by the loop, and once more when the gateway stops."""
@@ -79,14 +79,14 @@ class ObserverHub:
         for record, now in waiting:
             outcome = record.to_outcome(now)
             for tell in self._call_ended:
-                _isolated(tell, outcome)
+                _call_safely(tell, outcome)
 
 
-def _overriding(observers: Iterable[Observer], name: str) -> tuple[Callable[..., None], ...]:
+def _overridden_methods(observers: Iterable[Observer], name: str) -> tuple[Callable[..., None], ...]:
     return tuple(getattr(one, name) for one in observers if getattr(type(one), name) is not getattr(Observer, name))
 
 
-def _isolated(tell: Callable[..., None], *told: Any) -> None:
+def _call_safely(tell: Callable[..., None], *told: Any) -> None:
     """An observer's bug is the observer's: it is logged, and nobody's answer changes."""
     try:
         tell(*told)

@@ -30,7 +30,7 @@ FIELDS: Final = "fwd_fields"
 _WARNING: Final = {"name": app.name, "levelname": "WARNING", "levelno": logging.WARNING}
 
 
-def configure(level: str, form: str, out: TextIO | None = None) -> None:
+def configure_logging(level: str, form: str, out: TextIO | None = None) -> None:
     """Send every logger of this process to ``out`` (standard error by default), one line a record.
 
     ``form`` is ``json``, ``text``, or ``auto`` for words on a terminal and JSON anywhere else.
@@ -41,7 +41,7 @@ def configure(level: str, form: str, out: TextIO | None = None) -> None:
             old.close()
     words = form == "text" or (form == "auto" and (out or sys.stderr).isatty())
     handler = logging.StreamHandler(out) if out else QueuedHandler(sys.stderr)
-    handler.setFormatter(Words() if words else JsonLines())
+    handler.setFormatter(TextLines() if words else JsonLines())
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     _note_less()
@@ -63,28 +63,28 @@ class QueuedHandler(logging.Handler):
     def __init__(self, out: TextIO) -> None:
         super().__init__()
         out.flush()
-        self._writer = LogWriter(out.fileno(), self._dropped)
+        self._writer = LogWriter(out.fileno(), self._dropped_line)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Have the record's line written; one that cannot be made is said on standard error and is nobody's failure."""
         try:
-            self._writer.put(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
+            self._writer.put_line(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - as all of Python's handlers
             self.handleError(record)
 
     def write_fields(self, level: int, logger: str, rest: bytes) -> None:
         """Write a JSON line whose message and fields are encoded already, without a record of ``logging``."""
-        line = b'{"time":"%b",%b%b' % (_timestamp(time.time()).encode(), _line_start(level, logger), rest)
+        line = b'{"time":"%b",%b%b' % (_format_time(time.time()).encode(), _line_start(level, logger), rest)
         if b"\x7f" in line or not line.isascii():
             line = _CONTROL.sub(_json_escape, line.decode()).encode()
-        self._writer.put(line + b"\n")
+        self._writer.put_line(line + b"\n")
 
     def close(self) -> None:
         """Write what waits."""
         self._writer.close()
         super().close()
 
-    def _dropped(self, count: int) -> bytes:
+    def _dropped_line(self, count: int) -> bytes:
         message = f"{count} log lines were dropped: they could not be written as fast as they came."
         return f"{self.format(logging.makeLogRecord(_WARNING | {'msg': message}))}\n".encode()
 
@@ -103,14 +103,14 @@ def _line_start(level: int, logger: str) -> bytes:
     return f'"level":"{logging.getLevelName(level).lower()}","logger":"{logger}","message":'.encode()
 
 
-def _timestamp(now: float) -> str:
+def _format_time(now: float) -> str:
     """RFC 3339 with milliseconds, in UTC."""
     seconds = int(now)
-    return f"{_second(seconds)}.{int((now - seconds) * 1000):03d}+00:00"
+    return f"{_format_second(seconds)}.{int((now - seconds) * 1000):03d}+00:00"
 
 
 @functools.lru_cache(maxsize=2)
-def _second(now: int) -> str:
+def _format_second(now: int) -> str:
     return datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
 
 
@@ -120,7 +120,7 @@ class JsonLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line."""
         line: dict[str, Any] = {
-            "time": _timestamp(record.created),
+            "time": _format_time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -128,10 +128,10 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
-        return _CONTROL.sub(_json_escape, _dumps(line))
+        return _CONTROL.sub(_json_escape, _dump_line(line))
 
 
-def _dumps(line: dict[str, Any]) -> str:
+def _dump_line(line: dict[str, Any]) -> str:
     try:
         return orjson.dumps(line, default=str).decode()
     except TypeError:  # half a character, as names of files and variables may have: not in orjson's language
@@ -143,28 +143,28 @@ def _json_escape(found: re.Match[str]) -> str:
     return f"\\u{ord(found[0]):04x}"
 
 
-class Words(logging.Formatter):
+class TextLines(logging.Formatter):
     """A line for people at a terminal; control characters become escapes."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and a traceback below it where there is one."""
         fields = getattr(record, FIELDS, None) if record.name == access.name else None
-        text = _sentence(fields) if fields else record.getMessage()
+        text = _access_text(fields) if fields else record.getMessage()
         clock = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         mark = "" if record.levelno < logging.WARNING or fields else f"{record.levelname.lower()}: "
         line = f"{clock}  {mark}{_CONTROL.sub(lambda found: repr(found[0])[1:-1], text)}"
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
-def _sentence(fields: Mapping[str, Any]) -> str:
+def _access_text(fields: Mapping[str, Any]) -> str:
     who = [str(fields.get("status", "")), str(fields.get("key") or "-")]
-    parts = [*who, _what(fields), _times(fields), _counts(fields)]
+    parts = [*who, _request_text(fields), _duration_text(fields), _token_text(fields)]
     tries = len(fields.get("attempts") or ())
     parts += [f"{tries} attempts" if tries > 1 else "", str(fields.get("error") or ""), str(fields.get("id", ""))]
     return "  ".join(part for part in parts if part)
 
 
-def _what(fields: Mapping[str, Any]) -> str:
+def _request_text(fields: Mapping[str, Any]) -> str:
     """The request's line, or for a call the model that was asked for and who answered."""
     if "method" in fields:
         return f"{fields['method']} {fields.get('path', '')}"
@@ -175,14 +175,14 @@ def _what(fields: Mapping[str, Any]) -> str:
     return f"{asked} -> {provider}:{model}"
 
 
-def _times(fields: Mapping[str, Any]) -> str:
+def _duration_text(fields: Mapping[str, Any]) -> str:
     total, first = fields.get("total_ms"), fields.get("ttft_ms")
     if total is None:
         return ""
     return f"{total} ms (first {first} ms)" if first is not None and fields.get("stream") else f"{total} ms"
 
 
-def _counts(fields: Mapping[str, Any]) -> str:
+def _token_text(fields: Mapping[str, Any]) -> str:
     if "tokens_in" not in fields:
         return ""
     about = "~" if fields.get("tokens_estimated") else ""

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-MOST: Final = 10_000  # lines that wait to be written
+MAX_WAITING_LINES: Final = 10_000  # lines that wait to be written
 CLOSE_S: Final = 1.0
 # Lines of the event loop are handed over together: to wake the thread for each costs the loop more than to write it.
 _BATCH_S: Final = 0.02
@@ -27,11 +27,11 @@ class LogWriter:
     number.
     """
 
-    def __init__(self, fd: int, say: Callable[[int], bytes], most: int = MOST) -> None:
+    def __init__(self, fd: int, say: Callable[[int], bytes], most: int = MAX_WAITING_LINES) -> None:
         self.dropped = 0
-        self._told = 0
+        self._reported = 0
         self._fd = fd
-        self._say = say
+        self._report = say
         self._most = most
         self._batches: queue.SimpleQueue[list[bytes] | None] = queue.SimpleQueue()
         self._queued = 0  # lines handed over so far, and of these
@@ -39,10 +39,10 @@ class LogWriter:
         self._gathered: list[bytes] = []  # of the loop's own thread, not handed over yet
         self._flush_loop: asyncio.AbstractEventLoop | None = None  # the one that will hand them over
         self._gatherer = 0  # its thread: no other one may touch what is gathered
-        self._thread = threading.Thread(target=self._run, name="fwd-log", daemon=True)
+        self._thread = threading.Thread(target=self._write_batches, name="fwd-log", daemon=True)
         self._thread.start()
 
-    def put(self, line: bytes) -> None:
+    def put_line(self, line: bytes) -> None:
         """Have a line written soon; never waits."""
         loop = asyncio._get_running_loop()
         if loop is None:  # another thread, or nothing runs (any more): nobody would hand a batch over
@@ -81,16 +81,16 @@ class LogWriter:
             self._queued += len(lines)
             self._batches.put(lines)
 
-    def _run(self) -> None:
+    def _write_batches(self) -> None:
         while (lines := self._batches.get()) is not None:
             self._taken += len(lines)
-            if not self._write(lines):
+            if not self._write_lines(lines):
                 self.dropped += len(lines)
-            count = self.dropped - self._told
-            if count and self._write([self._say(count)]):
-                self._told += count
+            count = self.dropped - self._reported
+            if count and self._write_lines([self._report(count)]):
+                self._reported += count
 
-    def _write(self, lines: list[bytes]) -> bool:
+    def _write_lines(self, lines: list[bytes]) -> bool:
         """Whether they could be written."""
         left = memoryview(b"".join(lines))
         try:

@@ -32,13 +32,13 @@ class LoopLag:
         self._say = say
         self.seen: list[str] = []  # where it stood, each time the watcher looked while it was overdue
         self._over = threading.Event()
-        self._watcher = threading.Thread(target=self._watch, name="fwd-loop-lag", daemon=True)
+        self._watcher = threading.Thread(target=self._watch_loop, name="fwd-loop-lag", daemon=True)
 
     def __enter__(self) -> LoopLag:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self._due = time.monotonic()
-        self._tick()
+        self._measure_lag()
         self._watcher.start()
         return self
 
@@ -58,7 +58,7 @@ class LoopLag:
             f"Event loop: late by {worst:.1f} ms at most, p99.9 {high * 1000:.1f} ms, {over} times over {limit:g} ms."
         )
 
-    def _tick(self) -> None:
+    def _measure_lag(self) -> None:
         now = time.monotonic()
         lag = max(0.0, now - self._due)
         self.lags.append(lag)
@@ -66,12 +66,12 @@ class LoopLag:
             self._say(f"The event loop stood still for {lag * 1000:.0f} ms: {most_seen(self.seen)}")
         self.seen = []
         self._due = now + EVERY_S
-        self._timer = self._loop.call_later(EVERY_S, self._tick)
+        self._timer = self._loop.call_later(EVERY_S, self._measure_lag)
 
-    def _watch(self) -> None:
+    def _watch_loop(self) -> None:
         while not self._over.wait(self._limit_s / 2):
             if time.monotonic() - self._due > self._limit_s / 2:
-                self.seen.append(where(self._thread))
+                self.seen.append(current_calls(self._thread))
 
 
 def most_seen(places: list[str]) -> str:
@@ -80,7 +80,7 @@ def most_seen(places: list[str]) -> str:
     return counted[0][0] if counted else "nobody saw where"
 
 
-def where(thread: int) -> str:
+def current_calls(thread: int) -> str:
     """What a thread is doing: the innermost calls, the innermost first. Names and lines only, never a value."""
     frame = sys._current_frames().get(thread)
     found = traceback.extract_stack(frame)[-_FRAMES:] if frame else []

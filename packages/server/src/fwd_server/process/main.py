@@ -201,7 +201,7 @@ def _prepare(settings: Settings) -> None:
     """What every process that serves does first."""
     secure_process()
     raise_file_limit()
-    log.configure(settings.log_level, settings.log_format)
+    log.configure_logging(settings.log_level, settings.log_format)
 
 
 def _settle() -> None:

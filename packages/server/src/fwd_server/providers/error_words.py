@@ -67,7 +67,7 @@ def read_error_body(body: bytes) -> Any:
 
 
 def _first_event(body: bytes) -> Any:
-    decoder = sse.Decoder()
+    decoder = sse.EventDecoder()
     try:
         events = [*decoder.feed(body), *decoder.close()]
         return jsontext.loads(events[0].data) if events else None

@@ -11,7 +11,7 @@ from fwd_server.values.chat import End, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
 from fwd_server.wire import jsontext
-from fwd_server.wire.sse import Decoder, LineTooLong
+from fwd_server.wire.sse import EventDecoder, LineTooLong
 
 
 class Framing(Protocol):
@@ -30,7 +30,7 @@ class EventData:
     """The data of server-sent events, whatever their names."""
 
     def __init__(self) -> None:
-        self._events = Decoder()
+        self._events = EventDecoder()
 
     def feed(self, data: bytes) -> list[bytes]:
         """The data that ``data`` completes. Raises LineTooLong."""

@@ -22,4 +22,4 @@ def json_headers(endpoint: Endpoint) -> tuple[Header, ...]:
 
 def key_header(endpoint: Endpoint) -> tuple[Header, ...]:
     """The key in the header that this provider reads it from; nothing if there is no key."""
-    return endpoint.info.auth.build(endpoint.key)
+    return endpoint.info.auth.header_pair(endpoint.key)

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from fwd_server.settings.units import read_base_url, read_duration
 from fwd_server.values.errors import ErrorKind
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 Flag = NewType("Flag", bool)
 Text = NewType("Text", str)
@@ -75,7 +75,7 @@ def show_value(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, dict | list):
         return "a table" if isinstance(value, dict) else "a list"
-    text = clean(repr(value) if isinstance(value, str) else str(value))
+    text = redact_text(repr(value) if isinstance(value, str) else str(value))
     return text if len(text) <= 80 else f"{text[:79]}…"
 
 

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 import cattrs
 from attrs import frozen
 
-from fwd_server.machine import cores
+from fwd_server.machine import count_cores
 from fwd_server.values.secret import Secret
 
 Seconds = NewType("Seconds", float)
@@ -112,7 +112,7 @@ def read_whole(text: str) -> int:
 
 def read_workers(text: str) -> Workers:
     """A whole number, or ``auto`` for one worker a core."""
-    return Workers(cores() if text.lower() == "auto" else read_whole(text))
+    return Workers(count_cores() if text.lower() == "auto" else read_whole(text))
 
 
 def read_flag(text: str) -> bool:

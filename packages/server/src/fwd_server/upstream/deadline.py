@@ -37,7 +37,7 @@ class Deadline:
         loop = task.get_loop()
         if self._bound < math.inf:
             self._bound += loop.time()
-        self._timer = wheel_of(loop).call_later(self._seconds, self._expire, self._code)
+        self._timer = wheel_of(loop).call_later(self._seconds, self._cancel_task, self._code)
         return self
 
     def restart(self) -> None:
@@ -46,9 +46,9 @@ class Deadline:
         remaining = self._bound - loop.time()
         self._timer.cancel()
         if remaining > self._seconds:
-            self._timer = wheel_of(loop).call_later(self._seconds, self._expire, self._code)
+            self._timer = wheel_of(loop).call_later(self._seconds, self._cancel_task, self._code)
         else:
-            self._timer = wheel_of(loop).call_later(remaining, self._expire, self._bound_code)
+            self._timer = wheel_of(loop).call_later(remaining, self._cancel_task, self._bound_code)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -56,15 +56,15 @@ class Deadline:
         self._timer.cancel()
         if not self._expired:
             return
-        if kind is asyncio.CancelledError and not self._uncancel():
+        if kind is asyncio.CancelledError and not self._undo_cancel():
             raise upstream_failure(self._expired) from None
 
-    def _uncancel(self) -> int:
+    def _undo_cancel(self) -> int:
         """Take our own cancellation back; returns how many from others remain."""
         if sys.version_info >= (3, 11):
             return self._task.uncancel()
         return 0
 
-    def _expire(self, code: str) -> None:
+    def _cancel_task(self, code: str) -> None:
         self._expired = code
         self._task.cancel()

@@ -21,10 +21,10 @@ from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, from_status
 
 WAIT_S: Final = 1.0  # for whoever looks
-_PATIENCE_S: Final = 10.0  # for the provider
-_KEPT_S: Final = 3600.0
-_REST_S: Final = 60.0  # after a failure
-_LONGEST: Final = 8 << 20
+_LIST_TIMEOUT_S: Final = 10.0  # for the provider
+_LIST_TTL_S: Final = 3600.0
+_FAILURE_PAUSE_S: Final = 60.0  # after a failure
+_MAX_LIST_BYTES: Final = 8 << 20
 
 Names = tuple[str, ...]
 
@@ -51,13 +51,13 @@ class ModelDiscovery:
         self._wait_s = wait_s
         self._listed: dict[str, _KnownModels] = {}
 
-    async def refresh(self, endpoints: Iterable[Endpoint]) -> None:
+    async def refresh_lists(self, endpoints: Iterable[Endpoint]) -> None:
         """Ask for every list that is not fresh, and wait for them, but not long."""
-        tasks = [task for endpoint in endpoints if (task := self._task(endpoint))]
+        tasks = [task for endpoint in endpoints if (task := self._list_task(endpoint))]
         if tasks:
             await asyncio.wait(tasks, timeout=self._wait_s)
 
-    def names(self, endpoint: Endpoint) -> Names:
+    def listed_names(self, endpoint: Endpoint) -> Names:
         """What the endpoint's provider said last; nothing, if it was never asked or could not say."""
         listed = self._listed.get(endpoint.provider)
         return listed.names if listed else ()
@@ -74,39 +74,39 @@ class ModelDiscovery:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _task(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
+    def _list_task(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
         """What asks for the endpoint's list, begun now if nobody has; None if there is nothing to ask."""
         provider = self._providers.get(endpoint.provider)
         if provider is None or provider.models is None:
             return None
         listed = self._listed.setdefault(endpoint.provider, _KnownModels())
         if listed.task is None and self._clock.monotonic() >= listed.until:
-            listed.task = asyncio.create_task(self._ask(endpoint, provider.models, listed))
+            listed.task = asyncio.create_task(self._refresh_list(endpoint, provider.models, listed))
         return listed.task
 
-    async def _ask(self, endpoint: Endpoint, models: ModelsCodec, listed: _KnownModels) -> None:
+    async def _refresh_list(self, endpoint: Endpoint, models: ModelsCodec, listed: _KnownModels) -> None:
         names = None
         try:
-            with Deadline(_PATIENCE_S, "upstream_timeout"):
-                names = await self._fetch(endpoint, models)
+            with Deadline(_LIST_TIMEOUT_S, "upstream_timeout"):
+                names = await self._fetch_names(endpoint, models)
         except UpstreamError as error:
             log.upstream.info("The list of models of %s could not be read: %s", endpoint.provider, error.message)
         finally:
             listed.task = None
-        self._keep(listed, names, live=models.live)
+        self._store_list(listed, names, live=models.live)
 
-    def _keep(self, listed: _KnownModels, names: Names | None, *, live: bool) -> None:
+    def _store_list(self, listed: _KnownModels, names: Names | None, *, live: bool) -> None:
         """Take a list; without a new one the old one stands, unless it is worth nothing any more."""
         if names is not None or live:
             listed.names, listed.all = names or (), live and names is not None
-        kept_s = _REST_S if names is None else _KEPT_S
+        kept_s = _FAILURE_PAUSE_S if names is None else _LIST_TTL_S
         listed.until = self._clock.monotonic() + (0.0 if live else kept_s)
 
-    async def _fetch(self, endpoint: Endpoint, models: ModelsCodec) -> Names:
-        response = await self._upstream.send(endpoint, models.request(endpoint))
+    async def _fetch_names(self, endpoint: Endpoint, models: ModelsCodec) -> Names:
+        response = await self._upstream.send_request(endpoint, models.request(endpoint))
         try:
             if response.status != 200:
                 raise from_status(response.status, "", provider=endpoint.provider, key_name=endpoint.key_name)
-            return models.read(await read_all(response, _LONGEST))
+            return models.read(await read_all(response, _MAX_LIST_BYTES))
         finally:
             response.close()

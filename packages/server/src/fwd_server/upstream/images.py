@@ -31,15 +31,15 @@ from fwd_server.values.errors import Refused, UpstreamError
 Allowed = Callable[[str], bool]  # whether an address may be connected to
 
 # What a dry run shows in the place of bytes it does not fetch.
-STAND_IN: Final = "data:image/png;base64,$FETCHED"
+PLACEHOLDER_IMAGE: Final = "data:image/png;base64,$FETCHED"
 
 _HEADERS: Final = ((b"accept", b"image/jpeg, image/png, image/gif, image/webp"), (b"user-agent", b"fwd"))
 _LOOKUP_THREADS: Final = 4
-_ENOUGH_TO_TELL: Final = 16  # bytes from which every image type can be told
+_TYPE_BYTES: Final = 16  # bytes from which every image type can be told
 
 
 @frozen
-class Bounds:
+class ImageLimits:
     """What one call may have fetched: images, bytes of all of them, and seconds, for they are fetched at once."""
 
     images: int = 20
@@ -53,13 +53,13 @@ class Bounds:
 def links_in(request: ChatRequest, needs_bytes: Callable[[str], bool]) -> dict[str, str]:
     """Every image link that must be fetched, with the first place it stands in."""
     found: dict[str, str] = {}
-    for where, image in _images(request.body["messages"]):
+    for where, image in _image_parts(request.body["messages"]):
         if needs_bytes(image["url"]):
             found.setdefault(image["url"], where)
     return found
 
 
-def _images(messages: list[Json]) -> Iterator[tuple[str, Json]]:
+def _image_parts(messages: list[Json]) -> Iterator[tuple[str, Json]]:
     for at, message in enumerate(messages):
         content = message.get("content")
         for index, part in enumerate(content if isinstance(content, list) else ()):
@@ -71,18 +71,18 @@ def with_images(request: ChatRequest, found: Mapping[str, str]) -> ChatRequest:
     """The call with each link in ``found`` replaced by what was found there; what the caller sent stays as it is."""
     if not found:
         return request
-    messages = [_replaced(message, found) for message in request.body["messages"]]
+    messages = [_replace_links(message, found) for message in request.body["messages"]]
     return request.with_messages(messages)
 
 
-def _replaced(message: Json, found: Mapping[str, str]) -> Json:
+def _replace_links(message: Json, found: Mapping[str, str]) -> Json:
     content = message.get("content")
     if not isinstance(content, list):
         return message
-    return {**message, "content": [_replaced_part(part, found) for part in content]}
+    return {**message, "content": [_replace_part_link(part, found) for part in content]}
 
 
-def _replaced_part(part: Json, found: Mapping[str, str]) -> Json:
+def _replace_part_link(part: Json, found: Mapping[str, str]) -> Json:
     image = part.get("image_url")
     if not image or image["url"] not in found:
         return part
@@ -111,7 +111,7 @@ def is_public(text: str) -> bool:
     return not any(address in network for network in _NOT_PUBLIC)
 
 
-def checked(lookup: Lookup, allowed: Allowed) -> Lookup:
+def checked_lookup(lookup: Lookup, allowed: Allowed) -> Lookup:
     """A lookup that gives addresses only if every one of them is allowed; the dialer connects to no others."""
 
     async def look_up(host: str, port: int) -> Sequence[Address]:
@@ -123,7 +123,7 @@ def checked(lookup: Lookup, allowed: Allowed) -> Lookup:
     return look_up
 
 
-def _place(link: str) -> tuple[Origin, str]:
+def _parse_link(link: str) -> tuple[Origin, str]:
     """The origin to ask, always by https, and the target there. Raises ValueError for a link that is none."""
     parts = urlsplit(link)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
@@ -135,7 +135,7 @@ def _place(link: str) -> tuple[Origin, str]:
 # -- fetching
 
 
-class _Unfit(Exception):
+class _UnusableImage(Exception):
     """What was found is no image that can be sent on; the text says what it is."""
 
 
@@ -150,7 +150,7 @@ _REASONS: Final[Mapping[Code, str]] = {
 _BROKEN: Final = "its server did not send it whole"
 
 
-class Images:
+class ImageFetcher:
     """Fetches the images that calls link to; of one event loop, and closed by its owner.
 
     Args:
@@ -166,25 +166,25 @@ class Images:
         lookup: Lookup | None = None,
         allowed: Allowed = is_public,
         ssl_context: ssl.SSLContext | None = None,
-        bounds: Bounds | None = None,
+        bounds: ImageLimits | None = None,
     ) -> None:
-        self._bounds = bounds or Bounds()
+        self._bounds = bounds or ImageLimits()
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "image-names")
         self._pool = Pool(
             ssl_context=ssl_context,
             max_idle=0,
             limits=Limits(body=2 * self._bounds.total_bytes),
-            resolver=Resolver(checked(lookup or self._look_up, allowed), keep_s=0.0),
+            resolver=Resolver(checked_lookup(lookup or self._look_up, allowed), keep_s=0.0),
         )
 
-    async def fetch(self, links: Mapping[str, str]) -> dict[str, str]:
+    async def fetch_images(self, links: Mapping[str, str]) -> dict[str, str]:
         """The ``data:`` URL of each link; ``links`` says where each stands. Raises Refused, naming the place."""
         most = self._bounds.images
         if len(links) > most:
             where = list(links.values())[most]
-            raise _refused(where, f"the gateway fetches at most {most} images for one call")
-        room = _Room(self._bounds.total_bytes)
-        urls = await _together(self._one(link, where, room) for link, where in links.items())
+            raise _refuse_image(where, f"the gateway fetches at most {most} images for one call")
+        room = _ByteBudget(self._bounds.total_bytes)
+        urls = await _gather_all(self._fetch_one(link, where, room) for link, where in links.items())
         return dict(zip(links, urls, strict=True))
 
     async def aclose(self) -> None:
@@ -192,28 +192,28 @@ class Images:
         await self._pool.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def _one(self, link: str, where: str, room: _Room) -> str:
+    async def _fetch_one(self, link: str, where: str, room: _ByteBudget) -> str:
         try:
             with Deadline(self._bounds.seconds, "upstream_timeout"):
                 return await self._data_url(link, room)
         except TransportError as error:
-            raise _refused(where, _REASONS.get(error.code, _BROKEN)) from error
+            raise _refuse_image(where, _REASONS.get(error.code, _BROKEN)) from error
         except UpstreamError as error:
-            raise _refused(where, f"it was not there within {self._bounds.seconds:g} s") from error
-        except _Unfit as error:
-            raise _refused(where, str(error)) from error
+            raise _refuse_image(where, f"it was not there within {self._bounds.seconds:g} s") from error
+        except _UnusableImage as error:
+            raise _refuse_image(where, str(error)) from error
         except ValueError as error:
-            raise _refused(where, "it is no valid link") from error
+            raise _refuse_image(where, "it is no valid link") from error
 
-    async def _data_url(self, link: str, room: _Room) -> str:
-        origin, target = _place(link)
+    async def _data_url(self, link: str, room: _ByteBudget) -> str:
+        origin, target = _parse_link(link)
         response = await self._pool.send(origin, "GET", target, _HEADERS, b"", Timeouts(idle_s=None))
         try:
             if 300 <= response.status < 400:
-                raise _Unfit("its server answered with a redirect, which is not followed")
+                raise _UnusableImage("its server answered with a redirect, which is not followed")
             if response.status != 200:
-                raise _Unfit(f"its server answered with status {response.status}")
-            image = _Image(room)
+                raise _UnusableImage(f"its server answered with status {response.status}")
+            image = _ImageReader(room)
             while piece := await response.read():
                 image.feed(piece)
             return image.data_url()
@@ -227,7 +227,7 @@ class Images:
         return [(family, address) for family, _, _, _, address in found]
 
 
-def _refused(where: str, reason: str) -> Refused:
+def _refuse_image(where: str, reason: str) -> Refused:
     return Refused(
         f"The image at '{where}' was not fetched: {reason}. Send a base64 'data:' URL instead.",
         code="image_link_not_supported",
@@ -235,7 +235,7 @@ def _refused(where: str, reason: str) -> Refused:
     )
 
 
-async def _together(work: Iterable[Coroutine[Any, Any, str]]) -> list[str]:
+async def _gather_all(work: Iterable[Coroutine[Any, Any, str]]) -> list[str]:
     """All results; at the first failure, or when cancelled, the others have stopped before this raises."""
     tasks = [asyncio.ensure_future(one) for one in work]
     try:
@@ -247,53 +247,53 @@ async def _together(work: Iterable[Coroutine[Any, Any, str]]) -> list[str]:
 
 
 @define
-class _Room:
+class _ByteBudget:
     """The bytes that the images of a call may still have."""
 
-    left: int
+    remaining_bytes: int
 
-    def take(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise _Unfit("it is too large, or all images of the call together are")
+    def spend_bytes(self, size: int) -> None:
+        self.remaining_bytes -= size
+        if self.remaining_bytes < 0:
+            raise _UnusableImage("it is too large, or all images of the call together are")
 
 
 @define
-class _Image:
+class _ImageReader:
     """An image as it comes in: counted, told by its first bytes, and written as base64 piece by piece.
 
     Written at once, 20 MB would hold up everybody else on the loop.
     """
 
-    room: _Room
+    budget: _ByteBudget
     _type: str = ""
     _rest: bytes = b""
     _written: list[bytes] = field(factory=list)
 
     def feed(self, piece: bytes) -> None:
         """Take what came."""
-        self.room.take(len(piece))
+        self.budget.spend_bytes(len(piece))
         self._rest += piece
-        if len(self._rest) >= _ENOUGH_TO_TELL:
-            self._tell()
-            self._write(len(self._rest) // 3 * 3)
+        if len(self._rest) >= _TYPE_BYTES:
+            self._detect_type()
+            self._encode_bytes(len(self._rest) // 3 * 3)
 
     def data_url(self) -> str:
         """The whole image."""
-        self._tell()
-        self._write(len(self._rest))
+        self._detect_type()
+        self._encode_bytes(len(self._rest))
         return b"".join(self._written).decode("ascii")
 
-    def _tell(self) -> None:
+    def _detect_type(self) -> None:
         if not self._type:
             self._type = image_type(self._rest) or ""
             if not self._type:
-                raise _Unfit("what is there is no jpeg, png, gif or webp image")
+                raise _UnusableImage("what is there is no jpeg, png, gif or webp image")
             self._written.append(b"data:%b;base64," % self._type.encode())
 
-    def _write(self, size: int) -> None:
+    def _encode_bytes(self, size: int) -> None:
         self._written.append(binascii.b2a_base64(self._rest[:size], newline=False))
         self._rest = self._rest[size:]
 
 
-__all__ = ["STAND_IN", "Bounds", "Images", "checked", "is_public", "links_in", "with_images"]
+__all__ = ["PLACEHOLDER_IMAGE", "ImageFetcher", "ImageLimits", "checked_lookup", "is_public", "links_in", "with_images"]

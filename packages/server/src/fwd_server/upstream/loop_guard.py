@@ -14,7 +14,7 @@ from attrs import frozen
 from fwd_server.values.errors import GatewayError
 
 HEADER: Final = "x-fwd-via"
-MOST: Final = 8
+MAX_GATEWAYS: Final = 8
 _ID: Final = re.compile(r"[A-Za-z0-9]{29}")  # as ids.py makes them; a caller's own text goes no further
 
 
@@ -29,7 +29,7 @@ class LoopGuard:
         if value is None:
             return ()
         via = tuple(name for name in value.replace(" ", "").split(",") if _ID.fullmatch(name))
-        if self.own in via or len(via) >= MOST:
+        if self.own in via or len(via) >= MAX_GATEWAYS:
             raise GatewayError(
                 "The call has come back to this gateway: a base URL on its way leads in a circle.",
                 508,

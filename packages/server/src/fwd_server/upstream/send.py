@@ -43,8 +43,8 @@ class UpstreamResponse(Protocol):
         """The complete body if it is there already and nothing of it was read, else None."""
         ...
 
-    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
-        """From now on hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
+    def start_reading(self, on_data: Callable[[bytes], None], on_end: Callable[[UpstreamError | None], None]) -> None:
+        """From now on hand every piece to ``on_data`` as it comes, and at last None or the failure to ``on_end``."""
         ...
 
     def pause(self) -> None:
@@ -69,7 +69,7 @@ class Upstream:
         self._clock = clock
         self._places: dict[str, tuple[Origin, str]] = {}
 
-    async def send(
+    async def send_request(
         self,
         endpoint: Endpoint,
         request: UpstreamRequest | ScriptedResponse,
@@ -85,13 +85,13 @@ class Upstream:
             return ScriptedPlayback(request, self._clock)
         try:
             response = await self._pool.send_prepared(
-                self._target(endpoint, request, via), request.body, timeouts or endpoint.timeouts
+                self._prepare_target(endpoint, request, via), request.body, timeouts or endpoint.timeouts
             )
         except TransportError as error:
             raise upstream_failure(error.code) from error
         return NetworkResponse(response)
 
-    def _target(self, endpoint: Endpoint, request: UpstreamRequest, via: tuple[str, ...]) -> PreparedTarget:
+    def _prepare_target(self, endpoint: Endpoint, request: UpstreamRequest, via: tuple[str, ...]) -> PreparedTarget:
         """What all requests to this endpoint have in common but their bodies, made once.
 
         It is kept with the endpoint, for codecs that give the very same headers every time and for calls that came
@@ -101,7 +101,7 @@ class Upstream:
         kept: tuple[object, PreparedTarget] | None = endpoint.prepared.get(key)
         if kept is not None and kept[0] is request.headers and not via:
             return kept[1]
-        origin, path = self._place(endpoint)
+        origin, path = self._split_base_url(endpoint)
         headers = wire_headers(endpoint, request.headers)
         if self._loop_guard is not None:
             headers.append((HEADER.encode(), self._loop_guard.outgoing_header(via).encode()))
@@ -114,7 +114,7 @@ class Upstream:
         """Close every connection."""
         await self._pool.aclose()
 
-    def _place(self, endpoint: Endpoint) -> tuple[Origin, str]:
+    def _split_base_url(self, endpoint: Endpoint) -> tuple[Origin, str]:
         place = self._places.get(endpoint.base_url)
         if place is None:
             place = (Origin.parse(endpoint.base_url), urlsplit(endpoint.base_url).path.rstrip("/"))
@@ -124,10 +124,10 @@ class Upstream:
 
 def wire_headers(endpoint: Endpoint, headers: Iterable[Header]) -> list[tuple[bytes, bytes]]:
     """Headers as bytes. A secret goes out only if it is the key of the endpoint it is sent to (contract S11)."""
-    return [(name.encode("ascii"), _value(endpoint, value).encode("latin-1")) for name, value in headers]
+    return [(name.encode("ascii"), _header_value(endpoint, value).encode("latin-1")) for name, value in headers]
 
 
-def _value(endpoint: Endpoint, value: str | Secret) -> str:
+def _header_value(endpoint: Endpoint, value: str | Secret) -> str:
     if isinstance(value, str):
         return value
     if endpoint.key is None or endpoint.key.name != value.name:
@@ -154,9 +154,9 @@ class NetworkResponse:
         except TransportError as error:
             raise upstream_failure(error.code) from error
 
-    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
-        """Hand every piece to ``take`` as it comes, and at last None or the failure to ``over``."""
-        self._response.flow(take, lambda error: over(upstream_failure(error.code) if error else None))
+    def start_reading(self, on_data: Callable[[bytes], None], on_end: Callable[[UpstreamError | None], None]) -> None:
+        """Hand every piece to ``on_data`` as it comes, and at last None or the failure to ``on_end``."""
+        self._response.flow(on_data, lambda error: on_end(upstream_failure(error.code) if error else None))
 
 
 class ScriptedPlayback:
@@ -191,9 +191,9 @@ class ScriptedPlayback:
             raise upstream_failure("upstream_truncated")
         return b""
 
-    def flow(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+    def start_reading(self, on_data: Callable[[bytes], None], on_end: Callable[[UpstreamError | None], None]) -> None:
         """Play on by itself."""
-        self._reader = asyncio.get_running_loop().create_task(self._play(take, over))
+        self._reader = asyncio.get_running_loop().create_task(self._play_steps(on_data, on_end))
 
     def pause(self) -> None:
         """Wait before the next step."""
@@ -211,16 +211,18 @@ class ScriptedPlayback:
         if self._stalled is not None and not self._stalled.done():
             self._stalled.set_exception(upstream_failure("upstream_reset"))
 
-    async def _play(self, take: Callable[[bytes], None], over: Callable[[UpstreamError | None], None]) -> None:
+    async def _play_steps(
+        self, on_data: Callable[[bytes], None], on_end: Callable[[UpstreamError | None], None]
+    ) -> None:
         try:
             while data := await self.read():
-                take(data)
+                on_data(data)
                 await asyncio.sleep(0)  # others have their turn, as between two pieces from the network (contract R5)
                 await self._wanted.wait()
         except UpstreamError as error:
-            over(error)
+            on_end(error)
         else:
-            over(None)
+            on_end(None)
 
 
 async def read_all(response: UpstreamResponse, limit: int) -> bytes:

@@ -21,12 +21,12 @@ from fwd_server.values.usage import Usage
 if TYPE_CHECKING:
     from fwd_server.values.plain_chat import PlainChat
 
-MOST_MESSAGES = 10_000  # contract T5
+MAX_MESSAGES = 10_000  # contract T5
 
 Json = dict[str, Any]
 
 
-def _doc(text: str, **limits: Any) -> Any:
+def _field_doc(text: str, **limits: Any) -> Any:
     return msgspec.Meta(description=text, **limits)
 
 
@@ -34,8 +34,8 @@ def _doc(text: str, **limits: Any) -> Any:
 class ImageUrl:
     """An image: an ``https:`` link or a ``data:`` URL."""
 
-    url: Annotated[str, _doc("`https:` link or `data:image/...;base64,...`")]
-    detail: Annotated[str | None, _doc("`auto`, `low`, `high` or `original`")] = None
+    url: Annotated[str, _field_doc("`https:` link or `data:image/...;base64,...`")]
+    detail: Annotated[str | None, _field_doc("`auto`, `low`, `high` or `original`")] = None
 
 
 @frozen
@@ -43,7 +43,7 @@ class InputAudio:
     """Sound in base64."""
 
     data: str
-    format: Annotated[str, _doc("`wav` or `mp3`")]
+    format: Annotated[str, _field_doc("`wav` or `mp3`")]
 
 
 @frozen
@@ -59,7 +59,7 @@ class FileInput:
 class Part:
     """One part of a message's content; ``type`` says which of the other fields is set."""
 
-    type: Annotated[str, _doc("`text`, `image_url`, `input_audio`, `file` or `refusal`")]
+    type: Annotated[str, _field_doc("`text`, `image_url`, `input_audio`, `file` or `refusal`")]
     text: str | None = None
     image_url: ImageUrl | None = None
     input_audio: InputAudio | None = None
@@ -99,11 +99,11 @@ class Message:
     tool_call_id: str | None = None
     refusal: str | None = None
     function_call: FunctionCall | None = None
-    audio: Annotated[Json | None, _doc("The id of an earlier spoken answer")] = None
-    reasoning_content: Annotated[str | None, _doc("Readable reasoning of an earlier answer")] = None
-    reasoning: Annotated[str | None, _doc("Another name of `reasoning_content`")] = None
+    audio: Annotated[Json | None, _field_doc("The id of an earlier spoken answer")] = None
+    reasoning_content: Annotated[str | None, _field_doc("Readable reasoning of an earlier answer")] = None
+    reasoning: Annotated[str | None, _field_doc("Another name of `reasoning_content`")] = None
     reasoning_details: Annotated[
-        list[Json] | None, _doc("Signed reasoning of an earlier answer, sent back unchanged")
+        list[Json] | None, _field_doc("Signed reasoning of an earlier answer, sent back unchanged")
     ] = None
 
 
@@ -121,7 +121,7 @@ class FunctionDef:
 class Tool:
     """A tool the model may call."""
 
-    type: Annotated[str, _doc("`function` or `custom`")] = "function"
+    type: Annotated[str, _field_doc("`function` or `custom`")] = "function"
     function: FunctionDef | None = None
     custom: Json | None = None
 
@@ -140,7 +140,7 @@ class JsonSchemaFormat:
 class ResponseFormat:
     """The form of the answer."""
 
-    type: Annotated[str, _doc("`text`, `json_object` or `json_schema`")]
+    type: Annotated[str, _field_doc("`text`, `json_object` or `json_schema`")]
     json_schema: JsonSchemaFormat | None = None
 
 
@@ -148,7 +148,7 @@ class ResponseFormat:
 class StreamOptions:
     """Options of a streamed answer."""
 
-    include_usage: Annotated[bool | None, _doc("One more chunk before the end holds the usage")] = None
+    include_usage: Annotated[bool | None, _field_doc("One more chunk before the end holds the usage")] = None
     include_obfuscation: bool | None = None
 
 
@@ -156,17 +156,17 @@ class StreamOptions:
 class ChatBody:
     """The body of ``POST /v1/chat/completions``. Fields that are not listed travel on as they are."""
 
-    messages: Annotated[list[Message], _doc("The conversation so far", min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[Message], _field_doc("The conversation so far", min_length=1, max_length=MAX_MESSAGES)]
     model: Annotated[
-        str | None, _doc("`provider:model`, or a bare name of a known family; null: the gateway's own list")
+        str | None, _field_doc("`provider:model`, or a bare name of a known family; null: the gateway's own list")
     ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Annotated[int | None, _doc("Cap on visible and reasoning tokens")] = None
-    max_tokens: Annotated[int | None, _doc("Older name of `max_completion_tokens`, which wins")] = None
-    temperature: Annotated[float | None, _doc("0 to 2")] = None
-    top_p: Annotated[float | None, _doc("0 to 1")] = None
-    n: Annotated[Annotated[int, msgspec.Meta(ge=1, le=128)] | None, _doc("Number of choices")] = None
+    max_completion_tokens: Annotated[int | None, _field_doc("Cap on visible and reasoning tokens")] = None
+    max_tokens: Annotated[int | None, _field_doc("Older name of `max_completion_tokens`, which wins")] = None
+    temperature: Annotated[float | None, _field_doc("0 to 2")] = None
+    top_p: Annotated[float | None, _field_doc("0 to 1")] = None
+    n: Annotated[Annotated[int, msgspec.Meta(ge=1, le=128)] | None, _field_doc("Number of choices")] = None
     stop: str | list[str] | None = None
     seed: int | None = None
     frequency_penalty: float | None = None
@@ -175,12 +175,14 @@ class ChatBody:
     top_logprobs: int | None = None
     logit_bias: dict[str, float] | None = None
     tools: list[Tool] | None = None
-    tool_choice: Annotated[str | Json | None, _doc("`none`, `auto`, `required` or the tool to call")] = None
+    tool_choice: Annotated[str | Json | None, _field_doc("`none`, `auto`, `required` or the tool to call")] = None
     parallel_tool_calls: bool | None = None
-    functions: Annotated[list[FunctionDef] | None, _doc("Older name of `tools`")] = None
-    function_call: Annotated[str | Json | None, _doc("Older name of `tool_choice`")] = None
+    functions: Annotated[list[FunctionDef] | None, _field_doc("Older name of `tools`")] = None
+    function_call: Annotated[str | Json | None, _field_doc("Older name of `tool_choice`")] = None
     response_format: ResponseFormat | None = None
-    reasoning_effort: Annotated[str | None, _doc("`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`")] = None
+    reasoning_effort: Annotated[
+        str | None, _field_doc("`none`, `minimal`, `low`, `medium`, `high`, `xhigh` or `max`")
+    ] = None
     verbosity: str | None = None
     modalities: list[str] | None = None
     audio: Json | None = None
@@ -196,7 +198,7 @@ class ChatBody:
     moderation: Json | None = None
     web_search_options: Json | None = None
     extra_body: Annotated[
-        Json | None, _doc("Merged last into the body sent to the selected provider, whatever its language")
+        Json | None, _field_doc("Merged last into the body sent to the selected provider, whatever its language")
     ] = None
 
 
@@ -348,7 +350,7 @@ def calls_in(message: Mapping[str, Any]) -> list[Json]:
 _OWN_FIELDS = frozenset({"id", "object", "created", "model", "choices", "usage"})
 
 
-def unfold(response: ChatResponse) -> list[Chunk]:
+def unfold_response(response: ChatResponse) -> list[Chunk]:
     """A whole answer as the chunks of a stream, for a provider that answers a stream call with JSON (F24).
 
     Each choice's message comes first, its finish reason alone and later: clients stop reading at the finish. The usage

@@ -19,7 +19,7 @@ from fwd_server.values.errors import Refused, UpstreamError, upstream_failure
 from fwd_server.values.usage import Usage
 
 
-def _doc(text: str, **limits: Any) -> Any:
+def _field_doc(text: str, **limits: Any) -> Any:
     return msgspec.Meta(description=text, **limits)
 
 
@@ -27,14 +27,15 @@ def _doc(text: str, **limits: Any) -> Any:
 class EmbeddingsBody:
     """The body of ``POST /v1/embeddings``. Fields that are not listed travel on as they are."""
 
-    input: Annotated[str | list[Any], _doc("A text, a list of texts, token ids, or a list of lists of them")]
-    model: Annotated[str | None, _doc("`provider:model`, or a bare name of a known family")] = None
-    dimensions: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, _doc("Length of each vector")] = None
+    input: Annotated[str | list[Any], _field_doc("A text, a list of texts, token ids, or a list of lists of them")]
+    model: Annotated[str | None, _field_doc("`provider:model`, or a bare name of a known family")] = None
+    dimensions: Annotated[Annotated[int, msgspec.Meta(ge=1)] | None, _field_doc("Length of each vector")] = None
     encoding_format: Annotated[
-        Literal["float", "base64"] | None, _doc("`base64`: little-endian float32, as OpenAI's Python SDK asks for")
+        Literal["float", "base64"] | None,
+        _field_doc("`base64`: little-endian float32, as OpenAI's Python SDK asks for"),
     ] = None
     user: str | None = None
-    extra_body: Annotated[Json | None, _doc("Merged last into the body sent to the selected provider")] = None
+    extra_body: Annotated[Json | None, _field_doc("Merged last into the body sent to the selected provider")] = None
 
 
 @frozen
@@ -100,13 +101,13 @@ class EmbeddingsResponse:
         return str(self.data.get("model") or "")
 
 
-def listing(vectors: list[Any], call: EmbeddingsRequest, model: str, usage: Usage | None) -> EmbeddingsResponse:
+def build_response(vectors: list[Any], call: EmbeddingsRequest, model: str, usage: Usage | None) -> EmbeddingsResponse:
     """Vectors, one for each text in its order, as an answer; tokens that nobody counted are 0.
 
     Raises UpstreamError when there are not as many as texts, or one is no vector.
     """
     check_count(len(vectors), call)
-    asked = [as_asked(vector, call) for vector in vectors]
+    asked = [convert_vector(vector, call) for vector in vectors]
     data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(asked)]
     tokens = usage.prompt if usage else 0
     counted = {"prompt_tokens": tokens, "total_tokens": tokens}
@@ -121,29 +122,29 @@ def check_count(vectors: int, call: EmbeddingsRequest) -> None:
         )
 
 
-def as_asked(vector: object, call: EmbeddingsRequest) -> list[float] | str:
+def convert_vector(vector: object, call: EmbeddingsRequest) -> list[float] | str:
     """One vector, numbers or base64, in the form the caller asked for. Raises UpstreamError for anything else."""
     if isinstance(vector, str):
-        return vector if call.base64 else _decode(vector)
+        return vector if call.base64 else _decode_vector(vector)
     if not isinstance(vector, list) or not all(type(one) in (int, float) for one in vector):
-        raise _unreadable()
-    return _encode(vector) if call.base64 else vector
+        raise _invalid_embedding()
+    return _encode_vector(vector) if call.base64 else vector
 
 
-def _encode(vector: list[float]) -> str:
+def _encode_vector(vector: list[float]) -> str:
     try:
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
     except OverflowError:
-        raise _unreadable() from None
+        raise _invalid_embedding() from None
 
 
-def _decode(written: str) -> list[float]:
+def _decode_vector(written: str) -> list[float]:
     try:
         packed = base64.b64decode(written, validate=True)
         return list(struct.unpack(f"<{len(packed) // 4}f", packed))
     except (binascii.Error, struct.error, ValueError):
-        raise _unreadable() from None
+        raise _invalid_embedding() from None
 
 
-def _unreadable() -> UpstreamError:
+def _invalid_embedding() -> UpstreamError:
     return upstream_failure("bad_payload", "The provider returned an invalid embedding.")

@@ -193,7 +193,7 @@ _BY_STATUS: Final[dict[int, _StatusRow]] = {
 _OTHER_5XX: Final[_StatusRow] = (ErrorKind.PROVIDER, 502, _SERVER, "provider_error")
 _REDIRECT: Final[_StatusRow] = (ErrorKind.PAYLOAD, 502, _SERVER, "provider_redirect")
 
-_OUR_WORDS: Final[dict[str, str]] = {
+_DEFAULT_MESSAGES: Final[dict[str, str]] = {
     "insufficient_quota": "The provider's account is out of credit.",
     "provider_error": "The provider failed.",
     "provider_overloaded": "The provider is overloaded.",
@@ -220,13 +220,13 @@ def from_status(
     The text of a refused key is always ours, for the provider's may quote the key (F18). ``attrs.evolve``
     does not work on exceptions: codecs set what their provider says more exactly on the result.
     """
-    kind, seen, type_, code = _row(status)
+    kind, seen, type_, code = _status_row(status)
     error = UpstreamError(
-        our_words(code, key_name, provider) if kind is ErrorKind.AUTH or not message else message,
+        default_message(code, key_name, provider) if kind is ErrorKind.AUTH or not message else message,
         seen,
         type_,
         code,
-        _param(kind),
+        _error_param(kind),
         kind=kind,
         upstream_status=status,
         upstream_request_id=upstream_request_id,
@@ -247,23 +247,23 @@ def settle_retry(error: UpstreamError) -> UpstreamError:
 
 def as_kind(error: UpstreamError, status: int) -> UpstreamError:
     """Give ``error`` the kind, status, type and code that an upstream ``status`` stands for; keep its text."""
-    error.kind, error.status, error.type, error.code = _row(status)
+    error.kind, error.status, error.type, error.code = _status_row(status)
     return settle_retry(error)
 
 
-def our_words(code: str | None, key_name: str = "", provider: str = "") -> str:
+def default_message(code: str | None, key_name: str = "", provider: str = "") -> str:
     """The gateway's own sentence for a code, for when the provider gave none that may be shown."""
     if code == "provider_auth":
         hint = f": its operator must check {key_name}" if key_name else ""
         return f"{provider or 'The provider'} refused the gateway's API key{hint}."
-    return _OUR_WORDS.get(code or "", "The provider refused the request.")
+    return _DEFAULT_MESSAGES.get(code or "", "The provider refused the request.")
 
 
-def _param(kind: ErrorKind) -> str | None:
+def _error_param(kind: ErrorKind) -> str | None:
     return "model" if kind is ErrorKind.NOT_FOUND else None
 
 
-def _row(status: int) -> _StatusRow:
+def _status_row(status: int) -> _StatusRow:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
     if status >= 500 or status in (409, 412, 424):

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from fwd_server.values.chat import MOST_MESSAGES
+from fwd_server.values.chat import MAX_MESSAGES
 
 
 class PlainPart(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -39,7 +39,7 @@ class PlainStreamOptions(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 class PlainChat(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     """The body of a plain call. Fields as in ``ChatBody``; None stands for a field that is not there."""
 
-    messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1, max_length=MOST_MESSAGES)]
+    messages: Annotated[list[PlainMessage], msgspec.Meta(min_length=1, max_length=MAX_MESSAGES)]
     model: str
     stream: bool = False
     stream_options: PlainStreamOptions | None = None

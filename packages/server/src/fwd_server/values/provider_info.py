@@ -25,9 +25,9 @@ class KeyHeader:
     name: str = "authorization"
     prefix: str = "Bearer "
 
-    def build(self, key: Secret | None) -> tuple[tuple[str, Secret], ...]:
+    def header_pair(self, key: Secret | None) -> tuple[tuple[str, Secret], ...]:
         """The header as a pair; nothing without a key."""
-        return ((self.name, key.after(self.prefix) if self.prefix else key),) if key else ()
+        return ((self.name, key.with_prefix(self.prefix) if self.prefix else key),) if key else ()
 
 
 BEARER: Final = KeyHeader()

@@ -23,11 +23,11 @@ class Secret:
         """The secret in clear, with its prefix."""
         return self._prefix + self._value
 
-    def after(self, prefix: str) -> Secret:
+    def with_prefix(self, prefix: str) -> Secret:
         """The same secret behind a readable prefix, as in ``Authorization: Bearer ...``."""
         return Secret(self._value, self.name, prefix)
 
-    def shown(self) -> str:
+    def display_text(self) -> str:
         """What may be shown of a request that holds it: the prefix and the variable's name."""
         return f"{self._prefix}${self.name}"
 

@@ -27,14 +27,14 @@ class Timeouts:
     idle_s: float | None = 60.0
     total_s: float = 600.0
 
-    def within(self, asked: Mapping[str, float]) -> Timeouts:
+    def shortened_by(self, requested: Mapping[str, float]) -> Timeouts:
         """These, with what was ``asked`` for where that is shorter; the very same where nothing is."""
-        if not asked:  # as nearly always
+        if not requested:  # as nearly always
             return self
-        shorter = {name: seconds for name, seconds in asked.items() if seconds < _limit(self, name)}
+        shorter = {name: seconds for name, seconds in requested.items() if seconds < _seconds_or_infinity(self, name)}
         return evolve(self, **shorter) if shorter else self
 
 
-def _limit(timeouts: Timeouts, name: str) -> float:
+def _seconds_or_infinity(timeouts: Timeouts, name: str) -> float:
     seconds: float | None = getattr(timeouts, name)
     return math.inf if seconds is None else seconds

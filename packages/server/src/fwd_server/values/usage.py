@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-MOST_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not a count
+MAX_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not a count
 
 
 @frozen
@@ -47,42 +47,42 @@ class Usage:
         return self.prompt + self.completion
 
 
-def count(value: object) -> int:
+def clean_count(value: object) -> int:
     """A token count from outside: whole, not negative, not absurd; anything else is 0."""
     if type(value) is not int and (isinstance(value, bool) or not isinstance(value, (int, float))):
         return 0
-    if not 0 <= value <= MOST_TOKENS:  # also refuses NaN, which no comparison holds for
+    if not 0 <= value <= MAX_TOKENS:  # also refuses NaN, which no comparison holds for
         return 0
     return int(value)
 
 
-def read(usage: object) -> Usage | None:
+def parse_usage(usage: object) -> Usage | None:
     """Read a ``usage`` object in OpenAI's shape; None when there is none.
 
     Shape: https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage
     """
     if not isinstance(usage, Mapping):
         return None
-    prompt = count(usage.get("prompt_tokens"))
-    completion = count(usage.get("completion_tokens"))
-    prompts, completions = _details(usage, "prompt"), _details(usage, "completion")
-    cached = min(count(prompts.get("cached_tokens")), prompt)
+    prompt = clean_count(usage.get("prompt_tokens"))
+    completion = clean_count(usage.get("completion_tokens"))
+    prompts, completions = _token_details(usage, "prompt"), _token_details(usage, "completion")
+    cached = min(clean_count(prompts.get("cached_tokens")), prompt)
     return Usage(
         prompt=prompt,
         completion=completion,
         cached=cached,
-        cache_write=min(count(prompts.get("cache_write_tokens")), prompt - cached),
-        reasoning=min(count(completions.get("reasoning_tokens")), completion),
-        cost_usd=_cost(usage.get("cost")),
+        cache_write=min(clean_count(prompts.get("cache_write_tokens")), prompt - cached),
+        reasoning=min(clean_count(completions.get("reasoning_tokens")), completion),
+        cost_usd=_stated_cost(usage.get("cost")),
     )
 
 
-def _details(usage: Mapping[str, Any], side: str) -> Mapping[str, Any]:
+def _token_details(usage: Mapping[str, Any], side: str) -> Mapping[str, Any]:
     found = usage.get(f"{side}_tokens_details")
     return found if isinstance(found, Mapping) else {}
 
 
-def _cost(value: object) -> float | None:
+def _stated_cost(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
         return None
     return float(value)

@@ -224,7 +224,7 @@ class CallExchange(HTTPMessageDelegate):
         if isinstance(request, ChatRequest) and request.stream and self._dialect.stream_writer is not None:
             await self._stream(record, self._dialect.stream_writer(request))
         else:
-            response = await self._service.gateway.complete(record)
+            response = await self._service.gateway.complete_call(record)
             self._send_json(200, self._dialect.render(response, request))
 
     def _call(self, request: Any) -> tuple[Call, CallOptions]:
@@ -254,10 +254,10 @@ class CallExchange(HTTPMessageDelegate):
         beat = Heartbeat(self._service.times.keepalive_s, lambda: self._keep_alive(writer))
         self._writer = writer
         try:
-            async with self._service.gateway.stream(record) as answer:
+            async with self._service.gateway.stream_call(record) as answer:
                 if self._begun:  # a keep-alive has taken the head with it: the receipt follows as an event
                     self._connection.write_chunk(writer.write_receipt(receipt_facts(record)))
-                last = await answer.flow(lambda events: self._relay(writer, beat, events))
+                last = await answer.send_events(lambda events: self._relay(writer, beat, events))
                 if isinstance(last, GatewayError):
                     self._break_off(last)
                 else:

@@ -60,7 +60,7 @@ class ModelIndex:
         return (name for name in names if callable_.get(name, True))
 
     def _theirs(self, endpoint: Endpoint) -> tuple[str, ...]:
-        return ECHO_MODELS if provider_info(endpoint.provider).built_in else self.discovery.names(endpoint)
+        return ECHO_MODELS if provider_info(endpoint.provider).built_in else self.discovery.listed_names(endpoint)
 
     def _entry(self, endpoint: Endpoint, name: str) -> Json:
         known = self.catalog.find(endpoint.provider, name)
@@ -109,5 +109,5 @@ class ModelsHandler(BaseHandler):
         if name is not None:
             self.write_json(orjson.dumps(self.model_index.entry(name)))
             return
-        await self.model_index.discovery.refresh(self.model_index.usable())
+        await self.model_index.discovery.refresh_lists(self.model_index.usable())
         self.write_json(orjson.dumps({"object": "list", "data": self.model_index.listing()}))

@@ -15,17 +15,17 @@ def parse_retry_after(headers: Mapping[str, str], now: float | None = None) -> f
     ``headers`` have lower-case names. A date counts from ``now`` (seconds of the epoch) or, without it, from the
     answer's own ``date`` header. None when there is none, or it makes no sense (negative, NaN, not a date).
     """
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _parse_number(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return min(milliseconds / 1000, LONGEST_S)
     value = headers.get("retry-after")
-    seconds = _number(value)
+    seconds = _parse_number(value)
     if seconds is None:
-        seconds = _until(value, headers.get("date"), now)
+        seconds = _seconds_until(value, headers.get("date"), now)
     return None if seconds is None else min(seconds, LONGEST_S)
 
 
-def _number(value: str | None) -> float | None:
+def _parse_number(value: str | None) -> float | None:
     try:
         number = float(value or "")
     except ValueError:
@@ -33,15 +33,15 @@ def _number(value: str | None) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _until(value: str | None, date: str | None, now: float | None) -> float | None:
-    until = _date(value)
-    start = now if now is not None else _date(date)
+def _seconds_until(value: str | None, date: str | None, now: float | None) -> float | None:
+    until = _parse_date(value)
+    start = now if now is not None else _parse_date(date)
     if until is None or start is None:
         return None
     return max(0.0, until - start)
 
 
-def _date(value: str | None) -> float | None:
+def _parse_date(value: str | None) -> float | None:
     try:
         return parsedate_to_datetime(value or "").timestamp()
     except ValueError:

@@ -19,7 +19,7 @@ import orjson
 
 from fwd_server.values.errors import BadRequest
 
-MOST_DEPTH: Final = 64
+MAX_DEPTH: Final = 64
 # orjson writes 254 levels; half of those leave room for what we put around a value.
 WRITABLE_DEPTH: Final = 128
 # Fields that decide about routing or money: said twice, they are refused. All parsers keep the last of two
@@ -57,9 +57,9 @@ def parse_object(body: bytes) -> dict[str, Any]:
     body = skip_byte_order_mark(body)
     value = _load_callers(body)
     if not isinstance(value, dict):
-        raise BadRequest(f"The body must be a JSON object, not {_kind(value)}.")
-    if _brackets(body) > MOST_DEPTH and _deeper_than(value, MOST_DEPTH):
-        raise BadRequest(f"The body is nested deeper than {MOST_DEPTH} levels.")
+        raise BadRequest(f"The body must be a JSON object, not {_describe_type(value)}.")
+    if _count_brackets(body) > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
+        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
     if any(name in value and body.count(quoted) > 1 for name, quoted in _QUOTED):
         _refuse_repeated(body)
     return cast("dict[str, Any]", value)
@@ -73,14 +73,14 @@ def loads(written: bytes | str, *, keep_halves: bool = False) -> Any:
     """
     data = skip_byte_order_mark(written.encode("utf-8", "surrogatepass") if isinstance(written, str) else written)
     try:
-        value = _decode(data)
+        value = _decode_json(data)
     except orjson.JSONDecodeError:
         if not _ESCAPED_HALF.search(data):
             raise
         value = _decode_in_python(data)
         value = value if keep_halves else replace_halves(value)
-    if _brackets(data) > WRITABLE_DEPTH and _deeper_than(value, WRITABLE_DEPTH):
-        raise _unreadable(f"nested deeper than {WRITABLE_DEPTH} levels")
+    if _count_brackets(data) > WRITABLE_DEPTH and _deeper_than(value, WRITABLE_DEPTH):
+        raise _decode_error(f"nested deeper than {WRITABLE_DEPTH} levels")
     return value
 
 
@@ -127,21 +127,21 @@ def _load_callers(body: bytes) -> Any:
     if not body:
         raise BadRequest("The body is empty; it must be a JSON object.")
     try:
-        return _decode(body)
+        return _decode_json(body)
     except orjson.JSONDecodeError as error:
         raise BadRequest(
             f"The body is not valid JSON: {error.msg} (line {error.lineno}, column {error.colno})."
         ) from None
 
 
-def _decode(data: bytes) -> Any:
+def _decode_json(data: bytes) -> Any:
     try:
         return _DECODER.decode(data)
     except msgspec.ValidationError:  # a number: too many digits, or beyond a double
         return _decode_in_python(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         orjson.loads(data)  # fails too, and says in which line and column
-        raise _unreadable(str(error)) from None  # only the depth: orjson takes 1,024 levels
+        raise _decode_error(str(error)) from None  # only the depth: orjson takes 1,024 levels
 
 
 def _decode_in_python(data: bytes) -> Any:
@@ -154,7 +154,7 @@ def _decode_in_python(data: bytes) -> Any:
         raise orjson.JSONDecodeError(error.msg, error.doc, error.pos) from None
     except (ValueError, RecursionError) as error:
         orjson.loads(data)  # says where, if it refuses the same
-        raise _unreadable(str(error)) from None
+        raise _decode_error(str(error)) from None
 
 
 def _read_integer(digits: str) -> int | LongInteger:
@@ -178,16 +178,16 @@ def _write_integer(value: object) -> msgspec.Raw:
     raise TypeError(f"Type is not JSON serializable: {type(value).__name__}")
 
 
-def _unreadable(reason: str) -> orjson.JSONDecodeError:
+def _decode_error(reason: str) -> orjson.JSONDecodeError:
     return orjson.JSONDecodeError(reason, "", 0)
 
 
-def _kind(value: object) -> str:
+def _describe_type(value: object) -> str:
     names = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
 
-def _brackets(written: bytes) -> int:
+def _count_brackets(written: bytes) -> int:
     """At least as many as there are levels: a quick look that spares the long one."""
     return written.count(b"{") + written.count(b"[")
 

@@ -50,7 +50,7 @@ _ADDRESSES: Final = re.compile(
 )
 
 
-def clean(text: str, *secrets: Secret | None) -> str:
+def redact_text(text: str, *secrets: Secret | None) -> str:
     """``text`` in at most 2000 characters, with every secret, key-like word and internal address as ``***``.
 
     ``secrets`` are replaced wherever they stand, whole; the rest goes by form.
@@ -58,7 +58,7 @@ def clean(text: str, *secrets: Secret | None) -> str:
     # One secret may begin within the cut and end after it, so the cut comes last; a bound comes first (T38).
     text = text[: 4 * LONGEST]
     for secret in filter(None, secrets):
-        text = text.replace(secret.after("").reveal(), _HIDDEN)
+        text = text.replace(secret.with_prefix("").reveal(), _HIDDEN)
     text = _CONTROLS.sub(" ", text)
     text = _TOKENS.sub(_HIDDEN, _ADDRESSES.sub(_HIDDEN, text)).strip()
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

@@ -27,7 +27,7 @@ class Event(NamedTuple):
     data: bytes
 
 
-def encode(data: bytes, name: str = "") -> bytes:
+def encode_event(data: bytes, name: str = "") -> bytes:
     """The bytes of one event."""
     head = b"event: " + name.encode() + b"\n" if name else b""
     if b"\n" in data or b"\r" in data:
@@ -35,7 +35,7 @@ def encode(data: bytes, name: str = "") -> bytes:
     return head + b"data: " + data + b"\n\n"
 
 
-class Lines:
+class LineDecoder:
     """Pieces of bytes to whole lines, without their ends; at the end of the stream ``close`` gives the last one."""
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
@@ -60,7 +60,7 @@ class Lines:
                 self._rest = bytearray()  # not cleared: a long line's room would stay for the rest of the stream
         # A line in many small pieces is gathered, not copied again with each piece.
         self._rest += lines.pop()
-        return self._within(lines)
+        return self._check_lengths(lines)
 
     def close(self) -> list[bytes]:
         """The last line, if the stream ended without ending it."""
@@ -74,7 +74,7 @@ class Lines:
         """Whether the next bytes are not the first of a line: one is unfinished, ended in CR, or was too long."""
         return bool(self._rest) or self._after_cr or self._broken
 
-    def _within(self, lines: list[bytes]) -> list[bytes]:
+    def _check_lengths(self, lines: list[bytes]) -> list[bytes]:
         bad = next((i for i, line in enumerate(lines) if len(line) > self._longest), None)
         if bad is None and len(self._rest) > self._longest:
             bad = len(lines)
@@ -85,12 +85,12 @@ class Lines:
         return lines[:bad]
 
 
-class Decoder:
+class EventDecoder:
     """Pieces of bytes to events. Comments, ``id`` and ``retry`` are swallowed; so is an event without data."""
 
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._longest = longest
-        self._lines = Lines(longest)
+        self._lines = LineDecoder(longest)
         self._start = b""  # the first bytes, until they cannot be a byte order mark any more
         self._started = False
         self._broken = False
@@ -106,33 +106,33 @@ class Decoder:
             text = data[6:-2] if data.endswith(b"\n\n") else data[6:-4] if data.endswith(b"\r\n\r\n") else b""
             if text and b"\n" not in text and b"\r" not in text:
                 return [Event("", text)]
-        return self._read(data if self._started else self._begin(data))
+        return self._read_lines(data if self._started else self._skip_byte_order_mark(data))
 
     def close(self) -> list[Event]:
         """The event the stream broke off in, if any; who reads its data finds out whether it is whole.
 
         The standard says to discard it, but real servers forget the last blank line. Raises LineTooLong.
         """
-        events = self._read(self._start)
+        events = self._read_lines(self._start)
         self._start = b""
         for line in (*self._lines.close(), b""):
-            self._take(line, events)
+            self._read_line(line, events)
         return events
 
-    def _begin(self, data: bytes) -> bytes:
+    def _skip_byte_order_mark(self, data: bytes) -> bytes:
         self._start += data
         if len(self._start) < len(_BOM) and _BOM.startswith(self._start):
             return b""
         data, self._start, self._started = self._start.removeprefix(_BOM), b"", True
         return data
 
-    def _read(self, data: bytes) -> list[Event]:
+    def _read_lines(self, data: bytes) -> list[Event]:
         if self._broken:
             raise LineTooLong
         events: list[Event] = []
         try:
             for line in self._lines.feed(data):
-                self._take(line, events)
+                self._read_line(line, events)
         except LineTooLong:
             self._broken = True
             if not events:
@@ -140,25 +140,25 @@ class Decoder:
         self._idle = self._started and not (self._lines or self._data or self._name or self._broken)
         return events
 
-    def _take(self, line: bytes, events: list[Event]) -> None:
+    def _read_line(self, line: bytes, events: list[Event]) -> None:
         if not line:
-            self._dispatch(events)
+            self._dispatch_event(events)
         elif line.startswith(b"data:"):
-            self._gather(line[6:] if line[5:6] == b" " else line[5:])
+            self._add_data(line[6:] if line[5:6] == b" " else line[5:])
         elif line.startswith(b"event:"):
             self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
         elif line == b"data":
-            self._gather(b"")
+            self._add_data(b"")
         elif line == b"event":
             self._name = ""
 
-    def _gather(self, data: bytes) -> None:
+    def _add_data(self, data: bytes) -> None:
         self._size += len(data) + 1
         if self._size > self._longest:
             raise LineTooLong
         self._data.append(data)
 
-    def _dispatch(self, events: list[Event]) -> None:
+    def _dispatch_event(self, events: list[Event]) -> None:
         data = b"\n".join(self._data)
         if data:
             events.append(Event(self._name, data))

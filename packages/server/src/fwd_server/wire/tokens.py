@@ -14,7 +14,7 @@ PART: Final = 256  # an image, a sound or a file: its size in tokens is the prov
 
 def estimate_prompt(body: Json) -> int:
     """The tokens of a call in OpenAI's shape: its texts, its tools, and a fixed figure for every other part."""
-    parts = [part for message in body.get("messages") or () for part in _parts(message)]
+    parts = [part for message in body.get("messages") or () for part in _part_tokens(message)]
     tools = body.get("tools")
     return sum(parts) + (estimate_tokens(jsontext.dumps(tools).decode()) if tools else 0)
 
@@ -24,12 +24,12 @@ def estimate_bytes(size: int) -> int:
     return -(-size // 4)
 
 
-def render(usage: Usage) -> Json:
+def render_usage(usage: Usage) -> Json:
     """A count in OpenAI's shape."""
     return {"prompt_tokens": usage.prompt, "completion_tokens": usage.completion, "total_tokens": usage.total}
 
 
-def _parts(message: Any) -> Iterator[int]:
+def _part_tokens(message: Any) -> Iterator[int]:
     content = message.get("content")
     if isinstance(content, str):
         yield estimate_tokens(content)

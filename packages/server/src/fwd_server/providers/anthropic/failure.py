@@ -19,7 +19,7 @@ from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, from_status
 from fwd_server.wire import jsontext
 from fwd_server.wire.backoff import parse_retry_after
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 _PROVIDER: Final = "anthropic"
 
@@ -100,7 +100,7 @@ def read_failure(status: int, headers: Mapping[str, str], answer: Json, endpoint
     message = lenient.text(error.get("message"))
     failure = from_status(
         _meant_status(status, error, message),
-        clean(message, endpoint.key),
+        redact_text(message, endpoint.key),
         provider=_PROVIDER,
         key_name=endpoint.key_name,
         retry_after_s=parse_retry_after(headers, now),

@@ -6,7 +6,7 @@ from typing import Final
 
 from fwd_server.providers import lenient
 from fwd_server.values.chat import Json
-from fwd_server.values.usage import Usage, count
+from fwd_server.values.usage import Usage, clean_count
 
 _COUNTS: Final = ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens", "output_tokens")
 
@@ -17,12 +17,12 @@ def read_usage(usage: Json) -> Usage:
     ``iterations`` (the loops of tools that run at the provider) stand for the whole when there are some.
     """
     loops = lenient.objects(usage.get("iterations")) or [usage]
-    read, written, plain, completion = (sum(count(loop.get(name)) for loop in loops) for name in _COUNTS)
+    read, written, plain, completion = (sum(clean_count(loop.get(name)) for loop in loops) for name in _COUNTS)
     # The loops need not have details of their own; those of the whole message count then.
     details = [lenient.obj(loop.get("output_tokens_details")) for loop in loops]
     if not any(details):
         details = [lenient.obj(usage.get("output_tokens_details"))]
-    thinking = sum(count(detail.get("thinking_tokens")) for detail in details)
+    thinking = sum(clean_count(detail.get("thinking_tokens")) for detail in details)
     return Usage(
         prompt=plain + read + written,
         completion=completion,

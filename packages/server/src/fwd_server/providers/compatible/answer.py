@@ -10,7 +10,7 @@ from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects, text
 from fwd_server.values.chat import Json, calls_in
-from fwd_server.values.usage import Usage, count, read
+from fwd_server.values.usage import Usage, clean_count, parse_usage
 from fwd_server.wire import jsontext
 
 _FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
@@ -143,9 +143,9 @@ def tidy_usage(profile: ProviderProfile, usage: Mapping[str, Any]) -> Json:
     Some providers count reasoning beside the completion instead of in it: their total says so.
     """
     kept = {key: value for key, value in usage.items() if key not in profile.usage_extras and key not in profile.extras}
-    prompt, completion = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
-    reasoning = count(obj(usage.get("completion_tokens_details")).get("reasoning_tokens"))
-    if reasoning and count(usage.get("total_tokens")) == prompt + completion + reasoning:
+    prompt, completion = clean_count(usage.get("prompt_tokens")), clean_count(usage.get("completion_tokens"))
+    reasoning = clean_count(obj(usage.get("completion_tokens_details")).get("reasoning_tokens"))
+    if reasoning and clean_count(usage.get("total_tokens")) == prompt + completion + reasoning:
         completion += reasoning
     counts = {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
     return {**profile.usage_defaults, **kept, **counts}
@@ -153,4 +153,4 @@ def tidy_usage(profile: ProviderProfile, usage: Mapping[str, Any]) -> Json:
 
 def read_usage(profile: ProviderProfile, usage: object) -> Usage | None:
     """The same as a value; None when there is none."""
-    return read(tidy_usage(profile, usage)) if isinstance(usage, dict) else None
+    return parse_usage(tidy_usage(profile, usage)) if isinstance(usage, dict) else None

@@ -66,7 +66,7 @@ class CompatibleEmbeddingsExchange:
             "data": _tidy_entries(entries, self._call),
         }
         raw = body if tidy == data and jsontext.is_plain(body) else None
-        return EmbeddingsResponse(tidy, usage.read(data.get("usage")), raw)
+        return EmbeddingsResponse(tidy, usage.parse_usage(data.get("usage")), raw)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure; a server that does not know base64, which the SDKs ask for unasked, is asked without.
@@ -89,6 +89,11 @@ def _tidy_entries(entries: list[Json], call: EmbeddingsRequest) -> list[Json]:
     if not all(type(index) is int for index in indexes) or sorted(indexes) != places:
         indexes = places
     return [
-        {**entry, "object": "embedding", "index": index, "embedding": embeddings.as_asked(entry.get("embedding"), call)}
+        {
+            **entry,
+            "object": "embedding",
+            "index": index,
+            "embedding": embeddings.convert_vector(entry.get("embedding"), call),
+        }
         for index, entry in zip(indexes, entries, strict=True)
     ]

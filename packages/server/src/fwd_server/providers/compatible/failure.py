@@ -16,7 +16,7 @@ from fwd_server.providers.error_words import is_too_long, own_words, read_error_
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ErrorKind, UpstreamError, as_kind, from_status
 from fwd_server.wire.backoff import parse_retry_after
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 # The end of the money, by name: OpenAI, DeepSeek, Moonshot, Alibaba, Volcengine, one-api.
 _QUOTA: Final = frozenset(
@@ -102,12 +102,12 @@ def read_failure_inside(profile: ProviderProfile, endpoint: Endpoint, data: obje
 
 
 def _classify(profile: ProviderProfile, endpoint: Endpoint, found: ErrorText, status: int) -> UpstreamError:
-    words = clean(found.message, endpoint.key)
+    words = redact_text(found.message, endpoint.key)
     meant = _meant_status(found, words, status)
     error = from_status(meant, words, provider=profile.name, key_name=endpoint.key_name)
     error.upstream_status = status
     if found.param:
-        error.param = clean(found.param)
+        error.param = redact_text(found.param)
     if found.reasons or found.names & _POLICY:
         return _as_policy(error, words)
     if error.kind is ErrorKind.RATE_LIMITED and profile.own_types:

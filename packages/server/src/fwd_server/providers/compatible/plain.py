@@ -22,7 +22,7 @@ from fwd_server.providers.model_catalog import Catalog
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
 from fwd_server.values.plain_chat import OPTIONAL_FIELDS, PlainMessage
-from fwd_server.values.usage import MOST_TOKENS, Usage
+from fwd_server.values.usage import MAX_TOKENS, Usage
 from fwd_server.wire import jsontext
 
 _MODEL: Final = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)"')
@@ -92,7 +92,7 @@ def _has_parts(message: PlainMessage) -> bool:
 
 # -- answers
 
-_Count = Annotated[int, msgspec.Meta(ge=0, le=MOST_TOKENS)]
+_Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_TOKENS)]
 
 
 class _PromptDetails(msgspec.Struct, gc=False):

@@ -18,7 +18,7 @@ from fwd_server.providers.compatible.profile import ProviderProfile
 from fwd_server.providers.lenient import obj, objects
 from fwd_server.values.chat import ChatRequest, Chunk, End, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
-from fwd_server.values.usage import Usage, read
+from fwd_server.values.usage import Usage, parse_usage
 from fwd_server.wire import jsontext, sse, tokens
 
 _OBJECT: Final = "chat.completion.chunk"
@@ -50,7 +50,7 @@ class Decoder:
         self._new_id = new_id
         self._call_ids = AnswerIds(new_id)
         self._failure = failure
-        self._events = sse.Decoder()
+        self._events = sse.EventDecoder()
         self._choices: dict[int, ChoiceStream] = {}
         self._finish_rest: Json = {}  # what the last chunk with a finish reason says besides
         self._last: Json = {}  # what the chunk with the usage says besides
@@ -169,7 +169,7 @@ class Decoder:
         usage = chunk.get("usage") or obj(chunk.get("x_groq")).get("usage")
         if isinstance(usage, dict):
             tidy = tidy_usage(self._profile, usage)
-            self.usage = read(tidy)
+            self.usage = parse_usage(tidy)
             self._last = {**rest, "usage": tidy}
 
     def _chunk(self, rest: Json, choices: list[Json]) -> Chunk:
@@ -194,7 +194,7 @@ class Decoder:
         size = sum(choice.size for choice in self._choices.values())
         prompt = tokens.estimate_prompt(self._request.body)
         self.usage = Usage(prompt, tokens.estimate_bytes(size), estimated=True)
-        self._last = {"usage": tokens.render(self.usage)}
+        self._last = {"usage": tokens.render_usage(self.usage)}
 
 
 def _failure(name: str, chunk: Json) -> Json | None:

@@ -235,7 +235,7 @@ class EchoWriter:
             {"index": i, "message": self._answer_message(), "logprobs": None, "finish_reason": self.answer.finish}
             for i in range(_choice_count(self.body))
         ]
-        more = {"usage": tokens.render(self.usage), "system_fingerprint": FINGERPRINT}
+        more = {"usage": tokens.render_usage(self.usage), "system_fingerprint": FINGERPRINT}
         return {**self.head, "object": "chat.completion", "choices": choices, **more}
 
     @property
@@ -264,7 +264,7 @@ class EchoWriter:
             yield delay, b"".join(self._encode_delta(i, delta) for i in indexes)
         if self.echo_options.ends == "end":
             last = b"".join(self._encode_delta(i, {}, self.answer.finish) for i in indexes)
-            yield 0.0, last + self._encode_chunk([], usage=tokens.render(self.usage)) + b"data: [DONE]\n\n"
+            yield 0.0, last + self._encode_chunk([], usage=tokens.render_usage(self.usage)) + b"data: [DONE]\n\n"
 
     def _answer_pieces(self, most: int) -> list[tuple[int, Json]]:
         """Deltas with their weight in tokens."""
@@ -284,7 +284,9 @@ class EchoWriter:
         )
 
     def _encode_chunk(self, choices: list[Json], **more: Any) -> bytes:
-        return sse.encode(jsontext.dumps(chunk_object(self.head, choices, system_fingerprint=FINGERPRINT, **more)))
+        return sse.encode_event(
+            jsontext.dumps(chunk_object(self.head, choices, system_fingerprint=FINGERPRINT, **more))
+        )
 
 
 def cut_text(reply: str, most: int) -> list[tuple[int, str]]:

@@ -22,7 +22,7 @@ from fwd_server.providers.google.request import build_request, upstream_request
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 _BAD_SIGNATURE: Final = re.compile(r"(?:corrupted|invalid) thought.?signature", re.IGNORECASE)
 _NO_LOGPROBS: Final = re.compile(r"logprobs", re.IGNORECASE)
@@ -59,7 +59,7 @@ class GoogleExchange:
             new_id,
             built.names,
             lambda value: read_failure(error_object(value), deployment),
-            lambda words: clean(words, deployment.endpoint.key),
+            lambda words: redact_text(words, deployment.endpoint.key),
         )
         return cls(merge(built.body, call.extra_body), built.lost, call, deployment, context, signatures)
 

@@ -18,7 +18,7 @@ from fwd_server.providers.google import pictures
 from fwd_server.providers.google.failure import is_failure
 from fwd_server.values.chat import ChatResponse, Json, StreamEvent
 from fwd_server.values.errors import UpstreamError, upstream_failure
-from fwd_server.values.usage import Usage, count
+from fwd_server.values.usage import Usage, clean_count
 from fwd_server.wire import jsontext
 from fwd_server.wire.sse import LONGEST_LINE, LineTooLong
 
@@ -129,7 +129,7 @@ class AnswerReader:
 
     def _read_candidate(self, candidate: Json) -> tuple[_Choice, list[Json]]:
         # Gemini leaves the index 0 out.
-        index = count(candidate.get("index"))
+        index = clean_count(candidate.get("index"))
         choice = self._choices.get(index)
         if choice is None:
             choice = self._choices[index] = _Choice(index, self._context, self._ids)
@@ -300,7 +300,7 @@ def _read_citations(grounding: Json, content: str) -> list[Json]:
 
 
 def _character_index(written: bytes, at: object) -> int:
-    return len(written[: count(at)].decode("utf-8", "ignore"))
+    return len(written[: clean_count(at)].decode("utf-8", "ignore"))
 
 
 def _url_citation(web: Json, start: int, end: int) -> Json:
@@ -313,12 +313,12 @@ def _url_citation(web: Json, start: int, end: int) -> Json:
 
 def usage_of(counted: Json) -> Usage:
     """Tokens of an answer. Cached ones are part of the prompt; thoughts are beside the answer, on some models in it."""
-    prompt = count(counted.get("promptTokenCount")) + count(counted.get("toolUsePromptTokenCount"))
-    answer, thoughts = count(counted.get("candidatesTokenCount")), count(counted.get("thoughtsTokenCount"))
+    prompt = clean_count(counted.get("promptTokenCount")) + clean_count(counted.get("toolUsePromptTokenCount"))
+    answer, thoughts = clean_count(counted.get("candidatesTokenCount")), clean_count(counted.get("thoughtsTokenCount"))
     # Some models count the thoughts into the answer already (pitfall 39): then the sum without them is the total.
-    within = prompt + answer == count(counted.get("totalTokenCount"))
+    within = prompt + answer == clean_count(counted.get("totalTokenCount"))
     completion = answer if within else answer + thoughts
-    cached = min(count(counted.get("cachedContentTokenCount")), prompt)
+    cached = min(clean_count(counted.get("cachedContentTokenCount")), prompt)
     return Usage(prompt, completion, cached=cached, reasoning=min(thoughts, completion))
 
 
@@ -330,7 +330,7 @@ def _prompt_details(counted: Json) -> dict[str, int]:
     for entry in lenient.objects(counted.get("promptTokensDetails")):
         name = _MODALITIES.get(lenient.text(entry.get("modality")))
         if name:
-            details[name] = details.get(name, 0) + count(entry.get("tokenCount"))
+            details[name] = details.get(name, 0) + clean_count(entry.get("tokenCount"))
     return details
 
 

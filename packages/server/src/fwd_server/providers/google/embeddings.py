@@ -62,7 +62,7 @@ class GoogleEmbeddingsExchange:
         vectors = [embedding.get("values") for embedding in lenient.objects(response.get("embeddings"))]
         counted = lenient.obj(response.get("usageMetadata"))
         usage = usage_of(counted) if counted else None
-        return embeddings.listing(vectors, self._call, self._deployment.model, usage)
+        return embeddings.build_response(vectors, self._call, self._deployment.model, usage)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""

@@ -15,7 +15,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, as_kind, from_status
 from fwd_server.wire.backoff import parse_retry_after
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 # What was paid for is used up (contract F12). "Quota" and "billing" stand in the text of every common limit, too.
 _NO_MONEY: Final = re.compile(
@@ -76,7 +76,7 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
     reasons = {lenient.text(detail.get("reason")) for detail in details}
     failure = from_status(
         401 if _is_key_refused(error, words, reasons) else _http_status(error),
-        clean(words, deployment.endpoint.key),
+        redact_text(words, deployment.endpoint.key),
         provider=PROVIDER,
         key_name=deployment.endpoint.key_name,
         retry_after_s=next(_retry_delays(details), parse_retry_after(headers or {})),
@@ -85,7 +85,7 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
     failure.upstream_status = _http_status(error)
     # A 403 has lost its words by now, because they might quote the key; those about money are shown.
     if _is_money_gone(failure, words, reasons):
-        failure.message = clean(words, deployment.endpoint.key) or failure.message
+        failure.message = redact_text(words, deployment.endpoint.key) or failure.message
         as_kind(failure, 402)
     elif failure.status == 400 and _NOT_SERVED.search(error_words.own_words(words)):
         as_kind(failure, 403)  # the operator's to change, like a refused key, and another provider may serve the call

@@ -21,7 +21,7 @@ from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, upstream_failure
 from fwd_server.wire.backoff import parse_retry_after
-from fwd_server.wire.sse import Lines
+from fwd_server.wire.sse import LineDecoder
 
 
 class OllamaChat:
@@ -61,7 +61,7 @@ class OllamaExchange:
 
     def decoder(self) -> json_stream.JsonStream:
         """A decoder for the lines of a streamed answer."""
-        return json_stream.JsonStream(Lines(), AnswerReader(self._failure, self._now, self._new_id))
+        return json_stream.JsonStream(LineDecoder(), AnswerReader(self._failure, self._now, self._new_id))
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
         """Read a failure. A model that cannot think is asked again once, without ``think``."""

@@ -92,7 +92,9 @@ def _call_name(call: Json) -> str:
 def usage_of(response: Json) -> usage.Usage:
     """Tokens of an answer."""
     # The server leaves out a count of 0.
-    return usage.Usage(usage.count(response.get("prompt_eval_count")), usage.count(response.get("eval_count")))
+    return usage.Usage(
+        usage.clean_count(response.get("prompt_eval_count")), usage.clean_count(response.get("eval_count"))
+    )
 
 
 def _read_logprobs(response: Json) -> Json | None:

@@ -59,7 +59,9 @@ class OllamaEmbeddingsExchange:
             raise read_failure(self._deployment.endpoint, None, response)
         vectors = response.get("embeddings")
         model = lenient.text(response.get("model")) or self._deployment.model
-        return embeddings.listing(vectors if isinstance(vectors, list) else [], self._call, model, usage_of(response))
+        return embeddings.build_response(
+            vectors if isinstance(vectors, list) else [], self._call, model, usage_of(response)
+        )
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:
         """Read a failure."""

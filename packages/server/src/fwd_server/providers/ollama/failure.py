@@ -13,7 +13,7 @@ from fwd_server.providers.ollama.messages import PROVIDER
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import UpstreamError, from_status
-from fwd_server.wire.redact import clean
+from fwd_server.wire.redact import redact_text
 
 # What the account has for hours or for a week (contract F12); inside an answer the words are all there is.
 _USED_UP: Final = re.compile(r"reached your [a-z]{1,20} usage limit", re.IGNORECASE)
@@ -29,7 +29,7 @@ def read_failure(
     meant = 402 if _USED_UP.search(error_words.own_words(words)) else status or 500
     error = from_status(
         meant,
-        clean(words, endpoint.key),
+        redact_text(words, endpoint.key),
         provider=PROVIDER,
         key_name=endpoint.key_name,
         retry_after_s=retry_after_s,
