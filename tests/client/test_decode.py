@@ -118,13 +118,13 @@ def test_redirect() -> None:
 )
 def test_wrong_shape(data: Any) -> None:
     """An answer of another shape is an error that names the class."""
-    with pytest.raises(APIResponseError, match="not read as Chat"):
+    with pytest.raises(APIResponseError, match="not a valid Chat"):
         read(Chat, data)
 
 
 def test_not_json() -> None:
     """What is not JSON is shown by its start."""
-    with pytest.raises(APIResponseError, match="found '<html>"):
+    with pytest.raises(APIResponseError, match="got '<html>"):
         parse_json(b"<html>")
 
 
@@ -140,7 +140,7 @@ def test_vectors() -> None:
 @pytest.mark.parametrize("vector", ["A", "AAAA", [None], [[1]], ["x"], 3])
 def test_broken_vectors(vector: Any) -> None:
     """What is no vector is an error of the answer."""
-    with pytest.raises(APIResponseError, match="not read as Embeddings"):
+    with pytest.raises(APIResponseError, match="not a valid Embeddings"):
         read(Embeddings, {"data": [{"embedding": vector}]})
 
 

@@ -243,7 +243,7 @@ def faults() -> list[Any]:
         ("ReadError", APIConnectionError, "broke: why."),
         ("RemoteProtocolError", APIConnectionError, "broke"),
         ("UnsupportedProtocol", APIConnectionError, "Cannot send"),
-        ("DecodingError", APIConnectionError, "content encoding"),
+        ("DecodingError", APIConnectionError, "cannot be decoded"),
     ],
 )
 def test_transport_errors(library: Any, name: str, kind: type[APIError], words: str) -> None:
