@@ -28,7 +28,7 @@ from bench.processes import GatewayPlace
 
 
 def main() -> int:
-    """Run what was asked for. Exit code 0, whatever the figures are: they are for people to judge."""
+    """Take the chosen measures. The exit code is 0 whatever the figures are: people judge them."""
     options = parse_options()
     processes.raise_fd_limit()
     if hasattr(os, "sched_setaffinity") and (os.cpu_count() or 1) > processes.LOAD_CORE:
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def parse_options() -> argparse.Namespace:
-    """The command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="bench", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = __doc__
     parser.add_argument("--only", type=_parse_ids, default=frozenset(IDS), help=f"ids out of {', '.join(IDS)}")
@@ -88,7 +88,7 @@ def take_measures(options: argparse.Namespace, python: str, folder: Path) -> tup
 
 
 def attempt_measure(take: Measure, bench: BenchContext, name: str) -> Iterator[Figure]:
-    """The figures of a measure, and a line that says so if it failed."""
+    """The figures of a measure, or one figure with the error if it failed."""
     try:
         yield from take(bench)
     except (RuntimeError, OSError, subprocess.SubprocessError) as error:
@@ -96,9 +96,11 @@ def attempt_measure(take: Measure, bench: BenchContext, name: str) -> Iterator[F
 
 
 def describe_run(python: str, peers: Sequence[str]) -> dict[str, Any]:
-    """When, what and on what."""
+    """The date, commit, machine, interpreter and tools of a run."""
     dirty = processes.read_output("git", "status", "--porcelain", "packages/server/src")
-    words = [Path(word).name if "/" in word else word for word in sys.argv[1:]]  # nobody's paths
+    words = [
+        Path(word).name if "/" in word else word for word in sys.argv[1:]
+    ]  # results are published: no paths of this machine
     commit = processes.read_output("git", "rev-parse", "--short", "HEAD")
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -112,8 +114,8 @@ def describe_run(python: str, peers: Sequence[str]) -> dict[str, Any]:
 
 
 def _describe_wrk() -> str:
-    said = processes.read_output("wrk", "-v").splitlines()
-    return " ".join(said[0].split()[:2]) if said else "own driver in place of wrk"
+    version = processes.read_output("wrk", "-v").splitlines()
+    return " ".join(version[0].split()[:2]) if version else "own driver in place of wrk"
 
 
 if __name__ == "__main__":

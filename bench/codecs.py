@@ -2,8 +2,8 @@
 
     python -m bench.codecs
 
-CPU microseconds for one chunk of text, read as bytes and rendered for the caller; the best of several rounds, since
-whatever else runs on the machine can only make it slower. Aim (B10): at most twice the relayed path for a provider
+CPU microseconds for one chunk of text, read as bytes and rendered for the caller. The best of several rounds counts,
+because other work on the machine can only make it slower. Aim (B10): at most twice the relayed path for a provider
 with a language of its own. OpenRouter speaks OpenAI's, with something of its own in every frame: none can be relayed.
 """
 
@@ -90,7 +90,7 @@ CHUNK_OF: Final[dict[str, Callable[[str], bytes]]] = {
 
 
 def begin_stream(name: str) -> tuple[Decoder, ChatRequest]:
-    """A stream that has already said something."""
+    """A stream whose first chunk has been read."""
     request = dialect.parse_request(b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true}')
     codec = PROVIDERS[name].chat
     if codec is None:

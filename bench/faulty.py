@@ -1,4 +1,4 @@
-"""Calls with faults in their way, how each must end (contract 3c), and those who make them: for ``bench.soak``."""
+"""Calls that meet faults, how each must end (contract 3c), and the callers that make them, for ``bench.soak``."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _HEADERS: Final = {"Authorization": f"Bearer {KEY}", "Content-Type": "applicatio
 class Fault:
     """What a provider plays, and how the call then ends: whole or streamed, and where another provider may answer.
 
-    ``everywhere``: the other provider plays it too, for it has to do with the call and not with who answers it.
+    ``everywhere``: the other provider plays it too, because it depends on the call and not on the provider.
     """
 
     play: Callable[[PlannedCall], list[Step]]
@@ -42,11 +42,11 @@ class Fault:
     stream: str
     everywhere: bool = False
 
-    def expected_end(self, asked: PlannedCall) -> str:
+    def expected_end(self, planned: PlannedCall) -> str:
         """How a call with this fault ends."""
-        if asked.spare and not self.everywhere:
+        if planned.spare and not self.everywhere:
             return GOOD
-        return self.stream if asked.stream else self.whole
+        return self.stream if planned.stream else self.whole
 
 
 @frozen
@@ -72,30 +72,30 @@ class PlannedCall:
         return json.dumps({"model": "openai:m", "stream": self.stream, "messages": [message]}).encode()
 
 
-def _play_good(asked: PlannedCall) -> list[Step]:
+def _play_good(planned: PlannedCall) -> list[Step]:
     """The word, in pieces."""
-    if not asked.stream:
-        return [asked.gap_s, json_answer(completion(f"{asked.word} {asked.word}"))]
-    said: list[Step] = [STREAM_HEAD, event({"role": "assistant", "content": ""})]
-    for _ in range(asked.pieces):
-        said += [event({"content": f"{asked.word} "}), asked.gap_s]
-    return [*said, event({}, "stop"), chunk(DONE), STREAM_END]
+    if not planned.stream:
+        return [planned.gap_s, json_answer(completion(f"{planned.word} {planned.word}"))]
+    steps: list[Step] = [STREAM_HEAD, event({"role": "assistant", "content": ""})]
+    for _ in range(planned.pieces):
+        steps += [event({"content": f"{planned.word} "}), planned.gap_s]
+    return [*steps, event({}, "stop"), chunk(DONE), STREAM_END]
 
 
-def _play_cut(asked: PlannedCall) -> list[Step]:
+def _play_cut(planned: PlannedCall) -> list[Step]:
     """Half of it, then the end of the connection."""
-    if asked.stream:
-        return [STREAM_HEAD, event({"role": "assistant", "content": ""}), event({"content": asked.word}), CLOSE]
-    return [json_answer(completion(asked.word))[:-20], CLOSE]
+    if planned.stream:
+        return [STREAM_HEAD, event({"role": "assistant", "content": ""}), event({"content": planned.word}), CLOSE]
+    return [json_answer(completion(planned.word))[:-20], CLOSE]
 
 
 def _play_status(number: int) -> Callable[[PlannedCall], list[Step]]:
-    return lambda asked: [error_answer(number)]
+    return lambda planned: [error_answer(number)]
 
 
 PLAYS: Final[Mapping[str, Fault]] = {
     "": Fault(_play_good, GOOD, GOOD),
-    "reset": Fault(lambda asked: [RESET], "502 upstream_reset", "502 upstream_reset"),
+    "reset": Fault(lambda planned: [RESET], "502 upstream_reset", "502 upstream_reset"),
     "500": Fault(_play_status(500), "502 provider_error", "502 provider_error"),
     "503": Fault(_play_status(503), "503 provider_overloaded", "503 provider_overloaded"),
     "429": Fault(_play_status(429), "429 rate_limit_exceeded", "429 rate_limit_exceeded"),
@@ -105,13 +105,13 @@ PLAYS: Final[Mapping[str, Fault]] = {
 
 
 def play_fault(seen: Seen) -> list[Step]:
-    """What the provider that is asked does. A fault is the first provider's, unless it is everywhere."""
-    asked = PlannedCall.from_request(seen)
-    fault = PLAYS[asked.fault]
-    return fault.play(asked) if fault.everywhere or seen.target.startswith("/openai") else _play_good(asked)
+    """The steps of the provider that is called. Only the first one has the fault, unless it is everywhere."""
+    planned = PlannedCall.from_request(seen)
+    fault = PLAYS[planned.fault]
+    return fault.play(planned) if fault.everywhere or seen.target.startswith("/openai") else _play_good(planned)
 
 
-def classify_end(asked: PlannedCall, answer: wire.Answer) -> str:
+def classify_end(planned: PlannedCall, answer: wire.Answer) -> str:
     """How a call ended, in the words of the table of faults."""
     if answer.streamed and answer.closed:
         return f"EV {answer.error['code']}"
@@ -119,8 +119,8 @@ def classify_end(asked: PlannedCall, answer: wire.Answer) -> str:
         code = answer.error["code"]
         return f"{answer.status} {code}" if code else str(answer.status)
     whole = not answer.streamed or answer.events[-1] == "[DONE]"
-    times = asked.pieces if asked.stream else 2
-    return GOOD if whole and answer.text.split() == [asked.word] * times else "200 with something else"
+    times = planned.pieces if planned.stream else 2
+    return GOOD if whole and answer.text.split() == [planned.word] * times else "200 with something else"
 
 
 # -- callers
@@ -135,9 +135,9 @@ class FaultTally:
     left: int = 0
     shown: list[str] = Factory(list)
 
-    def judge_call(self, asked: PlannedCall, found: str) -> None:
+    def judge_call(self, planned: PlannedCall, found: str) -> None:
         """Count a call that ended so."""
-        self.count_end(found, f" for {asked}", as_expected=found == PLAYS[asked.fault].expected_end(asked))
+        self.count_end(found, f" for {planned}", as_expected=found == PLAYS[planned.fault].expected_end(planned))
 
     def count_end(self, found: str, more: str = "", *, as_expected: bool) -> None:
         """Count an end, and keep it in words if it was not expected."""
@@ -149,7 +149,7 @@ class FaultTally:
 
 @define
 class Callers:
-    """Everybody who calls, over connections that are kept while they may be."""
+    """All callers, over connections that are reused as long as the gateway allows."""
 
     url: str
     chance: random.Random
@@ -203,35 +203,35 @@ class Callers:
             _random_word(), fault, stream, spare, pieces=dice.randint(1, _SHORT), gap_s=dice.random() / 20
         )
 
-    async def _call_once(self, asked: PlannedCall) -> None:
+    async def _call_once(self, planned: PlannedCall) -> None:
         """A call; one in a hundred leaves early."""
-        may_leave = not asked.fault and asked.pieces <= _SHORT
+        may_leave = not planned.fault and planned.pieces <= _SHORT
         leaves = may_leave and self.chance.random() < LEAVING
-        stuck_s = _STUCK_S + asked.pieces * asked.gap_s
-        await self.make_call(asked, self.chance.random() / 20 if leaves else stuck_s, leaves=leaves)
+        stuck_s = _STUCK_S + planned.pieces * planned.gap_s
+        await self.make_call(planned, self.chance.random() / 20 if leaves else stuck_s, leaves=leaves)
 
-    async def make_call(self, asked: PlannedCall, patience_s: float, *, leaves: bool = False) -> None:
+    async def make_call(self, planned: PlannedCall, patience_s: float, *, leaves: bool = False) -> None:
         """Make a call, wait so long for its end, and judge it; ``leaves`` if it is not meant to wait for it."""
         line, keeps = await self._take_line(), False
-        headers = _HEADERS if asked.spare else {**_HEADERS, "x-fwd-fallback": "none"}
+        headers = _HEADERS if planned.spare else {**_HEADERS, "x-fwd-fallback": "none"}
         try:
-            answer = await asyncio.wait_for(line.post(asked.render_body(), headers), patience_s)
-            self.tally.judge_call(asked, classify_end(asked, answer))
+            answer = await asyncio.wait_for(line.post(planned.render_body(), headers), patience_s)
+            self.tally.judge_call(planned, classify_end(planned, answer))
             keeps = not answer.closed and answer.headers.get("connection") != "close"
         except asyncio.TimeoutError:
-            self._gave_up(asked, leaves)
+            self._gave_up(planned, leaves)
         except (OSError, EOFError, ValueError, LookupError) as error:
-            self.tally.judge_call(asked, repr(error))
+            self.tally.judge_call(planned, repr(error))
         if keeps:
             self._idle.append((time.monotonic(), line))
         else:
             line.close()
 
-    def _gave_up(self, asked: PlannedCall, leaves: bool) -> None:
+    def _gave_up(self, planned: PlannedCall, leaves: bool) -> None:
         if leaves:
             self.tally.left += 1
         else:
-            self.tally.judge_call(asked, "no end")
+            self.tally.judge_call(planned, "no end")
 
 
 def _random_word() -> str:

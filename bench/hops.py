@@ -3,10 +3,10 @@
 python -m bench.hops             # the numbers, beside the aims: at most 20 files and about 200 calls of functions
 python -m bench.hops --list      # and every function, by file
 
-Counted with ``sys.setprofile`` in a gateway that has been warmed up, so what is done once (plans, connections) is left
-out. A call is a function that begins; a coroutine that goes on after an ``await`` is counted by itself. Functions of
-libraries, and those that attrs generates, are not counted, nor is periodic work. Threads other than the event loop's
-are shown apart.
+The gateway is warmed up first, so work that is done once (plans, connections) does not count. Calls are counted with
+``sys.setprofile``. Resuming a coroutine after an ``await`` is not a call; resumptions are shown separately, and so are
+calls in other threads than the event loop's. Functions of libraries, those that attrs generates, and periodic work are
+not counted.
 """
 
 from __future__ import annotations

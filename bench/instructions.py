@@ -4,13 +4,13 @@ python -m bench.instructions                              # the gateway on this 
 python -m bench.instructions --python /usr/bin/python3    # on another one
 python -m bench.instructions --calls 50 --batches 1       # a first look
 
-Instructions are a figure that a busy machine cannot spoil: it repeats to a fraction of a percent, so a step that gains
-one percent shows. They leave out what the kernel does and what a cache miss costs; B1 and B2 have those.
+Instruction counts do not depend on how busy the machine is. They repeat to a fraction of a percent, so a gain of one
+percent is visible. They leave out the kernel and the cost of cache misses, which B1 and B2 include.
 
-The gateway runs under valgrind, as people run it (keys, validation, routing, receipts, usage, a JSON log line), and is
+The gateway runs under valgrind as in production (keys, validation, routing, receipts, usage, a JSON log line), and is
 warmed up before instructions are counted. Caller and provider are in step (``bench.lockstep``): one call at a time, one
 piece of a stream at a time. Under load a turn of the event loop serves several of them, and each is a little cheaper.
-A chunk's share of a stream of 100 includes the call itself, as B2 does; a further chunk is what is left without it.
+A chunk of a stream of 100 includes its share of the call itself, as B2 does; a further chunk does not.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ async def _count_batches(
     await repeat(WARM_CALLS, client.call_json)
     await repeat(STREAMS, lambda: client.call_stream(PIECES))
     counter.switch_on()
-    await count(10, client.call_json)  # callgrind translates the code anew
+    await count(10, client.call_json)  # callgrind translates the code again first
     # The least of a few windows: one that something rare falls into would have it subtracted from every call.
     idle_s = min([await count(1, lambda: asyncio.sleep(1.0)) for _ in range(IDLE_WINDOWS)]) / (1.0 + _SETTLE_S)
     for _ in range(batches):

@@ -1,12 +1,12 @@
-"""What loads a gateway and watches it: streams, single calls, connections that are held open.
+"""Load generators: streams, calls in a closed loop, single calls, and connections that are held open.
 
     python -m bench.load streams PORT --streams 100 --rounds 2 --spread 1 --model openai:bench-100x20
     python -m bench.load calls PORT --connections 32 --seconds 2
     python -m bench.load latency PORT --calls 2000
     python -m bench.load hold PORT --streams 500 --model openai:bench-600x1000 [--mute]
 
-Prints one JSON object. ``hold`` prints it when all streams are open and lets go when its standard input ends; with
-``--mute`` it never reads. wrk takes the place of ``calls`` where it is installed: it costs less.
+Prints one JSON object. ``hold`` prints it when all streams are open, and closes them when its standard input ends; with
+``--mute`` it never reads. Where wrk is installed it replaces ``calls``, because it takes less CPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from attrs import Factory, define
 
 KEY: Final = "fwd_" + "b" * 43
 PATH: Final = "/v1/chat/completions"
-# What the OpenAI SDK sends with every call, besides Host and Content-Length: 16 headers with these two.
+# The OpenAI SDK sends these with every call. With Host and Content-Length they are 16.
 HEADERS: Final = {
     "Accept-Encoding": "gzip, deflate",
     "Connection": "keep-alive",
@@ -69,14 +69,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 def spread_of(values: Sequence[float]) -> dict[str, float]:
-    """What is kept of many times, in milliseconds."""
+    """The median, p99 and maximum of many times, in milliseconds."""
     shares = {"p50": 0.5, "p99": 0.99, "max": 1.0}
     return {name: round(percentile(values, share) * 1000, 3) for name, share in shares.items()}
 
 
 @define
 class StreamTally:
-    """What all streams together saw; times in seconds."""
+    """The counts and times (in seconds) of all streams together."""
 
     ttft: list[float] = Factory(list)
     transit: list[float] = Factory(list)
@@ -154,7 +154,7 @@ def _stream_factory(
 
 
 async def hold_open(port: int, request: bytes, streams: int, mute: bool) -> dict[str, Any]:
-    """Open streams, say so once each has begun, and keep them until standard input ends."""
+    """Open streams, print one line once each has begun, and keep them until standard input ends."""
     loop = asyncio.get_running_loop()
     seen = StreamTally()
     for _ in range(streams):

@@ -1,7 +1,7 @@
 """Caller and provider in one process, in step: nothing is sent before what came before it has arrived.
 
-What the gateway does is then the same in every run, whatever else the machine is busy with: each answer and each piece
-of a stream reaches it alone, and no timer decides when. That is what counting needs; it says nothing about time.
+The gateway then does the same work in every run, however busy the machine is: each answer and each piece of a stream
+reaches it alone, and no timer decides when. Counting needs that. It is of no use for measuring time.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class SteppedCaller(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        # A refusal has a Content-Length, also where a stream was asked for.
+        # An error has a Content-Length even if the request was for a stream.
         ended = is_whole(bytes(self._buffer)) or (self._streams and self._buffer.endswith(_END))
         if self._answer is not None and ended and not self._answer.done():
             self._answer.set_result(bytes(self._buffer))
@@ -96,7 +96,7 @@ class SteppedCaller(asyncio.Protocol):
 
 @asynccontextmanager
 async def stepped_upstream(baton: Baton) -> AsyncIterator[int]:
-    """The provider, for as long as the block lasts; its port."""
+    """The provider, for the duration of the block; its port."""
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: SteppedUpstream(baton), "127.0.0.1", 0)
     try:
@@ -126,7 +126,7 @@ class SteppedClient:
 
 @asynccontextmanager
 async def connect_client(port: int, baton: Baton) -> AsyncIterator[SteppedClient]:
-    """A caller that is connected to a gateway, for as long as the block lasts."""
+    """A caller that is connected to a gateway, for the duration of the block."""
     transport, caller = await asyncio.get_running_loop().create_connection(
         lambda: SteppedCaller(baton), "127.0.0.1", port
     )

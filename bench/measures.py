@@ -1,7 +1,7 @@
 """The measures B1 to B10: each runs what it measures beside its reference, and gives figures.
 
 CPU is user and system time of all the processes of a system, taken from /proc, over what they served in that time.
-Whatever is compared was run in turns, so that a machine that drifts does so for both.
+Systems that are compared run in turns, so a machine that gets slower does so for all of them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OTHERS: Final = {"anthropic": "anthropic:", "google": "google:", "ollama": "oll
 
 @frozen
 class BenchContext:
-    """What every measure is given: the provider, nginx (or None), and where gateways come from."""
+    """The context of every measure: the provider, nginx (or None), other gateways, and where ours comes from."""
 
     place: GatewayPlace
     upstream: System
@@ -222,7 +222,7 @@ def sustained_streams(bench: BenchContext) -> Iterator[Figure]:
 
 
 def loop_lag_summary(system: System) -> str:
-    """What the monitor of its event loop said when it ended (contract R5)."""
+    """The summary that the monitor of its event loop logged when it ended (contract R5)."""
     found = re.findall(r"Event loop: (late by [^\"]*)\.", system.log.read_text())
     return f"its loop was {found[-1]}" if found else "its loop was not watched"
 

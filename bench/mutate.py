@@ -176,7 +176,7 @@ class Mutant:
 
 
 def list_mutants(path: Path) -> Iterator[Mutant]:
-    """Every mutant of a file; each is undone when the next is asked for."""
+    """Every mutant of a file. Each is undone before the next one is made."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for parent, name, index in list_places(tree):
         held = getattr(parent, name)
@@ -266,20 +266,20 @@ def _become_mutant(target: Target, mutant: Mutant | None) -> None:
 
 
 def main() -> int:
-    """Print what survived and the share that was killed; 1 if that is less than asked for."""
+    """Print the survivors and the share that was killed. Exit code 1 if it is below ``--least``."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("targets", nargs="*", help=f"any of {', '.join(TARGETS)}; all of them by default")
     parser.add_argument("--sample", type=int, help="so many mutants of each target, chosen by a fixed seed")
     parser.add_argument("--least", type=float, default=85.0, help="per cent to be killed (85)")
-    given = parser.parse_args()
+    options = parser.parse_args()
     os.chdir(ROOT)
     killed = total = 0
-    for name in given.targets or TARGETS:
-        dead, all_of_them = judge_target(name, TARGETS[name], given.sample)
+    for name in options.targets or TARGETS:
+        dead, all_of_them = judge_target(name, TARGETS[name], options.sample)
         killed, total = killed + dead, total + all_of_them
     share = 100 * killed / total
     print(f"all: {killed} of {total} killed, {share:.1f} %")
-    return 0 if share >= given.least else 1
+    return 0 if share >= options.least else 1
 
 
 def judge_target(name: str, target: Target, sample: int | None) -> tuple[int, int]:

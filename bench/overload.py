@@ -87,7 +87,7 @@ async def send_call(port: int, request: bytes, tally: CallTally) -> None:
 
 
 async def offer_calls(port: int, rate: float, seconds: float) -> dict[str, Any]:
-    """So many calls a second, for so long."""
+    """Make calls at a rate (calls a second) for some seconds."""
     tally, tasks = CallTally(), []
     request = request_of(port, body_of("openai:bench-20x50", stream=True))
     started = time.monotonic()
@@ -164,7 +164,7 @@ def main() -> int:
 
 
 def measure_overload(rate: float, seconds: float, most: int) -> None:
-    """Say what became of the calls in each part."""
+    """Print how the calls of each part ended."""
     calm_s = min(10.0, seconds)
     with tempfile.TemporaryDirectory() as name, processes.run_upstream() as upstream:
         place = GatewayPlace(sys.executable, Path(name), upstream.port)

@@ -34,7 +34,7 @@ class Peer:
 
 
 def install_peers(place: GatewayPlace) -> Iterator[Peer]:
-    """Install each in an environment of its own below the run's folder. One that cannot be had is left out, aloud."""
+    """Install each in an environment of its own below the run's folder. A failure is printed, and that peer skipped."""
     for install in (install_litellm, install_portkey):
         peer = _try_install(install, place)
         if peer is not None:
@@ -51,7 +51,7 @@ def _try_install(install: Callable[[GatewayPlace], Peer], place: GatewayPlace) -
 
 @contextmanager
 def running_peers(peers: Sequence[Peer]) -> Iterator[list[System]]:
-    """All of them, for as long as the block lasts."""
+    """All of them, for the duration of the block."""
     with ExitStack() as stack:
         yield [stack.enter_context(peer.start()) for peer in peers]
 

@@ -8,17 +8,16 @@ python -m bench.pieces --publish              # and keep the table for docs/benc
 A piece is something that makes calls cheaper and changes nothing that a caller sees: a reader that may decline, or
 something that is kept. So it can be switched off from outside, by replacing one attribute in the gateway's process
 (``bench.instrumented --without``): a reader then declines everything, and nothing is kept. The gateway itself has no
-switches, which nobody would test.
+such switches, because each would be one more thing to test.
 
-For that a piece must be reached through its module or class each time: a name that another module has imported with
-``from ... import`` cannot be replaced. What is gone or renamed fails by name.
+This needs code that looks a piece up in its module or class each time: a name that another module has imported with
+``from ... import`` cannot be replaced.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib
 import json
 import statistics
 import sys
@@ -47,14 +46,12 @@ class Piece:
     switch_off: Callable[[], None]
 
 
-def replace_attribute(module: str, path: str, value: Any) -> None:
-    """Replace ``path`` (``name`` or ``Class.name``) of a module by a value. Raises LookupError if it is gone."""
-    holder: Any = importlib.import_module(module)
-    *outer, name = path.split(".")
+def replace_function(function: Callable[..., Any], value: Callable[..., Any]) -> None:
+    """Put another function in the place of a module's function or a class's method."""
+    holder: Any = sys.modules[function.__module__]
+    *outer, name = function.__qualname__.split(".")
     for part in outer:
-        holder = getattr(holder, part, None)
-    if not hasattr(holder, name):
-        raise LookupError(f"{module}.{path} is gone; bring PIECES in bench/pieces.py up to date")
+        holder = getattr(holder, part)
     setattr(holder, name, value)
 
 
@@ -67,32 +64,48 @@ def _without_uvloop() -> None:
 
 
 def _without_head_memo() -> None:
-    replace_attribute("fwd_server.http1.server.request", "RememberedHead.match", decline)
+    from fwd_server.http1.server.reader import RememberedHead
+
+    replace_function(RememberedHead.match, decline)
 
 
 def _without_plans() -> None:
-    replace_attribute("fwd_server.routing.planner", "Routes.kept_plans", lambda _, *, fallback: {})
+    from fwd_server.routing import planner
+
+    replace_function(planner._keep, decline)
 
 
 def _without_timer_wheel() -> None:
+    from fwd_server.timer_wheel import TimerWheel
+
     def call_later(wheel: Any, seconds: float, callback: Callable[..., object], *arguments: Any) -> Any:
         return wheel._loop.call_later(seconds, callback, *arguments)
 
-    replace_attribute("fwd_server.timer_wheel", "TimerWheel.call_later", call_later)
+    replace_function(TimerWheel.call_later, call_later)
 
 
 def _without_frame_relay() -> None:
-    replace_attribute("fwd_server.providers.compatible.frame", "relayed", decline)
+    from fwd_server.providers.compatible import frame
+
+    replace_function(frame.relayed, decline)
 
 
 def _without_log_lines() -> None:
-    replace_attribute("fwd_server.observe.log_writer", "LogWriter.put", decline)
+    from fwd_server.observe.log_writer import LogWriter
+
+    put = LogWriter.put
+
+    def put_announcement(writer: LogWriter, line: bytes) -> None:
+        if b"listens on" in line:  # the bench reads the port from it
+            put(writer, line)
+
+    replace_function(put, put_announcement)
 
 
 PIECES: Final[Mapping[str, Piece]] = {
     "uvloop": Piece("uvloop in place of asyncio's loop", _without_uvloop),
     "head-memo": Piece("the head of the last request on a connection, compared by its bytes", _without_head_memo),
-    "plans": Piece("plans kept by the model's name", _without_plans),
+    "plans": Piece("plans and public models kept by the name that was asked for", _without_plans),
     "timer-wheel": Piece("one loop timer for all timeouts", _without_timer_wheel),
     "frame-relay": Piece("frames of a stream sent on as they came", _without_frame_relay),
     "log-lines": Piece("(a cost, not a gain) handing log lines to their thread", _without_log_lines),

@@ -73,7 +73,7 @@ def _process_tree(pid: int) -> Iterator[int]:
 
 
 def raise_fd_limit() -> None:
-    """As many open files as we may have; what we start inherits it."""
+    """Raise the limit of open files to the hard limit; processes started later inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
@@ -86,7 +86,7 @@ def pin_command(core: int | None, command: Sequence[str]) -> list[str]:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -94,7 +94,7 @@ def free_port() -> int:
 
 @contextmanager
 def run_process(command: Sequence[str], **more: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A process for as long as the block lasts."""
+    """A process for the duration of the block."""
     with subprocess.Popen(command, cwd=more.pop("cwd", ROOT), **more) as process:
         try:
             yield process
@@ -110,7 +110,7 @@ def run_process(command: Sequence[str], **more: Any) -> Iterator[subprocess.Pope
 
 @contextmanager
 def run_upstream() -> Iterator[System]:
-    """The provider at the far end."""
+    """The canned provider, in a process of its own."""
     command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.upstream"])
     with run_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -256,7 +256,7 @@ def run_load(system: System, what: str, **options: Any) -> dict[str, Any]:
 
 @contextmanager
 def hold_streams(system: System, **options: Any) -> Iterator[int]:
-    """Streams that stay open for as long as the block lasts; how many."""
+    """Streams that stay open for the duration of the block; how many."""
     words = [w for n, v in options.items() for w in ([f"--{n}"] if v is True else [f"--{n}", str(v)])]
     command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.load", "hold", str(system.port), *words])
     with run_process(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -299,7 +299,7 @@ def run_calls(system: System, folder: Path, *, connections: int = 32, seconds: i
 
 
 def describe_machine() -> dict[str, Any]:
-    """What it was measured on."""
+    """The machine: its CPU, cores, memory and kernel."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = os.sysconf("SC_PHYS_PAGES") * _PAGE
     return {

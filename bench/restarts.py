@@ -2,7 +2,7 @@
 
     python -m bench.restarts [--restarts 20] [--rate 200] [--streams 50] [--calls 20000]
 
-Calls go over kept connections and are never tried again; a connection is left when an answer says so. Exit code 1
+Calls reuse their connections and are never retried. A connection is closed when an answer asks for it. Exit code 1
 when a call or a stream failed.
 """
 
@@ -36,7 +36,7 @@ class RestartTally:
 
 
 async def call_forever(port: int, pause_s: float, tally: RestartTally) -> None:
-    """One call after the other, for ever."""
+    """Make one call after another until cancelled."""
     loop, request = asyncio.get_running_loop(), request_of(port, body_of("openai:bench"))
     reader = writer = None
     while True:
@@ -59,7 +59,7 @@ async def call_forever(port: int, pause_s: float, tally: RestartTally) -> None:
 
 
 async def stream_forever(port: int, tally: RestartTally) -> None:
-    """One stream of 2 s after the other, for ever."""
+    """Read one stream of 2 s after another until cancelled."""
     loop, request = asyncio.get_running_loop(), request_of(port, body_of("openai:bench-100x20", stream=True))
     while True:
         done: asyncio.Future[None] = loop.create_future()
@@ -105,8 +105,8 @@ def main() -> int:
         place = GatewayPlace(sys.executable, Path(name), upstream.port)
         with processes.run_gateway(place, core=None, workers=2, FWD_SLOW_LOOP="50ms") as gateway:
             tally = asyncio.run(run_trial(gateway, options))
-            said = gateway.log
-        lines = [line for line in said.read_text().splitlines() if "Event loop: late" in line]
+            log = gateway.log
+        lines = [line for line in log.read_text().splitlines() if "Event loop: late" in line]
     failed = sum(tally.calls.values()) - tally.calls["200"]
     print(f"{options.restarts} restarts, {sum(tally.calls.values())} calls, {failed} failed: {dict(tally.calls)}")
     print(f"streams: {tally.streams.ended} whole, {tally.streams.failed} failed, {tally.streams.chunks} chunks")

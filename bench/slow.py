@@ -5,8 +5,8 @@
 Every client has a connection of its own, from one of several loopback addresses. ``headers`` sends a header line a
 second and never ends; ``body`` shows a good key and sends a byte of its body a second; ``reads`` asks for the API's
 description many times at once and takes 256 bytes of the answers a second. Meanwhile ordinary calls go on, fifty a
-second, and as many, in turn with them, to a second gateway that has no slow clients: whatever else the machine does
-meets both. What the slow clients cost in CPU, which the second one feels too, is shown besides.
+second, and as many in turn with them to a second gateway that has no slow clients, so other work on the machine affects
+both. The CPU that the slow clients cost is shown as well; the second gateway feels it too.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def opening_bytes(mode: str, port: int) -> bytes:
 
 
 async def linger_slowly(mode: str, port: int, address: str) -> float:
-    """One slow client; how many seconds it was let go on."""
+    """One slow client. Returns the seconds until it was disconnected."""
     loop = asyncio.get_running_loop()
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -75,12 +75,12 @@ async def _send_step(mode: str, sock: socket.socket) -> bool:
         await loop.sock_recv(sock, _TAKEN)
     else:
         await loop.sock_sendall(sock, b"X-A: b\r\n" if mode == "headers" else b" ")
-    # What came before the end is still there to be read, for minutes at this pace: ask for the connection itself.
+    # At this pace there are minutes of data to read before the end, so look at the state of the connection itself.
     return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == _ESTABLISHED
 
 
 async def run_crowd(mode: str, port: int, clients: int, seconds: float) -> dict[str, Any]:
-    """All slow clients at once, for ``seconds``; those that are still there then count as let go on for so long."""
+    """Run all slow clients at once for ``seconds``. Clients that are still connected then count with that time."""
     tasks = [asyncio.ensure_future(linger_slowly(mode, port, ADDRESSES[n % len(ADDRESSES)])) for n in range(clients)]
     done, left = await asyncio.wait(tasks, timeout=seconds)
     for task in left:
@@ -114,7 +114,7 @@ def _standard_input_ends() -> Callable[[float], bool]:
 
 
 def measure_beside(gateways: Sequence[System], work: Callable[[], Any]) -> tuple[Any, dict[str, Any]]:
-    """What ``work`` gives, and what became of ordinary calls meanwhile."""
+    """The result of ``work``, and the times of ordinary calls that were made at the same time."""
     ports = ",".join(str(gateway.port) for gateway in gateways)
     command = pin_command(LOAD_CORE, [sys.executable, "-m", "bench.slow", "--call", ports])
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as caller:

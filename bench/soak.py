@@ -7,7 +7,7 @@ nox -s soak -- --only crosstalk         # 200 callers, each with a word of its o
 
 The gateway is ``fwd run-server``, a process of its own; callers and providers share another. Nothing is asserted about
 time. A call that ends in any way but the one its fault leads to (contract 3c) is unexpected; so is a traceback in the
-log, a socket or task that is left when the load is gone, and a foreign word. Then the exit code is 1. Whether memory
+log, a socket or task that remains when the load is gone, and a foreign word. Then the exit code is 1. Whether memory
 grows is for people to judge: its slope is printed, and drawn.
 """
 
@@ -117,7 +117,7 @@ def _rounded_slope(points: Sequence[trend.Point], warm: float) -> dict[str, floa
 
 def print_steady(found: Mapping[str, Any], folder: Path) -> bool:
     """Print what matters, and draw; whether all was as expected."""
-    print(f"steady: {found['minutes']} minutes, {found['calls']} calls, {found['left']} left early")
+    print(f"steady: {found['minutes']} minutes, {found['calls']} calls, {found['left']} disconnected early")
     print(f"outcomes: {', '.join(f'{count} {what}' for what, count in found['outcomes'].items())}")
     print(f"unexpected: {found['unexpected']}, tracebacks: {found['tracebacks']}", *found["shown"], sep="\n  ")
     trends = found["per_hour_after_minute"]
@@ -155,7 +155,7 @@ async def run_crosstalk(folder: Path, seconds: float) -> dict[str, Any]:
 def print_crosstalk(found: Mapping[str, Any], folder: Path) -> bool:
     """Print what matters; whether all was as expected."""
     print(
-        f"crosstalk: {found['answers']} answers, {found['broken']} of them broken, {found['left']} callers left early, "
+        f"crosstalk: {found['answers']} answers, {found['broken']} of them broken, {found['left']} disconnected early, "
         f"{len(found['foreign'])} foreign words, {found['tracebacks']} tracebacks"
     )
     return not found["foreign"] and not found["tracebacks"] and found["answers"] >= found["least"]
@@ -165,7 +165,7 @@ RUNS: Final = {"crosstalk": (run_crosstalk, print_crosstalk), "steady": (run_ste
 
 
 def main() -> int:
-    """Run what was asked for; 1 if anything was unexpected."""
+    """Run the chosen parts. Exit code 1 if anything was unexpected."""
     parser = argparse.ArgumentParser(prog="soak", formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.description = __doc__
     parser.add_argument("--only", choices=sorted(RUNS))

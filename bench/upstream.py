@@ -4,7 +4,7 @@
 
 The model says what to send: ``bench`` an answer in one piece (when it is not to be streamed), ``bench-100x20`` a
 stream of 100 pieces, 20 ms apart. Each piece carries the time it was sent at, in nanoseconds of the monotonic clock,
-which is the same in every process of a machine: whoever reads it knows how long it was under way.
+which is the same in every process of a machine, so the reader knows how long it took to arrive.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A process looked at from outside, every few seconds: memory, files, tasks, threads. Linux only: it reads /proc."""
+"""Samples of a process from outside, every few seconds: memory, files, tasks, threads. Linux only: it reads /proc."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ProcessSample:
 
 @define
 class ProcessWatch:
-    """Looks at the gateway's process, and keeps what it saw."""
+    """Samples the gateway's process and keeps the samples."""
 
     system: System
     tasks: Path
@@ -39,7 +39,7 @@ class ProcessWatch:
     _started: float = Factory(time.monotonic)
 
     async def take_sample(self) -> ProcessSample:
-        """Look once."""
+        """Take one sample."""
         known = self.tasks.stat().st_size if self.tasks.exists() else 0
         os.kill(self.system.process.pid, signal.SIGUSR1)
         while not self.tasks.exists() or self.tasks.stat().st_size == known:
@@ -51,13 +51,13 @@ class ProcessWatch:
         return ProcessSample((time.monotonic() - self._started) / 60, self.system.rss() / 2**20, fds, tasks, threads)
 
     async def sample_forever(self) -> None:
-        """Look every few seconds, for ever."""
+        """Take a sample every few seconds until cancelled."""
         while True:
             self.samples.append(await self.take_sample())
             await asyncio.sleep(_EVERY_S)
 
     async def wait_settled(self, like: ProcessSample) -> ProcessSample:
-        """Look until nothing is left that was not there before, but not for ever."""
+        """Sample until files and tasks are back to what they were, or a time limit is reached."""
         until = time.monotonic() + _SETTLED_S
         found = await self.take_sample()
         while (found.fds > like.fds or found.tasks > like.tasks) and time.monotonic() < until:
@@ -66,5 +66,5 @@ class ProcessWatch:
         return found
 
     def series_of(self, name: str) -> list[trend.Point]:
-        """One of the things looked at, over time."""
+        """One field of the samples over time."""
         return [(look.minute, getattr(look, name)) for look in self.samples]
