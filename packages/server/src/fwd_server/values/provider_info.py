@@ -90,6 +90,34 @@ class ProviderInfo:
         return f"{stem_of(self.name)}_API_KEY" if self.key_required else f"{stem_of(self.name)}_BASE_URL"
 
 
+# Servers that people name after their software, and under which name they read earlier reasoning. vLLM's templates
+# take "reasoning" since 0.12; the models of the others were trained with tool turns that have it.
+_REASONING: Final = {
+    "vllm": "reasoning",  # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
+    "ollama": "reasoning",  # https://docs.ollama.com/api/openai-compatibility
+    "sglang": "reasoning_content",  # https://docs.sglang.ai/advanced_features/separate_reasoning.html
+    "deepseek": "reasoning_content",  # https://api-docs.deepseek.com/guides/thinking_mode
+    "kimi": "reasoning_content",  # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model
+    "moonshot": "reasoning_content",
+    "glm": "reasoning_content",  # https://docs.z.ai/guides/capabilities/thinking-mode
+    "zai": "reasoning_content",
+    "zhipu": "reasoning_content",
+}
+
+
+def _local(name: str, title: str, base_url: str, start_command: str) -> ProviderInfo:
+    """A server that people run themselves: its key is optional, and it may have to load the model first."""
+    return ProviderInfo(
+        name=name,
+        title=title,
+        base_url=base_url,
+        key_required=False,
+        timeouts=_LOADING,
+        reasoning=_REASONING.get(name, "none"),
+        start_command=start_command,
+    )
+
+
 _ROWS: Final = (
     # https://platform.openai.com/docs/models
     ProviderInfo(
@@ -168,18 +196,32 @@ _ROWS: Final = (
     # -- further OpenAI-compatible ones, in the order of their names
     # https://inference-docs.cerebras.ai/resources/openai
     ProviderInfo(name="cerebras", base_url="https://api.cerebras.ai/v1"),
+    # It refuses stream_options, which its profile knows: https://docs.cohere.com/docs/compatibility-api
+    ProviderInfo(name="cohere", base_url="https://api.cohere.ai/compatibility/v1"),
     # https://api-docs.deepseek.com
     ProviderInfo(
         name="deepseek", title="DeepSeek", base_url="https://api.deepseek.com/v1", reasoning="reasoning_content"
     ),
     # https://docs.fireworks.ai/tools-sdks/openai-compatibility
     ProviderInfo(name="fireworks", base_url="https://api.fireworks.ai/inference/v1"),
+    # The router picks a host for each model: https://huggingface.co/docs/inference-providers
+    ProviderInfo(name="huggingface", title="Hugging Face", base_url="https://router.huggingface.co/v1"),
+    # https://github.com/ggml-org/llama.cpp/tree/master/tools/server
+    _local("llamacpp", "llama.cpp", "http://localhost:8080/v1", "llama-server -m MODEL.gguf"),
+    # https://lmstudio.ai/docs/app/api/endpoints/openai
+    _local("lmstudio", "LM Studio", "http://localhost:1234/v1", "lms server start"),
     # https://docs.mistral.ai/api
     ProviderInfo(name="mistral", base_url="https://api.mistral.ai/v1"),
+    # https://docs.api.nvidia.com/nim/reference/llm-apis
+    ProviderInfo(name="nvidia", title="NVIDIA", base_url="https://integrate.api.nvidia.com/v1"),
     # https://docs.perplexity.ai/docs/sonar/openai-compatibility
     ProviderInfo(name="perplexity", base_url="https://api.perplexity.ai"),
+    # https://docs.sglang.ai/basic_usage/openai_api.html
+    _local("sglang", "SGLang", "http://localhost:30000/v1", "python -m sglang.launch_server --model-path MODEL"),
     # https://docs.together.ai/docs/openai-api-compatibility
     ProviderInfo(name="together", base_url="https://api.together.xyz/v1"),
+    # Its own port is 8000, which is the gateway's: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
+    _local("vllm", "vLLM", "", "vllm serve MODEL --port 8001"),
     # https://docs.x.ai/docs/api-reference
     ProviderInfo(name="xai", title="xAI", base_url="https://api.x.ai/v1"),
 )
@@ -189,21 +231,6 @@ PROVIDER_TABLE: Final[dict[str, ProviderInfo]] = {row.name: row for row in _ROWS
 def stem_of(name: str) -> str:
     """What the variables of a provider begin with: ``my-box`` has ``MY_BOX_API_KEY``."""
     return name.upper().replace("-", "_")
-
-
-# Servers that people name after their software, and under which name they read earlier reasoning. vLLM's templates
-# take "reasoning" since 0.12; the models of the others were trained with tool turns that have it.
-_REASONING: Final = {
-    "vllm": "reasoning",  # https://docs.vllm.ai/en/latest/features/reasoning_outputs.html
-    "ollama": "reasoning",  # https://docs.ollama.com/api/openai-compatibility
-    "sglang": "reasoning_content",  # https://docs.sglang.ai/advanced_features/separate_reasoning.html
-    "deepseek": "reasoning_content",  # https://api-docs.deepseek.com/guides/thinking_mode
-    "kimi": "reasoning_content",  # https://platform.moonshot.ai/docs/guide/use-kimi-k2-thinking-model
-    "moonshot": "reasoning_content",
-    "glm": "reasoning_content",  # https://docs.z.ai/guides/capabilities/thinking-mode
-    "zai": "reasoning_content",
-    "zhipu": "reasoning_content",
-}
 
 
 def provider_info(name: str) -> ProviderInfo:

@@ -213,6 +213,8 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
             extras=frozenset({"message"}),
             usage_extras=frozenset({"cost"}),
         ),
+        # It refuses stream_options and counts unasked: https://docs.cohere.com/docs/compatibility-api
+        ProviderProfile(name="cohere", ask_usage=False, cap_field="max_tokens"),
         # Answers that we wrote ourselves, in OpenAI's own shape.
         ProviderProfile(name="echo", exact=True, has_refusal=True),
     )
