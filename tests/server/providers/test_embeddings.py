@@ -11,7 +11,7 @@ from tests.server.providers import golden
 
 from fwd_server.providers.base import AmendedRequest, EmbeddingsCodec, EmbeddingsExchange, UpstreamRequest
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
-from fwd_server.providers.compatible.profiles import profile_of
+from fwd_server.providers.compatible.profiles import find_profile
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
 from fwd_server.providers.ollama.embeddings import OllamaEmbeddings
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest
@@ -20,7 +20,7 @@ from fwd_server.values.errors import Refused, UpstreamError
 CODECS: dict[str, EmbeddingsCodec] = {
     "google": GoogleEmbeddings(),
     "ollama": OllamaEmbeddings(),
-    "openai": CompatibleEmbeddings(profile_of("openai")),
+    "openai": CompatibleEmbeddings(find_profile("openai")),
 }
 MODEL = "gemini-embedding-2"
 
@@ -128,7 +128,7 @@ def entries(*vectors: Any, **more: Any) -> bytes:
 )
 def test_there_is_one_vector_for_each_input(name: str, given: Any, count: int) -> None:
     """A single list of token ids is one input; more or fewer vectors would be those of other texts."""
-    exchange = CompatibleEmbeddings(profile_of(name)).open(call(given), golden.deployment(name, MODEL))
+    exchange = CompatibleEmbeddings(find_profile(name)).open(call(given), golden.deployment(name, MODEL))
     assert len(exchange.answer(entries(*[[1.0]] * count)).data["data"]) == count
     for wrong in {count - 1, count + 1, 7} - {0}:
         with pytest.raises(UpstreamError) as caught:

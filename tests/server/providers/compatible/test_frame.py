@@ -7,14 +7,16 @@ from typing import Any
 import orjson
 import pytest
 
-from fwd_server.providers.compatible.frame import fit, frames, relayed
+from fwd_server.providers.compatible.frame import make_decoder, read_frame, relay_json
 
 CHOICE = {"index": 0, "delta": {"content": "x"}, "logprobs": None, "finish_reason": None}
 WHOLE = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [CHOICE]}
 
 
 def fits(data: Any, *extras: str) -> bool:
-    return fit(frames(frozenset(extras)), data if isinstance(data, bytes) else orjson.dumps(data)) is not None
+    return (
+        read_frame(make_decoder(frozenset(extras)), data if isinstance(data, bytes) else orjson.dumps(data)) is not None
+    )
 
 
 def with_delta(**delta: Any) -> dict[str, Any]:
@@ -83,18 +85,18 @@ def test_a_providers_own_field_does_not_fit(data: Any) -> None:
 def test_usage_is_null_if_it_was_asked_for(given: bytes, asked: bool, sent: bytes) -> None:
     """And not there if it was not."""
     data = orjson.dumps(WHOLE)[:-1]
-    found = fit(frames(frozenset()), data + given + b"}")
+    found = read_frame(make_decoder(frozenset()), data + given + b"}")
     assert found is not None
-    assert relayed(data + given + b"}", found, asked=asked) == data + sent + b"}"
+    assert relay_json(data + given + b"}", found, wants_usage=asked) == data + sent + b"}"
 
 
 @pytest.mark.parametrize("after", [b" ", b"\t ", b"\r"])
 def test_space_behind_a_frame_is_no_part_of_it(after: bytes) -> None:
     """What is added goes inside the object."""
     data = orjson.dumps(WHOLE)
-    found = fit(frames(frozenset()), data + after)
+    found = read_frame(make_decoder(frozenset()), data + after)
     assert found is not None
-    sent = relayed(data + after, found, asked=True)
+    sent = relay_json(data + after, found, wants_usage=True)
     assert sent is not None
     assert orjson.loads(sent) == {**WHOLE, "usage": None}
 
@@ -103,6 +105,6 @@ def test_space_behind_a_frame_is_no_part_of_it(after: bytes) -> None:
 def test_what_cannot_be_cut_surely_is_not(given: bytes) -> None:
     """Another spelling, or a second one further down."""
     data = orjson.dumps(WHOLE)[:-1] + given + b"}"
-    found = fit(frames(frozenset()), data)
+    found = read_frame(make_decoder(frozenset()), data)
     assert found is not None
-    assert relayed(data, found, asked=False) is None
+    assert relay_json(data, found, wants_usage=False) is None

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from tests.server.providers import golden
 
-from fwd_server.providers.compatible.profiles import PROFILES, profile_of
+from fwd_server.providers.compatible.profiles import PROFILES, find_profile
 from fwd_server.values.provider_info import PROVIDER_TABLE
 
 NAMED = sorted(set(PROFILES) - {"echo"})
@@ -26,7 +26,7 @@ def test_a_row_has_a_golden_case(name: str) -> None:
 
 def test_a_server_without_a_row_is_taken_with_caution() -> None:
     """FWD_COMPAT: the name is the prefix, nothing is relied on."""
-    profile = profile_of("rack-7")
+    profile = find_profile("rack-7")
     assert (profile.name, profile.exact, profile.cap_field) == ("rack-7", False, "max_tokens")
 
 

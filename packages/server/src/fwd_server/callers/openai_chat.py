@@ -13,7 +13,7 @@ from attrs import define, field
 from fwd_server.callers.base import Dialect
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.plain_chat import read_plain
-from fwd_server.callers.validation import take_extra_body, view
+from fwd_server.callers.validation import convert_body, take_extra_body
 from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
 from fwd_server.values.errors import BadRequest, GatewayError
 from fwd_server.wire import jsontext
@@ -26,11 +26,10 @@ def parse_request(body: bytes) -> ChatRequest:
 
 def parse_exactly(body: bytes) -> ChatRequest:
     """Read and validate a call. Raises BadRequest that names the field."""
-    given = jsontext.parse_object(body)
-    travelling = dict(given)
+    travelling = jsontext.parse_object(body)
     extra_body = take_extra_body(travelling)
-    legacy = _modernise(travelling)
-    seen = view(travelling, ChatBody)
+    legacy = _replace_functions(travelling)
+    seen = convert_body(travelling, ChatBody)
     check_turns(seen.messages)
     return ChatRequest(travelling, seen, extra_body, legacy)
 
@@ -101,18 +100,18 @@ def check_turns(messages: list[Message]) -> None:
     open_ids: list[str] = []
     for index, message in enumerate(messages):
         if message.role == "tool":
-            _answer(message, index, open_ids)
+            _close_call(message, index, open_ids)
             continue
         if open_ids:
-            raise _unanswered(index, open_ids)
+            raise _missing_results(index, open_ids)
         if message.role == "assistant":
             open_ids = [call.id for call in message.tool_calls or ()]
-            _has_something(message, index)
+            _check_content(message, index)
     if open_ids:
-        raise _unanswered(len(messages), open_ids)
+        raise _missing_results(len(messages), open_ids)
 
 
-def _answer(message: Message, index: int, open_ids: list[str]) -> None:
+def _close_call(message: Message, index: int, open_ids: list[str]) -> None:
     where = f"messages[{index}].tool_call_id"
     if message.tool_call_id is None:
         raise BadRequest(f"Missing required parameter: '{where}'.", param=where)
@@ -125,7 +124,7 @@ def _answer(message: Message, index: int, open_ids: list[str]) -> None:
     open_ids.remove(message.tool_call_id)
 
 
-def _unanswered(index: int, ids: Iterable[str]) -> BadRequest:
+def _missing_results(index: int, ids: Iterable[str]) -> BadRequest:
     return BadRequest(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to each "
         f"'tool_call_id'. The following ids have no response message: {', '.join(ids)}.",
@@ -133,7 +132,7 @@ def _unanswered(index: int, ids: Iterable[str]) -> BadRequest:
     )
 
 
-def _has_something(message: Message, index: int) -> None:
+def _check_content(message: Message, index: int) -> None:
     other = message.tool_calls or message.function_call or message.refusal or message.audio
     # What an answer that only thought sends back says something, too.
     thought = message.reasoning_content or message.reasoning or message.reasoning_details
@@ -149,7 +148,7 @@ def _has_something(message: Message, index: int) -> None:
 # -- the deprecated functions, which become tools on the way in and functions again on the way out
 
 
-def _modernise(body: Json) -> bool:
+def _replace_functions(body: Json) -> bool:
     """Turn ``functions``, ``function_call`` and messages about them into tools; says whether there were any."""
     functions, choice = body.pop("functions", None), body.pop("function_call", None)
     messages = body.get("messages")
@@ -195,16 +194,16 @@ def _with_function_delta(data: Json) -> Json:
 
 
 def _old_choice(choice: Json, side: str) -> Json:
-    said = dict(choice.get(side) or {})
-    calls = calls_in(said)
-    said.pop("tool_calls", None)
+    message = dict(choice.get(side) or {})
+    calls = calls_in(message)
+    message.pop("tool_calls", None)
     if calls:
-        said["function_call"] = _present(calls[0].get("function"))
+        message["function_call"] = _without_nulls(calls[0].get("function"))
     finish = choice.get("finish_reason")
-    return {**choice, side: said, "finish_reason": "function_call" if finish == "tool_calls" else finish}
+    return {**choice, side: message, "finish_reason": "function_call" if finish == "tool_calls" else finish}
 
 
-def _present(function: object) -> Json:
+def _without_nulls(function: object) -> Json:
     return {k: v for k, v in function.items() if v is not None} if isinstance(function, dict) else {}
 
 

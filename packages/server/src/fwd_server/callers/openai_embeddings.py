@@ -9,7 +9,7 @@ from typing import Final
 
 from fwd_server.callers.base import Dialect
 from fwd_server.callers.openai_errors import render_error
-from fwd_server.callers.validation import take_extra_body, view
+from fwd_server.callers.validation import convert_body, take_extra_body
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import BadRequest
 from fwd_server.wire import jsontext
@@ -19,7 +19,7 @@ def parse_request(body: bytes) -> EmbeddingsRequest:
     """Read and validate a call. Raises BadRequest that names the field."""
     travelling = jsontext.parse_object(body)
     extra_body = take_extra_body(travelling)
-    seen = view(travelling, EmbeddingsBody)
+    seen = convert_body(travelling, EmbeddingsBody)
     if not seen.input:
         raise BadRequest("'input' is empty: give a text, a list of texts, or token ids.", param="input")
     if seen.model is None:

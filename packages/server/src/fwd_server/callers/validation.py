@@ -16,12 +16,12 @@ _NOT_EXTRA: Final = ("model", "stream", "messages")
 _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
-def view(body: dict[str, Any], kind: type[T]) -> T:
+def convert_body(body: dict[str, Any], kind: type[T]) -> T:
     """``body`` as ``kind``. Raises BadRequest that names the field."""
     try:
         return msgspec.convert(body, kind)
     except msgspec.ValidationError as error:
-        raise _invalid(str(error)) from None
+        raise _invalid_field(str(error)) from None
 
 
 def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
@@ -39,7 +39,7 @@ def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
     return extra
 
 
-def _invalid(text: str) -> BadRequest:
+def _invalid_field(text: str) -> BadRequest:
     """``Expected `str`, got `int` - at `$.messages[0].role` `` as a sentence with the field's name."""
     match = _AT.match(text)
     path = (match and match["path"]) or None

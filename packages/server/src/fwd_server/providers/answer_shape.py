@@ -81,7 +81,7 @@ def _whole_call(call: Json, arguments: list[str]) -> Json:
 
 
 def _joined_audio(old: Any, new: Any) -> Any:
-    """More of a spoken answer: its sound and its transcript grow, the rest is said once."""
+    """More of a spoken answer: its sound and its transcript grow, everything else comes once."""
     if not isinstance(old, dict) or not isinstance(new, dict):
         return new
     return {**old, **new, **{key: old.get(key, "") + new[key] for key in ("data", "transcript") if new.get(key)}}
@@ -151,8 +151,8 @@ def choice_object(index: int, message: Json, finish_reason: str, logprobs: Json 
 
 def logprob(token: str, value: object, top: list[Json] | None = None) -> Json:
     """One token's probability in OpenAI's shape; without ``top`` one of the alternatives."""
-    told: Json = {"token": token, "logprob": value, "bytes": list(token.encode("utf-8", "replace"))}
-    return told if top is None else {**told, "top_logprobs": top}
+    entry: Json = {"token": token, "logprob": value, "bytes": list(token.encode("utf-8", "replace"))}
+    return entry if top is None else {**entry, "top_logprobs": top}
 
 
 def _frame_of(head: Json) -> Json:
@@ -174,8 +174,8 @@ class ChunkWriter:
     def deltas(self, index: int, deltas: Iterable[Json], logprobs: Json | None = None) -> list[StreamEvent]:
         """A chunk for every delta; ``logprobs`` go with the first."""
         chunks: list[StreamEvent] = []
-        for given in deltas:
-            delta = self._whole_characters(index, given)
+        for raw_delta in deltas:
+            delta = self._whole_characters(index, raw_delta)
             if not delta:
                 continue
             if index not in self._open:

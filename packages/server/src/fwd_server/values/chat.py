@@ -315,7 +315,7 @@ class Chunk:
 
 @frozen(slots=True)
 class End:
-    """The true end of a stream, said by the provider itself; ``usage`` as it counted, or None."""
+    """The true end of a stream, as the provider marked it; ``usage`` as it counted, or None."""
 
     usage: Usage | None = None
 

@@ -28,9 +28,9 @@ from fwd_server.providers.compatible.error_text import is_failure
 from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
 from fwd_server.providers.compatible.plain import PlainRules, find_rules, judge_answer, read_later, splice_model
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
-from fwd_server.providers.compatible.profiles import PROFILES, profile_of
-from fwd_server.providers.compatible.request import edit
-from fwd_server.providers.compatible.stream import Decoder
+from fwd_server.providers.compatible.profiles import PROFILES, find_profile
+from fwd_server.providers.compatible.request import edit_request
+from fwd_server.providers.compatible.stream import CompatibleDecoder
 from fwd_server.providers.lenient import load, objects
 from fwd_server.providers.model_catalog import Catalog
 from fwd_server.providers.unread_fields import sum_up
@@ -41,17 +41,17 @@ from fwd_server.wire import jsontext
 
 _MOST_RULES: Final = 1024
 
-__all__ = ["PROFILES", "Codec", "CompatibleExchange", "ProviderProfile", "provider"]
+__all__ = ["PROFILES", "CompatibleChat", "CompatibleExchange", "ProviderProfile", "provider"]
 
 
 def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
     """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
-    profile = profile_of(name)
-    return Provider(name, Codec(profile, catalog), CompatibleEmbeddings(profile), listing.ModelList())
+    profile = find_profile(name)
+    return Provider(name, CompatibleChat(profile, catalog), CompatibleEmbeddings(profile), listing.ModelList())
 
 
 @frozen
-class Codec:
+class CompatibleChat:
     """Chat completions for one row."""
 
     profile: ProviderProfile
@@ -64,7 +64,7 @@ class Codec:
         body = None if request.plain is None else self._splice(request, deployment.model)
         if body is None:
             draft = RequestDraft(dict(request.body), deployment.model, self.catalog, self._reasoning_name(deployment))
-            edit(self.profile, draft)
+            edit_request(self.profile, draft)
             body, dropped = jsontext.dumps(merge(draft.body, request.extra_body)), sum_up(draft.dropped)
         headers = request_headers.json_headers(deployment.endpoint)
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
@@ -108,29 +108,29 @@ class CompatibleExchange:
         if not isinstance(data, dict):
             raise upstream_failure("bad_payload")
         if is_failure(data):
-            raise self._inside(data)
+            raise self._read_failure(data)
         choices = objects(data.get("choices"))
         whole = choices == data.get("choices") and all(isinstance(choice.get("message"), dict) for choice in choices)
         if not choices or not whole:
             raise upstream_failure("bad_payload", "The provider's answer has no choices.")
         failed = next(filter(is_broken, choices), None)
         if failed is not None:
-            raise self._inside(failed)
-        return self._tidy(data, body)
+            raise self._read_failure(failed)
+        return self._tidy_answer(data, body)
 
-    def _tidy(self, data: Json, body: bytes) -> ChatResponse:
+    def _tidy_answer(self, data: Json, body: bytes) -> ChatResponse:
         raw = body if jsontext.is_plain(body) else None
         if self.profile.exact and are_call_ids_unique(data):
             return ChatResponse(data, read_usage(self.profile, data.get("usage")), raw)
-        tidy = tidy_whole(self.profile, data, self._default, self._new_id)
+        tidy = tidy_whole(self.profile, data, self._default_head, self._new_id)
         return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), raw if tidy == data else None)
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> CompatibleDecoder:
         """A decoder for the streamed answer."""
-        return Decoder(self.profile, self._call, self._default, self._new_id, self._inside)
+        return CompatibleDecoder(self.profile, self._call, self._default_head, self._new_id, self._read_failure)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
-        """Read a status that is not 200; an older server that does not know how to be asked for usage is not asked."""
+        """Read a status that is not 200; an older server that refuses ``stream_options`` is asked without."""
         failed = read_failure(self.profile, self._deployment.endpoint, status, headers, body)
         if failed.kind is ErrorKind.INVALID_REQUEST and b"stream_options" in body and not self.profile.exact:
             plain = self._without_stream_options()
@@ -145,8 +145,8 @@ class CompatibleExchange:
         return evolve(self, request=evolve(self.request, body=jsontext.dumps(rest)))
 
     @property
-    def _default(self) -> Json:
+    def _default_head(self) -> Json:
         return {"created": self._now, "model": self._deployment.model}
 
-    def _inside(self, data: object) -> UpstreamError:
+    def _read_failure(self, data: object) -> UpstreamError:
         return read_failure_inside(self.profile, self._deployment.endpoint, data)

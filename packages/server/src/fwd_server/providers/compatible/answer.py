@@ -26,7 +26,7 @@ _FAILED: Final = frozenset({"error", "insufficient_system_resource"})
 
 
 def is_broken(choice: Json) -> bool:
-    """Whether a choice has a finish reason that is none: the provider broke down."""
+    """Whether a choice ended because the provider failed."""
     return text(choice.get("finish_reason")) in _FAILED
 
 
@@ -42,25 +42,25 @@ def tidy_message(profile: ProviderProfile, message: Mapping[str, Any]) -> Json:
     """A message or delta without the provider's own fields, its reasoning under our name."""
     kept = {key: value for key, value in message.items() if key not in profile.extras}
     if isinstance(kept.get("content"), list):
-        kept.update(_in_parts(objects(kept["content"])))
+        kept.update(_split_parts(objects(kept["content"])))
     reasoning = kept.pop("reasoning", None)
     if isinstance(reasoning, str) and reasoning and not kept.get("reasoning_content"):
         kept["reasoning_content"] = reasoning
     images = objects(kept.get("images"))
     if images:
         del kept["images"]
-        kept["content"] = "\n\n".join(filter(None, [text(kept.get("content")), *map(_markdown, images)]))
+        kept["content"] = "\n\n".join(filter(None, [text(kept.get("content")), *map(_image_markdown, images)]))
     return kept
 
 
-def _in_parts(parts: list[Json]) -> Json:
+def _split_parts(parts: list[Json]) -> Json:
     """Content in parts, as Mistral's reasoning models send it, taken apart."""
     thoughts = [part for whole in parts for part in objects(whole.get("thinking"))]
     texts = {"content": parts, "reasoning": thoughts}
-    return {name: "".join(text(part.get("text")) for part in said) for name, said in texts.items()}
+    return {name: "".join(text(part.get("text")) for part in items) for name, items in texts.items()}
 
 
-def _markdown(image: Json) -> str:
+def _image_markdown(image: Json) -> str:
     return f"![image]({text(obj(image.get('image_url')).get('url'))})"
 
 
@@ -72,7 +72,7 @@ def arguments_text(value: object) -> str:
 
 
 def read_head(data: Json, default: Json, new_id: NewId) -> Json:
-    """Id, created and model as the provider says them; ``default`` has the last two for one that does not."""
+    """The provider's id, created and model; ``default`` has the last two for one that sends none."""
     created = data.get("created")
     return {
         "id": text(data.get("id")) or new_id("chatcmpl-"),
@@ -104,7 +104,7 @@ def are_call_ids_unique(data: Json) -> bool:
 
 
 def tidy_tier(profile: ProviderProfile, data: Json) -> None:
-    """Say the service tier in OpenAI's words."""
+    """Rename the service tier to OpenAI's word for it."""
     tier = text(data.get("service_tier"))
     if tier in profile.tiers:
         data["service_tier"] = profile.tiers[tier]

@@ -37,11 +37,11 @@ class OpenCall:
         self.size += len(piece)
 
     def is_whole(self) -> bool:
-        """Whether its arguments are complete JSON; of long ones it is not found out again and again (contract T38)."""
+        """Whether its arguments are complete JSON; long ones are not parsed with every fragment (contract T38)."""
         return self.size <= _LONGEST_WHOLE and _is_json("".join(self.pieces))
 
     def is_repeated_by(self, piece: str) -> bool:
-        """Whether a fragment says again what was already said in full."""
+        """Whether a fragment repeats the complete arguments, as some servers do at the end of a call."""
         return 0 < self.size == len(piece) and "".join(self.pieces) == piece and _is_json(piece)
 
 
@@ -57,8 +57,8 @@ class CallFragments:
     """The tool calls of one choice. ``ids`` are those of the whole answer: no two calls of it have one id.
 
     What tells calls apart is the server's index; at one index, a name that comes with another id, and without ids
-    another function's name or a name after complete arguments. Without an index, an id that was said before leads to
-    its call unless the name is another's, and a fragment without a name continues the last call.
+    another function's name or a name after complete arguments. Without an index, a known id leads to its
+    call unless the name is another's, and a fragment without a name continues the last call.
     """
 
     def __init__(self, ids: AnswerIds) -> None:
@@ -79,7 +79,7 @@ class CallFragments:
         if call.name:
             return {"index": call.number, "function": {"arguments": piece}} if piece else None
         call.name = text(function.get("name")) or None
-        return self._opening(call, fragment) if call.name else None
+        return self._opening_fragment(call, fragment) if call.name else None
 
     def add_relayed(self, index: int, piece: str) -> bool:
         """Count more arguments of a call whose fragment may go out as it came; False if it has to be rewritten."""
@@ -95,7 +95,7 @@ class CallFragments:
         empty = (call for call in self._all if call.name and not call.size)
         return [{"index": call.number, "function": {"arguments": "{}"}} for call in empty]
 
-    def _opening(self, call: OpenCall, fragment: Json) -> Json:
+    def _opening_fragment(self, call: OpenCall, fragment: Json) -> Json:
         function = {**obj(fragment.get("function")), "name": call.name, "arguments": "".join(call.pieces)}
         call_id = self._ids.claim_id(call.server_id or "")
         return {**fragment, "index": call.number, "id": call_id, "type": "function", "function": function}
@@ -125,7 +125,7 @@ class CallFragments:
 
 
 def _is_another_at_index(call: OpenCall, server_id: str, name: str) -> bool:
-    """Whether a fragment begins a new call at an index that is in use: an id that is said again is the same call."""
+    """Whether a fragment begins a new call at an index that is in use: a repeated id is the same call."""
     if not name or call.name is None:
         return False
     if server_id and call.server_id:

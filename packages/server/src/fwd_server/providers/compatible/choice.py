@@ -24,7 +24,7 @@ _STANDS: Final = _INSTEAD_OF_TEXT | {"content"}
 
 
 class ChoiceStream:
-    """What one choice has said so far.
+    """The state of one choice of a stream.
 
     ``size`` is its text in bytes, for an estimate. ``relays`` says that more of it may go out as the bytes it comes in,
     because nothing waits to be sent before it.
@@ -80,7 +80,7 @@ class ChoiceStream:
         extras = self._profile.extras
         base = {"index": self.index, "delta": delta, "logprobs": choice.get("logprobs"), "finish_reason": None}
         base.update((name, value) for name, value in choice.items() if name not in base and name not in extras)
-        # A "stop" that adds nothing does not take the place of what was said before.
+        # Some servers repeat "stop" in a last chunk for the usage: it does not replace a reason that came before.
         if finish and (self._finish is None or delta or finish != "stop"):
             logprobs = None if delta else base["logprobs"]
             self._finish = {**base, "delta": {}, "logprobs": logprobs, "finish_reason": finish}

@@ -69,7 +69,7 @@ class CompatibleEmbeddingsExchange:
         return EmbeddingsResponse(tidy, usage.parse_usage(data.get("usage")), raw)
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError | AmendedRequest:
-        """Read a failure; a server that does not know base64, which the SDKs ask for unasked, is asked without.
+        """Read a failure; a server that refuses base64, the default of the SDKs, gets the request once more without it.
 
         The gateway then packs the numbers itself, so nothing is lost.
         """
@@ -83,7 +83,7 @@ class CompatibleEmbeddingsExchange:
 
 
 def _tidy_entries(entries: list[Json], call: EmbeddingsRequest) -> list[Json]:
-    """The vectors in the form asked for; their indexes by place, unless the server gave each of them one of its own."""
+    """The vectors in the requested form, numbered by place unless the server numbered each of them once."""
     indexes = [entry.get("index", place) for place, entry in enumerate(entries)]
     places = list(range(len(entries)))
     if not all(type(index) is int for index in indexes) or sorted(indexes) != places:

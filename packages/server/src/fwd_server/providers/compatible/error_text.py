@@ -35,11 +35,11 @@ def read_error_text(data: object) -> ErrorText:
     codes = [error.get(name) for name in _CODES]
     words = (*codes, error.get("type"), metadata.get("error_type"))
     return ErrorText(
-        _message(error, metadata),
-        next(filter(None, map(_word, codes[:3])), None),
-        next((number for code in codes if (number := _number(code)) is not None), None),
-        frozenset(word for value in words if (word := _word(value))),
-        text(error.get("param")) or _place(error.get("loc")) or None,
+        _whole_message(error, metadata),
+        next(filter(None, map(_read_word, codes[:3])), None),
+        next((number for code in codes if (number := _read_number(code)) is not None), None),
+        frozenset(word for value in words if (word := _read_word(value))),
+        text(error.get("param")) or _join_place(error.get("loc")) or None,
         bool(metadata.get("reasons")),
     )
 
@@ -59,8 +59,8 @@ def is_failure(data: Json) -> bool:
     return bool(find_error(data))
 
 
-def _message(error: Json, metadata: Json) -> str:
-    """The words, with what OpenRouter's provider said itself and what Groq's model wrote."""
+def _whole_message(error: Json, metadata: Json) -> str:
+    """The message, with the text of the provider behind OpenRouter and the call that Groq could not use."""
     message, raw, name = text(error.get("message")), text(metadata.get("raw")), text(metadata.get("provider_name"))
     if raw:
         message = f"{message} ({name or 'provider'}: {raw})"
@@ -68,16 +68,16 @@ def _message(error: Json, metadata: Json) -> str:
     return f"{message} failed_generation: {generation[:_LONGEST_GENERATION]}" if generation else message
 
 
-def _place(steps: Any) -> str:
+def _join_place(steps: Any) -> str:
     """FastAPI's place of what is wrong, as a path."""
     return ".".join(str(step) for step in steps if step != "body") if isinstance(steps, list) else ""
 
 
-def _word(value: object) -> str | None:
+def _read_word(value: object) -> str | None:
     return value if isinstance(value, str) and _CODE.fullmatch(value) else None
 
 
-def _number(code: object) -> int | None:
+def _read_number(code: object) -> int | None:
     if isinstance(code, str) and code.isascii() and code.isdigit():
         code = int(code[:4])
     return code if isinstance(code, int) and not isinstance(code, bool) else None

@@ -84,7 +84,7 @@ def read_failure(
     profile: ProviderProfile, endpoint: Endpoint, status: int, headers: Mapping[str, str], body: bytes
 ) -> UpstreamError:
     """An answer whose status is not 200; ``headers`` have lower-case names."""
-    error = _classify(profile, endpoint, read_error_text(read_error_body(body)), status)
+    error = _classify_failure(profile, endpoint, read_error_text(read_error_body(body)), status)
     error.upstream_request_id = headers.get(profile.id_header)
     if error.kind in (ErrorKind.RATE_LIMITED, ErrorKind.OVERLOADED):
         error.retry_after_s = parse_retry_after(headers)
@@ -94,39 +94,39 @@ def read_failure(
 
 def read_failure_inside(profile: ProviderProfile, endpoint: Endpoint, data: object) -> UpstreamError:
     """A failure inside a 200 or in a stream: its own code or name stands for the status (contract F21)."""
-    found = read_error_text(data)
+    details = read_error_text(data)
     known = {**_STATUS_OF, **profile.error_types}
-    named = min((known[name] for name in found.names if name in known), default=500)
-    number = found.number or 0
-    return _classify(profile, endpoint, found, number if 300 <= number < 600 else named)
+    named = min((known[name] for name in details.names if name in known), default=500)
+    number = details.number or 0
+    return _classify_failure(profile, endpoint, details, number if 300 <= number < 600 else named)
 
 
-def _classify(profile: ProviderProfile, endpoint: Endpoint, found: ErrorText, status: int) -> UpstreamError:
-    words = redact_text(found.message, endpoint.key)
-    meant = _meant_status(found, words, status)
+def _classify_failure(profile: ProviderProfile, endpoint: Endpoint, details: ErrorText, status: int) -> UpstreamError:
+    words = redact_text(details.message, endpoint.key)
+    meant = _meant_status(details, words, status)
     error = from_status(meant, words, provider=profile.name, key_name=endpoint.key_name)
     error.upstream_status = status
-    if found.param:
-        error.param = redact_text(found.param)
-    if found.reasons or found.names & _POLICY:
+    if details.param:
+        error.param = redact_text(details.param)
+    if details.reasons or details.names & _POLICY:
         return _as_policy(error, words)
     if error.kind is ErrorKind.RATE_LIMITED and profile.own_types:
-        error.type = next(iter(found.names & {"requests", "tokens"}), error.type)
+        error.type = next(iter(details.names & {"requests", "tokens"}), error.type)
     if error.kind is ErrorKind.INVALID_REQUEST and error.status != 413:
-        return _as_invalid(error, found)
+        return _as_invalid(error, details)
     return error
 
 
-def _meant_status(found: ErrorText, words: str, status: int) -> int:
+def _meant_status(details: ErrorText, words: str, status: int) -> int:
     """The status that a failure of the gateway's account should have had: it is not the caller's to change.
 
     The end of the money is a 402 whatever the status, and what is wrong with the key or the account itself a 401.
     """
     plain = own_words(words)
-    if found.names & _QUOTA or _MONEY_WORDS.search(plain):
+    if details.names & _QUOTA or _MONEY_WORDS.search(plain):
         return 402
-    closed = found.names & _ACCOUNT or _ACCOUNT_WORDS.search(plain)
-    if status == 400 and (closed or "invalid_api_key" in found.names or _NO_KEY_WORDS.search(words)):
+    closed = details.names & _ACCOUNT or _ACCOUNT_WORDS.search(plain)
+    if status == 400 and (closed or "invalid_api_key" in details.names or _NO_KEY_WORDS.search(words)):
         return 401
     return status
 
@@ -139,13 +139,13 @@ def _as_policy(error: UpstreamError, words: str) -> UpstreamError:
     return error
 
 
-def _as_invalid(error: UpstreamError, found: ErrorText) -> UpstreamError:
-    if found.names & _NO_MODEL:
+def _as_invalid(error: UpstreamError, details: ErrorText) -> UpstreamError:
+    if details.names & _NO_MODEL:
         error.param = "model"
         return as_kind(error, 404)
-    too_long = found.names & _TOO_LONG or is_too_long(found.message)
+    too_long = details.names & _TOO_LONG or is_too_long(details.message)
     if error.status == 400 and too_long:
         error.kind, error.code = ErrorKind.CONTEXT_LENGTH, "context_length_exceeded"
     else:
-        error.code = found.code
+        error.code = details.code
     return error

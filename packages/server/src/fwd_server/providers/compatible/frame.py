@@ -31,7 +31,7 @@ class Fragment(msgspec.Struct, gc=False):
 
 
 class Delta(msgspec.Struct, gc=False):
-    """What a choice is given."""
+    """What a frame adds to a choice; a field that is ``UNSET`` here must be absent, because it has to be rewritten."""
 
     content: str = ""
     reasoning_content: str = ""
@@ -65,7 +65,7 @@ class Frame(msgspec.Struct, gc=False):
 
 
 @functools.cache
-def frames(extras: frozenset[str]) -> msgspec.json.Decoder[Frame]:
+def make_decoder(extras: frozenset[str]) -> msgspec.json.Decoder[Frame]:
     """A decoder of frames in which none of ``extras`` may be, at any level: made once for each row that streams."""
     absent = [(name, UnsetType, UNSET) for name in sorted(extras)]
     delta = msgspec.defstruct("Delta", absent, bases=(Delta,), gc=False)
@@ -75,7 +75,7 @@ def frames(extras: frozenset[str]) -> msgspec.json.Decoder[Frame]:
     return msgspec.json.Decoder(frame)
 
 
-def fit(decoder: msgspec.json.Decoder[Frame], data: bytes) -> Frame | None:
+def read_frame(decoder: msgspec.json.Decoder[Frame], data: bytes) -> Frame | None:
     """The frame in ``data``, if it fits and has one choice; whether it can be read at all is not decided here."""
     try:
         frame = decoder.decode(data)
@@ -86,7 +86,7 @@ def fit(decoder: msgspec.json.Decoder[Frame], data: bytes) -> Frame | None:
     return frame if len(frame.choices) == 1 else None
 
 
-def relayed(data: bytes, frame: Frame, *, asked: bool) -> bytes | None:
+def relay_json(data: bytes, frame: Frame, *, wants_usage: bool) -> bytes | None:
     """The JSON to send on: with ``"usage": null`` if the caller asked for usage, without it if not.
 
     None if that cannot be done on the bytes. A JSON string cannot hold the bytes that are cut, since a quote in it
@@ -94,8 +94,8 @@ def relayed(data: bytes, frame: Frame, *, asked: bool) -> bytes | None:
     """
     if b"\n" in data:
         return None
-    if (frame.usage is None) is not asked:
-        if asked:
+    if (frame.usage is None) is not wants_usage:
+        if wants_usage:
             data = data.rstrip()[:-1] + _USAGE + b"}"
         elif data.count(b'"usage"') == 1 and _USAGE in data:
             data = data.replace(_USAGE, b"")

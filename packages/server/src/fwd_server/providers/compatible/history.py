@@ -73,21 +73,21 @@ class _MessageEditor:
         else:
             # Null is refused there too: https://console.groq.com/docs/openai
             kept = {k: v for k, v in message.items() if k in allowed and (v is not None or k == "content")}
-        # The reasoning and the refusal have their own turn; the name of a result is that of its function.
-        said = {*kept, *_REASONING, "refusal", *_OF_AN_ANSWER, *(("name",) if message["role"] == "tool" else ())}
-        lost = [name for name, value in message.items() if name not in said and not asks_nothing(value)]
+        # The reasoning and the refusal are handled below; the name of a result repeats that of its function.
+        accounted = {*kept, *_REASONING, "refusal", *_OF_AN_ANSWER, *(("name",) if message["role"] == "tool" else ())}
+        lost = [name for name, value in message.items() if name not in accounted and not asks_nothing(value)]
         self._draft.dropped += [f"{where}.{name}" for name in lost]
         return kept
 
     def _name_reasoning(self, edited: Json, message: Json, where: str) -> None:
         """Give the reasoning the name under which the provider reads it, or leave it out."""
-        given = next((name for name in _REASONING if text(message.get(name))), "")
+        field_name = next((name for name in _REASONING if text(message.get(name))), "")
         for name in _REASONING:
             edited.pop(name, None)
-        if given and self._draft.reasoning_name:
-            edited[self._draft.reasoning_name] = message[given]
-        elif given:
-            self._draft.dropped.append(f"{where}.{given}")
+        if field_name and self._draft.reasoning_name:
+            edited[self._draft.reasoning_name] = message[field_name]
+        elif field_name:
+            self._draft.dropped.append(f"{where}.{field_name}")
 
     def _fill_content(self, edited: Json) -> None:
         """A turn that only thought has an empty text, for null is refused where nothing stands for the text."""

@@ -17,7 +17,7 @@ from attrs import frozen
 from msgspec import UNSET, UnsetType
 
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
-from fwd_server.providers.compatible.request import edit
+from fwd_server.providers.compatible.request import edit_request
 from fwd_server.providers.model_catalog import Catalog
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
@@ -47,7 +47,7 @@ def find_rules(profile: ProviderProfile, model: str, catalog: Callable[[], Catal
         body = {"model": model, "messages": [{"role": "user", "content": "x"}], **fields}
         draft = RequestDraft(dict(body), model, catalog)
         try:
-            edit(profile, draft)
+            edit_request(profile, draft)
         except Refused:
             return False
         return draft.body == body and not draft.dropped

@@ -12,7 +12,7 @@ from typing import Final
 from attrs import evolve
 
 from fwd_server.providers.compatible.profile import EXTENSIONS, ProviderProfile, RequestDraft
-from fwd_server.providers.compatible.request import rename
+from fwd_server.providers.compatible.request import rename_field
 from fwd_server.values.errors import Refused
 
 # -- OpenAI: https://platform.openai.com/docs/guides/reasoning
@@ -29,16 +29,16 @@ def edit_openai(draft: RequestDraft) -> None:
     if not (model.reasons if model else _REASONS.match(draft.model)):
         return
     body = draft.body
-    rename(body, "max_tokens", "max_completion_tokens")
+    rename_field(body, "max_tokens", "max_completion_tokens")
     takes = (model.traits.get("reasoning_effort") if model else None) or {}
     if body.get("reasoning_effort") in _EFFORTS:
-        body["reasoning_effort"] = _nearest(body["reasoning_effort"], takes)
+        body["reasoning_effort"] = _nearest_effort(body["reasoning_effort"], takes)
     if body.get("reasoning_effort") != "none":
         keep = body.get("temperature") == 1
         draft.leave_out(*(_SAMPLING[1:] if keep else _SAMPLING))
 
 
-def _nearest(effort: str, takes: dict[str, bool]) -> str:
+def _nearest_effort(effort: str, takes: dict[str, bool]) -> str:
     """The effort nearest to the one asked for that the model takes; what the table does not say, OpenAI decides.
 
     Low, medium and high are taken by all, and where there is no xhigh there is no max.
@@ -101,7 +101,7 @@ def edit_openrouter(draft: RequestDraft) -> None:
     reasoning = body.get("reasoning")
     if isinstance(reasoning, dict) and reasoning.get("effort") is not None:
         if reasoning["effort"] == body.get("reasoning_effort"):
-            del body["reasoning_effort"]  # said twice, nothing is lost
+            del body["reasoning_effort"]  # the same value twice: nothing is lost
         draft.leave_out("reasoning_effort")
 
 
@@ -123,7 +123,7 @@ OPENROUTER_ERRORS: Final = {
 
 def edit_mistral(draft: RequestDraft) -> None:
     """It has its own name for the seed, and a field it does not know is a 422 there."""
-    rename(draft.body, "seed", "random_seed")
+    rename_field(draft.body, "seed", "random_seed")
 
 
 _MISTRAL_DROPS: Final = (
@@ -221,6 +221,6 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
 }
 
 
-def profile_of(name: str) -> ProviderProfile:
+def find_profile(name: str) -> ProviderProfile:
     """The provider's row; a server that is only configured by its address gets the cautious one."""
     return PROFILES.get(name) or evolve(_COMPAT, name=name)

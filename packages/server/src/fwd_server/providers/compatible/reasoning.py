@@ -33,7 +33,7 @@ class ReasoningEntries:
             entry, index = self._entry, piece.get("index")
             same = entry is not None and index is not None and index == self._index
             if entry is not None and same and piece.get("type", entry.get("type")) == entry.get("type"):
-                _grow(entry, piece)
+                _add_piece(entry, piece)
             else:
                 self._close_entry()
                 self._entry, self._index = dict(piece), index
@@ -57,7 +57,7 @@ class ReasoningEntries:
         self._entry = None
 
 
-def _grow(entry: Json, piece: Json) -> None:
+def _add_piece(entry: Json, piece: Json) -> None:
     for name, value in piece.items():
         old = entry.get(name)
         if name in _GROWING and isinstance(old, str) and isinstance(value, str):

@@ -25,10 +25,11 @@ _OBJECT: Final = "chat.completion.chunk"
 _NOT_REST: Final = ("id", "object", "created", "model", "choices", "usage")
 
 
-class Decoder:
+class CompatibleDecoder:
     """Bytes of the upstream to events, for one caller.
 
-    ``head`` has created and model for a provider that does not say them; ``failure`` reads an error object.
+    ``head`` has created and model for a provider that sends none; ``failure`` reads an error object. Everything that
+    counts over the whole stream is kept here or in the choices, because a provider may begin anything anew in a chunk.
     """
 
     progress = 0  # thinking is shown in this language, so every sign of work is an event
@@ -43,8 +44,8 @@ class Decoder:
     ) -> None:
         self._profile = profile
         self._request = request
-        self._asked = request.include_usage
-        self._fitting = frame.frames(profile.extras)
+        self._wants_usage = request.include_usage
+        self._frame_decoder = frame.make_decoder(profile.extras)
         self._head = head
         self._key: tuple[Any, ...] = ()  # the head as a frame has it, from the first chunk on
         self._new_id = new_id
@@ -52,113 +53,113 @@ class Decoder:
         self._failure = failure
         self._events = sse.EventDecoder()
         self._choices: dict[int, ChoiceStream] = {}
-        self._finish_rest: Json = {}  # what the last chunk with a finish reason says besides
-        self._last: Json = {}  # what the chunk with the usage says besides
+        self._finish_fields: Json = {}  # the other fields of the last chunk with a finish reason
+        self._last_fields: Json = {}  # the other fields of the chunk with the usage
         self._done = False
         self.usage: Usage | None = None
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """The events that ``data`` completes."""
-        found: list[StreamEvent] = []
+        events: list[StreamEvent] = []
         if self._done:
-            return found
+            return events
         try:
             for event in self._events.feed(data):
-                self._take(event, found)
+                self._read_event(event, events)
         except sse.LineTooLong:
-            self._fail(upstream_failure("too_large"), found)
+            self._end_with_error(upstream_failure("too_large"), events)
         except orjson.JSONDecodeError:
-            self._fail(upstream_failure("bad_payload"), found)
-        return found
+            self._end_with_error(upstream_failure("bad_payload"), events)
+        return events
 
     def close(self) -> list[StreamEvent]:
         """The body is over: the end if every choice has its finish reason (F23), else the stream was cut (F22)."""
-        found: list[StreamEvent] = []
+        events: list[StreamEvent] = []
         if not self._done:
-            self._take_last(found)
+            self._read_last_event(events)
         if not self._done and self._choices and all(choice.has_finished for choice in self._choices.values()):
-            self._end(found)
+            self._end_stream(events)
         if not self._done:
-            self._fail(upstream_failure("upstream_truncated"), found)
-        return found
+            self._end_with_error(upstream_failure("upstream_truncated"), events)
+        return events
 
-    def _take_last(self, found: list[StreamEvent]) -> None:
+    def _read_last_event(self, events: list[StreamEvent]) -> None:
         """The event the body broke off in, if it is whole; if not, what came before it decides."""
         try:
             for event in self._events.close():
                 with contextlib.suppress(orjson.JSONDecodeError):
-                    self._take(event, found)
+                    self._read_event(event, events)
         except sse.LineTooLong:
-            self._fail(upstream_failure("too_large"), found)
+            self._end_with_error(upstream_failure("too_large"), events)
 
-    def _fail(self, error: UpstreamError, found: list[StreamEvent]) -> None:
+    def _end_with_error(self, error: UpstreamError, events: list[StreamEvent]) -> None:
         self._done = True
-        found.append(error)
+        events.append(error)
 
-    def _take(self, event: sse.Event, found: list[StreamEvent]) -> None:
+    def _read_event(self, event: sse.Event, events: list[StreamEvent]) -> None:
         if self._done:
             return
         if event.data == b"[DONE]":
-            self._end(found)
+            self._end_stream(events)
             return
-        relayed = self._relay(event.data)
+        relayed = self._relay_frame(event.data)
         if relayed is not None:
-            found.append(Chunk(True, frame=relayed))
+            events.append(Chunk(True, frame=relayed))
             return
-        self._parse(event, found)
+        self._parse_event(event, events)
 
     # -- relayed
 
-    def _relay(self, data: bytes) -> bytes | None:
+    def _relay_frame(self, data: bytes) -> bytes | None:
         """The event to send for ``data`` if it gives something to a choice that has begun; else it has to be parsed."""
         if not self._profile.relays:
             return None
-        fitting = frame.fit(self._fitting, data)
+        fitting = frame.read_frame(self._frame_decoder, data)
         if fitting is None or (fitting.id, fitting.created, fitting.model, fitting.object) != self._key:
             return None
         choice = fitting.choices[0]
         state = self._choices.get(choice.index)
         if state is None:
             return None
-        relayed = frame.relayed(data, fitting, asked=self._asked)
+        relayed = frame.relay_json(data, fitting, wants_usage=self._wants_usage)
         return relayed if relayed is not None and state.add_relayed(choice.delta) else None
 
     # -- parsed
 
-    def _parse(self, event: sse.Event, found: list[StreamEvent]) -> None:
+    def _parse_event(self, event: sse.Event, events: list[StreamEvent]) -> None:
         chunk = jsontext.loads(event.data, keep_halves=True)
         if not isinstance(chunk, dict):
-            self._fail(upstream_failure("bad_payload"), found)
+            self._end_with_error(upstream_failure("bad_payload"), events)
             return
-        failed = _failure(event.name, chunk)
+        failed = _find_failure(event.name, chunk)
         if failed is not None:
-            self._fail(self._failure(jsontext.replace_halves(failed)), found)
+            self._end_with_error(self._failure(jsontext.replace_halves(failed)), events)
         else:
-            self._read(chunk, found)
+            self._read_chunk(chunk, events)
 
-    def _read(self, chunk: Json, found: list[StreamEvent]) -> None:
+    def _read_chunk(self, chunk: Json, events: list[StreamEvent]) -> None:
         """A chunk's choices one by one, each after the chunk's head; its usage waits for the end."""
         rest = {k: v for k, v in chunk.items() if k not in _NOT_REST and k not in self._profile.extras}
         tidy_tier(self._profile, rest)
         self._note_usage(chunk, rest)
         choices = objects(chunk.get("choices"))
         if not self._key and (choices or chunk.get("id")):
-            self._begin(chunk)
+            self._fix_head(chunk)
         for choice in choices:
-            state = self._choice(choice.get("index"))
-            found += [self._chunk(rest, [added]) for added in state.read_choice(choice)]
+            state = self._find_choice(choice.get("index"))
+            events += [self._make_chunk(rest, [added]) for added in state.read_choice(choice)]
             if choice.get("finish_reason"):
-                self._finish_rest = rest
+                self._finish_fields = rest
                 self._choices[state.index] = self._choices.pop(state.index)  # they end in the order of their reasons
         if chunk.get("choices") == [] and self._key and rest and not chunk.get("usage"):
-            found.append(self._chunk(rest, []))
+            events.append(self._make_chunk(rest, []))
 
-    def _begin(self, chunk: Json) -> None:
+    def _fix_head(self, chunk: Json) -> None:
         """The first chunk's head is the head of all: id, created and model never change."""
         self._head = {**read_head(chunk, self._head, self._new_id), "object": _OBJECT}
         self._key = (self._head["id"], self._head["created"], self._head["model"], _OBJECT)
 
-    def _choice(self, index: object) -> ChoiceStream:
+    def _find_choice(self, index: object) -> ChoiceStream:
         number = index if isinstance(index, int) else 0
         if number not in self._choices:
             self._choices[number] = ChoiceStream(self._profile, number, self._call_ids)
@@ -170,35 +171,37 @@ class Decoder:
         if isinstance(usage, dict):
             tidy = tidy_usage(self._profile, usage)
             self.usage = parse_usage(tidy)
-            self._last = {**rest, "usage": tidy}
+            self._last_fields = {**rest, "usage": tidy}
 
-    def _chunk(self, rest: Json, choices: list[Json]) -> Chunk:
-        commits = any(choice["finish_reason"] or _says(choice["delta"]) for choice in choices)
+    def _make_chunk(self, rest: Json, choices: list[Json]) -> Chunk:
+        commits = any(choice["finish_reason"] or _has_content(choice["delta"]) for choice in choices)
         return Chunk(commits, {**self._head, "choices": choices, **rest})
 
     # -- the end
 
-    def _end(self, found: list[StreamEvent]) -> None:
+    def _end_stream(self, events: list[StreamEvent]) -> None:
         """Choices left open are over; then the usage, counted by us where the provider did not, and the end."""
         if not self._choices:
-            self._fail(upstream_failure("bad_payload", "The provider ended its answer without saying anything."), found)
+            self._end_with_error(
+                upstream_failure("bad_payload", "The provider ended its answer without saying anything."), events
+            )
             return
         self._done = True
         for choice in self._choices.values():
-            found += [self._chunk(self._finish_rest, [last]) for last in choice.close()]
+            events += [self._make_chunk(self._finish_fields, [last]) for last in choice.close()]
         if self.usage is None:
-            self._estimate()
-        found += [self._chunk(self._last, []), End(self.usage)]
+            self._estimate_usage()
+        events += [self._make_chunk(self._last_fields, []), End(self.usage)]
 
-    def _estimate(self) -> None:
+    def _estimate_usage(self) -> None:
         size = sum(choice.size for choice in self._choices.values())
         prompt = tokens.estimate_prompt(self._request.body)
         self.usage = Usage(prompt, tokens.estimate_bytes(size), estimated=True)
-        self._last = {"usage": tokens.render_usage(self.usage)}
+        self._last_fields = {"usage": tokens.render_usage(self.usage)}
 
 
-def _failure(name: str, chunk: Json) -> Json | None:
-    """What a chunk says about a failure: an error of its own, of Groq's own, or a finish reason that is none."""
+def _find_failure(name: str, chunk: Json) -> Json | None:
+    """The failure in a chunk: its own error, Groq's, or a choice that ended because the provider failed."""
     if name == "error" or is_failure(chunk):
         return chunk
     groq = obj(chunk.get("x_groq"))
@@ -207,6 +210,6 @@ def _failure(name: str, chunk: Json) -> Json | None:
     return next(filter(is_broken, objects(chunk.get("choices"))), None)
 
 
-def _says(delta: Json) -> bool:
+def _has_content(delta: Json) -> bool:
     """Whether a delta is content: anything but a role and empty texts (contract 3a)."""
     return any(value for key, value in delta.items() if key != "role")
