@@ -406,3 +406,25 @@ def test_no_stream_breaks_it(sent: list[Any], name: str) -> None:
     found = got(data, name=name)
     assert found == got(*(data[i : i + 7] for i in range(0, len(data), 7)), name=name)
     assert [f for f in found if f == "[DONE]" or "error" in f] == found[-1:]
+
+
+@pytest.mark.parametrize("name", ["local", "openai", "groq"])
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"message":"boom","code":500}', "boom"),
+        (b'"boom"', "boom"),
+        (b'["boom"]', "boom"),
+        (b"boom", "boom"),
+        (b'{"error":{"error":{"message":"boom"}}}', "boom"),
+        (b'{"choices":[{"index":0,"delta":{"content":"x"},"finish_reason":null}],"detail":"boom"}', "boom"),
+        (b"<html>boom</html>", "The provider failed."),
+        (b"{}", "The provider failed."),
+    ],
+)
+def test_an_event_named_error_is_one_whatever_it_holds(name: str, data: bytes, message: str) -> None:
+    """Contract F21, pitfall 42; what was sent before stays, and no end follows."""
+    *before, error = events(frame(OPEN), frame({"content": "x"}), b"event: error\ndata: " + data + b"\n\n", name=name)
+    assert len(before) == 2
+    assert isinstance(error, UpstreamError)
+    assert error.message == message

@@ -99,8 +99,11 @@ class CompatibleDecoder:
     def _read_event(self, event: sse.Event, events: list[StreamEvent]) -> None:
         if self._done:
             return
-        if event.data == b"[DONE]":
+        if event.data.startswith(b"[DONE]"):
             self._end_stream(events)
+            return
+        if event.name == "error":
+            self._end_with_error(self._failure(_read_error_event(event.data)), events)
             return
         relayed = self._relay_frame(event.data)
         if relayed is not None:
@@ -131,7 +134,7 @@ class CompatibleDecoder:
         if not isinstance(chunk, dict):
             self._end_with_error(upstream_failure("bad_payload"), events)
             return
-        failed = _find_failure(event.name, chunk)
+        failed = _find_failure(chunk)
         if failed is not None:
             self._end_with_error(self._failure(jsontext.replace_halves(failed)), events)
         else:
@@ -200,9 +203,18 @@ class CompatibleDecoder:
         self._last_fields = {"usage": tokens.render_usage(self.usage)}
 
 
-def _find_failure(name: str, chunk: Json) -> Json | None:
+def _read_error_event(data: bytes) -> object:
+    """What an event named ``error`` says: an object, a text, or plain words that are no JSON at all."""
+    try:
+        return jsontext.loads(data)
+    except orjson.JSONDecodeError:
+        words = data.decode("utf-8", "replace")
+        return "" if "<" in words else words  # a page of HTML is never passed on
+
+
+def _find_failure(chunk: Json) -> Json | None:
     """The failure in a chunk: its own error, Groq's, or a choice that ended because the provider failed."""
-    if name == "error" or is_failure(chunk):
+    if is_failure(chunk):
         return chunk
     groq = obj(chunk.get("x_groq"))
     if groq.get("error"):
