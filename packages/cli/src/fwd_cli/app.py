@@ -38,6 +38,7 @@ COMMANDS = (
     Entry("Run", "keys", "keys", "List, revoke and harden the keys of the gateway's callers."),
     Entry("Run", "prices", "prices", "Show, compare, update and set the prices of models."),
     Entry("Run", "config", "config", "Show the effective settings and where they come from."),
+    Entry("Run", "check", "check", "Check fwd.toml and show where its names go."),
     Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),
     Entry("Wire up", "connect", "connect", "Set up another program to use the gateway."),
     Entry("Wire up", "completion", "completion", "Print the completion script for a shell."),

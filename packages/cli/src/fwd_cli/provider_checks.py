@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import httpx
 
 from fwd_cli.findings import Finding
-from fwd_server.settings import ProviderSettings, stem_of
+from fwd_server.values.provider_info import stem_of
 
 if TYPE_CHECKING:
+    from fwd_server.routing.table import Instance
     from fwd_server.settings import Settings
+    from fwd_server.values.provider_info import ProviderInfo
+    from fwd_server.values.secret import Secret
 
 WITHIN_S = 5.0
 
@@ -22,26 +25,47 @@ def providers(settings: Settings, transport: httpx.BaseTransport | None = None) 
         for provider in settings.providers.values():
             without_key = provider.mentioned and not provider.info.key_required
             if not provider.info.built_in and (provider.api_key or without_key):
-                yield _asked(client, provider)
+                stem = stem_of(provider.name)
+                fixes = (provider.info.start_command or f"correct {stem}_BASE_URL", f"correct {stem}_API_KEY")
+                name = f"provider {provider.name}"
+                yield _ask(client, name, provider.info, provider.base_url, provider.api_key, *fixes)
 
 
-def _asked(client: httpx.Client, provider: ProviderSettings) -> Finding:
-    info = provider.info
-    url = provider.base_url.rstrip("/") + (info.key_check_path or info.models_path)
-    name, variable = f"provider {provider.name}", stem_of(provider.name)
+def instances(found: Iterable[Instance], transport: httpx.BaseTransport | None = None) -> Iterator[Finding]:
+    """One finding for each key of each provider that is on, those of ``fwd.toml`` included."""
+    with httpx.Client(timeout=WITHIN_S, transport=transport) as client:
+        for instance in found:
+            for key in instance.keys:
+                endpoint = key.endpoint
+                if endpoint.enabled and not endpoint.info.built_in:
+                    shown = f" with {key.name}" if endpoint.key else ""
+                    fixes = (f"correct the address of {instance.name}", f"correct {key.name}")
+                    name = f"provider {instance.name}{shown}"
+                    yield _ask(client, name, endpoint.info, endpoint.base_url, endpoint.key, *fixes)
+
+
+def _ask(
+    client: httpx.Client,
+    name: str,
+    info: ProviderInfo,
+    base_url: str,
+    key: Secret | None,
+    address_fix: str,
+    key_fix: str,
+) -> Finding:
+    """What a provider says to a request for its models, with this key."""
+    url = base_url.rstrip("/") + (info.key_check_path or info.models_path)
+    headers = dict([*((name, secret.reveal()) for name, secret in info.auth.header_pair(key)), *info.headers])
     try:
-        status = client.get(url, headers=_headers(provider)).status_code
+        status = client.get(url, headers=headers).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        fix = info.start_command or f"correct {variable}_BASE_URL, or set HTTPS_PROXY"
-        return Finding(name, "bad", f"{url} cannot be reached: {error}", fix)
+        return Finding(name, "bad", f"{url} cannot be reached: {error}", _or_proxy(address_fix))
     if status in (401, 403):
-        return Finding(name, "bad", f"it refuses the key ({status})", f"correct {variable}_API_KEY")
+        return Finding(name, "bad", f"it refuses the key ({status})", key_fix)
     if status >= 400:
         return Finding(name, "note", f"it answers {status} to {url}: whether the key is good is not known")
-    return Finding(name, "ok", "it answers, and takes the key" if provider.api_key else "it answers")
+    return Finding(name, "ok", "it answers, and takes the key" if key else "it answers")
 
 
-def _headers(provider: ProviderSettings) -> Mapping[str, str]:
-    """The key in the way this provider reads it."""
-    key = ((name, secret.reveal()) for name, secret in provider.info.auth.header_pair(provider.api_key))
-    return dict([*key, *provider.info.headers])
+def _or_proxy(fix: str) -> str:
+    return f"{fix}, or set HTTPS_PROXY" if fix.startswith("correct ") else fix

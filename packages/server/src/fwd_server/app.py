@@ -31,7 +31,7 @@ from fwd_server.routing.health import Health
 from fwd_server.routing.planner import Routes
 from fwd_server.routing.table import NO_FACTS, ModelFacts
 from fwd_server.settings import Settings
-from fwd_server.settings.config_file_table import build_routes
+from fwd_server.settings.config_file_table import BuiltRoutes, build_routes
 from fwd_server.store.key_file import KeyFile
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import ImageFetcher
@@ -139,9 +139,14 @@ def known_providers(routes: Routes) -> dict[str, Provider]:
     return {name: build_provider(name, endpoint.info) for name, endpoint in routes.endpoints.items()}
 
 
+def build_table(settings: Settings) -> BuiltRoutes:
+    """Where calls can go, as the settings and their file say, and what looks odd. Raises ConfigError."""
+    return build_routes(settings, LANGUAGES, _known_models, _facts_of)
+
+
 def routes_of(settings: Settings) -> Routes:
-    """Where calls can go, as the settings and their file say; what looks odd is logged. Raises ConfigError."""
-    built = build_routes(settings, LANGUAGES, _known_models, _facts_of)
+    """Where calls can go; what looks odd is logged. Raises ConfigError."""
+    built = build_table(settings)
     for warning in built.warnings:
         log.app.warning("%s", warning)
     return built.routes

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from fwd_cli import render
+from fwd_cli.commands import config_schema
 from fwd_cli.errors import DEFAULT_URL, ExitCode, Failure
 from fwd_cli.options import dotenv, examples, json_option
 from fwd_cli.prompts import usage_error
@@ -56,6 +57,9 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
         Rows(columns, [(row.name, row.value, row.source)[: len(columns)] for row in rows]).show()
     for warning in () if names else loaded.warnings:
         click.echo(f"note: {warning}", err=True)
+
+
+command.add_command(config_schema.command)
 
 
 def _facts(row: SettingRow) -> Mapping[str, str]:
