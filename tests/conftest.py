@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -14,6 +15,22 @@ def pytest_configure() -> None:
     """Scripts that run in the background ignore Ctrl-C, and so would every command that is started here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture
+def default_hangup() -> Iterator[None]:
+    """SIGHUP as a login shell hands it down, for this test and for what it starts.
+
+    Under ``nohup`` it is inherited as ignored, and stays so: a gateway that is sent it would never read its settings
+    again, and the test would wait for ever. Only tests that need it change it, because the run as a whole is to
+    survive the end of its terminal.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture

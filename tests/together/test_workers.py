@@ -20,7 +20,10 @@ from attrs import frozen
 from .conftest import KEY, Gateway
 
 Start = Callable[..., Gateway]
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="finds the workers in /proc"),
+    pytest.mark.usefixtures("default_hangup"),  # the gateways that are started here inherit what SIGHUP does
+]
 
 
 def workers_of(gateway: Gateway) -> list[int]:
