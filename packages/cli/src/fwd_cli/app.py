@@ -41,6 +41,7 @@ COMMANDS = (
     Entry("Run", "check", "check", "Check fwd.toml and show where its names go."),
     Entry("Run", "drill", "drill", "Rehearse the failure of each provider."),
     Entry("Wire up", "connect", "connect", "Set up another program to use the gateway."),
+    Entry("Wire up", "import", "import_config", "Translate the configuration of another gateway into fwd.toml."),
     Entry("Wire up", "completion", "completion", "Print the completion script for a shell."),
     Entry("Wire up", "help", "help", "Explain a command or a topic: env, exit-codes."),
 )
