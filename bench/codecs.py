@@ -18,7 +18,7 @@ import orjson
 
 from fwd_server.callers import openai_chat as dialect
 from fwd_server.providers import PROVIDERS
-from fwd_server.providers.base import Decoder
+from fwd_server.providers.base import StreamDecoder
 from fwd_server.values.chat import ChatRequest, Chunk
 from fwd_server.values.deployment import Deployment, Endpoint
 
@@ -89,7 +89,7 @@ CHUNK_OF: Final[dict[str, Callable[[str], bytes]]] = {
 }
 
 
-def begin_stream(name: str) -> tuple[Decoder, ChatRequest]:
+def begin_stream(name: str) -> tuple[StreamDecoder, ChatRequest]:
     """A stream whose first chunk has been read."""
     request = dialect.parse_request(b'{"messages": [{"role": "user", "content": "Hi"}], "stream": true}')
     codec = PROVIDERS[name].chat

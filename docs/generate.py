@@ -8,7 +8,7 @@ from pathlib import Path
 import parameters
 
 from fwd_cli.reference import reference
-from fwd_server.settings import ABOUT, Variable, documented
+from fwd_server.settings import ABOUT, SettingVariable, documented_variables
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, stem_of
 
 HERE = Path(__file__).parent
@@ -77,7 +77,7 @@ def settings_table() -> str:
     """Every setting: name, option, default, meaning; grouped as in ``.env.example``."""
     lines: list[str] = []
     group = ""
-    for variable in documented():
+    for variable in documented_variables():
         if variable.group != group:
             group = variable.group
             about = ["", ABOUT[group]] if group in ABOUT else []
@@ -86,9 +86,9 @@ def settings_table() -> str:
     return "\n".join([*lines, ""])
 
 
-def _profile(variable: Variable) -> str:
+def _profile(variable: SettingVariable) -> str:
     name = f"`{variable.name}`" + (f"<br>`{variable.option}`" if variable.option else "")
-    default = variable.shown(variable.default)
+    default = variable.display_text(variable.default)
     shown = f"`{default}`" if default else (variable.note or "none")
     return f"| {name} | {shown} | {variable.help} |"
 

@@ -13,9 +13,9 @@ from fwd_server.callers import openai_chat, openai_embeddings
 from fwd_server.providers import PROVIDERS, compatible
 from fwd_server.providers.base import (
     ChatCodec,
+    ChatExchange,
     EmbeddingsCodec,
     EmbeddingsExchange,
-    Exchange,
     Provider,
     UpstreamRequest,
 )
@@ -185,7 +185,7 @@ def chat(provider: Provider, model: str, probe: Probe) -> str:
     return _became(plain, probe, lambda body: _open_chat(provider, model, body))
 
 
-def _open_chat(provider: Provider, model: str, body: Json) -> Exchange:
+def _open_chat(provider: Provider, model: str, body: Json) -> ChatExchange:
     codec = cast(ChatCodec, provider.chat)
     request = openai_chat.parse_request(orjson.dumps(body))
     return codec.open(request, _deployment(provider.name, model), 0, lambda prefix: f"{prefix}1")
@@ -234,7 +234,7 @@ def message(provider: Provider, model: str, probe: Probe) -> str:
     return ("passed" if _sent(exchange).get("messages") == probe.value else "mapped") + gone
 
 
-def _sent(exchange: Exchange | EmbeddingsExchange) -> Json:
+def _sent(exchange: ChatExchange | EmbeddingsExchange) -> Json:
     request = cast(UpstreamRequest, exchange.request)
     headers = {name: value for name, value in request.headers if name != "content-type" and isinstance(value, str)}
     return {**headers, "path": request.path, **orjson.loads(request.body)}

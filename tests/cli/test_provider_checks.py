@@ -7,7 +7,7 @@ import pytest
 
 from fwd_cli import checks
 from fwd_cli.provider_checks import providers
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 
 SETTINGS = {
     "OPENAI_API_KEY": "sk-1",
@@ -29,7 +29,7 @@ def asked(answer: httpx.Response | httpx.HTTPError, settings: dict[str, str]) ->
             raise answer
         return answer
 
-    found = list(providers(load({}, settings).settings, httpx.MockTransport(handle)))
+    found = list(providers(load_settings({}, settings).settings, httpx.MockTransport(handle)))
     return requests, [f"{finding.state} {finding.detail} {finding.fix}".strip() for finding in found]
 
 

@@ -15,8 +15,8 @@ from fwd_server.app import App, build_app
 from fwd_server.clock import Clock
 from fwd_server.http1.client.pool import Pool
 from fwd_server.http1.server.listener import HTTPServer
-from fwd_server.process.serve import limits
-from fwd_server.settings import load
+from fwd_server.process.serve import server_limits
+from fwd_server.settings import load_settings
 
 
 @frozen
@@ -46,9 +46,9 @@ async def gateway(
         keys.write_text(f"sha256:{hashlib.sha256(key.encode()).hexdigest()} name=test\n")
         keys.chmod(0o600)
     pool = pool or Pool()
-    settings = load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings
+    settings = load_settings({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings
     app = build_app(settings, clock=clock, pool=pool, **(seams or {}))
-    server = HTTPServer(app.application, limits=limits(settings), render=app.application.render_refusal)
+    server = HTTPServer(app.application, limits=server_limits(settings), render=app.application.render_refusal)
     sock, port = bind_unused_port()
     server.add_sockets([sock])
     try:

@@ -20,7 +20,7 @@ from tornado.testing import bind_unused_port
 
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.web.application import GatewayApplication
-from fwd_server.web.pages import PageContext, ProviderView, StatusView, routes
+from fwd_server.web.pages import PageContext, ProviderView, StatusView, page_routes
 
 PROGRAM = find_chromium()
 pytestmark = pytest.mark.skipif(
@@ -51,7 +51,7 @@ async def serving(status: Callable[[], StatusView]) -> AsyncIterator[str]:
     """The pages alone, on a loopback port, with a state of the test's own."""
     context = PageContext("1.2.3", status, lambda request: True)
     guard = open_guard(bound_to_loopback=True)
-    server = HTTPServer(GatewayApplication(routes(context), guard, ObserverHub()))
+    server = HTTPServer(GatewayApplication(page_routes(context), guard, ObserverHub()))
     socket, port = bind_unused_port()
     server.add_socket(socket)
     try:

@@ -106,25 +106,25 @@ def test_refusals_are_described(tmp_path: Path) -> None:
     against(tmp_path, test)
 
 
-@pytest.mark.parametrize("name", [name for name in examples.requests() if name != "listed"])
+@pytest.mark.parametrize("name", [name for name in examples.chat_requests() if name != "listed"])
 def test_examples_work_as_they_stand(tmp_path: Path, name: str) -> None:
     """Each is a call that succeeds on any gateway, without a provider's key; its answer is described."""
 
     async def test(server: Server, described: Description) -> None:
-        answer = await server.chat(examples.requests()[name]["value"])
+        answer = await server.chat(examples.chat_requests()[name]["value"])
         assert answer.code == 200
         assert described.problems(("post", "/v1/chat/completions"), answer) == []
 
     against(tmp_path, test)
 
 
-@pytest.mark.parametrize("name", examples.answers())
+@pytest.mark.parametrize("name", examples.chat_answers())
 def test_examples_of_answers_are_real(tmp_path: Path, name: str) -> None:
     """Each is what the call of the same name is answered."""
 
     async def test(server: Server, described: Description) -> None:
-        answer = await server.chat(examples.requests()[name]["value"])
-        assert told(json.loads(answer.body)) == told(examples.answers()[name]["value"])
+        answer = await server.chat(examples.chat_requests()[name]["value"])
+        assert told(json.loads(answer.body)) == told(examples.chat_answers()[name]["value"])
 
     against(tmp_path, test)
 
@@ -133,8 +133,10 @@ def test_example_of_a_stream_is_real(tmp_path: Path) -> None:
     """Frame by frame."""
 
     async def test(server: Server, described: Description) -> None:
-        answer = await server.chat(examples.requests()["stream"]["value"])
-        assert [told(frame) for frame in frames(answer.body)] == [told(frame) for frame in frames(examples.stream())]
+        answer = await server.chat(examples.chat_requests()["stream"]["value"])
+        assert [told(frame) for frame in frames(answer.body)] == [
+            told(frame) for frame in frames(examples.chat_stream())
+        ]
 
     against(tmp_path, test)
 

@@ -16,7 +16,7 @@ from tests.server.settings.test_config_file import GOOD
 
 from fwd_cli.provider_checks import instances
 from fwd_server.app import build_table
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 from fwd_server.settings.config_file import ConfigText
 from fwd_server.settings.config_file_jsonschema import config_schema
 from fwd_server.settings.config_file_lines import parse_toml
@@ -109,7 +109,7 @@ def test_what_a_reload_would_change(fwd: Run) -> None:
 
 def test_each_key_of_each_provider_is_asked() -> None:
     """--connect: in the provider's own way, at the instance's own address."""
-    built = build_table(load({}, KEYS, None, ConfigText(GOOD)).settings)
+    built = build_table(load_settings({}, KEYS, None, ConfigText(GOOD)).settings)
     asked: list[tuple[str, str | None]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

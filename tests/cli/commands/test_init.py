@@ -15,7 +15,7 @@ from tests.cli.conftest import Run
 
 from fwd_cli.commands import init
 from fwd_cli.envfile import with_values
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 from fwd_server.store.key_file import read_keys
 
 KEYS = Path("keys/forwarder_api_keys.txt")
@@ -36,7 +36,7 @@ def test_without_a_terminal_it_asks_nothing(fwd: Run) -> None:
     values = written()
     assert (ended.code, ended.out, values["PROVIDERS_PRIORITY"]) == (0, "", "echo")
     assert str(values["FORWARDER_KEY"]) in KEYS.read_text()
-    assert load({}, {}, Path(".env").read_text()).settings.priority == ("echo",)
+    assert load_settings({}, {}, Path(".env").read_text()).settings.priority == ("echo",)
     if sys.platform != "win32":
         assert stat.S_IMODE(Path(".env").stat().st_mode) == 0o600
 

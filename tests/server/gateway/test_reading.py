@@ -14,7 +14,7 @@ from kit.calls import make_deployment
 
 from fwd_server.callers.openai_chat import parse_exactly
 from fwd_server.gateway.reading import BodyKind, body_kind, read_all, read_first_content, read_whole
-from fwd_server.providers.base import Exchange
+from fwd_server.providers.base import ChatExchange
 from fwd_server.providers.compatible import provider
 from fwd_server.values.chat import ChatResponse, Chunk, End
 from fwd_server.values.errors import UpstreamError
@@ -102,7 +102,7 @@ class Plain:
 
 def first_content(*pieces: bytes, label: str = "", limit: int = 1000, json_lines: bool = False) -> Any:
     response = Pieces(*pieces, label=label)
-    reading = read_first_content(cast("Any", response), cast("Exchange", Plain()), limit, json_lines=json_lines)
+    reading = read_first_content(cast("Any", response), cast("ChatExchange", Plain()), limit, json_lines=json_lines)
     return asyncio.run(reading).head
 
 

@@ -211,10 +211,10 @@ def test_the_packaged_table_prices_every_model_of_the_catalog() -> None:
     """What it leaves out is on purpose: OpenRouter's router costs what the model it chooses costs."""
     from fwd_server.providers import model_catalog
 
-    catalog = model_catalog.load()
+    catalog = model_catalog.load_catalog()
     table = build_price_table()
     for provider in ("openai", "anthropic", "google", "groq", "openrouter", "ollama"):
-        unknown = [model.id for model in catalog.of(provider) if table.find(provider, model.id) is None]
+        unknown = [model.id for model in catalog.models_of(provider) if table.find(provider, model.id) is None]
         assert unknown == (["openrouter/auto"] if provider == "openrouter" else [])
     assert table.find("compat", "anything") is None
 

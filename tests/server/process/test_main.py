@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fwd_server.app import App
-from fwd_server.process.main import CurrentConfig, address, exposure_warnings, load, text_of
+from fwd_server.process.main import CurrentConfig, address_text, exposure_warnings, load_settings, text_of
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def dotenv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def current(dotenv: Path) -> CurrentConfig:
-    return CurrentConfig({"FWD_PORT": "0"}, load({"FWD_PORT": "0"}, {}, dotenv))
+    return CurrentConfig({"FWD_PORT": "0"}, load_settings({"FWD_PORT": "0"}, {}, dotenv))
 
 
 def test_what_changed_is_named_and_taken(
@@ -32,7 +32,7 @@ def test_what_changed_is_named_and_taken(
     """D9, with several workers: they get the flags and the new text."""
     dotenv.write_text("FWD_ATTEMPTS=7\nOPENAI_API_KEY=sk-canary\n")
     with caplog.at_level(logging.INFO):
-        order = current.reordered()
+        order = current.reload_worker_config()
     assert order is not None
     assert (order.flags, order.dotenv) == ({"FWD_PORT": "0"}, text_of(dotenv))
     assert current.loaded.settings.attempts == 7
@@ -45,7 +45,7 @@ def test_one_process_gets_a_gateway_of_the_new_settings(current: CurrentConfig, 
     dotenv.write_text("FWD_ECHO=false\n")
 
     async def act() -> tuple[str, bool]:
-        found = current.rebuilt()
+        found = current.rebuild_app()
         assert found is not None
         app, settings = found
         await app.aclose()
@@ -69,7 +69,7 @@ def test_what_cannot_be_taken_leaves_all_as_it_is(
     """D9: invalid = keep old, say why."""
     before = current.loaded
     dotenv.write_text(text)
-    assert current.reordered() is None
+    assert current.reload_worker_config() is None
     assert current.loaded is before
     assert said in caplog.text
 
@@ -78,8 +78,8 @@ def test_a_certificate_that_is_gone_is_named(
     current: CurrentConfig, dotenv: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     current.flags["FWD_SSL_CERTFILE"] = "gone.pem"
-    current.loaded = load(current.flags, {}, dotenv)
-    assert current.reordered() is None
+    current.loaded = load_settings(current.flags, {}, dotenv)
+    assert current.reload_worker_config() is None
     assert "gone.pem cannot be used" in caplog.text
 
 
@@ -99,8 +99,8 @@ def test_without_a_file_there_is_no_text(tmp_path: Path) -> None:
 )
 def test_the_address_at_the_start_can_be_opened(dotenv: Path, host: str, url: str, warned: bool) -> None:
     """No browser opens 0.0.0.0; whoever listens there without TLS is warned once."""
-    settings = load({"FWD_HOST": host}, {}, dotenv).settings
-    assert address(settings, 8000) == url
+    settings = load_settings({"FWD_HOST": host}, {}, dotenv).settings
+    assert address_text(settings, 8000) == url
     assert [warning.startswith(f"FWD_HOST={host} without TLS") for warning in exposure_warnings(settings)] == (
         [True] if warned else []
     )

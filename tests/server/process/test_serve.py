@@ -17,8 +17,8 @@ from tornado.netutil import bind_unix_socket
 
 from fwd_server.app import App, build_app
 from fwd_server.machine import MemoryUse, memory_use
-from fwd_server.process.serve import left_clean, listen, listen_at, monitor, serve
-from fwd_server.settings import Settings, load
+from fwd_server.process.serve import listen_at, loop_monitor, open_listeners, removed_socket, serve_app
+from fwd_server.settings import Settings, load_settings
 from fwd_server.settings.units import Address
 
 KEY = "fwd_" + "k" * 43
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="there are no su
 
 
 def settings_of(path: Path, **env: str) -> Settings:
-    return load({}, {"FORWARDER_KEYS_FILE": str(path / "keys"), "FWD_PORT": "0", **env}).settings
+    return load_settings({}, {"FORWARDER_KEYS_FILE": str(path / "keys"), "FWD_PORT": "0", **env}).settings
 
 
 async def get(port: int, path: str = "/ready") -> int:
@@ -55,7 +55,7 @@ def served(
     async def both() -> None:
         port: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         app = build_app(settings, memory=memory)
-        serving = asyncio.ensure_future(serve(app, listen(settings), settings, port.set_result, **more))
+        serving = asyncio.ensure_future(serve_app(app, open_listeners(settings), settings, port.set_result, **more))
         await act(await port)
         await serving
 
@@ -65,15 +65,15 @@ def served(
 def test_a_unix_socket_is_not_taken_from_a_gateway_that_listens(tmp_path: Path) -> None:
     """As little as a port is; what a killed one left behind is taken."""
     settings = settings_of(tmp_path, FWD_UDS=str(tmp_path / "s"))
-    with listen(settings)[0], pytest.raises(OSError, match="in use"):
-        listen(settings)
-    listen(settings)[0].close()
+    with open_listeners(settings)[0], pytest.raises(OSError, match="in use"):
+        open_listeners(settings)
+    open_listeners(settings)[0].close()
 
 
 def test_a_file_is_not_taken_for_a_unix_socket(tmp_path: Path) -> None:
     (tmp_path / "s").write_text("precious")
     with pytest.raises(OSError, match="no socket"):
-        listen(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
+        open_listeners(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
     assert (tmp_path / "s").read_text() == "precious"
 
 
@@ -87,12 +87,12 @@ def test_a_gateway_without_room_for_one_more_has_its_socket_all_the_same(tmp_pat
                 waiting.setblocking(False)
                 waiting.connect(str(tmp_path / "s"))
         with pytest.raises(OSError, match="a process listens"):
-            listen(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
+            open_listeners(settings_of(tmp_path, FWD_UDS=str(tmp_path / "s")))
 
 
 def test_a_unix_socket_leaves_no_file_behind(tmp_path: Path) -> None:
     address = Address(path=tmp_path / "s")
-    with left_clean(Address("127.0.0.1", 1)), listen_at(address)[0], left_clean(address):
+    with removed_socket(Address("127.0.0.1", 1)), listen_at(address)[0], removed_socket(address):
         assert (tmp_path / "s").is_socket()
     assert list(tmp_path.iterdir()) == []
 
@@ -100,12 +100,12 @@ def test_a_unix_socket_leaves_no_file_behind(tmp_path: Path) -> None:
 def test_the_socket_of_another_gateway_stays(tmp_path: Path) -> None:
     """Who came later took the place of what seemed dead."""
     address = Address(path=tmp_path / "s")
-    with listen_at(address)[0], left_clean(address):
+    with listen_at(address)[0], removed_socket(address):
         (tmp_path / "s").rename(tmp_path / "old")
         (tmp_path / "s").touch()
     assert (tmp_path / "s").exists()
     (tmp_path / "s").unlink()
-    with listen_at(address)[0], left_clean(address):
+    with listen_at(address)[0], removed_socket(address):
         (tmp_path / "s").unlink()
 
 
@@ -240,5 +240,5 @@ def test_a_kept_connection_is_told_to_close_while_the_gateway_stops(tmp_path: Pa
 @pytest.mark.parametrize(("env", "watched"), [({}, False), ({"FWD_SLOW_LOOP": "80ms"}, True)])
 def test_the_loop_is_watched_where_it_is_asked_for(tmp_path: Path, env: dict[str, str], watched: bool) -> None:
     """R5."""
-    assert hasattr(monitor(settings_of(tmp_path, **env)), "lags") is watched
-    assert hasattr(monitor(settings_of(tmp_path, FWD_LOG_LEVEL="debug", **env)), "lags")
+    assert hasattr(loop_monitor(settings_of(tmp_path, **env)), "lags") is watched
+    assert hasattr(loop_monitor(settings_of(tmp_path, FWD_LOG_LEVEL="debug", **env)), "lags")

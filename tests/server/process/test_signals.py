@@ -22,7 +22,7 @@ def told(*numbers: signal.Signals) -> list[str]:
     said: list[str] = []
 
     async def act() -> list[str]:
-        with signals.handled(said.append, lambda: said.append("renew")):
+        with signals.handle_signals(said.append, lambda: said.append("renew")):
             for number in numbers:
                 os.kill(os.getpid(), number)
                 count = len(said)

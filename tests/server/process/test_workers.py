@@ -16,7 +16,7 @@ import pytest
 from kit.clock import FakeClock
 
 from fwd_server.process import workers
-from fwd_server.process.workers import ControlChannel, Supervisor, WorkerConfig
+from fwd_server.process.workers import ControlChannel, WorkerConfig, WorkerSupervisor
 from fwd_server.settings import Settings
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="one process there")
@@ -39,16 +39,16 @@ class Pretended:
         if not starts:
             self.end(78)
 
-    async def ready(self) -> bool:
+    async def wait_until_ready(self) -> bool:
         self.status = "ready"
         return self._starts
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         self.stopped += 1
         if not self._stubborn:
             self.end(0)
 
-    def kill(self) -> None:
+    def kill_process(self) -> None:
         self.killed = True
         self.end(-9)
 
@@ -64,7 +64,7 @@ class House:
         self.started: list[Pretended] = []
         self.how: dict[str, Any] = {}
         self.clock = FakeClock()
-        self.parent = Supervisor([[]] * slots, ORDER, reread, 0.05, self.clock, self.start)  # type: ignore[arg-type]
+        self.parent = WorkerSupervisor([[]] * slots, ORDER, reread, 0.05, self.clock, self.start)  # type: ignore[arg-type]
         self.task: asyncio.Task[int] | None = None
 
     async def start(self, slot: int, _: Sequence[socket.socket], order: WorkerConfig) -> Pretended:
@@ -72,7 +72,7 @@ class House:
         return self.started[-1]
 
     async def __aenter__(self) -> House:
-        self.task = asyncio.ensure_future(self.parent.run())
+        self.task = asyncio.ensure_future(self.parent.run_workers())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -215,7 +215,7 @@ def test_the_parent_says_how_its_workers_are(words: tuple[str, str], word: str) 
             if said == "missing":
                 worker.end(1)
             house.parent.workers[slot] = worker  # type: ignore[assignment]
-        return house.parent.ready(details=True), house.parent.ready(details=False)
+        return house.parent.ready_view(details=True), house.parent.ready_view(details=False)
 
     workers = [{"worker": 1, "status": words[0]}, {"worker": 2, "status": words[1]}]
     assert run(act) == ({"status": word, "workers": workers}, {"status": word})
@@ -229,9 +229,9 @@ def test_the_parent_lives_as_long_as_one_worker_moves() -> None:
             await house.have(2)
             found: list[bool] = []
             for worker in house.started:
-                found.append(house.parent.alive())
+                found.append(house.parent.is_alive())
                 worker.is_unresponsive = True
-            return [*found, house.parent.alive()]
+            return [*found, house.parent.is_alive()]
 
     assert run(act) == [True, True, False]
 
@@ -299,10 +299,12 @@ def test_a_worker_that_does_not_stop_is_ended(monkeypatch: pytest.MonkeyPatch) -
 def test_a_worker_that_cannot_go_by_its_order_is_not_ready() -> None:
     async def act() -> tuple[bool, int]:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            worker = await workers.Worker.start(0, [listener], WorkerConfig({"FWD_ATTEMPTS": "many"}, None))
-            ready = await worker.ready()
-            worker.stop()  # too late, and no harm
-            worker.kill()
+            worker = await workers.WorkerProcess.start_process(
+                0, [listener], WorkerConfig({"FWD_ATTEMPTS": "many"}, None)
+            )
+            ready = await worker.wait_until_ready()
+            worker.request_stop()  # too late, and no harm
+            worker.kill_process()
             return ready, await worker.ended
 
     assert run(act) == (False, 78)
@@ -325,8 +327,8 @@ def test_a_worker_that_never_gets_ready_is_ended(monkeypatch: pytest.MonkeyPatch
         ours.setblocking(False)
         with ours, theirs:
             process = Hanging()
-            worker = workers.Worker(0, process, ours, process.ended)  # type: ignore[arg-type]
-            return await worker.ready(), await worker.ended
+            worker = workers.WorkerProcess(0, process, ours, process.ended)  # type: ignore[arg-type]
+            return await worker.wait_until_ready(), await worker.ended
 
     assert run(act) == (False, -9)
 
@@ -341,10 +343,10 @@ def test_a_worker_is_heard_by_its_last_word(monkeypatch: pytest.MonkeyPatch) -> 
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        worker = workers.Worker(0, Living(), ours, ended)  # type: ignore[arg-type]
+        worker = workers.WorkerProcess(0, Living(), ours, ended)  # type: ignore[arg-type]
         with theirs:
             theirs.sendall(b"ud")
-            found = [await worker.ready(), worker.status, worker.is_unresponsive]
+            found = [await worker.wait_until_ready(), worker.status, worker.is_unresponsive]
             monkeypatch.setattr(workers, "UNRESPONSIVE_S", -1.0)
             return [*found, worker.is_unresponsive]
 
@@ -380,7 +382,7 @@ def test_sockets_are_handed_over_by_their_numbers() -> None:
     """... and the variable is gone, so that no child of the worker takes itself for one."""
     with contextlib.ExitStack() as stack:
         pair = [stack.enter_context(one) for one in socket.socketpair()]
-        environ = {workers.HANDED: f"{os.dup(pair[0].fileno())},{os.dup(pair[1].fileno())}"}
+        environ = {workers.SOCKETS_VARIABLE: f"{os.dup(pair[0].fileno())},{os.dup(pair[1].fileno())}"}
         found = workers.inherited_sockets(environ)
         assert found is not None
         line, (listener,) = found
@@ -391,17 +393,17 @@ def test_sockets_are_handed_over_by_their_numbers() -> None:
 
 
 def test_every_slot_has_a_socket_of_its_own_on_one_port() -> None:
-    slots = workers.bind(Settings(port=0), 3)
+    slots = workers.bind_slots(Settings(port=0), 3)
     with contextlib.ExitStack() as stack:
         for (found,) in slots:
             stack.enter_context(found)
         ports = {found.getsockname()[1] for (found,) in slots}
         assert len(ports) == 1
-        assert len({found.fileno() for (found,) in slots}) == (3 if workers.balances(Settings()) else 1)
+        assert len({found.fileno() for (found,) in slots}) == (3 if workers.balances_connections(Settings()) else 1)
 
 
 def test_where_nothing_balances_all_slots_share_one(tmp_path: Any) -> None:
-    slots = workers.bind(Settings(uds=tmp_path / "s"), 2)
+    slots = workers.bind_slots(Settings(uds=tmp_path / "s"), 2)
     with slots[0][0]:
         assert slots[0] is slots[1]
 
@@ -410,6 +412,6 @@ def test_a_given_port_is_the_port() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    slots = workers.bind(Settings(port=port), 2)
+    slots = workers.bind_slots(Settings(port=port), 2)
     with contextlib.ExitStack() as stack:
         assert [stack.enter_context(found).getsockname()[1] for (found,) in slots] == [port, port]

@@ -14,7 +14,15 @@ from fwd_server.callers import openai_embeddings as embeddings_dialect
 from fwd_server.callers.base import StreamWriter
 from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers import PROVIDERS, compatible
-from fwd_server.providers.base import ChatCodec, Decoder, EmbeddingsExchange, Exchange, NewId, Provider, UpstreamRequest
+from fwd_server.providers.base import (
+    ChatCodec,
+    ChatExchange,
+    EmbeddingsExchange,
+    NewId,
+    Provider,
+    StreamDecoder,
+    UpstreamRequest,
+)
 from fwd_server.values.chat import ChatRequest, Chunk, End, StreamEvent
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.embeddings import EmbeddingsRequest
@@ -58,7 +66,7 @@ def deployment(name: str, model: str) -> Deployment:
     )
 
 
-def open_exchange(name: str, request: ChatRequest, codec: ChatCodec | None = None) -> Exchange:
+def open_exchange(name: str, request: ChatRequest, codec: ChatCodec | None = None) -> ChatExchange:
     """A call, translated for a provider."""
     prefix, colon, rest = (request.model or "").partition(":")
     model = rest if colon and prefix in (name, *NAMES) else (request.model or "")
@@ -100,7 +108,7 @@ class Case:
         model = MODELS.get(self.provider, "some-model")
         return chat_request(model=f"{self.provider}:{model}", stream=self.kind.startswith("stream"))
 
-    def exchange(self) -> Exchange:
+    def exchange(self) -> ChatExchange:
         """The exchange for the case's request."""
         return open_exchange(self.provider, self.request)
 
@@ -144,7 +152,7 @@ def embeddings_exchange(case: Case) -> EmbeddingsExchange:
 # -- what goes up
 
 
-def shown_request(case: Case, exchange: Exchange | EmbeddingsExchange) -> dict[str, Any]:
+def shown_request(case: Case, exchange: ChatExchange | EmbeddingsExchange) -> dict[str, Any]:
     """The upstream request as the fixtures write it."""
     request = exchange.request
     assert isinstance(request, UpstreamRequest)
@@ -162,7 +170,7 @@ def lower(headers: Mapping[str, str]) -> dict[str, str]:
 # -- what comes back
 
 
-def play(decoder: Decoder, pieces: Iterable[bytes]) -> list[StreamEvent]:
+def play(decoder: StreamDecoder, pieces: Iterable[bytes]) -> list[StreamEvent]:
     """All events of a stream."""
     events = [event for piece in pieces for event in decoder.feed(piece)]
     return events + decoder.close()

@@ -7,22 +7,22 @@ from importlib import resources
 import orjson
 import pytest
 
-from fwd_server.providers.model_catalog import Catalog, Model, load
+from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog, load_catalog
 
 TABLES = ("models.json", "prices.json")
 
 
 def test_the_table_is_read_once() -> None:
     """Contract S23: a file of the package, whole, and the same object ever after."""
-    assert load() is load()
-    assert load().generated == "2026-11-22"
-    assert {model.provider for model in load().of("groq")} == {"groq"}
+    assert load_catalog() is load_catalog()
+    assert load_catalog().generated == "2026-11-22"
+    assert {model.provider for model in load_catalog().models_of("groq")} == {"groq"}
 
 
 @pytest.mark.parametrize("name", ["gpt-5", "gpt-5-2025-08-07", "gpt-5-20250807", "gpt-5@20250807"])
 def test_a_snapshot_is_its_model(name: str) -> None:
     """A dated name has the abilities of the model it was taken of."""
-    found = load().find("openai", name)
+    found = load_catalog().find_model("openai", name)
     assert found is not None
     assert found.id == "gpt-5"
     assert found.reasons
@@ -31,14 +31,14 @@ def test_a_snapshot_is_its_model(name: str) -> None:
 
 def test_an_unknown_model_is_only_unknown() -> None:
     """The provider decides about it; nothing is guessed from another provider's model."""
-    assert load().find("openai", "gpt-99") is None
-    assert load().find("groq", "gpt-5") is None
+    assert load_catalog().find_model("openai", "gpt-99") is None
+    assert load_catalog().find_model("groq", "gpt-5") is None
 
 
 def test_a_table_can_be_handed_in() -> None:
     """Tests and embedders bring their own."""
-    model = Model("tiny", "local", supports={"reasoning": False})
-    assert Catalog([model]).find("local", "tiny") is model
+    model = CatalogModel("tiny", "local", supports={"reasoning": False})
+    assert ModelCatalog([model]).find_model("local", "tiny") is model
     assert not model.reasons
 
 

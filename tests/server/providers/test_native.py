@@ -41,14 +41,14 @@ def test_unreadable_json_is_a_bad_payload() -> None:
 )
 def test_arguments_are_an_object(written: str | None, value: dict[str, Any]) -> None:
     """Pitfall 7: "" is an empty one."""
-    assert request_fields.arguments({"function": {"arguments": written}}, "x") == value
+    assert request_fields.parse_arguments({"function": {"arguments": written}}, "x") == value
 
 
 @pytest.mark.parametrize("written", ["{", '{"a":1}{"b":2}', "[]", "5", '{"a":' * 200 + "1" + "}" * 200])
 def test_arguments_that_are_none_are_refused_and_never_emptied(written: str) -> None:
     """Pitfall 9."""
     with pytest.raises(Refused) as caught:
-        request_fields.arguments({"function": {"arguments": written}}, "messages[1].tool_calls[0]")
+        request_fields.parse_arguments({"function": {"arguments": written}}, "messages[1].tool_calls[0]")
     assert caught.value.param == "messages[1].tool_calls[0].function.arguments"
 
 
@@ -65,16 +65,16 @@ GOOD = re.compile(r"[A-Za-z_]\w{0,15}")
 
 
 def test_a_good_name_stays_and_a_bad_one_is_the_same_every_time() -> None:
-    names = tool_names.Names(GOOD, 16)
-    assert [names.there(name) for name in ("ping", "9lives", "ping", "9lives")] == ["ping", "_9lives"] * 2
-    assert [names.back(name) for name in ("ping", "_9lives", "never_sent")] == ["ping", "9lives", "never_sent"]
+    names = tool_names.NameMap(GOOD, 16)
+    assert [names.provider_name(name) for name in ("ping", "9lives", "ping", "9lives")] == ["ping", "_9lives"] * 2
+    assert [names.caller_name(name) for name in ("ping", "_9lives", "never_sent")] == ["ping", "9lives", "never_sent"]
 
 
 def test_two_names_never_become_one() -> None:
-    names = tool_names.Names(GOOD, 16)
-    sent = [names.there(name) for name in ("9.a", "9-a", "_9_a", "9 a")]
+    names = tool_names.NameMap(GOOD, 16)
+    sent = [names.provider_name(name) for name in ("9.a", "9-a", "_9_a", "9 a")]
     assert len(set(sent)) == 4
-    assert [names.back(name) for name in sent] == ["9.a", "9-a", "_9_a", "9 a"]
+    assert [names.caller_name(name) for name in sent] == ["9.a", "9-a", "_9_a", "9 a"]
     assert all(len(name) <= 16 for name in sent)
 
 
@@ -94,29 +94,33 @@ def test_usage_says_only_what_there_is() -> None:
 def test_deltas_fold_into_the_message_they_tell() -> None:
     deltas = [{"content": "a"}, {"extra_content": {"a": 1}}, {"content": "b"}, {"extra_content": {"a": 2}}]
     deltas += [answer_shape.tool_call(0, "c", "ping", {}), answer_shape.tool_call(1, "d", "pong", "{}")]
-    message = answer_shape.whole(deltas)
+    message = answer_shape.merge_deltas(deltas)
     assert (message["content"], message["extra_content"]) == ("ab", {"a": 2})
     assert [(call["id"], "index" in call) for call in message["tool_calls"]] == [("c", False), ("d", False)]
 
 
 def test_content_is_null_only_beside_calls_or_a_refusal() -> None:
-    assert answer_shape.whole([])["content"] == ""
-    assert answer_shape.whole([{"refusal": "No."}])["content"] is None
-    assert answer_shape.whole([answer_shape.tool_call(0, "c", "ping", {})])["content"] is None
+    assert answer_shape.merge_deltas([])["content"] == ""
+    assert answer_shape.merge_deltas([{"refusal": "No."}])["content"] is None
+    assert answer_shape.merge_deltas([answer_shape.tool_call(0, "c", "ping", {})])["content"] is None
 
 
 def test_every_choice_begins_with_its_role_which_does_not_commit() -> None:
     """Contract 3a: a role chunk is not content."""
     writer = answer_shape.ChunkWriter(HEAD)
-    events = [*writer.deltas(0, [{"content": "a"}]), *writer.finish(1, "stop"), *writer.deltas(0, [{"content": "b"}])]
+    events = [
+        *writer.write_deltas(0, [{"content": "a"}]),
+        *writer.finish_choice(1, "stop"),
+        *writer.write_deltas(0, [{"content": "b"}]),
+    ]
     chunks = [event for event in events if isinstance(event, Chunk)]
     assert [chunk.commits for chunk in chunks] == [False, True, False, True, True]
 
 
 def test_usage_that_is_unknown_is_not_written() -> None:
-    assert answer_shape.ChunkWriter(HEAD).end(None) == [End()]
-    assert answer_shape.completion(HEAD, [], None).keys() == {*HEAD, "object", "choices"}
-    chunk, end = answer_shape.ChunkWriter(HEAD).end(Usage(1, 2))
+    assert answer_shape.ChunkWriter(HEAD).end_stream(None) == [End()]
+    assert answer_shape.completion_object(HEAD, [], None).keys() == {*HEAD, "object", "choices"}
+    chunk, end = answer_shape.ChunkWriter(HEAD).end_stream(Usage(1, 2))
     assert isinstance(chunk, Chunk)
     assert not chunk.commits
     assert end == End(Usage(1, 2))

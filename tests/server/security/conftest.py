@@ -17,7 +17,7 @@ from attrs import define, frozen
 from fwd_server.app import App, build_app
 from fwd_server.http1.server.limits import ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 from fwd_server.web.application import UNLIMITED
 
 KEY = "fwd_" + "s" * 43
@@ -95,7 +95,7 @@ def start(tmp_path: Path) -> Start:
         keys = tmp_path / "keys.txt"
         keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=web\n")
         keys.chmod(0o600)
-        app = build_app(load({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings, images=images)
+        app = build_app(load_settings({}, {"FORWARDER_KEYS_FILE": str(keys), **env}).settings, images=images)
         server = HTTPServer(
             app.application, limits=ServerLimits(body_bytes=UNLIMITED), render=app.application.render_refusal
         )

@@ -41,7 +41,7 @@ def test_there_are_200_of_them() -> None:
 @pytest.mark.parametrize("route", ROUTES)
 def test_no_file_outside_the_list_is_served(start: Start, route: str) -> None:
     """200 ways up from each route: what comes with 200 is one of our own answers, never a file."""
-    own = {file.read() for file in pages.files().values()}
+    own = {file.read_bytes() for file in pages.page_files().values()}
 
     async def main() -> None:
         async with start() as gateway:

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from fwd_server.settings import SettingsError, load
+from fwd_server.settings import SettingsError, load_settings
 
 
 def problems(env: Mapping[str, str]) -> list[str]:
     """The lines of the error that these values make; none when they can be used."""
     try:
-        load({}, env)
+        load_settings({}, env)
     except SettingsError as error:
         return str(error).splitlines()
     return []
@@ -151,5 +151,5 @@ def test_an_attempt_has_no_more_time_than_the_call() -> None:
 def test_a_key_over_plain_http_to_another_machine_is_warned_about(url: str, key: str, warned: bool) -> None:
     """The start goes on; whoever runs the gateway may trust the wire."""
     expected = "OPENAI_BASE_URL is plain http: OPENAI_API_KEY travels readable to gpu-box; use https"
-    warnings = load({}, {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key}).warnings
+    warnings = load_settings({}, {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key}).warnings
     assert warnings == ((expected,) if warned else ())

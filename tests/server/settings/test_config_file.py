@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fwd_server.app import routes_of
 from fwd_server.routing.planner import Routes, plan_call
-from fwd_server.settings import SettingsError, load
+from fwd_server.settings import SettingsError, load_settings
 from fwd_server.settings.config_file import ConfigText
 from fwd_server.settings.config_file_lines import LineIndex, parse_toml, show_path
 from fwd_server.values.errors import ModelNotFound, ProviderNotConfigured
@@ -61,7 +61,7 @@ price = { input = 1.0, output = 2.0 }
 
 
 def routes(text: str = GOOD, **env: str) -> Routes:
-    return routes_of(load({}, {**ENV, **env}, None, ConfigText(text)).settings)
+    return routes_of(load_settings({}, {**ENV, **env}, None, ConfigText(text)).settings)
 
 
 def problems(text: str, **env: str) -> list[str]:
@@ -73,7 +73,7 @@ def problems(text: str, **env: str) -> list[str]:
 def test_a_whole_file_becomes_a_table() -> None:
     """Section 2: instances, keys, aliases, patterns, deployments, fallbacks, settings."""
     table = routes()
-    assert load({}, ENV, None, ConfigText(GOOD)).settings.attempts == 7
+    assert load_settings({}, ENV, None, ConfigText(GOOD)).settings.attempts == 7
     smart = table.find_model("smart")
     assert table.find_model("default") is smart
     assert table.find_model(None) is smart
@@ -105,7 +105,7 @@ def test_a_whole_file_becomes_a_table() -> None:
 
 def test_without_a_file_nothing_changes() -> None:
     """Section 2: names of today stay."""
-    table = routes_of(load({}, ENV).settings)
+    table = routes_of(load_settings({}, ENV).settings)
     assert (table.models, table.version, table.only_listed) == ({}, "", False)
     assert [d.name for d in plan_call(table, "gpt-5")] == ["openai:gpt-5"]
 
@@ -158,10 +158,10 @@ def test_a_setting_of_the_file_that_cannot_be_used_names_its_line() -> None:
     text = "[settings]\nport = 70000\n"
     (problem,) = problems(text)
     assert problem.startswith("FWD_PORT (fwd.toml line 2): found '70000'; allowed: a whole number, from 0 to 65535")
-    settings = load({}, {"FWD_PORT": "9000"}, None, ConfigText(text))
+    settings = load_settings({}, {"FWD_PORT": "9000"}, None, ConfigText(text))
     assert (settings.settings.port, settings.sources["FWD_PORT"][0]) == (9000, "environment")
     typed = (
-        load(
+        load_settings(
             {},
             {},
             None,
@@ -210,7 +210,7 @@ def test_only_listed_models_can_be_reached() -> None:
 def test_numbered_variables_are_further_keys() -> None:
     """Section 2a: OPENAI_API_KEY_2, _3 and so on, as far as there is no gap."""
     env = {"OPENAI_API_KEY_2": "sk-2", "OPENAI_API_KEY_3": "sk-3", "OPENAI_API_KEY_5": "sk-5"}
-    table = routes_of(load({}, {**ENV, **env}).settings)
+    table = routes_of(load_settings({}, {**ENV, **env}).settings)
     names = [key.name for key in table.instances["openai"].keys]
     assert names == ["OPENAI_API_KEY", "OPENAI_API_KEY_2", "OPENAI_API_KEY_3"]
     assert len({key.identity for key in table.instances["openai"].keys}) == 3
@@ -231,7 +231,7 @@ def test_references_are_relative_to_the_file(tmp_path: Path) -> None:
     """file: and cmd:; a command is run without a shell."""
     (tmp_path / "key.txt").write_text("sk-from-file\n")
     text = '[providers.openai]\nkeys = ["file:key.txt", "cmd:echo \'sk-from;cmd\'"]\n'
-    settings = load({}, {}, None, ConfigText(text, folder=tmp_path)).settings
+    settings = load_settings({}, {}, None, ConfigText(text, folder=tmp_path)).settings
     keys = routes_of(settings).instances["openai"].keys
     assert [key.endpoint.key.reveal() for key in keys if key.endpoint.key] == ["sk-from-file", "sk-from;cmd"]
     assert [key.endpoint.key_name for key in keys] == ["providers.openai.keys[0]", "providers.openai.keys[1]"]

@@ -8,8 +8,8 @@ import pytest
 
 from fwd_server.providers import LANGUAGES
 from fwd_server.routing.planner import Routes, plan_call
-from fwd_server.settings import load
-from fwd_server.settings.endpoints import endpoints
+from fwd_server.settings import load_settings
+from fwd_server.settings.endpoints import build_endpoints
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ProviderNotConfigured
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo
@@ -17,7 +17,7 @@ from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo
 
 def fleet(languages: Collection[str] = LANGUAGES, **env: str) -> dict[str, Endpoint]:
     """The endpoints that these variables make."""
-    return endpoints(load({}, env).settings, languages)
+    return build_endpoints(load_settings({}, env).settings, languages)
 
 
 def test_the_order_is_known_providers_then_compat_then_echo() -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from fwd_server.settings import SettingRow, Settings, SettingsError, describe, load
+from fwd_server.settings import SettingRow, Settings, SettingsError, describe_settings, load_settings
 from fwd_server.values.provider_info import provider_info
 from fwd_server.values.timeouts import Timeouts
 
@@ -14,13 +14,13 @@ from fwd_server.values.timeouts import Timeouts
 def problems(env: Mapping[str, str], flags: Mapping[str, str] | None = None, dotenv: str = "") -> list[str]:
     """The lines of the error that these values make."""
     with pytest.raises(SettingsError) as caught:
-        load(flags or {}, env, dotenv)
+        load_settings(flags or {}, env, dotenv)
     return str(caught.value).splitlines()
 
 
 def test_nothing_set_gives_the_defaults() -> None:
     """And they are those of the class itself."""
-    loaded = load({}, {})
+    loaded = load_settings({}, {})
     assert loaded.settings == Settings()
     assert loaded.warnings == ()
     assert {source for source, _ in loaded.sources.values()} == {"default"}
@@ -29,7 +29,7 @@ def test_nothing_set_gives_the_defaults() -> None:
 def test_flags_win_over_the_environment_and_that_over_dotenv() -> None:
     """Design section 4; each value remembers its source."""
     dotenv = "FWD_HOST=::1\nFWD_WORKERS=2\nFWD_PORT=1\n"
-    loaded = load({"FWD_PORT": "3"}, {"FWD_PORT": "2", "FWD_WORKERS": "4"}, dotenv)
+    loaded = load_settings({"FWD_PORT": "3"}, {"FWD_PORT": "2", "FWD_WORKERS": "4"}, dotenv)
     assert (loaded.settings.port, loaded.settings.workers, loaded.settings.host) == (3, 4, "::1")
     assert loaded.sources["FWD_PORT"] == ("flag --port", "3")
     assert loaded.sources["FWD_WORKERS"] == ("environment", "4")
@@ -38,19 +38,19 @@ def test_flags_win_over_the_environment_and_that_over_dotenv() -> None:
 
 def test_a_setting_without_an_option_of_its_own_may_be_a_flag_too() -> None:
     """It goes by its variable's name then."""
-    assert load({"FWD_ECHO": "no"}, {}).sources["FWD_ECHO"] == ("flag FWD_ECHO", "false")
+    assert load_settings({"FWD_ECHO": "no"}, {}).sources["FWD_ECHO"] == ("flag FWD_ECHO", "false")
 
 
 def test_an_empty_value_does_not_hide_the_next_source() -> None:
     """Empty, or blank, is unset."""
-    assert load({"FWD_PORT": ""}, {"FWD_PORT": "  "}, "FWD_PORT=7\n").settings.port == 7
+    assert load_settings({"FWD_PORT": ""}, {"FWD_PORT": "  "}, "FWD_PORT=7\n").settings.port == 7
 
 
 def test_every_type_of_value_arrives() -> None:
     """Durations, sizes, flags, choices, lists and paths."""
     env = {"FWD_SSE_KEEPALIVE": "0", "FWD_IDLE_TIMEOUT": "250ms", "FWD_MAX_BODY": "500KB", "FWD_ECHO": "off"}
     env |= {"FWD_LOG_FORMAT": "JSON", "FWD_TRUSTED_PROXIES": "10.0.0.0/8", "FORWARDER_KEYS_FILE": "/k/f.txt"}
-    settings = load({}, env).settings
+    settings = load_settings({}, env).settings
     assert (settings.sse_keepalive, settings.idle_timeout, settings.max_body) == (0, 0.25, 500_000)
     assert (settings.echo, settings.log_format, str(settings.trusted_proxies[0])) == (False, "json", "10.0.0.0/8")
     assert settings.keys_file.as_posix() == "/k/f.txt"
@@ -102,17 +102,17 @@ def test_a_secret_is_never_shown_in_a_problem(name: str, value: str) -> None:
 
 def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     """Contract S12, T16."""
-    loaded = load({}, {"OPENAI_API_KEY": "sk-canary"})
+    loaded = load_settings({}, {"OPENAI_API_KEY": "sk-canary"})
     assert loaded.settings.providers["openai"].api_key is not None
     assert loaded.settings.providers["openai"].api_key.reveal() == "sk-canary"
-    assert SettingRow("OPENAI_API_KEY", "***", "environment") in describe(loaded)
+    assert SettingRow("OPENAI_API_KEY", "***", "environment") in describe_settings(loaded)
     assert "canary" not in repr(loaded)
 
 
 def test_every_setting_stands_in_the_description() -> None:
     """``--check`` shows them all, those of FWD_COMPAT too, with values as they would be written."""
     env = {"FWD_COMPAT": "vllm", "VLLM_BASE_URL": "http://localhost:9000/v1/"}
-    rows = {row.name: row for row in describe(load({}, env))}
+    rows = {row.name: row for row in describe_settings(load_settings({}, env))}
     assert rows["VLLM_BASE_URL"] == SettingRow("VLLM_BASE_URL", "http://localhost:9000/v1", "environment")
     assert rows["VLLM_API_KEY"] == SettingRow("VLLM_API_KEY", "", "default")
     assert rows["FWD_MAX_BODY"] == SettingRow("FWD_MAX_BODY", "10MiB", "default")
@@ -129,17 +129,17 @@ def test_every_setting_stands_in_the_description() -> None:
 def test_an_unknown_name_is_reported_with_the_nearest_known_one(name: str, hint: str) -> None:
     """Once, wherever it stands."""
     expected = (f"{name} is not a setting of fwd and is not read{hint}",)
-    assert load({}, {name: "1"}, f"{name}=2\n").warnings == expected
+    assert load_settings({}, {name: "1"}, f"{name}=2\n").warnings == expected
 
 
 def test_names_of_the_sdk_and_the_cli_are_known() -> None:
     """FWD_LOG is theirs; nobody is told to correct it."""
-    assert load({}, {"FWD_LOG": "debug", "FORWARDER_KEY": "fwd_x", "PATH": "/bin"}).warnings == ()
+    assert load_settings({}, {"FWD_LOG": "debug", "FORWARDER_KEY": "fwd_x", "PATH": "/bin"}).warnings == ()
 
 
 def test_an_empty_line_of_dotenv_is_a_warning() -> None:
     """The file's warnings are the settings' too."""
-    assert load({}, {}, "FWD_ECHO=\n").warnings == ("FWD_ECHO (.env line 1) is empty and counts as not set",)
+    assert load_settings({}, {}, "FWD_ECHO=\n").warnings == ("FWD_ECHO (.env line 1) is empty and counts as not set",)
 
 
 def test_attempts_are_three_or_the_length_of_the_list() -> None:
@@ -147,11 +147,11 @@ def test_attempts_are_three_or_the_length_of_the_list() -> None:
     env = {f"{name}_API_KEY": "k" for name in ("OPENAI", "GROQ", "ANTHROPIC")}
     env |= {f"{name}_MODEL": "m" for name in ("OPENAI", "GROQ", "ANTHROPIC")}
     env["PROVIDERS_PRIORITY"] = "openai,groq,anthropic,echo"
-    loaded = load({}, env)
+    loaded = load_settings({}, env)
     assert loaded.settings.attempts == 4
     assert loaded.sources["FWD_ATTEMPTS"] == ("default", "4")
-    assert load({}, {**env, "FWD_ATTEMPTS": "2"}).settings.attempts == 2
-    assert load({}, {"PROVIDERS_PRIORITY": "echo"}).settings.attempts == 3
+    assert load_settings({}, {**env, "FWD_ATTEMPTS": "2"}).settings.attempts == 2
+    assert load_settings({}, {"PROVIDERS_PRIORITY": "echo"}).settings.attempts == 3
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_attempts_are_three_or_the_length_of_the_list() -> None:
 )
 def test_a_server_of_compat_that_is_known_has_its_address(env: dict[str, str], url: str) -> None:
     """A row of the compatible codec says where it is; like any provider on the internet it is off without a key."""
-    provider = load({}, {"FWD_COMPAT": "mistral", **env}).settings.providers["mistral"]
+    provider = load_settings({}, {"FWD_COMPAT": "mistral", **env}).settings.providers["mistral"]
     assert provider.base_url == url
     assert provider.info.key_required
     assert not provider_info("local").key_required
@@ -168,7 +168,7 @@ def test_a_server_of_compat_that_is_known_has_its_address(env: dict[str, str], u
 def test_servers_of_compat_have_the_three_variables_of_a_provider() -> None:
     """A dash in the name is an underscore in the variables."""
     env = {"FWD_COMPAT": "my-box", "MY_BOX_BASE_URL": "http://localhost:9/v1", "MY_BOX_MODEL": "m"}
-    provider = load({}, env).settings.providers["my-box"]
+    provider = load_settings({}, env).settings.providers["my-box"]
     assert (provider.name, provider.base_url, provider.model) == ("my-box", "http://localhost:9/v1", "m")
     assert provider.api_key is None
 
@@ -197,7 +197,7 @@ def test_every_time_can_be_set_for_one_provider(provider: str) -> None:
     env |= {"FWD_COMPAT": "my-box,other", "MY_BOX_BASE_URL": "http://x", "OTHER_BASE_URL": "http://y"}
     stem = provider.upper().replace("-", "_")
     own = zip(("CONNECT", "FIRST_BYTE", "FIRST_EVENT", "IDLE", "TOTAL"), range(1, 6), strict=True)
-    loaded = load({}, {**env, **{f"FWD_{stem}_{what}_TIMEOUT": str(seconds) for what, seconds in own}})
+    loaded = load_settings({}, {**env, **{f"FWD_{stem}_{what}_TIMEOUT": str(seconds) for what, seconds in own}})
     assert loaded.settings.providers[provider].timeouts == Timeouts(1, 2, 3, 4, 5)
     assert loaded.settings.providers["other"].timeouts == Timeouts(50, 50, 50, 50, 50)
     assert loaded.warnings == ()
@@ -205,32 +205,34 @@ def test_every_time_can_be_set_for_one_provider(provider: str) -> None:
 
 def test_ollama_may_load_a_model_whatever_the_others_may() -> None:
     """Its default is its own; a setting of its own changes it."""
-    assert load({}, {"FWD_FIRST_EVENT_TIMEOUT": "9"}).settings.providers["ollama"].timeouts.first_event_s == 300
-    set_for_it = load({}, {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT": "90"}).settings
+    assert (
+        load_settings({}, {"FWD_FIRST_EVENT_TIMEOUT": "9"}).settings.providers["ollama"].timeouts.first_event_s == 300
+    )
+    set_for_it = load_settings({}, {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT": "90"}).settings
     assert set_for_it.providers["ollama"].timeouts.first_event_s == 90
 
 
 def test_the_first_byte_may_take_as_long_as_the_rest() -> None:
     """0 is no limit: by default, and for one provider where there is one for the others."""
-    assert load({}, {}).settings.providers["groq"].timeouts.first_byte_s is None
-    settings = load({}, {"FWD_FIRST_BYTE_TIMEOUT": "20", "FWD_OLLAMA_FIRST_BYTE_TIMEOUT": "0"}).settings
+    assert load_settings({}, {}).settings.providers["groq"].timeouts.first_byte_s is None
+    settings = load_settings({}, {"FWD_FIRST_BYTE_TIMEOUT": "20", "FWD_OLLAMA_FIRST_BYTE_TIMEOUT": "0"}).settings
     assert [settings.providers[name].timeouts.first_byte_s for name in ("groq", "ollama")] == [20, None]
 
 
 def test_times_of_one_provider_are_described_when_they_are_its_own() -> None:
     """--check stays readable: what follows the times of all is said there."""
-    loaded = load({}, {"FWD_GROQ_IDLE_TIMEOUT": "9"})
-    times = [row for row in describe(loaded) if row.name.startswith(("FWD_GROQ", "FWD_OPENAI_", "FWD_OLLAMA"))]
+    loaded = load_settings({}, {"FWD_GROQ_IDLE_TIMEOUT": "9"})
+    times = [row for row in describe_settings(loaded) if row.name.startswith(("FWD_GROQ", "FWD_OPENAI_", "FWD_OLLAMA"))]
     assert times == [
         SettingRow("FWD_GROQ_IDLE_TIMEOUT", "9s", "environment"),
         SettingRow("FWD_OLLAMA_FIRST_EVENT_TIMEOUT", "5m", "default"),
     ]
-    assert SettingRow("FWD_OPENAI_IDLE_TIMEOUT", "", "default") in describe(loaded, every=True)
+    assert SettingRow("FWD_OPENAI_IDLE_TIMEOUT", "", "default") in describe_settings(loaded, every=True)
 
 
 def test_a_misspelled_time_of_a_provider_is_reported() -> None:
     """The nearest name is one of the family."""
-    (warning,) = load({}, {"FWD_GROK_IDLE_TIMEOUT": "9"}).warnings
+    (warning,) = load_settings({}, {"FWD_GROK_IDLE_TIMEOUT": "9"}).warnings
     assert warning.endswith("did you mean FWD_GROQ_IDLE_TIMEOUT?")
 
 
@@ -249,6 +251,6 @@ def test_a_compat_name_whose_times_are_other_settings_is_refused() -> None:
 
 def test_ollama_is_mentioned_by_any_variable_of_its_name() -> None:
     """Design section 4: any ``OLLAMA_*``, from whatever source."""
-    assert load({}, {"OLLAMA_HOST": "0.0.0.0"}).settings.providers["ollama"].mentioned
-    assert load({}, {}, "OLLAMA_MODEL=llama3:8b\n").settings.providers["ollama"].mentioned
-    assert not load({}, {"OLLAMA_MODEL": ""}).settings.providers["ollama"].mentioned
+    assert load_settings({}, {"OLLAMA_HOST": "0.0.0.0"}).settings.providers["ollama"].mentioned
+    assert load_settings({}, {}, "OLLAMA_MODEL=llama3:8b\n").settings.providers["ollama"].mentioned
+    assert not load_settings({}, {"OLLAMA_MODEL": ""}).settings.providers["ollama"].mentioned

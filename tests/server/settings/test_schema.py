@@ -7,14 +7,14 @@ from collections import Counter
 from attrs import fields
 
 from fwd_server.providers import PROVIDERS
-from fwd_server.settings import KNOWN, Settings, documented, timeout_variables
+from fwd_server.settings import KNOWN, Settings, documented_variables, timeout_variables
 from fwd_server.settings.schema import TIMES, own_variables
 from fwd_server.values.timeouts import Timeouts
 
 
 def test_every_name_of_the_design_is_documented() -> None:
     """Design section 4, letter by letter."""
-    names = {variable.name for variable in documented()}
+    names = {variable.name for variable in documented_variables()}
     providers = ("OPENAI", "ANTHROPIC", "GOOGLE", "GROQ", "OPENROUTER", "OLLAMA")
     assert names >= {f"{name}_{what}" for name in providers for what in ("API_KEY", "BASE_URL", "MODEL")}
     assert names >= {"PROVIDERS_PRIORITY", "FORWARDER_KEYS_FILE", "ECHO_MODEL"}
@@ -30,8 +30,8 @@ def test_every_provider_has_its_settings() -> None:
 
 def test_no_variable_and_no_option_stands_twice() -> None:
     """A name means one thing."""
-    names = Counter(variable.name for variable in documented())
-    options = Counter(variable.option for variable in documented() if variable.option)
+    names = Counter(variable.name for variable in documented_variables())
+    options = Counter(variable.option for variable in documented_variables() if variable.option)
     assert set(names.values()) == {1}
     listening = ["--host", "--port", "--workers", "--uds", "--health-listen", "--ssl-certfile", "--ssl-keyfile"]
     assert options == Counter([*listening, "--config", "--log-level", "--log-format"])
@@ -39,14 +39,14 @@ def test_no_variable_and_no_option_stands_twice() -> None:
 
 def test_every_default_is_a_value_that_could_be_written() -> None:
     """What is shown as default reads back as the default, and stands in its own bounds."""
-    for variable in documented():
-        shown = variable.shown(variable.default)
-        assert not shown or variable.read(shown) == variable.default, variable.name
+    for variable in documented_variables():
+        shown = variable.display_text(variable.default)
+        assert not shown or variable.read_text(shown) == variable.default, variable.name
 
 
 def test_every_variable_has_help_and_says_what_is_allowed() -> None:
     """One sentence, with its full stop."""
-    assert all(variable.help.endswith(".") and variable.allowed for variable in documented())
+    assert all(variable.help.endswith(".") and variable.allowed for variable in documented_variables())
 
 
 def test_a_field_of_settings_is_called_as_its_variable() -> None:
@@ -67,4 +67,4 @@ def test_every_provider_has_the_times_of_all_under_its_own_name() -> None:
     names = [variable.name for variable in timeout_variables("my-box")]
     assert names == [f"FWD_MY_BOX_{what.upper()}_TIMEOUT" for what in TIMES]
     of_one = {variable.name for name in KNOWN for variable in timeout_variables(name)}
-    assert of_one & {variable.name for variable in documented()} == {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT"}
+    assert of_one & {variable.name for variable in documented_variables()} == {"FWD_OLLAMA_FIRST_EVENT_TIMEOUT"}

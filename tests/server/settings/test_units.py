@@ -22,7 +22,7 @@ from fwd_server.settings.units import (
     Model,
     Names,
     Networks,
-    allowed,
+    allowed_text,
 )
 
 
@@ -184,7 +184,7 @@ def test_the_address_that_stands_for_all_is_known(host: str, all_: bool) -> None
 )
 def test_the_converter_reads_by_type(type_: object, text: str, value: object) -> None:
     """And what it writes back is read as the same value."""
-    converter = units.converter()
+    converter = units.build_converter()
     read = converter.structure(text, type_)  # type: ignore[arg-type]
     written = converter.unstructure(read, unstructure_as=type_)
     assert read == value
@@ -213,12 +213,12 @@ def test_the_converter_reads_by_type(type_: object, text: str, value: object) ->
 )
 def test_the_converter_refuses_what_does_not_fit(type_: object, text: str) -> None:
     """Every refusal is a ValueError, whatever the type."""
-    converter = units.converter()
+    converter = units.build_converter()
     assert refuses(lambda text: converter.structure(text, type_), text)  # type: ignore[arg-type]
 
 
 def test_every_type_says_what_is_allowed() -> None:
     """An optional one says the same; a choice lists its members."""
-    assert allowed(Literal["a", "b"]) == "one of a, b"
-    assert allowed(BaseUrl | None) == KINDS[BaseUrl].allowed
+    assert allowed_text(Literal["a", "b"]) == "one of a, b"
+    assert allowed_text(BaseUrl | None) == KINDS[BaseUrl].allowed
     assert all(kind.allowed for kind in KINDS.values())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fwd_server.callers.openai_errors import error_object
-from fwd_server.providers.base import merge, present
+from fwd_server.providers.base import merge_body, present_fields
 from fwd_server.values import ids, usage
 from fwd_server.values.chat import ChatResponse, End, unfold_response
 from fwd_server.values.errors import ErrorKind, GatewayError, InvalidKey, from_status, upstream_failure
@@ -192,13 +192,13 @@ def test_fresh_ids_differ() -> None:
 
 def test_extra_body_merges_deeply_and_changes_nothing_in_place() -> None:
     body = {"a": {"b": 1, "c": 2}, "d": [1]}
-    assert merge(body, {"a": {"b": 9}, "d": [2], "e": None}) == {"a": {"b": 9, "c": 2}, "d": [2], "e": None}
+    assert merge_body(body, {"a": {"b": 9}, "d": [2], "e": None}) == {"a": {"b": 9, "c": 2}, "d": [2], "e": None}
     assert body == {"a": {"b": 1, "c": 2}, "d": [1]}
-    assert merge(body, None) is body
+    assert merge_body(body, None) is body
 
 
 def test_only_what_has_a_value_would_be_lost() -> None:
-    assert present({"a": 1, "b": None, "c": 0}, ("a", "b", "c", "d")) == ("a", "c")
+    assert present_fields({"a": 1, "b": None, "c": 0}, ("a", "b", "c", "d")) == ("a", "c")
 
 
 def test_a_whole_answer_unfolds_into_a_stream() -> None:

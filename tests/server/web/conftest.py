@@ -18,7 +18,7 @@ from fwd_server.http1.client.pool import Pool
 from fwd_server.http1.server.limits import ServerLimits
 from fwd_server.http1.server.listener import HTTPServer
 from fwd_server.machine import MemoryUse
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 from fwd_server.web.application import UNLIMITED
 
 KEY = "fwd_" + "t" * 43
@@ -63,7 +63,7 @@ def make_app(io_loop: IOLoop, keys_file: Path) -> Iterator[Callable[..., App]]:
     built: list[App] = []
 
     def make(pool: Pool | None = None, memory: Callable[[], MemoryUse | None] = lambda: None, **env: str) -> App:
-        settings = load({}, {"FORWARDER_KEYS_FILE": str(keys_file), **env}).settings
+        settings = load_settings({}, {"FORWARDER_KEYS_FILE": str(keys_file), **env}).settings
 
         async def build() -> App:
             return build_app(settings, pool=pool, memory=memory)

@@ -96,7 +96,7 @@ async def test_more_calls_than_there_is_room_for_are_refused_at_once(app: Any, b
     """R3: 503 with Retry-After, from the head alone: this body never comes."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call("echo:stall?after=0"))
-        await until(lambda: app.admission.calls == 1)
+        await until(lambda: app.admission.call_count == 1)
         await other.send(head(1000))
         status, text = await other.answer()
         assert status == 503
@@ -107,21 +107,21 @@ async def test_a_call_counts_from_its_head_on(app: Any, base_url: str, http_serv
     """... so that bodies cannot pile up; whoever leaves before the body was there is counted out."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(head(1000) + b"{")
-        await until(lambda: app.admission.calls == 1)
+        await until(lambda: app.admission.call_count == 1)
         await other.send(call())
         assert (await other.answer())[0] == 503
-    await until(lambda: app.admission.calls == 0)
+    await until(lambda: app.admission.call_count == 0)
     async with Talk(base_url) as again:
         await again.send(call())
         assert (await again.answer())[0] == 200
-    await until(lambda: app.admission.calls == 0)
+    await until(lambda: app.admission.call_count == 0)
 
 
 async def test_health_answers_under_overload(app: Any, base_url: str, http_server: Any) -> None:
     """R3: liveness."""
     async with Talk(base_url) as one, Talk(base_url) as other:
         await one.send(call("echo:stall?after=0"))
-        await until(lambda: app.admission.calls == 1)
+        await until(lambda: app.admission.call_count == 1)
         await other.send(head(0, "GET /health"))
         assert (await other.answer())[0] == 200
 
@@ -130,7 +130,7 @@ async def test_a_wrong_key_takes_no_room(app: Any, base_url: str, http_server: A
     async with Talk(base_url) as one:
         await one.send(head(0, key="fwd_wrong"))
         assert (await one.answer())[0] == 401
-    assert app.admission.calls == 0
+    assert app.admission.call_count == 0
 
 
 async def test_tight_memory_refuses_streams_and_keeps_no_connection(
@@ -168,7 +168,7 @@ async def test_scarce_memory_refuses_all_calls_until_it_is_over(
 async def test_how_many_calls_follows_from_the_files_unless_it_is_set() -> None:
     assert most_calls(Settings(max_requests=7)) == 7
     assert most_calls(Settings()) >= 16
-    assert MemoryPressure.of(0.79) is MemoryPressure.AMPLE
+    assert MemoryPressure.from_share(0.79) is MemoryPressure.AMPLE
 
 
 # -- what bodies will take
@@ -184,7 +184,7 @@ async def test_bodies_that_still_come_are_counted_three_times(gauge: Gauge) -> N
     admission, first = AdmissionController(probe=gauge), request()
     gauge.show(0.5)
     admission.refresh_memory()
-    admission.admit(first, 100 * MB)
+    admission.admit_call(first, 100 * MB)
     admission.check_room(33 * MB)
     with pytest.raises(Overloaded, match="short of memory"):
         admission.check_room(34 * MB)
@@ -197,28 +197,28 @@ async def test_a_body_that_has_come_is_seen_and_no_longer_promised(gauge: Gauge)
     """Nothing is counted twice."""
     admission, first = AdmissionController(probe=gauge), request()
     gauge.show(0.5)
-    admission.admit(first, 100 * MB)
+    admission.admit_call(first, 100 * MB)
     admission.note_body_complete(first)
     admission.refresh_memory()
     admission.check_room(100 * MB)
     admission.release_call(first)
     admission.note_body_complete(first)
-    assert admission.calls == 0
+    assert admission.call_count == 0
 
 
 async def test_much_that_comes_at_once_is_looked_at_at_once(gauge: Gauge) -> None:
     """D13: not half a second later, when it is too late."""
     admission = AdmissionController(probe=gauge)
     gauge.show(0.95)
-    admission.admit(request(), 100_000)
+    admission.admit_call(request(), 100_000)
     assert admission.memory is MemoryPressure.AMPLE
-    admission.admit(request(), 1_000_000)
+    admission.admit_call(request(), 1_000_000)
     assert admission.memory is MemoryPressure.SCARCE
 
 
 async def test_without_a_limit_nothing_is_too_much() -> None:
     admission = AdmissionController()
-    admission.admit(request(), 10**12)
+    admission.admit_call(request(), 10**12)
     admission.check_room(10**12)
 
 

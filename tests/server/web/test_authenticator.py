@@ -16,7 +16,7 @@ from fwd_server.store.key_set import KeySet, parse, read_expiry
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError, InvalidKey
 from fwd_server.web import authenticator as auth
-from fwd_server.web.authenticator import Authenticator, Failures, peer_address, presented_key
+from fwd_server.web.authenticator import Authenticator, FailureCounter, peer_address, presented_key
 
 KEY = f"fwd_{'k' * 39}wxyz"
 EXPIRED = "fwd_" + "e" * 43
@@ -59,7 +59,7 @@ def gate() -> Authenticator:
 def answer(gate: Authenticator, key: str | None, peer: str = "192.0.2.1") -> GatewayError | Caller:
     """What a caller with this key gets."""
     try:
-        return gate.authenticate({"authorization": f"Bearer {key}"} if key else {}, peer).caller
+        return gate.authenticate_caller({"authorization": f"Bearer {key}"} if key else {}, peer).caller
     except GatewayError as error:
         return error
 
@@ -139,15 +139,15 @@ def test_every_header_that_programs_put_keys_into_is_read() -> None:
 def test_the_first_header_wins_even_with_a_wrong_key() -> None:
     """A wrong key is not made good by a second one."""
     with pytest.raises(InvalidKey):
-        gate().authenticate({"authorization": f"Bearer {KEY[:-1]}x", "x-api-key": KEY}, "192.0.2.1")
-    assert gate().authenticate({"x-api-key": KEY}, "192.0.2.1").caller.name == "web"
+        gate().authenticate_caller({"authorization": f"Bearer {KEY[:-1]}x", "x-api-key": KEY}, "192.0.2.1")
+    assert gate().authenticate_caller({"x-api-key": KEY}, "192.0.2.1").caller.name == "web"
 
 
 def test_an_earlier_answer_holds_for_the_same_key_set_and_until_the_key_expires() -> None:
     """R7, D8: what a connection remembers of its last head is worth nothing once the keys have changed."""
     clock, source = Hands(wall=read_expiry("2020-01-01") - 1), Held()
     authenticator = Authenticator(source, clock)
-    remembered = authenticator.authenticate({"authorization": EXPIRED}, "")
+    remembered = authenticator.authenticate_caller({"authorization": EXPIRED}, "")
     assert authenticator.is_current(remembered)
     clock.wall += 1
     assert not authenticator.is_current(remembered)
@@ -192,35 +192,35 @@ def test_another_address_is_not_held_responsible() -> None:
 
 def test_a_failure_is_forgotten_after_a_minute() -> None:
     """The window slides: what is 429 now is 401 again when the oldest failure is a minute old."""
-    failures = Failures()
-    assert [failures.count("a", float(second)) for second in range(20)] == [None] * 20
-    assert failures.count("a", 20.0) == 40.0
-    assert failures.count("a", 59.5) == 0.5
-    assert failures.count("a", 60.0) is None
-    assert failures.count("a", 60.5) == 0.5
+    failures = FailureCounter()
+    assert [failures.count_failure("a", float(second)) for second in range(20)] == [None] * 20
+    assert failures.count_failure("a", 20.0) == 40.0
+    assert failures.count_failure("a", 59.5) == 0.5
+    assert failures.count_failure("a", 60.0) is None
+    assert failures.count_failure("a", 60.5) == 0.5
 
 
 @given(st.lists(st.floats(0, 30), max_size=200))
 def test_in_no_minute_are_more_than_twenty_counted(pauses: list[float]) -> None:
     """Contract T13, however the failures are spread."""
-    failures, now, counted = Failures(), 0.0, []
+    failures, now, counted = FailureCounter(), 0.0, []
     for pause in pauses:
         now += pause
-        if failures.count("a", now) is None:
+        if failures.count_failure("a", now) is None:
             counted.append(now)
     assert all(later - earlier >= 60 for earlier, later in zip(counted, counted[20:], strict=False))
 
 
 def test_the_addresses_that_are_remembered_are_bounded() -> None:
     """Contract T13: memory stays flat; who failed longest ago is forgotten first."""
-    failures = Failures()
-    for number in range(auth.MOST_ADDRESSES + 1000):
-        failures.count(str(number), 0.0)
-        if number == auth.MOST_ADDRESSES:
+    failures = FailureCounter()
+    for number in range(auth.MAX_ADDRESSES + 1000):
+        failures.count_failure(str(number), 0.0)
+        if number == auth.MAX_ADDRESSES:
             tracemalloc.start()
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(failures) == auth.MOST_ADDRESSES
+    assert len(failures) == auth.MAX_ADDRESSES
     assert grown < 1000 * 400
 
 

@@ -10,7 +10,7 @@ import pytest
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.web import Application
 
-from fwd_server.web.openapi import document
+from fwd_server.web.openapi import build_document
 
 from .conftest import KEY
 
@@ -63,7 +63,7 @@ async def test_times_in_seconds_are_taken(ask: Callable[..., Any], value: str) -
 
 def test_every_time_is_described() -> None:
     """/openapi.json names each for the operations that take it."""
-    described = document("1.0.0")
+    described = build_document("1.0.0")
     parameters = described["components"]["parameters"]
     for path in ("/v1/chat/completions", "/v1/embeddings"):
         taken = [parameters[ref["$ref"].rpartition("/")[2]] for ref in described["paths"][path]["post"]["parameters"]]

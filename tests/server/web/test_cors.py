@@ -10,7 +10,7 @@ import httpx
 import pytest
 from kit.gateways import gateway
 
-from fwd_server.settings import SettingsError, load
+from fwd_server.settings import SettingsError, load_settings
 from fwd_server.web.cors import CorsPolicy
 
 KEY = "fwd_" + "c" * 43
@@ -96,7 +96,7 @@ def test_a_browser_asks_first_and_needs_no_key_for_that(tmp_path: Path) -> None:
 @pytest.mark.parametrize("value", ["app.example", "https://a.example/", "https://", "ftp://a.example", "https://a/b"])
 def test_what_is_no_origin_stops_the_start(value: str) -> None:
     with pytest.raises(SettingsError, match="FWD_CORS_ORIGINS"):
-        load({}, {"FWD_CORS_ORIGINS": value})
+        load_settings({}, {"FWD_CORS_ORIGINS": value})
 
 
 def test_no_origin_needs_no_header() -> None:

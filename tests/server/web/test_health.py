@@ -13,7 +13,7 @@ from attrs import frozen
 from kit.calls import make_deployment
 from kit.clock import FakeClock
 
-from fwd_server.process.serve import listen_at, probed
+from fwd_server.process.serve import answer_probes, listen_at
 from fwd_server.routing.health import Health
 from fwd_server.routing.planner import Routes
 from fwd_server.settings.units import Address
@@ -38,7 +38,7 @@ def state(*limited: str) -> GatewayStatus:
 
 def test_ready_lists_what_rests() -> None:
     """G10: which model, and for how long."""
-    ready = state("gpt-x").ready(details=True)
+    ready = state("gpt-x").ready_view(details=True)
     assert ready["status"] == "ready"
     assert ready["cooling_down"] == [{"provider": "openai", "model": "gpt-x", "seconds": 41.0}]
     assert [provider["state"] for provider in ready["providers"]] == ["cooling_down", "off", "unavailable"]
@@ -46,7 +46,7 @@ def test_ready_lists_what_rests() -> None:
 
 def test_strangers_see_one_word() -> None:
     """S14: which providers there are is not everybody's business."""
-    assert state("gpt-x").ready(details=False) == {"status": "ready"}
+    assert state("gpt-x").ready_view(details=False) == {"status": "ready"}
 
 
 def test_the_page_says_what_rests() -> None:
@@ -56,7 +56,7 @@ def test_the_page_says_what_rests() -> None:
 
 def test_nothing_rests() -> None:
     assert {provider.note for provider in state().status_view().providers} == {"", "not spoken by this version"}
-    assert state().ready(details=True)["cooling_down"] == []
+    assert state().ready_view(details=True)["cooling_down"] == []
 
 
 def test_a_gateway_that_stops_is_unready() -> None:
@@ -75,13 +75,13 @@ class Fixed:
 
     lives: bool = True
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         return self.lives
 
     def status_name(self) -> str:
         return "degraded"
 
-    def ready(self, *, details: bool) -> Json:
+    def ready_view(self, *, details: bool) -> Json:
         return {"status": "degraded", "details": details}
 
 
@@ -101,7 +101,7 @@ def probing(address: Address, readiness: Fixed, *asked: str, host: str = "localh
 
     async def ask() -> list[tuple[int, Any]]:
         (sock,) = listen_at(address)
-        async with probed([sock], readiness):
+        async with answer_probes([sock], readiness):
             return [await answer(sock, *one.split(" ", 1), host=host) for one in asked]
 
     return asyncio.run(ask())

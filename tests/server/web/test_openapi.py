@@ -13,10 +13,10 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fwd_server.values.chat import ChatBody
 from fwd_server.web import examples
-from fwd_server.web.openapi import document
+from fwd_server.web.openapi import build_document
 
 WIRE = Path(__file__).parents[2] / "golden" / "wire"
-DOCUMENT = document("1.2.3")
+DOCUMENT = build_document("1.2.3")
 CASES = [case for case in json.loads((WIRE / "manifest.json").read_text("utf-8"))["cases"] if case["surface"] == "chat"]
 
 
@@ -53,7 +53,7 @@ def test_document_is_valid_openapi() -> None:
 
 def test_document_is_json_and_the_same_every_time() -> None:
     """It has the version it was made for, and no hidden state."""
-    assert json.loads(json.dumps(DOCUMENT)) == document("1.2.3")
+    assert json.loads(json.dumps(DOCUMENT)) == build_document("1.2.3")
     assert DOCUMENT["info"]["version"] == "1.2.3"
 
 
@@ -85,29 +85,29 @@ def test_recorded_streams_fit(case: dict[str, Any]) -> None:
         assert problems("Error" if "error" in frame else "ChatCompletionChunk", frame) == []
 
 
-@pytest.mark.parametrize("name", examples.requests())
+@pytest.mark.parametrize("name", examples.chat_requests())
 def test_examples_of_requests_fit(name: str) -> None:
     """An example that is offered to be tried is a valid call."""
-    assert problems("ChatBody", examples.requests()[name]["value"]) == []
+    assert problems("ChatBody", examples.chat_requests()[name]["value"]) == []
 
 
-@pytest.mark.parametrize("name", examples.answers())
+@pytest.mark.parametrize("name", examples.chat_answers())
 def test_examples_of_answers_fit(name: str) -> None:
     """An example of an answer is one."""
-    assert problems("ChatCompletion", examples.answers()[name]["value"]) == []
+    assert problems("ChatCompletion", examples.chat_answers()[name]["value"]) == []
 
 
 def test_examples_of_the_rest_fit() -> None:
     """Stream, models and readiness."""
-    assert [problems("ChatCompletionChunk", frame) for frame in frames(examples.stream())] == [[]] * 7
-    assert examples.stream().endswith("data: [DONE]\n\n")
-    assert problems("ModelList", examples.models()) == []
-    assert problems("Ready", examples.ready()) == []
+    assert [problems("ChatCompletionChunk", frame) for frame in frames(examples.chat_stream())] == [[]] * 7
+    assert examples.chat_stream().endswith("data: [DONE]\n\n")
+    assert problems("ModelList", examples.model_list()) == []
+    assert problems("Ready", examples.ready_answer()) == []
 
 
 def test_examples_of_errors_stand_under_their_status() -> None:
     """Each failure of the gateway is shown where its status is, and with all four keys."""
-    for status, errors in examples.failures().items():
+    for status, errors in examples.failure_examples().items():
         shown = DOCUMENT["components"]["responses"][f"Error{status}"]["content"]["application/json"]["examples"]
         assert {error.status for error in errors} == {status}
         assert len(shown) == len(errors)

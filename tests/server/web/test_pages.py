@@ -16,7 +16,7 @@ from tornado.httputil import HTTPServerRequest
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.web import pages
 from fwd_server.web.application import GatewayApplication
-from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, routes, uptime
+from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, page_routes, uptime_text
 
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre><svg onload=alert(1)>", "{{ 1 + 1 }}")
 STATUS = StatusView(
@@ -27,7 +27,7 @@ STATUS = StatusView(
         ProviderView("echo", enabled=True, enabled_by="FWD_ECHO", note="at rest for 4 s"),
     ),
 )
-URLS = ["/", "/openapi.json", *pages.files()]
+URLS = ["/", "/openapi.json", *pages.page_files()]
 
 
 @define
@@ -52,7 +52,7 @@ def world() -> World:
 @pytest.fixture
 def app(world: World) -> GatewayApplication:
     guard = open_guard(bound_to_loopback=False)
-    return GatewayApplication(routes(world.context()), guard, ObserverHub())
+    return GatewayApplication(page_routes(world.context()), guard, ObserverHub())
 
 
 async def fetch(client: AsyncHTTPClient, url: str, **more: object) -> HTTPResponse:
@@ -202,17 +202,17 @@ async def test_traversal_finds_nothing(http_client: AsyncHTTPClient, base_url: s
 
 def test_types_of_files() -> None:
     """A browser that does not sniff needs the right ones."""
-    types = {url: file.content_type.partition(";")[0] for url, file in pages.files().items()}
+    types = {url: file.content_type.partition(";")[0] for url, file in pages.page_files().items()}
     assert types["/docs"] == "text/html"
     assert types["/static/icon.svg"] == "image/svg+xml"
     assert {kind for url, kind in types.items() if url.endswith(".js")} == {"text/javascript"}
     assert {kind for url, kind in types.items() if url.endswith(".css")} == {"text/css"}
 
 
-@pytest.mark.parametrize("url", [url for url in pages.files() if url.endswith(".js")])
+@pytest.mark.parametrize("url", [url for url in pages.page_files() if url.endswith(".js")])
 def test_scripts_know_no_address_to_load_from_or_report_to(url: str) -> None:
     """ReDoc's logo, icons and telemetry and Swagger's validator are taken out; a new version may not bring more."""
-    body = pages.files()[url].read()
+    body = pages.page_files()[url].read_bytes()
     assert not re.findall(rb"https?://[a-z.]*(?:cdn|otel|validator|telemetry|unpkg|jsdelivr)[a-z.]*", body)
 
 
@@ -256,7 +256,7 @@ def test_own_url(host: str, url: str) -> None:
 )
 def test_uptime(seconds: float, shown: str) -> None:
     """Two units at most, and none that is zero."""
-    assert uptime(seconds) == shown
+    assert uptime_text(seconds) == shown
 
 
 # --- help

@@ -7,14 +7,14 @@ from kit.calls import make_call, make_deployment
 from fwd_server.values.chat import End
 from fwd_server.values.record import CallRecord
 from fwd_server.values.usage import Usage
-from fwd_server.web.receipt import MOST_DROPPED, dropped_names, fact_headers, receipt_facts
+from fwd_server.web.receipt import MAX_DROPPED, dropped_names, fact_headers, receipt_facts
 
 
 def test_names_of_dropped_fields_cannot_break_a_header() -> None:
     """T18: a caller chose them, so only plain ones are shown, and not without end."""
     assert dropped_names(("top_k", "logit_bias")) == "top_k,logit_bias"
     assert dropped_names(("a\r\nx-evil: 1", "b,c", "é", "")) == "?,?,?,?"
-    assert dropped_names(("a",) * (MOST_DROPPED + 1)).count(",") == MOST_DROPPED
+    assert dropped_names(("a",) * (MAX_DROPPED + 1)).count(",") == MAX_DROPPED
     assert dropped_names(()) == ""
 
 

@@ -16,7 +16,7 @@ from fwd_cli import names
 from fwd_cli.findings import Finding
 from fwd_cli.provider_checks import providers
 from fwd_client import Client, FwdError, Health
-from fwd_server.settings import SettingsError, load
+from fwd_server.settings import SettingsError, load_settings
 from fwd_server.store.key_file import KeyFileError, check_modes
 from fwd_server.store.key_set import parse
 
@@ -67,7 +67,7 @@ def settings(environment: Mapping[str, str], path: Path, *, ask: bool = False) -
     """Whether a server started here would accept its settings; with ``ask``, whether providers accept their keys."""
     text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
     try:
-        loaded = load({}, environment, text)
+        loaded = load_settings({}, environment, text)
     except SettingsError as error:
         for problem in error.problems:
             yield Finding("settings", "bad", str(problem), f"correct {problem.name}, then fwd run-server --check")

@@ -11,7 +11,7 @@ from attrs import frozen
 from fwd_cli.child import Gateway, gateway
 from fwd_cli.standins import standing_in
 from fwd_client import APIError, Client, FwdError
-from fwd_server.settings import Loaded, ProviderSettings, documented, stem_of, timeout_variables
+from fwd_server.settings import LoadedSettings, ProviderSettings, documented_variables, stem_of, timeout_variables
 
 GROUPS = ("Routing", "Timeouts", "Timeouts of providers")
 ANY_MODEL = "any-model"
@@ -36,7 +36,7 @@ class Scene:
     error: str = ""
 
 
-def configured(loaded: Loaded) -> tuple[ProviderSettings, ...]:
+def configured(loaded: LoadedSettings) -> tuple[ProviderSettings, ...]:
     """The providers that are set up here: those in the list first, then those with a key or any setting."""
     settings = loaded.settings
     listed = [settings.providers[name] for name in settings.priority]
@@ -44,7 +44,7 @@ def configured(loaded: Loaded) -> tuple[ProviderSettings, ...]:
     return tuple({provider.name: provider for provider in [*listed, *others]}.values())
 
 
-def rehearse(loaded: Loaded, texts: Mapping[str, str], provider: ProviderSettings, status: int) -> Scene:
+def rehearse(loaded: LoadedSettings, texts: Mapping[str, str], provider: ProviderSettings, status: int) -> Scene:
     """Make one provider fail and call its model. ``texts`` are the settings as written."""
     name = provider.name
     model = f"echo:fail?status={status}" if provider.info.built_in else _named(provider)
@@ -77,10 +77,10 @@ def _plan(running: Gateway, model: str) -> tuple[str, ...]:
     return tuple(str(step.get("provider")) for step in plan.extra.get("plan", ()))
 
 
-def stand_in_settings(loaded: Loaded, texts: Mapping[str, str], url: str) -> dict[str, str]:
+def stand_in_settings(loaded: LoadedSettings, texts: Mapping[str, str], url: str) -> dict[str, str]:
     """The settings that decide which provider is asked, with stand-ins for all addresses and keys."""
     times = (variable for name in loaded.settings.providers for variable in timeout_variables(name))
-    deciding = {variable.name for variable in (*documented(), *times) if variable.group in GROUPS}
+    deciding = {variable.name for variable in (*documented_variables(), *times) if variable.group in GROUPS}
     settings = {name: text for name, text in texts.items() if name in deciding and text}
     for provider in loaded.settings.providers.values():
         settings |= _of_provider(provider, url)

@@ -11,8 +11,7 @@ from fwd_server._version import __version__
 
 if TYPE_CHECKING:
     from fwd_server.app import build_app
-    from fwd_server.settings import Settings
-    from fwd_server.settings import load as load_settings
+    from fwd_server.settings import Settings, load_settings
     from fwd_server.values.errors import GatewayError
 
 __all__ = ["GatewayError", "Settings", "__version__", "build_app", "load_settings"]
@@ -21,7 +20,7 @@ _HOMES = {
     "GatewayError": ("fwd_server.values.errors", "GatewayError"),
     "Settings": ("fwd_server.settings", "Settings"),
     "build_app": ("fwd_server.app", "build_app"),
-    "load_settings": ("fwd_server.settings", "load"),
+    "load_settings": ("fwd_server.settings", "load_settings"),
 }
 
 

@@ -41,7 +41,7 @@ from fwd_server.values import ids
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import pages
-from fwd_server.web.admission import MANY, AdmissionController
+from fwd_server.web.admission import DEFAULT_MAX_CALLS, AdmissionController
 from fwd_server.web.application import GatewayApplication
 from fwd_server.web.authenticator import Authenticator, has_key, peer_address
 from fwd_server.web.call_exchange import CallRoute, CallService, CallTimes
@@ -155,8 +155,8 @@ def routes_of(settings: Settings) -> Routes:
 def _known_models(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
     """The chat models that the table has of each endpoint that is on."""
     usable = (endpoint for endpoint in endpoints if endpoint.enabled)
-    catalog = model_catalog.load()
-    found = ((endpoint, catalog.of(endpoint.info.name)) for endpoint in usable)
+    catalog = model_catalog.load_catalog()
+    found = ((endpoint, catalog.models_of(endpoint.info.name)) for endpoint in usable)
     return tuple(f"{e.provider}:{model.id}" for e, models in found for model in models if model.kind == "chat")
 
 
@@ -172,7 +172,7 @@ _ABILITIES: Final = {
 
 def _facts_of(provider_type: str, name: str) -> ModelFacts:
     """What the table knows of a model, as far as plans depend on it."""
-    model = model_catalog.load().find(provider_type, name)
+    model = model_catalog.load_catalog().find_model(provider_type, name)
     if model is None:
         return NO_FACTS
     lacks = frozenset(ability for key, ability in _ABILITIES.items() if model.supports.get(key) is False)
@@ -205,19 +205,19 @@ def _build_handlers(
 ) -> list[URLSpec]:
     """Everything that is no call."""
     details = _may_see_details(guard)
-    model_index = ModelIndex(gateway.routes, model_catalog.load(), discovery)
+    model_index = ModelIndex(gateway.routes, model_catalog.load_catalog(), discovery)
     return [
         URLSpec(r"/v1/models", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
-        *pages.routes(pages.PageContext(__version__, state.status_view, details)),
+        *pages.page_routes(pages.PageContext(__version__, state.status_view, details)),
     ]
 
 
 def most_calls(settings: Settings) -> int:
     """How many calls are taken at once: half as many as connections, for each has one to a provider as well."""
-    return settings.max_requests or connection_cap(share=4) or MANY
+    return settings.max_requests or connection_cap(share=4) or DEFAULT_MAX_CALLS
 
 
 def _may_see_details(guard: RequestGuard) -> Callable[[HTTPServerRequest], bool]:
@@ -230,7 +230,7 @@ def _may_see_details(guard: RequestGuard) -> Callable[[HTTPServerRequest], bool]
         if not has_key(headers):
             return False
         try:
-            guard.authenticator.authenticate(headers, guard.peer_address(remote_ip, headers))
+            guard.authenticator.authenticate_caller(headers, guard.peer_address(remote_ip, headers))
         except GatewayError:
             return False
         return True

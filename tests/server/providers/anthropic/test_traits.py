@@ -63,6 +63,6 @@ def test_an_unknown_name_is_sent_as_asked() -> None:
 
 def test_the_whole_table_is_read() -> None:
     """Every Claude in the table of models has a longest answer and all of its traits."""
-    found = [traits.traits_of(model.id) for model in models.load().of("anthropic")]
+    found = [traits.traits_of(model.id) for model in models.load_catalog().models_of("anthropic")]
     assert len(found) > 15
     assert all(one.max_output for one in found)

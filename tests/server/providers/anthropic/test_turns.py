@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.server.providers.anthropic.helpers import MODEL, OLD, WEATHER, sent, text
 
-from fwd_server.providers.tool_names import Renaming
+from fwd_server.providers.tool_names import NameTranslator
 from fwd_server.values.errors import Refused
 
 USER = {"role": "user", "content": "Hi"}
@@ -274,8 +274,8 @@ def test_a_mark_is_never_on_thinking() -> None:
 
 def test_renaming() -> None:
     """The same for the same name, different for different ones, never too long, and back."""
-    names = Renaming(longest=12)
-    assert [names.there(name) for name in ("a.b", "a/b", "a.b", "")] == ["a_b", "a_b_2", "a_b", "_"]
-    assert [names.there("x" * 20 + end) for end in ".-"] == ["x" * 12, "xxxx_2"]
-    assert [names.fresh("a:b"), names.fresh("a_b_3"), names.fresh("a.b")] == ["a_b_3", "a_b__2", "a_b_4"]
-    assert [names.back("a_b_2"), names.back("other")] == ["a/b", "other"]
+    names = NameTranslator(longest=12)
+    assert [names.provider_name(name) for name in ("a.b", "a/b", "a.b", "")] == ["a_b", "a_b_2", "a_b", "_"]
+    assert [names.provider_name("x" * 20 + end) for end in ".-"] == ["x" * 12, "xxxx_2"]
+    assert [names.fresh_name("a:b"), names.fresh_name("a_b_3"), names.fresh_name("a.b")] == ["a_b_3", "a_b__2", "a_b_4"]
+    assert [names.caller_name("a_b_2"), names.caller_name("other")] == ["a/b", "other"]

@@ -10,8 +10,8 @@ import pytest
 from tests.server.providers.golden import CLOCK, MODELS, chat_request, deployment, fresh_ids, open_exchange
 
 from fwd_server.providers import compatible
-from fwd_server.providers.base import Exchange, UpstreamRequest
-from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.providers.base import ChatExchange, UpstreamRequest
+from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.errors import Refused
 from fwd_server.values.secret import Secret
@@ -19,7 +19,7 @@ from fwd_server.values.secret import Secret
 HI = [{"role": "user", "content": "Hi"}]
 
 
-def exchange(name: str, **body: Any) -> Exchange:
+def exchange(name: str, **body: Any) -> ChatExchange:
     request = chat_request(**{"model": f"{name}:{MODELS.get(name, 'some-model')}", **body})
     before = copy.deepcopy(request.body)
     opened = open_exchange(name, request)
@@ -27,7 +27,7 @@ def exchange(name: str, **body: Any) -> Exchange:
     return opened
 
 
-def upstream(opened: Exchange) -> UpstreamRequest:
+def upstream(opened: ChatExchange) -> UpstreamRequest:
     assert isinstance(opened.request, UpstreamRequest)
     return opened.request
 
@@ -369,7 +369,7 @@ def test_openrouter_keeps_cache_marks() -> None:
 
 def test_a_table_can_be_handed_in() -> None:
     """No file is read but on demand, and another table may take its place."""
-    codec = compatible.provider("openai", lambda: Catalog([Model("gpt-9", "openai")])).chat
+    codec = compatible.provider("openai", lambda: ModelCatalog([CatalogModel("gpt-9", "openai")])).chat
     assert codec is not None
     opened = codec.open(chat_request(model="gpt-9", top_p=0.5), deployment("openai", "gpt-9"), CLOCK, fresh_ids())
     assert opened.dropped == ()

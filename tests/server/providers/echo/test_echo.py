@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.server.providers.golden import chat_request, open_exchange, play
 
-from fwd_server.providers.base import Exchange, ScriptedResponse
+from fwd_server.providers.base import ChatExchange, ScriptedResponse
 from fwd_server.providers.echo import MOST_CHUNKS, MOST_TEXT, cut_text, provider
 from fwd_server.values.chat import ChatRequest, ChatResponse, Chunk, End
 from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
@@ -27,7 +27,7 @@ def ask(model: str, text: str = "Hello there, you all", **body: Any) -> ChatRequ
     return chat_request(**{"model": f"echo:{model}", "messages": [{"role": "user", "content": text}], **body})
 
 
-def opened(request: ChatRequest) -> tuple[Exchange, ScriptedResponse]:
+def opened(request: ChatRequest) -> tuple[ChatExchange, ScriptedResponse]:
     exchange = open_exchange("echo", request, provider().chat)
     assert isinstance(exchange.request, ScriptedResponse)
     return exchange, exchange.request

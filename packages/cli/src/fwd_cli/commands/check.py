@@ -18,7 +18,7 @@ from fwd_cli.terminal import clean_line
 
 if TYPE_CHECKING:
     from fwd_server.routing.table import Lane, PublicModel
-    from fwd_server.settings import Loaded
+    from fwd_server.settings import LoadedSettings
     from fwd_server.settings.config_file_table import BuiltRoutes
 
 ABILITIES = ("image", "audio", "file", "tools", "json_schema")
@@ -79,20 +79,20 @@ def command(
     return _connect(built, as_json) if connect else ExitCode.OK
 
 
-def _load(file: Path | None) -> Loaded:
+def _load(file: Path | None) -> LoadedSettings:
     """The settings with this file. Raises :class:`Failure` for what the server would refuse."""
-    from fwd_server.process.main import load
+    from fwd_server.process.main import load_settings
     from fwd_server.settings import SettingsError
     from fwd_server.store.key_file import KeyFileError
 
     flags = {} if file is None else {"FWD_CONFIG": str(file)}
     try:
-        return load(flags, os.environ, Path(".env"))
+        return load_settings(flags, os.environ, Path(".env"))
     except (SettingsError, KeyFileError) as error:
         raise _refused(error) from error
 
 
-def _build(loaded: Loaded) -> BuiltRoutes:
+def _build(loaded: LoadedSettings) -> BuiltRoutes:
     from fwd_server.app import build_table
     from fwd_server.settings import SettingsError
 
@@ -185,7 +185,7 @@ def _show(rows: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -
         Rows(columns, [tuple(str(row[column]) for column in columns) for row in rows]).show()
 
 
-def _show_diff(new: Loaded, old: Loaded, as_json: bool) -> int:
+def _show_diff(new: LoadedSettings, old: LoadedSettings, as_json: bool) -> int:
     """What a reload from ``old`` to ``new`` would change; each file must be good by itself."""
     from fwd_server.settings.config_file_diff import changed_paths
     from fwd_server.settings.config_file_schema import Config

@@ -18,7 +18,7 @@ from fwd_cli.prompts import usage_error
 from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
-    from fwd_server.settings import Loaded, SettingRow
+    from fwd_server.settings import LoadedSettings, SettingRow
 
 OURS = {"FORWARDER_URL": DEFAULT_URL, "FORWARDER_KEY": "", "FWD_LOG": ""}
 """What the command and the SDK read, with its defaults; the server does not."""
@@ -66,25 +66,25 @@ def _facts(row: SettingRow) -> Mapping[str, str]:
     return {"name": row.name, "value": row.value, "source": row.source}
 
 
-def loaded_here(path: Path) -> Loaded:
+def loaded_here(path: Path) -> LoadedSettings:
     """What the server would load. Raises :class:`Failure` for what it would refuse."""
-    from fwd_server.process.main import load
+    from fwd_server.process.main import load_settings
     from fwd_server.settings import SettingsError
     from fwd_server.store.key_file import KeyFileError
 
     try:
-        return load({}, os.environ, path)
+        return load_settings({}, os.environ, path)
     except (SettingsError, KeyFileError) as error:
         first, *more = str(error).splitlines()
         why = f"{first} (and {len(more)} more: fwd doctor lists all)" if more else first
         raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
 
 
-def _rows(loaded: Loaded, *, every: bool) -> list[SettingRow]:
+def _rows(loaded: LoadedSettings, *, every: bool) -> list[SettingRow]:
     """The settings: those of this command first, for they say which gateway is asked."""
-    from fwd_server.settings import describe
+    from fwd_server.settings import describe_settings
 
-    return [*map(_own, OURS), *describe(loaded, every=every)]
+    return [*map(_own, OURS), *describe_settings(loaded, every=every)]
 
 
 def _own(name: str) -> SettingRow:

@@ -63,9 +63,9 @@ def settings(closed: int) -> dict[str, str]:
 
 def provider_keys() -> dict[str, str]:
     """The keys of real providers that are set here, by name."""
-    from fwd_server.settings import documented
+    from fwd_server.settings import documented_variables
 
-    found = {variable.name: lookup(variable.name) for variable in documented() if variable.secret}
+    found = {variable.name: lookup(variable.name) for variable in documented_variables() if variable.is_secret}
     return {name: value for name, value in found.items() if value}
 
 

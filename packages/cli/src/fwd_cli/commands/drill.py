@@ -19,7 +19,7 @@ from fwd_cli.tables import Rows
 
 if TYPE_CHECKING:
     from fwd_cli.rehearsing import Scene
-    from fwd_server.settings import Loaded, ProviderSettings
+    from fwd_server.settings import LoadedSettings, ProviderSettings
 
 COLUMNS = ("fails", "answered by", "attempts", "took", "order")
 HONEST = """\
@@ -67,7 +67,7 @@ def command(providers: tuple[str, ...], status: int, as_json: bool) -> int:
     return ExitCode.OK if all(scene.answered for scene in scenes) else ExitCode.ERROR
 
 
-def chosen(loaded: Loaded, names: Sequence[str]) -> list[ProviderSettings]:
+def chosen(loaded: LoadedSettings, names: Sequence[str]) -> list[ProviderSettings]:
     """The providers to let fail. Raises ``click.UsageError`` for one that is not set up, and Failure without any."""
     from fwd_cli.rehearsing import configured
 

@@ -36,11 +36,11 @@ def own_environment() -> str:
 
 def _of_the_server() -> dict[str, list[tuple[str, str]]]:
     """The server's settings by group, as it documents them itself."""
-    from fwd_server.settings import ABOUT, documented
+    from fwd_server.settings import ABOUT, documented_variables
 
     sections: dict[str, list[tuple[str, str]]] = {}
-    for variable in documented():
-        default = variable.shown(variable.default) or variable.note
+    for variable in documented_variables():
+        default = variable.display_text(variable.default) or variable.note
         text = f"{variable.help} Default: {default}." if default else variable.help
         rows = sections.setdefault(f"Server: {variable.group}", [])
         if not rows and variable.group in ABOUT:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import click
 
 from fwd_cli.options import Documented, examples
-from fwd_server.settings import Variable, documented
+from fwd_server.settings import SettingVariable, documented_variables
 
 
 class _Setting(Documented):
@@ -21,21 +21,21 @@ class _Setting(Documented):
         return None
 
 
-def _setting(variable: Variable) -> click.Option:
+def _setting(variable: SettingVariable) -> click.Option:
     """A setting as an option; what is given is handed to the server under the variable's name."""
     return _Setting(
         [variable.option, variable.name],
         metavar=variable.option.removeprefix("--").rpartition("-")[2].upper(),
         envvar=variable.name,
         show_envvar=True,
-        show_default=variable.shown(variable.default),
+        show_default=variable.display_text(variable.default),
         help=variable.help,
     )
 
 
 @click.command(
     name="run-server",
-    params=[_setting(variable) for variable in documented() if variable.option],
+    params=[_setting(variable) for variable in documented_variables() if variable.option],
     epilog=examples(
         "fwd run-server                            # http://127.0.0.1:8000",
         "fwd run-server --port 9000 --log-level debug",
@@ -50,9 +50,9 @@ def command(reload: bool, check: bool, **settings: str | None) -> int:
     Settings come from flags, the environment, .env in the working directory and defaults, in this order; fwd help env
     lists them all.
     """
-    from fwd_server.process.main import run
+    from fwd_server.process.main import run_gateway
 
-    return start(run, settings, check=check, reload=reload)
+    return start(run_gateway, settings, check=check, reload=reload)
 
 
 def start(run: Callable[..., int], settings: Mapping[str, str | None], *, check: bool, reload: bool) -> int:

@@ -18,7 +18,7 @@ from fwd_server.gateway.reading import read_first_content, read_whole
 from fwd_server.gateway.relay import CommittedStream
 from fwd_server.gateway.retry_policy import NextStep, RetryPolicy, next_step, retry_wait
 from fwd_server.gateway.translation import NO_IMAGES, AnyExchange, Translation, Translator
-from fwd_server.providers.base import AmendedRequest, Exchange, UpstreamRequest
+from fwd_server.providers.base import AmendedRequest, ChatExchange, UpstreamRequest
 from fwd_server.routing.health import Health
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.upstream.images import ImageFetcher
@@ -146,7 +146,7 @@ class FallbackRunner:
     async def _read_first_content(
         self, response: UpstreamResponse, exchange: AnyExchange, limit: Deadline
     ) -> CommittedStream:
-        chat = cast("Exchange", exchange)  # only a chat call streams
+        chat = cast("ChatExchange", exchange)  # only a chat call streams
         lines = isinstance(chat.request, UpstreamRequest) and chat.request.json_lines
         most = self._retry_policy.answer_bytes
         return await read_first_content(response, chat, most, limit.restart, json_lines=lines)

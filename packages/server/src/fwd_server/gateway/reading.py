@@ -15,7 +15,7 @@ from typing import Final
 from fwd_server.gateway.relay import CommittedStream
 from fwd_server.gateway.translation import AnyExchange
 from fwd_server.providers.answer_shape import fold_events
-from fwd_server.providers.base import Decoder, Exchange, UpstreamRequest
+from fwd_server.providers.base import ChatExchange, StreamDecoder, UpstreamRequest
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import ChatResponse, End, StreamEvent, unfold_response
 from fwd_server.values.embeddings import EmbeddingsResponse
@@ -60,7 +60,7 @@ async def read_whole(
     kind = body_kind(body)
     streams = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
     if kind is BodyKind.EVENTS and not streams and (decode := getattr(exchange, "decoder", None)) is not None:
-        decoder: Decoder = decode()
+        decoder: StreamDecoder = decode()
         return fold_events([*decoder.feed(body), *decoder.close()])
     if kind is not BodyKind.JSON and not streams:
         raise upstream_failure("bad_payload" if media_type(response) == "application/json" else "bad_content_type")
@@ -69,7 +69,7 @@ async def read_whole(
 
 async def read_first_content(
     response: UpstreamResponse,
-    exchange: Exchange,
+    exchange: ChatExchange,
     limit: int,
     note_progress: Callable[[], None] = lambda: None,
     *,
@@ -127,7 +127,7 @@ async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -
 
 
 async def _read_head(
-    response: UpstreamResponse, decoder: Decoder, data: bytes, limit: int, note_progress: Callable[[], None]
+    response: UpstreamResponse, decoder: StreamDecoder, data: bytes, limit: int, note_progress: Callable[[], None]
 ) -> list[StreamEvent]:
     """The events up to the first content."""
     head: list[StreamEvent] = []

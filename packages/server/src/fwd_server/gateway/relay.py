@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from attrs import define
 
-from fwd_server.providers.base import Decoder
+from fwd_server.providers.base import StreamDecoder
 from fwd_server.timer_wheel import WheelTimer, wheel_of
 from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import Chunk, End, StreamEvent
@@ -30,7 +30,7 @@ class CommittedStream:
     """
 
     response: UpstreamResponse
-    decoder: Decoder | None
+    decoder: StreamDecoder | None
     head: list[StreamEvent]
     ended: Callable[[UpstreamError | None], None] = lambda error: None
     _timer: WheelTimer | None = None

@@ -8,14 +8,14 @@ from typing import Final
 from attrs import frozen
 
 from fwd_server.clock import Clock
-from fwd_server.providers.base import EmbeddingsExchange, Exchange, NewId, Provider
+from fwd_server.providers.base import ChatExchange, EmbeddingsExchange, NewId, Provider
 from fwd_server.upstream.images import PLACEHOLDER_IMAGE, links_in, with_images
 from fwd_server.values.call import Call
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ProviderNotAvailable, Refused
 
-AnyExchange = Exchange | EmbeddingsExchange
+AnyExchange = ChatExchange | EmbeddingsExchange
 NO_IMAGES: Final[Mapping[str, str]] = {}
 
 

@@ -28,8 +28,16 @@ from fwd_server.app import App, build_app
 from fwd_server.machine import memory_use, raise_file_limit
 from fwd_server.observe import log
 from fwd_server.process import workers
-from fwd_server.process.serve import left_clean, listen, listen_at, main_address, new_loop, serve, tls_context
-from fwd_server.settings import Loaded, Problem, Settings, SettingsError, documented
+from fwd_server.process.serve import (
+    listen_at,
+    main_address,
+    new_loop,
+    open_listeners,
+    removed_socket,
+    serve_app,
+    tls_context,
+)
+from fwd_server.settings import LoadedSettings, SettingProblem, Settings, SettingsError, documented_variables
 from fwd_server.settings.config_file import DEFAULT_NAME, ConfigError, ConfigText
 from fwd_server.settings.problems import ConfigProblem
 from fwd_server.settings.units import Address, is_everywhere, is_loopback
@@ -55,46 +63,48 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
     given = workers.inherited_sockets(os.environ)
     if given is not None:
-        return _guarded(lambda: work(*given))
+        return _with_exit_code(lambda: run_worker(*given))
     parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="Print the settings in force, and stop.")
     parser.add_argument("--reload", action="store_true", help="Start again when a source file changes.")
     parser.add_argument("--version", action="version", version=f"fwd-server {__version__}")
-    variables = [variable for variable in documented() if variable.option]
+    variables = [variable for variable in documented_variables() if variable.option]
     for variable in variables:
         parser.add_argument(variable.option, dest=variable.name, help=f"{variable.help} [{variable.name}]")
     found = vars(parser.parse_args(arguments))
     check, reload = found.pop("check"), found.pop("reload")
     flags = {name: value for name, value in found.items() if value is not None}
-    return run(flags, check=check, reload=reload)
+    return run_gateway(flags, check=check, reload=reload)
 
 
-def run(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) -> int:
+def run_gateway(flags: Mapping[str, str], *, check: bool = False, reload: bool = False) -> int:
     """Run the gateway until it is asked to stop; ``flags`` go by the variables' names. Returns the exit code."""
-    return _guarded(lambda: _checked(dict(flags)) if check else _run(dict(flags), reload=reload))
+    return _with_exit_code(
+        lambda: _check_settings(dict(flags)) if check else _serve_until_stopped(dict(flags), reload=reload)
+    )
 
 
-def work(line: workers.ControlChannel, sockets: list[socket.socket]) -> int:
+def run_worker(line: workers.ControlChannel, sockets: list[socket.socket]) -> int:
     """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
     order = line.receive_config()
     config_text = read_config_text(order.flags, os.environ, order.dotenv)
-    settings = configuration.load(order.flags, os.environ, order.dotenv, config_text).settings
-    _prepare(settings)
+    settings = configuration.load_settings(order.flags, os.environ, order.dotenv, config_text).settings
+    _prepare_process(settings)
 
     async def serve_slot() -> None:
         app = build_app(settings, environment=os.environ, memory=memory_use)
 
         def started(port: int) -> None:
             if order.announces:
-                announce(app, settings, port)
-            _settle()
+                log_start(app, settings, port)
+            _freeze_garbage()
 
-        await serve(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
+        await serve_app(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
 
     return _until_complete(serve_slot())
 
 
-def _guarded(action: Callable[[], int]) -> int:
+def _with_exit_code(action: Callable[[], int]) -> int:
     if sys.stderr is None:  # closed by who started us; nothing else that is opened may take its number
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
@@ -104,19 +114,19 @@ def _guarded(action: Callable[[], int]) -> int:
         return BAD_CONFIGURATION
 
 
-def _checked(flags: Mapping[str, str]) -> int:
-    print_settings(load(flags, os.environ, DOTENV))
+def _check_settings(flags: Mapping[str, str]) -> int:
+    print_settings(load_settings(flags, os.environ, DOTENV))
     return OK
 
 
-def load(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> Loaded:
+def load_settings(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> LoadedSettings:
     """The settings in force, with ``.env`` of the working directory if there is one.
 
     Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
     """
     warnings = check_modes(dotenv) if dotenv.is_file() else ()
     text = text_of(dotenv)
-    loaded = configuration.load(flags, env, text, read_config_text(flags, env, text))
+    loaded = configuration.load_settings(flags, env, text, read_config_text(flags, env, text))
     return evolve(loaded, warnings=(*loaded.warnings, *warnings))
 
 
@@ -142,9 +152,9 @@ def text_of(dotenv: Path) -> str | None:
     return dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else None
 
 
-def print_settings(loaded: Loaded) -> None:
+def print_settings(loaded: LoadedSettings) -> None:
     """Every setting in force with its source, for ``--check``."""
-    rows = configuration.describe(loaded)
+    rows = configuration.describe_settings(loaded)
     width = max(len(row.name) for row in rows)
     values = max(min(len(row.value), 60) for row in rows)
     for row in rows:
@@ -153,34 +163,36 @@ def print_settings(loaded: Loaded) -> None:
         sys.stderr.write(f"warning: {warning}\n")
 
 
-def _run(flags: dict[str, str], *, reload: bool) -> int:
-    current = CurrentConfig(flags, load(flags, os.environ, DOTENV))
+def _serve_until_stopped(flags: dict[str, str], *, reload: bool) -> int:
+    current = CurrentConfig(flags, load_settings(flags, os.environ, DOTENV))
     settings = current.loaded.settings
-    _prepare(settings)
+    _prepare_process(settings)
     for warning in current.loaded.warnings:
         log.app.warning("%s", warning)
     count = 1 if reload or sys.platform == "win32" else settings.workers
     with contextlib.ExitStack() as stack:
-        where = address(settings, settings.port)
+        where = address_text(settings, settings.port)
         try:
             tls_context(settings)  # before anything is bound: a bad certificate is found out here
-            slots = workers.bind(settings, count) if count > 1 else [listen(settings)]
-            stack.enter_context(left_clean(main_address(settings)))
+            slots = workers.bind_slots(settings, count) if count > 1 else [open_listeners(settings)]
+            stack.enter_context(removed_socket(main_address(settings)))
             where = str(settings.health_listen)
             health = _listen_for_probes(settings.health_listen, stack)
         except OSError as error:
-            log.app.error("Cannot listen on %s: %s", where, _why(error))
+            log.app.error("Cannot listen on %s: %s", where, _failure_reason(error))
             return GAVE_UP
         if count > 1:
-            reread, drain_s = current.reordered, settings.drain_timeout
-            code = asyncio.run(workers.Supervisor(slots, current.order(), reread, drain_s, health=health).run())
+            reread, drain_s = current.reload_worker_config, settings.drain_timeout
+            code = asyncio.run(
+                workers.WorkerSupervisor(slots, current.worker_config(), reread, drain_s, health=health).run_workers()
+            )
         else:
-            code = _until_complete(_serve(current, slots[0], health, reload=reload))
+            code = _until_complete(_serve_in_process(current, slots[0], health, reload=reload))
     log.app.info("Stopped.")
     return code
 
 
-def _why(error: OSError) -> str:
+def _failure_reason(error: OSError) -> str:
     """What the system says, and for a place that is taken what to do about it."""
     said = error.strerror or str(error)
     return f"{said}. Stop what listens there, or choose another place." if error.errno == errno.EADDRINUSE else said
@@ -191,20 +203,20 @@ def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> l
     if wanted is None:
         return []
     sockets = listen_at(wanted)
-    stack.enter_context(left_clean(wanted))
+    stack.enter_context(removed_socket(wanted))
     port = 0 if wanted.path else sockets[0].getsockname()[1]
     log.app.info("Probes are answered at %s: /health and /ready.", evolve(wanted, port=port))
     return sockets
 
 
-def _prepare(settings: Settings) -> None:
+def _prepare_process(settings: Settings) -> None:
     """What every process that serves does first."""
     secure_process()
     raise_file_limit()
     log.configure_logging(settings.log_level, settings.log_format)
 
 
-def _settle() -> None:
+def _freeze_garbage() -> None:
     """Spare the collector what stays for ever: going through it stops everything for 15 ms each time (contract R5)."""
     gc.collect()
     gc.freeze()
@@ -220,7 +232,7 @@ def _until_complete(work: Coroutine[Any, Any, None]) -> int:
     return OK
 
 
-async def _serve(
+async def _serve_in_process(
     current: CurrentConfig, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool
 ) -> None:
     settings = current.loaded.settings
@@ -231,10 +243,10 @@ async def _serve(
         autoreload.start()
 
     def started(port: int) -> None:
-        announce(app, settings, port)
-        _settle()
+        log_start(app, settings, port)
+        _freeze_garbage()
 
-    await serve(app, sockets, settings, started, health=health, renew=current.rebuilt)
+    await serve_app(app, sockets, settings, started, health=health, renew=current.rebuild_app)
 
 
 @define
@@ -245,25 +257,25 @@ class CurrentConfig:
     """
 
     flags: dict[str, str]
-    loaded: Loaded
+    loaded: LoadedSettings
 
-    def rebuilt(self) -> tuple[App, Settings] | None:
+    def rebuild_app(self) -> tuple[App, Settings] | None:
         """A gateway of the settings as they are now, for one process."""
-        return self._again(
+        return self._reload(
             lambda loaded: (build_app(loaded.settings, environment=os.environ, memory=memory_use), loaded.settings)
         )
 
-    def reordered(self) -> workers.WorkerConfig | None:
+    def reload_worker_config(self) -> workers.WorkerConfig | None:
         """The order for new workers."""
-        return self._again(lambda _: self.order())
+        return self._reload(lambda _: self.worker_config())
 
-    def order(self) -> workers.WorkerConfig:
+    def worker_config(self) -> workers.WorkerConfig:
         """What workers go by; the first of them says where the gateway listens, once."""
         return workers.WorkerConfig(self.flags, text_of(DOTENV), announces=True)
 
-    def _again(self, use: Callable[[Loaded], T]) -> T | None:
+    def _reload(self, use: Callable[[LoadedSettings], T]) -> T | None:
         try:
-            fresh = load(self.flags, os.environ, DOTENV)
+            fresh = load_settings(self.flags, os.environ, DOTENV)
             self._check_fixed(fresh)
             tls_context(fresh.settings)  # it may have been renewed
             found = use(fresh)
@@ -275,10 +287,10 @@ class CurrentConfig:
         self.loaded = fresh
         return found
 
-    def _check_fixed(self, fresh: Loaded) -> None:
+    def _check_fixed(self, fresh: LoadedSettings) -> None:
         """Raises SettingsError for a change that the sockets, which stay, cannot follow."""
         problems = [
-            Problem(
+            SettingProblem(
                 name, fresh.sources[name][0], fresh.sources[name][1], f"{self.loaded.sources[name][1]} until a restart"
             )
             for name in FIXED
@@ -288,7 +300,7 @@ class CurrentConfig:
             raise SettingsError(problems)
 
 
-def announce(app: App, settings: Settings, port: int) -> None:
+def log_start(app: App, settings: Settings, port: int) -> None:
     """Say where the gateway listens, what it can do, and what to do next."""
     for line in start_lines(app, settings, port):
         log.app.info("%s", line)
@@ -312,7 +324,7 @@ def exposure_warnings(settings: Settings) -> list[str]:
 
 def start_lines(app: App, settings: Settings, port: int) -> list[str]:
     """What is said at the start, a line each."""
-    url = address(settings, port)
+    url = address_text(settings, port)
     endpoints = app.gateway.routes.endpoints.values()
     on = [endpoint.provider for endpoint in endpoints if endpoint.enabled and endpoint.available]
     off = [f"{e.provider} ({e.enabled_by})" for e in endpoints if not e.enabled and e.available]
@@ -326,7 +338,7 @@ def start_lines(app: App, settings: Settings, port: int) -> list[str]:
     ]
 
 
-def address(settings: Settings, port: int) -> str:
+def address_text(settings: Settings, port: int) -> str:
     """Where the gateway listens: a URL, or the path of a Unix socket."""
     if settings.uds is not None:
         return f"unix:{settings.uds}"

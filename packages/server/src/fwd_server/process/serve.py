@@ -30,10 +30,10 @@ from fwd_server.process import signals
 from fwd_server.settings import Settings
 from fwd_server.settings.units import Address
 from fwd_server.values.chat import Json
-from fwd_server.web.admission import Running
+from fwd_server.web.admission import RunningRequest
 from fwd_server.web.application import UNLIMITED
 from fwd_server.web.guard import is_loopback
-from fwd_server.web.health import Readiness, probes
+from fwd_server.web.health import Readiness, probe_application
 
 BACKLOG: Final = 4096  # what does not fit is answered by the kernel, seconds later or with a reset
 POLL_S: Final = 0.5
@@ -54,7 +54,7 @@ def new_loop() -> asyncio.AbstractEventLoop:
     return loop
 
 
-def listen(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
+def open_listeners(settings: Settings, *, reuse_port: bool = False) -> list[socket.socket]:
     """Sockets bound to the configured address, or to a Unix socket of ours alone. Raises OSError."""
     return listen_at(main_address(settings), reuse_port=reuse_port)
 
@@ -87,17 +87,17 @@ def _check_free(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def left_clean(address: Address) -> Iterator[None]:
+def removed_socket(address: Address) -> Iterator[None]:
     """Remove what a Unix socket leaves in the file system at the end of the block, unless it is another's by then."""
-    ours = address.path and _identity(address.path)
+    ours = address.path and _file_identity(address.path)
     try:
         yield
     finally:
-        if address.path is not None and ours and _identity(address.path) == ours:
+        if address.path is not None and ours and _file_identity(address.path) == ours:
             address.path.unlink()
 
 
-def _identity(path: Path) -> tuple[int, int, int] | None:
+def _file_identity(path: Path) -> tuple[int, int, int] | None:
     """What tells a file from another one that was later made at its place; None where there is none."""
     with contextlib.suppress(OSError):
         found = path.stat()
@@ -106,7 +106,7 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
 
 
 @contextlib.asynccontextmanager
-async def probed(sockets: Sequence[socket.socket], readiness: Readiness) -> AsyncIterator[None]:
+async def answer_probes(sockets: Sequence[socket.socket], readiness: Readiness) -> AsyncIterator[None]:
     """Answer ``/health`` and ``/ready`` on sockets of their own, if there are any, for as long as the block runs.
 
     Nothing that limits calls holds here: neither their number, nor that of connections, nor memory (contract R3, D13).
@@ -115,7 +115,7 @@ async def probed(sockets: Sequence[socket.socket], readiness: Readiness) -> Asyn
         yield
         return
     to_loopback = sockets[0].family != socket.AF_UNIX and is_loopback(sockets[0].getsockname()[0])
-    application = probes(readiness, to_loopback=to_loopback, hub=ObserverHub((AccessLog(),)))
+    application = probe_application(readiness, to_loopback=to_loopback, hub=ObserverHub((AccessLog(),)))
     server = HTTPServer(application, limits=PROBE_LIMITS, render=application.render_refusal)
     server.add_sockets(sockets)
     try:
@@ -138,7 +138,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def limits(settings: Settings) -> ServerLimits:
+def server_limits(settings: Settings) -> ServerLimits:
     """What callers may send, and how slowly; bodies are counted by the door."""
     return ServerLimits(
         header_bytes=settings.max_head,
@@ -156,7 +156,7 @@ def limits(settings: Settings) -> ServerLimits:
 
 
 @define
-class Serving:
+class ServingState:
     """What serves, and what still runs of what served before the settings were read again."""
 
     server: HTTPServer
@@ -170,50 +170,50 @@ class Serving:
 
     # -- how it is: what serves now knows
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """That it can answer says so."""
-        return self.app.state.alive()
+        return self.app.state.is_alive()
 
     def status_name(self) -> str:
         """``ready``, ``degraded`` or ``unready``."""
         return self.app.state.status_name()
 
-    def ready(self, *, details: bool) -> Json:
+    def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
-        return self.app.state.ready(details=details)
+        return self.app.state.ready_view(details=details)
 
-    def replace(self, app: App, settings: Settings) -> None:
+    def replace_app(self, app: App, settings: Settings) -> None:
         """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
         old = self.app
         self.server.ssl_context = tls_context(settings)
         self.apps.append(app)
         self.server.application = app.application
-        self.server.limits = limits(settings)
-        task = asyncio.ensure_future(self._leave(old))
+        self.server.limits = server_limits(settings)
+        task = asyncio.ensure_future(self._retire_app(old))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 
-    async def _leave(self, app: App) -> None:
+    async def _retire_app(self, app: App) -> None:
         await app.application.admission.wait_until_idle()
         self.apps.remove(app)
         await app.aclose()
 
-    def running(self) -> list[Running]:
+    def running_requests(self) -> list[RunningRequest]:
         """What has not answered yet."""
         return [handler for app in self.apps for handler in app.application.admission]
 
-    async def over(self) -> None:
+    async def wait_until_over(self) -> None:
         """Return once nothing runs, and no connection is left that waits for a request.
 
         Such a connection is given a moment, for a request may be under way on it; its answer then says
         ``Connection: close`` (contract R2).
         """
         until = asyncio.get_running_loop().time() + LINGER_S
-        while self.running() or (self.server.open and asyncio.get_running_loop().time() < until):
+        while self.running_requests() or (self.server.open and asyncio.get_running_loop().time() < until):
             await asyncio.gather(*(app.application.admission.wait_until_idle() for app in self.apps))
             await asyncio.sleep(_LINGER_STEP_S)
 
-    def drain(self) -> None:
+    def start_draining(self) -> None:
         """Accept no more connections, and keep none."""
         self.server.stop()
         for app in self.apps:
@@ -229,7 +229,7 @@ class Serving:
             await app.aclose()
 
 
-async def serve(
+async def serve_app(
     app: App,
     sockets: list[socket.socket],
     settings: Settings,
@@ -248,11 +248,11 @@ async def serve(
     """
     server = HTTPServer(
         app.application,
-        limits=limits(settings),
+        limits=server_limits(settings),
         render=app.application.render_refusal,
         ssl_context=tls_context(settings),
     )
-    serving = Serving(server, [app])
+    serving = ServingState(server, [app])
     server.add_sockets(sockets)
     port = 0 if settings.uds else sockets[0].getsockname()[1]
     asked: asyncio.Queue[str] = asyncio.Queue()
@@ -260,24 +260,27 @@ async def serve(
     def take() -> None:
         found = renew()
         if found is not None:
-            serving.replace(*found)
+            serving.replace_app(*found)
 
-    watch, listen_to = _background(_watch(serving, tell)), _background(_ask(asked, until))
-    async with probed(health, serving):
-        with signals.handled(asked.put_nowait, take), watch, listen_to, monitor(settings):
+    watch, listen_to = (
+        _background_task(_poll_changes(serving, tell)),
+        _background_task(_forward_stop_requests(asked, until)),
+    )
+    async with answer_probes(health, serving):
+        with signals.handle_signals(asked.put_nowait, take), watch, listen_to, loop_monitor(settings):
             started(port)
             await asked.get()
-            await _drain(serving, settings.drain_timeout, asked)
+            await _drain_requests(serving, settings.drain_timeout, asked)
         await serving.aclose()
 
 
-def monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
+def loop_monitor(settings: Settings) -> contextlib.AbstractContextManager[object]:
     """The event loop's monitor, where it is asked for (contract R5)."""
     limit_s = settings.slow_loop or (LIMIT_S if settings.log_level == "debug" else 0)
     return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
-async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
+async def _poll_changes(serving: ServingState, tell: Callable[[str], object]) -> None:
     """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
         tell(serving.status_name())
@@ -286,7 +289,7 @@ async def _watch(serving: Serving, tell: Callable[[str], object]) -> None:
         serving.app.application.admission.refresh_memory()
 
 
-async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:
+async def _forward_stop_requests(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:
     """Ask to stop whenever ``until`` returns."""
     again = True
     while until and again:
@@ -294,14 +297,14 @@ async def _ask(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] |
         asked.put_nowait("parent")
 
 
-async def _drain(serving: Serving, seconds: float, asked: asyncio.Queue[str]) -> None:
-    serving.drain()
-    if running := serving.running():
+async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.Queue[str]) -> None:
+    serving.start_draining()
+    if running := serving.running_requests():
         log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
     again = asyncio.ensure_future(asked.get())
-    idle = asyncio.ensure_future(serving.over())
+    idle = asyncio.ensure_future(serving.wait_until_over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    if running := serving.running():
+    if running := serving.running_requests():
         log.app.warning("Stopped with %d requests unfinished.", len(running))
         for handler in running:
             handler.shut_down()
@@ -312,7 +315,7 @@ async def _drain(serving: Serving, seconds: float, asked: asyncio.Queue[str]) ->
 
 
 @contextlib.contextmanager
-def _background(work: Awaitable[Any]) -> Iterator[None]:
+def _background_task(work: Awaitable[Any]) -> Iterator[None]:
     """Own a task for as long as the block runs."""
     task = asyncio.ensure_future(work)
     try:

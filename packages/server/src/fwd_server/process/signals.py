@@ -13,7 +13,7 @@ _TERMINAL = "/dev/tty"
 
 
 @contextlib.contextmanager
-def handled(stop: Callable[[str], object], renew: Callable[[], object]) -> Iterator[None]:
+def handle_signals(stop: Callable[[str], object], renew: Callable[[], object]) -> Iterator[None]:
     """Call ``stop`` with the name of every signal that asks for it, and ``renew`` for SIGHUP, during the block.
 
     SIGHUP also comes when a terminal is closed: what was started there then stops, unless the signal was being
@@ -24,10 +24,10 @@ def handled(stop: Callable[[str], object], renew: Callable[[], object]) -> Itera
         return
     loop = asyncio.get_running_loop()
     actions: dict[signal.Signals, Callable[[], object]] = {
-        number: _telling(stop, number.name) for number in (signal.SIGTERM, signal.SIGINT)
+        number: _stop_action(stop, number.name) for number in (signal.SIGTERM, signal.SIGINT)
     }
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        actions[signal.SIGHUP] = _hung_up_or(renew, _telling(stop, "SIGHUP"))
+        actions[signal.SIGHUP] = _hangup_action(renew, _stop_action(stop, "SIGHUP"))
     for number, action in actions.items():
         loop.add_signal_handler(number, action)
     try:
@@ -37,11 +37,11 @@ def handled(stop: Callable[[str], object], renew: Callable[[], object]) -> Itera
             loop.remove_signal_handler(number)
 
 
-def _telling(stop: Callable[[str], object], name: str) -> Callable[[], object]:
+def _stop_action(stop: Callable[[str], object], name: str) -> Callable[[], object]:
     return lambda: stop(name)
 
 
-def _hung_up_or(renew: Callable[[], object], stop: Callable[[], object]) -> Callable[[], object]:
+def _hangup_action(renew: Callable[[], object], stop: Callable[[], object]) -> Callable[[], object]:
     had_terminal = _has_terminal()
     return lambda: stop() if had_terminal and not _has_terminal() else renew()
 

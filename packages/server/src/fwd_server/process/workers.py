@@ -27,13 +27,13 @@ from attrs import asdict, define, evolve, field, frozen
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.observe import log
 from fwd_server.process import signals
-from fwd_server.process.serve import listen, probed
+from fwd_server.process.serve import answer_probes, open_listeners
 from fwd_server.settings import Settings
 from fwd_server.values.chat import Json
 
-HANDED: Final = "_FWD_WORKER"  # in a worker's environment: the line's descriptor, then those of the listeners
+SOCKETS_VARIABLE: Final = "_FWD_WORKER"  # in a worker's environment: the line's descriptor, then those of the listeners
 GAVE_UP: Final = 70  # EX_SOFTWARE
-MOST_CRASHES: Final = 5  # contract D12: more of them within the time end it all
+MAX_CRASHES: Final = 5  # contract D12: more of them within the time end it all
 CRASHES_S: Final = 60.0
 BACKOFF_S: Final = 0.1
 _WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
@@ -85,7 +85,7 @@ class ControlChannel:
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel, list[socket.socket]] | None:
     """The line and the listening sockets of a worker; None in a process that is none."""
-    numbers = environ.pop(HANDED, "")
+    numbers = environ.pop(SOCKETS_VARIABLE, "")
     if not numbers:
         return None
     line, *listeners = (socket.socket(fileno=int(number)) for number in numbers.split(","))
@@ -97,25 +97,25 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel
 # -- the parent's side
 
 
-def bind(settings: Settings, count: int) -> list[list[socket.socket]]:
+def bind_slots(settings: Settings, count: int) -> list[list[socket.socket]]:
     """The listening sockets of each slot. Raises OSError."""
-    if not balances(settings):
-        return [listen(settings)] * count
+    if not balances_connections(settings):
+        return [open_listeners(settings)] * count
     if settings.port:  # with SO_REUSEPORT, a second gateway on the same port would go unnoticed
-        for found in listen(settings):
+        for found in open_listeners(settings):
             found.close()
-    first = listen(settings, reuse_port=True)
+    first = open_listeners(settings, reuse_port=True)
     settings = evolve(settings, port=first[0].getsockname()[1])
-    return [first, *(listen(settings, reuse_port=True) for _ in range(count - 1))]
+    return [first, *(open_listeners(settings, reuse_port=True) for _ in range(count - 1))]
 
 
-def balances(settings: Settings) -> bool:
+def balances_connections(settings: Settings) -> bool:
     """Whether the system spreads connections over sockets that share an address."""
     return sys.platform == "linux" and settings.uds is None
 
 
 @define(eq=False)
-class Worker:
+class WorkerProcess:
     """A process that serves, and the parent's end of the line to it."""
 
     slot: int
@@ -124,15 +124,15 @@ class Worker:
     ended: asyncio.Future[int]
     status: str = "unready"  # what it said last
     last_heard: float = field(factory=time.monotonic)  # and when
-    _spoken: asyncio.Event = field(factory=asyncio.Event)
-    _listening: asyncio.Future[None] = field(init=False)
+    _reported: asyncio.Event = field(factory=asyncio.Event)
+    _status_reader: asyncio.Future[None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         """Listen to it from the beginning."""
-        self._listening = asyncio.ensure_future(self._listen())
+        self._status_reader = asyncio.ensure_future(self._read_status())
 
     @classmethod
-    async def start(cls, slot: int, listeners: Sequence[socket.socket], order: WorkerConfig) -> Worker:
+    async def start_process(cls, slot: int, listeners: Sequence[socket.socket], order: WorkerConfig) -> WorkerProcess:
         """Start the process and tell it what to go by."""
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
@@ -143,7 +143,7 @@ class Worker:
                 "-m",
                 "fwd_server",
                 stdin=asyncio.subprocess.DEVNULL,
-                env={**os.environ, HANDED: ",".join(map(str, fds))},
+                env={**os.environ, SOCKETS_VARIABLE: ",".join(map(str, fds))},
                 pass_fds=fds,
                 start_new_session=True,  # or Ctrl-C would reach it twice: from the terminal, and through us
             )
@@ -152,23 +152,23 @@ class Worker:
             await loop.sock_sendall(ours, json.dumps(asdict(order)).encode() + b"\n")
         return cls(slot, process, ours, asyncio.ensure_future(process.wait()))
 
-    async def _listen(self) -> None:
+    async def _read_status(self) -> None:
         """Hear how it is, until its end of the line is closed."""
         loop = asyncio.get_running_loop()
         with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
             while said := await loop.sock_recv(self.line, 64):
                 self.status, self.last_heard = _WORDS[said[-1:]], time.monotonic()
-                self._spoken.set()
+                self._reported.set()
 
-    async def ready(self) -> bool:
+    async def wait_until_ready(self) -> bool:
         """Whether it takes connections; False if it ended instead, or had to be ended."""
-        spoken: asyncio.Future[Any] = asyncio.ensure_future(self._spoken.wait())
-        await asyncio.wait({spoken, self._listening}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
+        spoken: asyncio.Future[Any] = asyncio.ensure_future(self._reported.wait())
+        await asyncio.wait({spoken, self._status_reader}, timeout=START_S, return_when=asyncio.FIRST_COMPLETED)
         spoken.cancel()
-        if self._spoken.is_set():
+        if self._reported.is_set():
             return True
-        if not self._listening.done():
-            self.kill()
+        if not self._status_reader.done():
+            self.kill_process()
         await self.ended
         return False
 
@@ -177,7 +177,7 @@ class Worker:
         """Whether nothing was heard of it for too long."""
         return time.monotonic() - self.last_heard > UNRESPONSIVE_S
 
-    def stop(self) -> None:
+    def request_stop(self) -> None:
         """Ask it to stop: to finish what runs the first time, at once the second time (contract D14).
 
         By the line, for two signals that come close together are one.
@@ -185,7 +185,7 @@ class Worker:
         with contextlib.suppress(OSError):  # it has ended
             self.line.send(_STOP)
 
-    def kill(self) -> None:
+    def kill_process(self) -> None:
         """End it."""
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()
@@ -203,7 +203,7 @@ class SupervisorFailed(Exception):
 
 
 @define(eq=False)
-class Supervisor:
+class WorkerSupervisor:
     """Keeps a worker in each slot. ``reread`` gives the order as it is now, or None if it cannot be used."""
 
     slots: Sequence[Sequence[socket.socket]]
@@ -211,51 +211,53 @@ class Supervisor:
     reread: Callable[[], WorkerConfig | None]
     drain_s: float
     clock: Clock = field(factory=SystemClock)
-    start: Callable[[int, Sequence[socket.socket], WorkerConfig], Awaitable[Worker]] = Worker.start
+    start: Callable[[int, Sequence[socket.socket], WorkerConfig], Awaitable[WorkerProcess]] = (
+        WorkerProcess.start_process
+    )
     health: Sequence[socket.socket] = ()  # for probes
-    workers: dict[int, Worker] = field(factory=dict)  # by slot
+    workers: dict[int, WorkerProcess] = field(factory=dict)  # by slot
     _stopping: bool = False
-    _alive: set[Worker] = field(factory=set)
+    _alive: set[WorkerProcess] = field(factory=set)
     _crashes: deque[float] = field(factory=deque)
-    _asked: asyncio.Queue[str] = field(factory=asyncio.Queue)
+    _stop_requests: asyncio.Queue[str] = field(factory=asyncio.Queue)
     _renewals: asyncio.Event = field(factory=asyncio.Event)
     _changing: Mapping[int, asyncio.Lock] = field(factory=lambda: defaultdict(asyncio.Lock))  # a slot's worker
 
-    async def run(self) -> int:
+    async def run_workers(self) -> int:
         """Keep them running until a signal asks to stop. Returns the exit code."""
-        with signals.handled(self._asked.put_nowait, self._renewals.set):
-            async with probed(self.health, self):
+        with signals.handle_signals(self._stop_requests.put_nowait, self._renewals.set):
+            async with answer_probes(self.health, self):
                 try:
-                    await self._first()
-                    code = await self._until_asked()
+                    await self._start_first_workers()
+                    code = await self._run_until_stopped()
                 except SupervisorFailed as error:
                     code = error.code
                 self._stopping = True
-                await self._stop()
+                await self._stop_workers()
         return code
 
     # -- how it is, for probes
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether a worker moves; where there is none just now, one is being started."""
         return not self._alive or not all(worker.is_unresponsive for worker in self._alive)
 
     def status_name(self) -> str:
         """``ready`` if all workers are, ``degraded`` if others serve, ``unready`` if none does, or we stop."""
-        said = {found["status"] for found in self._said()}
+        said = {found["status"] for found in self._worker_statuses()}
         if self._stopping or said.isdisjoint(("ready", "degraded")):
             return "unready"
         return "ready" if said == {"ready"} else "degraded"
 
-    def ready(self, *, details: bool) -> Json:
+    def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
-        return {"status": self.status_name(), **({"workers": self._said()} if details else {})}
+        return {"status": self.status_name(), **({"workers": self._worker_statuses()} if details else {})}
 
-    def _said(self) -> list[Json]:
+    def _worker_statuses(self) -> list[Json]:
         """How the worker of each slot is by its own word, or that it is ``unresponsive`` or ``missing``."""
-        return [{"worker": slot + 1, "status": self._said_in(slot)} for slot in range(len(self.slots))]
+        return [{"worker": slot + 1, "status": self._slot_status(slot)} for slot in range(len(self.slots))]
 
-    def _said_in(self, slot: int) -> str:
+    def _slot_status(self, slot: int) -> str:
         worker = self.workers.get(slot)
         if worker is None or worker.ended.done():
             return "missing"
@@ -263,15 +265,15 @@ class Supervisor:
 
     # -- keeping
 
-    async def _first(self) -> None:
+    async def _start_first_workers(self) -> None:
         """Start one for each slot; what keeps the first ones from starting will keep all."""
-        await asyncio.gather(*(self._fill(slot, first=True) for slot in range(len(self.slots))))
+        await asyncio.gather(*(self._fill_slot(slot, first=True) for slot in range(len(self.slots))))
         self.order = evolve(self.order, announces=False)
 
-    async def _until_asked(self) -> int:
-        asked = asyncio.ensure_future(self._asked.get())
-        keepers = [asyncio.ensure_future(self._keep(slot)) for slot in range(len(self.slots))]
-        tasks = {asked, *keepers, asyncio.ensure_future(self._renew())}
+    async def _run_until_stopped(self) -> int:
+        asked = asyncio.ensure_future(self._stop_requests.get())
+        keepers = [asyncio.ensure_future(self._keep_slot(slot)) for slot in range(len(self.slots))]
+        tasks = {asked, *keepers, asyncio.ensure_future(self._watch_renewals())}
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {asked}:
@@ -282,46 +284,46 @@ class Supervisor:
             await asyncio.gather(*tasks, return_exceptions=True)
         return 0
 
-    async def _start(self, slot: int) -> Worker:
+    async def _start_worker(self, slot: int) -> WorkerProcess:
         order = evolve(self.order, announces=self.order.announces and slot == 0)
         worker = await self.start(slot, self.slots[slot], order)
         self._alive.add(worker)
         worker.ended.add_done_callback(lambda _: self._alive.discard(worker))
         return worker
 
-    async def _fill(self, slot: int, *, first: bool = False) -> None:
+    async def _fill_slot(self, slot: int, *, first: bool = False) -> None:
         """Put a worker into a slot. Raises GivesUp when one after the other ends."""
-        while not await (worker := await self._start(slot)).ready():
+        while not await (worker := await self._start_worker(slot)).wait_until_ready():
             if first:
                 raise SupervisorFailed(worker.ended.result() if worker.ended.result() > 0 else GAVE_UP)
-            await self._crashed(worker)
+            await self._note_crash(worker)
         self.workers[slot] = worker
 
-    async def _keep(self, slot: int) -> None:
+    async def _keep_slot(self, slot: int) -> None:
         """Replace the slot's worker whenever it ends unasked."""
         while True:
             worker = self.workers[slot]
             await asyncio.shield(worker.ended)
             async with self._changing[slot]:
                 if worker is self.workers[slot]:  # else it was replaced, and this is as it should be
-                    await self._crashed(worker)
-                    await self._fill(slot)
+                    await self._note_crash(worker)
+                    await self._fill_slot(slot)
 
-    async def _crashed(self, worker: Worker) -> None:
+    async def _note_crash(self, worker: WorkerProcess) -> None:
         """Note it, and rest a while. Raises GivesUp when there are too many (contract D12)."""
         now = self.clock.monotonic()
         self._crashes.append(now)
         while self._crashes[0] < now - CRASHES_S:
             self._crashes.popleft()
         log.app.error("%s ended with %d.", str(worker).capitalize(), worker.ended.result())
-        if len(self._crashes) > MOST_CRASHES:
+        if len(self._crashes) > MAX_CRASHES:
             log.app.error("%d workers ended within %g s. Giving up.", len(self._crashes), CRASHES_S)
             raise SupervisorFailed(GAVE_UP)
         await self.clock.sleep(BACKOFF_S * 2 ** (len(self._crashes) - 1))
 
     # -- replacing
 
-    async def _renew(self) -> None:
+    async def _watch_renewals(self) -> None:
         """Replace the workers, one by one, whenever that is asked for (contract D9, R2)."""
         while True:
             await self._renewals.wait()
@@ -334,32 +336,32 @@ class Supervisor:
     async def _replace_all(self) -> None:
         for slot in range(len(self.slots)):
             async with self._changing[slot]:
-                fresh = await self._start(slot)
-                if not await fresh.ready():
+                fresh = await self._start_worker(slot)
+                if not await fresh.wait_until_ready():
                     log.app.error("%s did not start; the others stay as they are.", str(fresh).capitalize())
                     return
                 old, self.workers[slot] = self.workers[slot], fresh
-            old.stop()
+            old.request_stop()
             await asyncio.shield(old.ended)
         log.app.info("All %d workers are replaced.", len(self.slots))
 
     # -- stopping
 
-    async def _stop(self) -> None:
+    async def _stop_workers(self) -> None:
         """Have all finish what they do; a second signal, or the end of the time, ends them."""
         for worker in self._alive:
-            worker.stop()
-        again = asyncio.ensure_future(self._asked.get())
-        disconnected = asyncio.ensure_future(self._gone())
+            worker.request_stop()
+        again = asyncio.ensure_future(self._stop_requests.get())
+        disconnected = asyncio.ensure_future(self._wait_until_gone())
         await asyncio.wait({again, disconnected}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
         for worker in self._alive:
-            worker.stop()
+            worker.request_stop()
         await asyncio.wait({disconnected}, timeout=GRACE_S)
         for worker in self._alive:
-            worker.kill()
+            worker.kill_process()
         again.cancel()
         await asyncio.gather(again, disconnected, return_exceptions=True)
 
-    async def _gone(self) -> None:
+    async def _wait_until_gone(self) -> None:
         while self._alive:
             await asyncio.wait([worker.ended for worker in self._alive])

@@ -36,7 +36,7 @@ def tool_call(index: int, call_id: str, name: str, args: object, **more: object)
     return {"tool_calls": [{"index": index, "id": call_id, "type": "function", "function": function, **more}]}
 
 
-def whole(deltas: Iterable[Json]) -> Json:
+def merge_deltas(deltas: Iterable[Json]) -> Json:
     """The deltas of one choice as a message, by the rules the SDKs go by: texts and lists grow, calls by their index.
 
     Its content is null only beside calls or a refusal. Pieces of text are joined once, at the end: a long answer has
@@ -118,10 +118,10 @@ def fold_events(events: Iterable[StreamEvent]) -> ChatResponse:
             raise event
         if isinstance(event, End):
             listed = [
-                choice_object(index, whole(folded.deltas), folded.finish, folded.logprobs)
+                choice_object(index, merge_deltas(folded.deltas), folded.finish, folded.logprobs)
                 for index, folded in sorted(choices.items())
             ]
-            answer = completion(head, listed, more.pop("usage", None))
+            answer = completion_object(head, listed, more.pop("usage", None))
             return ChatResponse({**answer, **more}, event.usage)
         data = event.data if event.data is not None else jsontext.loads(event.frame or b"{}")
         head = head or data
@@ -131,7 +131,7 @@ def fold_events(events: Iterable[StreamEvent]) -> ChatResponse:
     raise upstream_failure("upstream_truncated")
 
 
-def completion(head: Mapping[str, Any], choices: list[Json], usage: Json | None) -> Json:
+def completion_object(head: Mapping[str, Any], choices: list[Json], usage: Json | None) -> Json:
     """A ``chat.completion`` object; ``head`` holds id, created and model. Unknown usage is left out, not 0."""
     known = {} if usage is None else {"usage": usage}
     return {
@@ -149,7 +149,7 @@ def choice_object(index: int, message: Json, finish_reason: str, logprobs: Json 
     return {"index": index, "message": message, "logprobs": logprobs, "finish_reason": finish_reason}
 
 
-def logprob(token: str, value: object, top: list[Json] | None = None) -> Json:
+def logprob_object(token: str, value: object, top: list[Json] | None = None) -> Json:
     """One token's probability in OpenAI's shape; without ``top`` one of the alternatives."""
     entry: Json = {"token": token, "logprob": value, "bytes": list(token.encode("utf-8", "replace"))}
     return entry if top is None else {**entry, "top_logprobs": top}
@@ -171,7 +171,7 @@ class ChunkWriter:
     _open: set[int] = field(factory=set, init=False)
     _halves: dict[int, HalfCharacters] = field(factory=dict, init=False)
 
-    def deltas(self, index: int, deltas: Iterable[Json], logprobs: Json | None = None) -> list[StreamEvent]:
+    def write_deltas(self, index: int, deltas: Iterable[Json], logprobs: Json | None = None) -> list[StreamEvent]:
         """A chunk for every delta; ``logprobs`` go with the first."""
         chunks: list[StreamEvent] = []
         for raw_delta in deltas:
@@ -179,19 +179,19 @@ class ChunkWriter:
             if not delta:
                 continue
             if index not in self._open:
-                chunks.append(self._opening(index))
-            chunks.append(self._chunk(choice_delta(delta, index, None, logprobs)))
+                chunks.append(self._opening_chunk(index))
+            chunks.append(self._wrap_choice(choice_delta(delta, index, None, logprobs)))
             logprobs = None
         return chunks
 
-    def finish(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
+    def finish_choice(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
         """The last chunk of a choice, after what stays alone of characters that were cut in two."""
         alone = self._halves.pop(index).take_rest() if index in self._halves else {}
-        before = self.deltas(index, ({str(name): rest} for name, rest in alone.items()))
-        last = self._chunk(choice_delta({}, index, reason, logprobs))
-        return [*before, last] if index in self._open else [self._opening(index), last]
+        before = self.write_deltas(index, ({str(name): rest} for name, rest in alone.items()))
+        last = self._wrap_choice(choice_delta({}, index, reason, logprobs))
+        return [*before, last] if index in self._open else [self._opening_chunk(index), last]
 
-    def end(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
+    def end_stream(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
         """The usage chunk, where usage is known, and the true end."""
         if usage is None:
             return [End()]
@@ -207,9 +207,9 @@ class ChunkWriter:
         whole_texts = {name: halves.join_piece(name, text) for name, text in texts.items()}
         return {name: whole_texts.get(name, value) for name, value in delta.items() if whole_texts.get(name) != ""}
 
-    def _opening(self, index: int) -> Chunk:
+    def _opening_chunk(self, index: int) -> Chunk:
         self._open.add(index)
-        return self._chunk(choice_delta({"role": "assistant", "content": ""}, index), commits=False)
+        return self._wrap_choice(choice_delta({"role": "assistant", "content": ""}, index), commits=False)
 
-    def _chunk(self, choice: Json, commits: bool = True) -> Chunk:
+    def _wrap_choice(self, choice: Json, commits: bool = True) -> Chunk:
         return Chunk(commits, {**self._frame, "choices": [choice]})

@@ -61,11 +61,11 @@ class AmendedRequest:
     ``error`` is what the caller sees if that try is not made.
     """
 
-    exchange: Exchange | EmbeddingsExchange
+    exchange: ChatExchange | EmbeddingsExchange
     error: UpstreamError
 
 
-class Decoder(Protocol):
+class StreamDecoder(Protocol):
     """Bytes of a streamed answer to events. After an ``End`` or an error it gives nothing more (F30)."""
 
     @property
@@ -87,7 +87,7 @@ class Decoder(Protocol):
         ...
 
 
-class Exchange(Protocol):
+class ChatExchange(Protocol):
     """One attempt in one language."""
 
     @property
@@ -104,7 +104,7 @@ class Exchange(Protocol):
         """Read a whole answer. Raises UpstreamError: unreadable (F20), or an error inside a 200 (F21)."""
         ...
 
-    def decoder(self) -> Decoder:
+    def decoder(self) -> StreamDecoder:
         """A decoder for the streamed answer."""
         ...
 
@@ -116,7 +116,7 @@ class Exchange(Protocol):
 class ChatCodec(Protocol):
     """Chat completions in one provider's language."""
 
-    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> ChatExchange:
         """Translate a call. ``now`` is the time in whole seconds, for answers without one.
 
         Raises Refused when the provider cannot take something in the call (nothing was sent).
@@ -198,7 +198,7 @@ class Provider:
     needs_bytes: Callable[[str], bool] = lambda url: False
 
 
-def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
+def merge_body(body: Json, extra: Mapping[str, Any] | None) -> Json:
     """``extra`` merged deeply into a copy of ``body``; objects join, anything else is replaced."""
     if not extra:
         return body
@@ -206,12 +206,12 @@ def merge(body: Json, extra: Mapping[str, Any] | None) -> Json:
     for key, value in extra.items():
         old = merged.get(key)
         if isinstance(old, dict) and isinstance(value, Mapping):
-            merged[key] = merge(old, value)
+            merged[key] = merge_body(old, value)
         else:
             merged[key] = value
     return merged
 
 
-def present(body: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
+def present_fields(body: Mapping[str, Any], names: Iterable[str]) -> tuple[str, ...]:
     """Those of ``names`` that ``body`` has with a value: what leaving them out would lose."""
     return tuple(name for name in names if body.get(name) is not None)

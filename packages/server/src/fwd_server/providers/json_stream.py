@@ -41,7 +41,7 @@ class EventData:
         return [event.data for event in self._events.close()]
 
 
-class Reader(Protocol):
+class ObjectReader(Protocol):
     """One provider's objects to events."""
 
     @property
@@ -69,7 +69,7 @@ class JsonStream:
     def __init__(
         self,
         framing: Framing,
-        reader: Reader,
+        reader: ObjectReader,
         shows_progress: Callable[[Json], bool] = lambda value: True,
     ) -> None:
         self.progress = 0
@@ -92,29 +92,29 @@ class JsonStream:
         except LineTooLong:
             self._over = True
             return [upstream_failure("too_large")]
-        return self._read(texts, "bad_payload")
+        return self._read_texts(texts, "bad_payload")
 
     def close(self) -> list[StreamEvent]:
         """The body is over: what cannot be read now was cut off."""
         if self._over:
             return []
-        events = self._read(self._framing.close(), "upstream_truncated")
+        events = self._read_texts(self._framing.close(), "upstream_truncated")
         if not self._over:
             self._over = True
             events += self._reader.finish_stream()
         return events
 
-    def _read(self, texts: list[bytes], unreadable: str) -> list[StreamEvent]:
+    def _read_texts(self, texts: list[bytes], unreadable: str) -> list[StreamEvent]:
         events: list[StreamEvent] = []
         for written in texts:
             if self._over:
                 break
             if written.strip():
-                events += self._one(written, unreadable)
+                events += self._read_text(written, unreadable)
             self._over = bool(events) and isinstance(events[-1], (End, UpstreamError))
         return events
 
-    def _one(self, written: bytes, unreadable: str) -> list[StreamEvent]:
+    def _read_text(self, written: bytes, unreadable: str) -> list[StreamEvent]:
         try:
             # The other half of a character may come with the next object: ``ChunkWriter`` joins them.
             value = jsontext.loads(written, keep_halves=True)

@@ -20,7 +20,7 @@ _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$")
 
 
 @frozen
-class Model:
+class CatalogModel:
     """One model of one provider; None and an absent trait mean that the source does not say."""
 
     id: str
@@ -40,27 +40,27 @@ class Model:
         return bool(self.supports.get("reasoning"))
 
 
-class Catalog:
+class ModelCatalog:
     """Models by provider and id."""
 
-    def __init__(self, models: Iterable[Model], generated: str = "") -> None:
+    def __init__(self, models: Iterable[CatalogModel], generated: str = "") -> None:
         self._models: Final = {(model.provider, model.id): model for model in models}
         self.generated: Final = generated
 
-    def find(self, provider: str, name: str) -> Model | None:
+    def find_model(self, provider: str, name: str) -> CatalogModel | None:
         """The model of that name, or the one that the name is a dated snapshot of."""
         found = self._models.get((provider, name))
         return found or self._models.get((provider, _SNAPSHOT.sub("", name)))
 
-    def of(self, provider: str) -> tuple[Model, ...]:
+    def models_of(self, provider: str) -> tuple[CatalogModel, ...]:
         """All models of one provider, in the table's order."""
         return tuple(model for model in self._models.values() if model.provider == provider)
 
 
 @functools.cache
-def load() -> Catalog:
+def load_catalog() -> ModelCatalog:
     """The table of this version, read with its first use and then kept: half a millisecond, once."""
     table = orjson.loads(resources.files("fwd_server").joinpath("models.json").read_bytes())
-    names = {attribute.name for attribute in Model.__attrs_attrs__}
+    names = {attribute.name for attribute in CatalogModel.__attrs_attrs__}
     rows = ({key: value for key, value in row.items() if key in names} for row in table["models"])
-    return Catalog((Model(**row) for row in rows), table["generated"])
+    return ModelCatalog((CatalogModel(**row) for row in rows), table["generated"])

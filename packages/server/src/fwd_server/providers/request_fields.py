@@ -20,7 +20,7 @@ def parts_of(content: object) -> list[Json]:
     return objects(content)
 
 
-def needed(part: Json, name: str, where: str) -> Any:
+def require_field(part: Json, name: str, where: str) -> Any:
     """A part's own field; raises Refused when it is missing."""
     value = part.get(name)
     if value is None:
@@ -28,7 +28,7 @@ def needed(part: Json, name: str, where: str) -> Any:
     return value
 
 
-def arguments(call: Json, where: str) -> Json:
+def parse_arguments(call: Json, where: str) -> Json:
     """A call's arguments as an object; "" is an empty one. Raises Refused: they are never repaired."""
     written = text(obj(call.get("function")).get("arguments"))
     if not written.strip():
@@ -56,7 +56,7 @@ def calls_of(message: Json, provider: str, where: str) -> Iterator[tuple[Json, s
         yield call, at
 
 
-def functions(body: Json, provider: str) -> list[Json]:
+def function_definitions(body: Json, provider: str) -> list[Json]:
     """The function definitions among the tools. Raises Refused for a custom tool."""
     found = []
     for index, tool in enumerate(objects(body.get("tools"))):
@@ -67,7 +67,7 @@ def functions(body: Json, provider: str) -> list[Json]:
     return found
 
 
-def stops(body: Json) -> list[str]:
+def stop_sequences(body: Json) -> list[str]:
     """The stop sequences as a list."""
     stop = body.get("stop")
     return [stop] if isinstance(stop, str) else list(stop or ())
@@ -133,7 +133,7 @@ def left_out(body: Json, taken: Iterable[str], lost: Iterable[str]) -> tuple[str
     return tuple(name for name, value in body.items() if value is not None and name not in kept)
 
 
-def extras(body: Json, provider: str) -> Json:
+def provider_extras(body: Json, provider: str) -> Json:
     """What the caller says in the provider's own words, in an object of its name. Raises Refused for anything else."""
     given = body.get(provider)
     if given is None or isinstance(given, dict):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 
-class Names:
+class NameMap:
     """Function names as a provider takes them, the same way for the same name, and back."""
 
     def __init__(self, good: re.Pattern[str], longest: int) -> None:
@@ -15,18 +15,18 @@ class Names:
         self._there: dict[str, str] = {}
         self._back: dict[str, str] = {}
 
-    def there(self, name: str) -> str:
+    def provider_name(self, name: str) -> str:
         """The name to send."""
         if name not in self._there:
-            self._there[name] = sent = self._free(name)
+            self._there[name] = sent = self._find_free_name(name)
             self._back[sent] = name
         return self._there[name]
 
-    def back(self, name: str) -> str:
+    def caller_name(self, name: str) -> str:
         """The caller's own name."""
         return self._back.get(name, name)
 
-    def _free(self, name: str) -> str:
+    def _find_free_name(self, name: str) -> str:
         if self._good.fullmatch(name) and name not in self._back:
             return name
         base = "_" + re.sub(r"[^A-Za-z0-9_-]", "_", name)[: self._longest - 6]
@@ -36,7 +36,7 @@ class Names:
         return found
 
 
-class Renaming:
+class NameTranslator:
     """Names in the characters that an API takes, unique, and back again.
 
     ``bad`` matches the characters that are replaced by "_"; a name has at most ``longest`` characters.
@@ -53,22 +53,22 @@ class Renaming:
         """Whether the API takes ``name`` as it is."""
         return 0 < len(name) <= self._longest and self._bad.search(name) is None
 
-    def reserve(self, names: Iterable[str]) -> None:
+    def reserve_names(self, names: Iterable[str]) -> None:
         """Give good names to themselves before a bad one is changed into one of them."""
         for name in sorted(names, key=lambda name: not self.is_good(name)):
-            self.there(name)
+            self.provider_name(name)
 
-    def there(self, name: str) -> str:
+    def provider_name(self, name: str) -> str:
         """What to send for ``name``: the same every time."""
         if name not in self._there:
-            self._there[name] = self.fresh(name)
+            self._there[name] = self.fresh_name(name)
         return self._there[name]
 
-    def known(self, name: str) -> str:
+    def known_name(self, name: str) -> str:
         """What is sent for ``name``, if it has been named before; else the name itself."""
         return self._there.get(name, name)
 
-    def fresh(self, name: str) -> str:
+    def fresh_name(self, name: str) -> str:
         """What to send for one more thing called ``name``: different from all before."""
         base = self._bad.sub("_", name)[: self._longest] or "_"
         sent, number = base, self._numbers.get(base, 1)
@@ -79,6 +79,6 @@ class Renaming:
         self._back[sent] = name
         return sent
 
-    def back(self, sent: str) -> str:
+    def caller_name(self, sent: str) -> str:
         """The caller's own name."""
         return self._back.get(sent, sent)

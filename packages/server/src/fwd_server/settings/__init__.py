@@ -6,16 +6,16 @@ came from, what was found and what is allowed.
 
 from __future__ import annotations
 
-from fwd_server.settings.loading import Loaded, SettingRow, config_path, describe, load
-from fwd_server.settings.problems import Problem, SettingsError
+from fwd_server.settings.loading import LoadedSettings, SettingRow, config_path, describe_settings, load_settings
+from fwd_server.settings.problems import SettingProblem, SettingsError
 from fwd_server.settings.schema import (
     ABOUT,
     KNOWN,
     ProviderSettings,
     Settings,
-    Variable,
-    documented,
-    example,
+    SettingVariable,
+    documented_variables,
+    example_dotenv,
     timeout_variables,
 )
 from fwd_server.values.provider_info import stem_of
@@ -23,18 +23,18 @@ from fwd_server.values.provider_info import stem_of
 __all__ = [
     "ABOUT",
     "KNOWN",
-    "Loaded",
-    "Problem",
+    "LoadedSettings",
     "ProviderSettings",
+    "SettingProblem",
     "SettingRow",
+    "SettingVariable",
     "Settings",
     "SettingsError",
-    "Variable",
     "config_path",
-    "describe",
-    "documented",
-    "example",
-    "load",
+    "describe_settings",
+    "documented_variables",
+    "example_dotenv",
+    "load_settings",
     "stem_of",
     "timeout_variables",
 ]

@@ -8,50 +8,52 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from fwd_server.routing.names import cut_prefix
-from fwd_server.settings.problems import HIDDEN, Problem
+from fwd_server.settings.problems import HIDDEN, SettingProblem
 from fwd_server.settings.schema import ProviderSettings, Settings
 from fwd_server.settings.units import is_everywhere, is_loopback, port_of, write_duration
 from fwd_server.values.provider_info import stem_of
 
 
 @frozen
-class Checks:
+class SettingsChecks:
     """Looks for contradictions. ``broken`` are variables with a problem of their own: not reported twice."""
 
     settings: Settings
     sources: Mapping[str, tuple[str, str]]
     broken: Set[str]
 
-    def problems(self) -> Iterator[Problem]:
+    def find_problems(self) -> Iterator[SettingProblem]:
         """Every contradiction there is."""
         for provider in self.settings.providers.values():
-            yield from self._key(provider)
-            yield from self._base_url(provider)
-            yield from self._model(provider)
-            yield from self._total(provider)
+            yield from self._check_key(provider)
+            yield from self._check_base_url(provider)
+            yield from self._check_model(provider)
+            yield from self._check_total(provider)
         for name in dict.fromkeys(self.settings.priority):
-            yield from self._listed(name)
+            yield from self._check_priority(name)
         if self.settings.ssl_keyfile and not self.settings.ssl_certfile:
-            yield self._problem("FWD_SSL_KEYFILE", repr(str(self.settings.ssl_keyfile)), "only with FWD_SSL_CERTFILE")
+            yield self._make_problem(
+                "FWD_SSL_KEYFILE", repr(str(self.settings.ssl_keyfile)), "only with FWD_SSL_CERTFILE"
+            )
 
-    def _problem(self, name: str, found: str, allowed: str) -> Problem:
-        return Problem(name, self.sources[name][0], found, allowed)
+    def _make_problem(self, name: str, found: str, allowed: str) -> SettingProblem:
+        return SettingProblem(name, self.sources[name][0], found, allowed)
 
-    def _key(self, provider: ProviderSettings) -> Iterator[Problem]:
+    def _check_key(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
         if provider.api_key and provider.api_key.reveal().startswith("fwd_"):
             allowed = "a key of the provider, not one of a gateway (fwd_...)"
-            yield self._problem(provider.api_key.name, HIDDEN, allowed)
+            yield self._make_problem(provider.api_key.name, HIDDEN, allowed)
 
-    def _base_url(self, provider: ProviderSettings) -> Iterator[Problem]:
+    def _check_base_url(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
         variable = f"{stem_of(provider.name)}_BASE_URL"
         if provider.base_url and leads_back(self.settings, provider.base_url):
-            yield self._problem(variable, repr(provider.base_url), "an address other than the gateway's own")
+            yield self._make_problem(variable, repr(provider.base_url), "an address other than the gateway's own")
         added = provider.name in self.settings.compat and self.broken.isdisjoint(("FWD_COMPAT", variable))
         if added and not provider.base_url:
             source = f"needed by FWD_COMPAT, {self.sources['FWD_COMPAT'][0]}"
-            yield Problem(variable, source, "nothing", f"the address of {provider.name}, as https://host/v1")
+            yield SettingProblem(variable, source, "nothing", f"the address of {provider.name}, as https://host/v1")
 
-    def _model(self, provider: ProviderSettings) -> Iterator[Problem]:
+    def _check_model(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
         """A default model must have a name, and no other provider's prefix."""
         if provider.model is None:
             return
@@ -60,29 +62,29 @@ class Checks:
         foreign = bool(colon) and prefix != provider.name and prefix in self.settings.providers
         if foreign or (not model and not provider.info.built_in):
             allowed = f"a model of {provider.name}, with or without the prefix {provider.name}:"
-            yield self._problem(f"{stem_of(provider.name)}_MODEL", repr(provider.model), allowed)
+            yield self._make_problem(f"{stem_of(provider.name)}_MODEL", repr(provider.model), allowed)
 
-    def _total(self, provider: ProviderSettings) -> Iterator[Problem]:
+    def _check_total(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
         """An attempt may be given less time than a whole call, not more."""
         own, whole = provider.timeouts.total_s, self.settings.total_timeout
         if own > whole and "FWD_TOTAL_TIMEOUT" not in self.broken:
             allowed = f"at most FWD_TOTAL_TIMEOUT, which is {write_duration(whole)}"
-            yield self._problem(f"FWD_{stem_of(provider.name)}_TOTAL_TIMEOUT", write_duration(own), allowed)
+            yield self._make_problem(f"FWD_{stem_of(provider.name)}_TOTAL_TIMEOUT", write_duration(own), allowed)
 
-    def _listed(self, name: str) -> Iterator[Problem]:
+    def _check_priority(self, name: str) -> Iterator[SettingProblem]:
         """An entry of the priority list must be known, stand there once, and have a key and a model."""
         provider = self.settings.providers.get(name)
         if provider is None:
             allowed = f"names out of {', '.join(self.settings.providers)}"
-            yield self._problem("PROVIDERS_PRIORITY", repr(name), allowed)
+            yield self._make_problem("PROVIDERS_PRIORITY", repr(name), allowed)
         elif self.settings.priority.count(name) > 1:
-            yield self._problem("PROVIDERS_PRIORITY", f"{name!r} more than once", "each name once")
-        elif missing := self._missing(provider):
-            yield self._problem(
+            yield self._make_problem("PROVIDERS_PRIORITY", f"{name!r} more than once", "each name once")
+        elif missing := self._missing_variables(provider):
+            yield self._make_problem(
                 "PROVIDERS_PRIORITY", f"{name!r} without {missing}", f"providers that are set up: set {missing}"
             )
 
-    def _missing(self, provider: ProviderSettings) -> str:
+    def _missing_variables(self, provider: ProviderSettings) -> str:
         """What a provider lacks to stand in the priority list."""
         if provider.info.built_in:
             return "" if self.settings.echo else "FWD_ECHO=true"

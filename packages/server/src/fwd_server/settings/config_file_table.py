@@ -28,7 +28,7 @@ from fwd_server.settings.config_file_lines import Path
 from fwd_server.settings.config_file_reading import suggest
 from fwd_server.settings.config_file_schema import DeploymentConfig, ModelConfig
 from fwd_server.settings.config_file_values import Target
-from fwd_server.settings.endpoints import endpoints
+from fwd_server.settings.endpoints import build_endpoints
 from fwd_server.settings.schema import Settings
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.provider_info import provider_info
@@ -52,7 +52,7 @@ def build_routes(
     ``languages`` are those there are codecs for, ``known_models`` gives names for suggestions, ``facts_of`` what
     is known of a model. Raises ConfigError with every problem there is.
     """
-    by_variables = endpoints(settings, languages)
+    by_variables = build_endpoints(settings, languages)
     file = settings.config_file or parse_config(ConfigText(""), {})
     problems = ProblemList(file)
     built = InstanceBuilder(settings, by_variables, problems).build()

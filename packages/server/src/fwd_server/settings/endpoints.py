@@ -8,7 +8,7 @@ from fwd_server.settings import ProviderSettings, Settings
 from fwd_server.values.deployment import Endpoint
 
 
-def endpoints(settings: Settings, languages: Collection[str]) -> dict[str, Endpoint]:
+def build_endpoints(settings: Settings, languages: Collection[str]) -> dict[str, Endpoint]:
     """Every endpoint by its name, in the order people see: known providers, those of ``FWD_COMPAT``, ``echo``.
 
     ``languages`` are those this version has codecs for.

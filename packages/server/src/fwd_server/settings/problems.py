@@ -11,7 +11,7 @@ HIDDEN: Final = "a value that is not shown"
 
 
 @frozen
-class Problem:
+class SettingProblem:
     """A value that cannot be used: its name, where it came from, what was found, what is allowed."""
 
     name: str
@@ -45,6 +45,6 @@ class ConfigProblem:
 class SettingsError(Exception):
     """The settings cannot be used. ``problems`` holds all that was found, the text has one line for each."""
 
-    def __init__(self, problems: Iterable[Problem | ConfigProblem]) -> None:
+    def __init__(self, problems: Iterable[SettingProblem | ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("\n".join(map(str, self.problems)))

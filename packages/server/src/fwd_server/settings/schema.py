@@ -29,8 +29,8 @@ from fwd_server.settings.units import (
     Seconds,
     Size,
     Workers,
-    allowed,
-    converter,
+    allowed_text,
+    build_converter,
 )
 from fwd_server.values.provider_info import ProviderInfo, featured_names, provider_info, stem_of
 from fwd_server.values.secret import Secret
@@ -48,11 +48,11 @@ ABOUT: Final[Mapping[str, str]] = {
 }
 ReasoningName = Literal["reasoning", "reasoning_content", "none"]
 _MOMENT: Final = (0.001, 86_400)
-_CONVERTER: Final = converter()
+_CONVERTER: Final = build_converter()
 
 
 @frozen
-class Variable:
+class SettingVariable:
     """One setting as people meet it. ``default`` is a value; ``note`` says in words what no value can."""
 
     name: str
@@ -66,7 +66,7 @@ class Variable:
     note: str = ""
 
     @property
-    def secret(self) -> bool:
+    def is_secret(self) -> bool:
         """Whether the value must never be shown."""
         return bool(self.type == Secret | None)
 
@@ -74,27 +74,27 @@ class Variable:
     def allowed(self) -> str:
         """What may stand in it, for messages."""
         if self.between is None:
-            return allowed(self.type)
-        low, high = (self.shown(self.type(end)) for end in self.between)
-        return f"{allowed(self.type)}, from {low} to {high}"
+            return allowed_text(self.type)
+        low, high = (self.display_text(self.type(end)) for end in self.between)
+        return f"{allowed_text(self.type)}, from {low} to {high}"
 
-    def read(self, text: str) -> Any:
+    def read_text(self, text: str) -> Any:
         """The value that ``text`` stands for. Raises ValueError."""
         value = _CONVERTER.structure(text, self.type)
         if self.between and not self.between[0] <= value <= self.between[1]:
             raise ValueError(text)
-        return Secret(value, self.name) if self.secret else value
+        return Secret(value, self.name) if self.is_secret else value
 
-    def shown(self, value: Any) -> str:
+    def display_text(self, value: Any) -> str:
         """A value as it would be written in ``.env``; a secret is masked, and nothing is an empty text."""
         if value is None:
             return ""
-        return str(value) if self.secret else str(_CONVERTER.unstructure(value, unstructure_as=self.type))
+        return str(value) if self.is_secret else str(_CONVERTER.unstructure(value, unstructure_as=self.type))
 
 
 def setting(name: str, default: Any, group: str, help: str, **more: Any) -> Any:
     """A field of ``Settings`` that is set by the variable ``name``."""
-    return field(default=default, metadata={"variable": Variable(name, "", default, help, group, **more)})
+    return field(default=default, metadata={"variable": SettingVariable(name, "", default, help, group, **more)})
 
 
 @frozen
@@ -402,44 +402,44 @@ class Settings:
         )
 
 
-def own_variables() -> tuple[Variable, ...]:
+def own_variables() -> tuple[SettingVariable, ...]:
     """The variables of ``Settings``, in its order; those of the providers stand apart."""
     known = (f for f in fields(Settings) if "variable" in f.metadata)
     return tuple(evolve(f.metadata["variable"], field=f.name, type=f.type) for f in known)
 
 
-def provider_variables(name: str) -> tuple[Variable, ...]:
+def provider_variables(name: str) -> tuple[SettingVariable, ...]:
     """The variables of one provider: its key, its address and its default model."""
     info, stem = provider_info(name), stem_of(name)
     title = info.title
     model_help = f"Default model of {title} in PROVIDERS_PRIORITY."
-    model = Variable(f"{stem}_MODEL", "model", info.default_model, model_help, title, Model | None)
+    model = SettingVariable(f"{stem}_MODEL", "model", info.default_model, model_help, title, Model | None)
     if info.built_in:
         return (model,)
     key_help = f"Key for {title}; " + ("without it the provider is off." if info.key_required else "it may have none.")
-    key = Variable(f"{stem}_API_KEY", "api_key", None, key_help, title, Secret | None)
-    address = Variable(f"{stem}_BASE_URL", "base_url", info.base_url, f"Address of {title}.", title, BaseUrl)
+    key = SettingVariable(f"{stem}_API_KEY", "api_key", None, key_help, title, Secret | None)
+    address = SettingVariable(f"{stem}_BASE_URL", "base_url", info.base_url, f"Address of {title}.", title, BaseUrl)
     if info.language != "openai":
         return (key, address, model)
     reasoning_help = f"Name under which the reasoning of earlier answers is sent to {title}; none: it is left out."
-    reasoning = Variable(f"{stem}_REASONING", "reasoning", info.reasoning, reasoning_help, title, ReasoningName)
+    reasoning = SettingVariable(f"{stem}_REASONING", "reasoning", info.reasoning, reasoning_help, title, ReasoningName)
     return (key, address, model, reasoning)
 
 
-def numbered_key(name: str, number: int) -> Variable:
+def numbered_key(name: str, number: int) -> SettingVariable:
     """A further key of a provider: ``OPENAI_API_KEY_2`` is the second."""
     title = provider_info(name).title
     help_text = f"Key {number} for {title}, used when the others cool down."
-    return Variable(f"{stem_of(name)}_API_KEY_{number}", "api_key", None, help_text, title, Secret | None)
+    return SettingVariable(f"{stem_of(name)}_API_KEY_{number}", "api_key", None, help_text, title, Secret | None)
 
 
-def timeout_variables(name: str) -> tuple[Variable, ...]:
+def timeout_variables(name: str) -> tuple[SettingVariable, ...]:
     """The times of one provider, each made from that of all; without a default of its own it follows that one."""
     shared = {variable.field: variable for variable in own_variables()}
-    return tuple(_for_one(name, shared[f"{what}_timeout"], what) for what in TIMES)
+    return tuple(_provider_timeout(name, shared[f"{what}_timeout"], what) for what in TIMES)
 
 
-def _for_one(name: str, shared: Variable, what: str) -> Variable:
+def _provider_timeout(name: str, shared: SettingVariable, what: str) -> SettingVariable:
     variable, info = f"FWD_{stem_of(name)}_{what.upper()}_TIMEOUT", provider_info(name)
     seconds = info.timeouts.get(what)
     if seconds is None:
@@ -449,7 +449,7 @@ def _for_one(name: str, shared: Variable, what: str) -> Variable:
     return evolve(shared, name=variable, default=Seconds(seconds), help=help_text)
 
 
-def documented() -> tuple[Variable, ...]:
+def documented_variables() -> tuple[SettingVariable, ...]:
     """Every variable with its option, default and help, in the order of the documents.
 
     Times of one provider are there if their default is not that of all; ``ABOUT`` says how the others are called.
@@ -458,21 +458,21 @@ def documented() -> tuple[Variable, ...]:
     return (*(v for name in KNOWN for v in provider_variables(name)), *own_variables(), *times)
 
 
-def example() -> str:
+def example_dotenv() -> str:
     """The text of ``.env.example``: every setting, commented out, with its default."""
     lines = [*_EXAMPLE_HEAD]
     group = ""
-    for variable in documented():
+    for variable in documented_variables():
         if variable.group != group:
             group = variable.group
-            lines += ["", "", f"# ---- {group}", *_comment(ABOUT.get(group, ""))]
-        default = variable.shown(variable.default)
+            lines += ["", "", f"# ---- {group}", *_comment_lines(ABOUT.get(group, ""))]
+        default = variable.display_text(variable.default)
         note = f" Default: {variable.note}." if variable.note else ""
-        lines += ["", *_comment(variable.help + note), f"#{variable.name}={default}"]
+        lines += ["", *_comment_lines(variable.help + note), f"#{variable.name}={default}"]
     return "\n".join(lines) + "\n"
 
 
-def _comment(text: str) -> list[str]:
+def _comment_lines(text: str) -> list[str]:
     return textwrap.wrap(text, 116, initial_indent="# ", subsequent_indent="# ")
 
 

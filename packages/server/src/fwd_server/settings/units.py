@@ -68,7 +68,7 @@ _NO: Final = frozenset({"false", "0", "no", "off"})
 
 
 @frozen
-class Kind:
+class ValueKind:
     """How one type of value is read (ValueError when it cannot be), written, and described."""
 
     read: Callable[[str], Any]
@@ -78,7 +78,7 @@ class Kind:
 
 def read_duration(text: str) -> Seconds:
     """``30``, ``30s``, ``500ms``, ``5m`` or ``1h`` as seconds."""
-    number, unit = _match(_DURATION, text).groups()
+    number, unit = _match_whole(_DURATION, text).groups()
     return Seconds(float(number) / 1000 if unit == "ms" else float(number) * _LENGTHS[unit or "s"])
 
 
@@ -95,7 +95,7 @@ def write_duration(seconds: float) -> str:
 
 def read_size(text: str) -> Size:
     """``10MiB``, ``500KB`` or plain bytes as bytes; KB is 1000 bytes, KiB is 1024."""
-    number, unit = _match(_SIZE, text).groups()
+    number, unit = _match_whole(_SIZE, text).groups()
     return Size(int(number) * _WEIGHTS[(unit or "B").lower()])
 
 
@@ -107,7 +107,7 @@ def write_size(size: int) -> str:
 
 def read_whole(text: str) -> int:
     """A whole number in plain ASCII digits."""
-    return int(_match(_WHOLE, text)[0])
+    return int(_match_whole(_WHOLE, text)[0])
 
 
 def read_workers(text: str) -> Workers:
@@ -130,7 +130,7 @@ def write_flag(value: bool) -> str:
 
 def read_host(text: str) -> Host:
     """A name or an address to listen on; IPv6 with or without brackets."""
-    return Host(str(_address(text) or _match(_HOST, text)[0]))
+    return Host(str(_parse_address(text) or _match_whole(_HOST, text)[0]))
 
 
 def read_address(text: str) -> Address:
@@ -164,7 +164,7 @@ def read_alias(text: str) -> tuple[str, str]:
     name, found, target = (part.strip() for part in text.partition("="))
     if not found or target.endswith("*") > name.endswith("*"):
         raise ValueError(text)
-    return _match(_ALIAS, name)[0], _match(_ALIAS, target)[0]
+    return _match_whole(_ALIAS, name)[0], _match_whole(_ALIAS, target)[0]
 
 
 def read_network(text: str) -> Network:
@@ -175,7 +175,7 @@ def read_network(text: str) -> Network:
 def read_base_url(text: str) -> BaseUrl:
     """An http or https address with a host and nothing secret in it; trailing slashes are cut."""
     parts = urlsplit(text)
-    _match(_HEADER, text)
+    _match_whole(_HEADER, text)
     if " " in text or parts.scheme not in ("http", "https") or not parts.hostname or port_of(parts) == 0:
         raise ValueError(text)
     if "@" in parts.netloc or "?" in text or "#" in text:
@@ -190,44 +190,44 @@ def port_of(parts: SplitResult) -> int:
 
 def is_loopback(host: str) -> bool:
     """Whether a name or an address is this machine's own (127.0.0.0/8, ::1, localhost)."""
-    address = _address(host)
+    address = _parse_address(host)
     return address.is_loopback if address else host.lower() == "localhost" or host.lower().endswith(".localhost")
 
 
 def is_everywhere(host: str) -> bool:
     """Whether an address stands for every address of this machine (0.0.0.0, ::)."""
-    address = _address(host)
+    address = _parse_address(host)
     return address is not None and address.is_unspecified
 
 
-def same(text: Any) -> str:
+def write_unchanged(text: Any) -> str:
     """Text that is written as it is."""
     return str(text)
 
 
-def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+def _parse_address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         return ipaddress.ip_address(text.removeprefix("[").removesuffix("]"))
     except ValueError:
         return None
 
 
-def _match(pattern: re.Pattern[str], text: str) -> re.Match[str]:
+def _match_whole(pattern: re.Pattern[str], text: str) -> re.Match[str]:
     found = pattern.fullmatch(text)
     if found is None:
         raise ValueError(text)
     return found
 
 
-def _text(pattern: re.Pattern[str]) -> Callable[[str], str]:
-    return lambda text: _match(pattern, text)[0]
+def _text_reader(pattern: re.Pattern[str]) -> Callable[[str], str]:
+    return lambda text: _match_whole(pattern, text)[0]
 
 
-def _listed(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
+def _list_reader(read: Callable[[str], Any]) -> Callable[[str], tuple[Any, ...]]:
     return lambda text: tuple(read(item.strip()) for item in text.split(",") if item.strip())
 
 
-def _joined(values: tuple[Any, ...]) -> str:
+def _write_list(values: tuple[Any, ...]) -> str:
     return ",".join(str(value) for value in values)
 
 
@@ -235,58 +235,66 @@ def _join_aliases(values: Aliases) -> str:
     return ",".join(f"{name}={target}" for name, target in values)
 
 
-KINDS: Final[Mapping[Any, Kind]] = {
-    Seconds: Kind(read_duration, write_duration, "a duration such as 30, 30s, 500ms or 5m"),
-    Size: Kind(read_size, write_size, "a size such as 10MiB, 500KB or 1048576"),
-    Workers: Kind(read_workers, same, "a whole number, or auto"),
-    int: Kind(read_whole, same, "a whole number"),
-    bool: Kind(read_flag, write_flag, "true or false"),
-    Host: Kind(read_host, same, "a host name or an IP address, without scheme and port"),
-    Address: Kind(read_address, same, "HOST:PORT (0.0.0.0:9000, [::1]:9000), or a path with a / in it"),
-    BaseUrl: Kind(read_base_url, same, "an http:// or https:// address without user, password, ? and #"),
-    Model: Kind(_text(_MODEL), same, "a model's name: 1 to 128 letters, digits and . _ : / @ -"),
-    HeaderText: Kind(_text(_HEADER), same, "1 to 256 printable ASCII characters"),
-    Path: Kind(Path, same, "the path of a file"),
-    Names: Kind(_listed(_text(_PROVIDER)), _joined, "a comma-separated list of provider names"),
-    Aliases: Kind(_listed(read_alias), _join_aliases, "a comma-separated list of name=target"),
-    HostNames: Kind(_listed(read_host_name), _joined, "a comma-separated list of host names, without scheme and port"),
-    Origins: Kind(_listed(read_origin), _joined, "a comma-separated list of origins (https://app.example), or *"),
-    Networks: Kind(_listed(read_network), _joined, "a comma-separated list of addresses or networks (10.0.0.0/8)"),
-    Secret: Kind(_text(_SECRET), same, "printable ASCII characters without spaces and quotes"),
+KINDS: Final[Mapping[Any, ValueKind]] = {
+    Seconds: ValueKind(read_duration, write_duration, "a duration such as 30, 30s, 500ms or 5m"),
+    Size: ValueKind(read_size, write_size, "a size such as 10MiB, 500KB or 1048576"),
+    Workers: ValueKind(read_workers, write_unchanged, "a whole number, or auto"),
+    int: ValueKind(read_whole, write_unchanged, "a whole number"),
+    bool: ValueKind(read_flag, write_flag, "true or false"),
+    Host: ValueKind(read_host, write_unchanged, "a host name or an IP address, without scheme and port"),
+    Address: ValueKind(read_address, write_unchanged, "HOST:PORT (0.0.0.0:9000, [::1]:9000), or a path with a / in it"),
+    BaseUrl: ValueKind(
+        read_base_url, write_unchanged, "an http:// or https:// address without user, password, ? and #"
+    ),
+    Model: ValueKind(_text_reader(_MODEL), write_unchanged, "a model's name: 1 to 128 letters, digits and . _ : / @ -"),
+    HeaderText: ValueKind(_text_reader(_HEADER), write_unchanged, "1 to 256 printable ASCII characters"),
+    Path: ValueKind(Path, write_unchanged, "the path of a file"),
+    Names: ValueKind(_list_reader(_text_reader(_PROVIDER)), _write_list, "a comma-separated list of provider names"),
+    Aliases: ValueKind(_list_reader(read_alias), _join_aliases, "a comma-separated list of name=target"),
+    HostNames: ValueKind(
+        _list_reader(read_host_name), _write_list, "a comma-separated list of host names, without scheme and port"
+    ),
+    Origins: ValueKind(
+        _list_reader(read_origin), _write_list, "a comma-separated list of origins (https://app.example), or *"
+    ),
+    Networks: ValueKind(
+        _list_reader(read_network), _write_list, "a comma-separated list of addresses or networks (10.0.0.0/8)"
+    ),
+    Secret: ValueKind(_text_reader(_SECRET), write_unchanged, "printable ASCII characters without spaces and quotes"),
 }
 
 
-def converter() -> cattrs.Converter:
+def build_converter() -> cattrs.Converter:
     """A converter that reads every kind from text and writes it back."""
     made = cattrs.Converter(detailed_validation=False)
     for type_, kind in KINDS.items():
         if type_ in (int, bool, Path, Secret, Address):  # cattrs asks for a class before it asks a function
-            made.register_structure_hook(type_, _hook(kind.read))
+            made.register_structure_hook(type_, _structure_hook(kind.read))
             made.register_unstructure_hook(type_, kind.write)
         else:
-            made.register_structure_hook_func(_is(type_), _hook(kind.read))
-            made.register_unstructure_hook_func(_is(type_), kind.write)
+            made.register_structure_hook_func(_is_type(type_), _structure_hook(kind.read))
+            made.register_unstructure_hook_func(_is_type(type_), kind.write)
     made.register_structure_hook_func(_is_choice, _read_choice)
     return made
 
 
-def allowed(type_: Any) -> str:
+def allowed_text(type_: Any) -> str:
     """What may stand in a setting of this type."""
-    bare = _bare(type_)
+    bare = _without_none(type_)
     return f"one of {', '.join(get_args(bare))}" if _is_choice(bare) else KINDS[bare].allowed
 
 
-def _bare(type_: Any) -> Any:
+def _without_none(type_: Any) -> Any:
     """The type without its ``| None``."""
     options = [option for option in get_args(type_) if option is not type(None)]
     return options[0] if type(None) in get_args(type_) and len(options) == 1 else type_
 
 
-def _is(type_: Any) -> Callable[[Any], bool]:
+def _is_type(type_: Any) -> Callable[[Any], bool]:
     return lambda candidate: candidate == type_
 
 
-def _hook(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
+def _structure_hook(read: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
     return lambda text, _: read(text)
 
 

@@ -11,7 +11,7 @@ from fwd_server.machine import MemoryUse
 from fwd_server.observe import log
 from fwd_server.values.errors import Overloaded
 
-MANY: Final = 10_000  # calls at once, where the system sets no limit
+DEFAULT_MAX_CALLS: Final = 10_000  # calls at once, where the system sets no limit
 SCARCE: Final = 0.9
 TIGHT: Final = 0.8
 _COPIES: Final = 3  # of the body of a call: as it comes, as it was read, as it goes on
@@ -26,14 +26,14 @@ class MemoryPressure(enum.Enum):
     SCARCE = "scarce"  # no new calls
 
     @classmethod
-    def of(cls, share: float) -> MemoryPressure:
+    def from_share(cls, share: float) -> MemoryPressure:
         """From the used share of the limit."""
         if share < TIGHT:
             return cls.AMPLE
         return cls.TIGHT if share < SCARCE else cls.SCARCE
 
 
-class Running(Protocol):
+class RunningRequest(Protocol):
     """Something that has not answered yet, and can be told that the gateway stops."""
 
     def shut_down(self) -> None:
@@ -49,7 +49,7 @@ class AdmissionController:
     known by whatever object stands for it.
     """
 
-    def __init__(self, most: int = MANY, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
+    def __init__(self, most: int = DEFAULT_MAX_CALLS, probe: Callable[[], MemoryUse | None] = lambda: None) -> None:
         self.most = most
         self.memory = MemoryPressure.AMPLE
         self.draining = False  # whether the gateway stops, so that no connection is kept
@@ -58,13 +58,13 @@ class AdmissionController:
         self._promised = 0  # bytes of bodies that the last look could not see
         self._unseen = 0  # of these, let in since
         self._calls: dict[Hashable, int] = {}  # and the bytes of their bodies that are yet to come
-        self._running: set[Running] = set()
+        self._running: set[RunningRequest] = set()
         self._emptied = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._running)
 
-    def __iter__(self) -> Iterator[Running]:
+    def __iter__(self) -> Iterator[RunningRequest]:
         return iter(tuple(self._running))
 
     @property
@@ -75,7 +75,7 @@ class AdmissionController:
     # -- room
 
     @property
-    def calls(self) -> int:
+    def call_count(self) -> int:
         """How many requests with a key there are, those whose body still comes included."""
         return len(self._calls)
 
@@ -83,7 +83,7 @@ class AdmissionController:
         """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
         if len(self._calls) >= self.most:
             raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
-        if self.memory is MemoryPressure.SCARCE or (self._use is not None and self._share(size) >= SCARCE):
+        if self.memory is MemoryPressure.SCARCE or (self._use is not None and self._used_share(size) >= SCARCE):
             raise Overloaded("The gateway is short of memory.")
 
     def check_stream(self) -> None:
@@ -91,7 +91,7 @@ class AdmissionController:
         if self.memory is not MemoryPressure.AMPLE:
             raise Overloaded("The gateway is short of memory and takes no streams now.")
 
-    def admit(self, request: Hashable, size: int = 0) -> None:
+    def admit_call(self, request: Hashable, size: int = 0) -> None:
         """Count a request in, from its head; ``size`` is that of its body, in bytes."""
         self._calls[request] = size
         self._promised += size
@@ -116,23 +116,23 @@ class AdmissionController:
         self._use = self._probe()
         self._promised = sum(self._calls.values())
         self._unseen = 0
-        memory = MemoryPressure.of(self._share(0))
+        memory = MemoryPressure.from_share(self._used_share(0))
         if memory is not self.memory:
             log.app.warning("Memory is %s now (before: %s).", memory.value, self.memory.value)
             self.memory = memory
 
-    def _share(self, size: int) -> float:
+    def _used_share(self, size: int) -> float:
         """The share of the limit that is used or promised, with ``size`` bytes more; 0 without a limit."""
         use = self._use
         return 0.0 if use is None else (use.used + (self._promised + size) * _COPIES) / use.limit
 
     # -- what runs
 
-    def add(self, running: Running) -> None:
+    def add_running(self, running: RunningRequest) -> None:
         """Count in what will answer."""
         self._running.add(running)
 
-    def discard(self, running: Running) -> None:
+    def discard_running(self, running: RunningRequest) -> None:
         """Count out what has answered, or whose caller has disconnected. Once more does no harm."""
         self._running.discard(running)
         self._note_end()

@@ -62,7 +62,7 @@ def http_date(now: int) -> str:
     return f"Date: {formatdate(now, usegmt=True)}\r\n"
 
 
-class Connection(Protocol):
+class AnswerConnection(Protocol):
     """What a call writes its answer to. Futures are done once the caller has taken enough (contract R4)."""
 
     def send_answer(self, head: bytes, body: bytes) -> asyncio.Future[None]:

@@ -117,7 +117,7 @@ class GatewayApplication(Application):
         kwargs = {**(target_kwargs or {}), "context": context}
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
         if caller is not None:
-            self.admission.admit(request, self._guard.body_bound(headers))
+            self.admission.admit_call(request, self._guard.body_bound(headers))
         elif "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             return delegate
         return _BodyCounter(
@@ -188,7 +188,7 @@ class _HeadWaiter(httputil.HTTPMessageDelegate):
     def headers_received(self, start_line: Any, headers: httputil.HTTPHeaders) -> Awaitable[None] | None:
         self._head = (start_line, headers)
         path, _, _ = start_line.path.partition("?")
-        exchange = self._application.call_exchange(start_line.method, path, self._connection, refuse=self._refuse)
+        exchange = self._application.call_exchange(start_line.method, path, self._connection, refuse=self._refuse_call)
         self._inner = exchange or self._application.tornado_delegate(self._server_conn, self._connection)
         return self._inner.headers_received(start_line, headers)
 
@@ -201,7 +201,7 @@ class _HeadWaiter(httputil.HTTPMessageDelegate):
     def on_connection_close(self) -> None:
         self._inner.on_connection_close()
 
-    def _refuse(self, error: GatewayError, context: RequestContext) -> Awaitable[None] | None:
+    def _refuse_call(self, error: GatewayError, context: RequestContext) -> Awaitable[None] | None:
         """Tornado's server has to read what still comes of a body: a handler takes over that does."""
         start_line, headers = self._head  # only a call refuses, and only once it has its head
         request = httputil.HTTPServerRequest(
@@ -268,25 +268,25 @@ class RefusalHandler(BaseHandler):
             connection.set_max_body_size(UNLIMITED)
         lingers = hasattr(connection, "close_after_answer")
         if lingers or waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
-            self._answer()  # to raise it costs more, and leaves a cycle to the garbage collector
+            self._send_refusal()  # to raise it costs more, and leaves a cycle to the garbage collector
         else:
-            self._timer = asyncio.get_running_loop().call_later(DRAIN_S, self._answer)
+            self._timer = asyncio.get_running_loop().call_later(DRAIN_S, self._send_refusal)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """Throw a piece of the body away."""
         self._drained += len(chunk)
         if self._drained > DRAIN_BYTES:
-            self._answer()
+            self._send_refusal()
         return None
 
-    def _answer(self) -> None:
+    def _send_refusal(self) -> None:
         if not self._finished:
             self.send_error(exc_info=(type(self._error), self._error, None))
 
-    async def _refuse(self, *_: Any, **__: Any) -> None:
-        self._answer()
+    async def _refuse_method(self, *_: Any, **__: Any) -> None:
+        self._send_refusal()
 
-    get = head = post = put = patch = delete = options = _refuse
+    get = head = post = put = patch = delete = options = _refuse_method
 
     def on_finish(self) -> None:
         """The drain is over."""

@@ -23,12 +23,12 @@ from fwd_server.values.errors import GatewayError, InvalidKey
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-MOST_FAILURES: Final = 20
+MAX_FAILURES: Final = 20
 WINDOW_S: Final = 60.0
-MOST_ADDRESSES: Final = 100_000
+MAX_ADDRESSES: Final = 100_000
 
 
-class Keys(Protocol):
+class KeySource(Protocol):
     """Whoever holds the keys that are allowed now."""
 
     @property
@@ -38,7 +38,7 @@ class Keys(Protocol):
 
 
 @define
-class Failures:
+class FailureCounter:
     """The failures of the last minute by address, for as many addresses as fit."""
 
     _recent: OrderedDict[str, tuple[float, ...]] = field(factory=OrderedDict, init=False, repr=False)
@@ -46,18 +46,18 @@ class Failures:
     def __len__(self) -> int:
         return len(self._recent)
 
-    def count(self, peer: str, now: float) -> float | None:
+    def count_failure(self, peer: str, now: float) -> float | None:
         """Count a failure; the seconds until another one is counted, once there are too many. ``now`` is monotonic."""
         recent = tuple(then for then in self._recent.pop(peer, ()) if now - then < WINDOW_S)
-        full = len(recent) >= MOST_FAILURES
+        full = len(recent) >= MAX_FAILURES
         self._recent[peer] = recent if full else (*recent, now)
-        if len(self._recent) > MOST_ADDRESSES:
+        if len(self._recent) > MAX_ADDRESSES:
             self._recent.popitem(last=False)
         return WINDOW_S - (now - recent[0]) if full else None
 
 
 @frozen(slots=True)
-class Authenticated:
+class AuthenticatedKey:
     """The owner of a valid key, and the key set that said so."""
 
     caller: Caller
@@ -69,11 +69,11 @@ class Authenticated:
 class Authenticator:
     """Decides who is calling."""
 
-    source: Keys
+    source: KeySource
     clock: Clock
-    failures: Failures = field(factory=Failures)
+    failures: FailureCounter = field(factory=FailureCounter)
 
-    def authenticate(self, headers: Mapping[str, Any], peer: str) -> Authenticated:
+    def authenticate_caller(self, headers: Mapping[str, Any], peer: str) -> AuthenticatedKey:
         """The owner of the presented key. Raises InvalidKey, or a 429 after too many of these from ``peer``.
 
         ``headers`` are looked up by lower-case names.
@@ -81,18 +81,18 @@ class Authenticator:
         key, keys = presented_key(headers), self.source.keys
         entry = keys.find(key, self.clock.now())
         if entry is None:
-            raise self._refusal(peer)
-        return Authenticated(Caller(entry.name, shown(key)), entry, keys)
+            raise self._refuse_key(peer)
+        return AuthenticatedKey(Caller(entry.name, shown(key)), entry, keys)
 
-    def is_current(self, authenticated: Authenticated) -> bool:
+    def is_current(self, authenticated: AuthenticatedKey) -> bool:
         """Whether an earlier answer still holds: the very same key set is in force, and the key has not expired.
 
         A key set is swapped as a whole when anything in it changes, so a revoked key is refused at once (R7, D8).
         """
         return authenticated.keys is self.source.keys and self.clock.now() < authenticated.entry.expires
 
-    def _refusal(self, peer: str) -> GatewayError:
-        wait = self.failures.count(peer, self.clock.monotonic())
+    def _refuse_key(self, peer: str) -> GatewayError:
+        wait = self.failures.count_failure(peer, self.clock.monotonic())
         return InvalidKey() if wait is None else too_many(wait)
 
 

@@ -85,7 +85,7 @@ class BaseHandler(RequestHandler):
 
     def prepare(self) -> None:
         """Count among what runs, so that a stop can wait for it."""
-        self.application.admission.add(self)
+        self.application.admission.add_running(self)
 
     def shut_down(self) -> None:
         """The gateway stops and waits no longer; for handlers that can say so to their caller."""
@@ -103,7 +103,7 @@ class BaseHandler(RequestHandler):
         self._release()
 
     def _release(self) -> None:
-        self.application.admission.discard(self)
+        self.application.admission.discard_running(self)
         self.application.admission.release_call(self.request)
 
     # -- errors
@@ -154,7 +154,7 @@ def not_found(request: httputil.HTTPServerRequest) -> GatewayError:
 
 
 def _method_not_allowed(handler: RequestHandler) -> GatewayError:
-    allowed = [name for name in ("GET", "POST") if _implements(handler, name)]
+    allowed = [name for name in ("GET", "POST") if _implements_method(handler, name)]
     allowed += getattr(handler, "allowed_methods", ())
     allowed += ["HEAD"] if "GET" in allowed else []
     return BadRequest(
@@ -165,6 +165,6 @@ def _method_not_allowed(handler: RequestHandler) -> GatewayError:
     )
 
 
-def _implements(handler: RequestHandler, method: str) -> bool:
+def _implements_method(handler: RequestHandler, method: str) -> bool:
     name = method.lower()
     return getattr(type(handler), name) is not getattr(RequestHandler, name)

@@ -27,7 +27,7 @@ from fwd_server.values.call import Call, Caller, RequestEnd
 from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
 from fwd_server.values.errors import GatewayError, UpstreamError, internal_error, upstream_failure
 from fwd_server.values.record import CallRecord
-from fwd_server.web.answers import Connection, TornadoConnection, render_head
+from fwd_server.web.answers import AnswerConnection, TornadoConnection, render_head
 from fwd_server.web.call_options import CallOptions, read_options
 from fwd_server.web.guard import CheckedHead, HeaderMap, RequestContext, RequestGuard, too_large
 from fwd_server.web.heartbeat import Heartbeat
@@ -82,7 +82,7 @@ class CallExchange(HTTPMessageDelegate):
         self._dialect = route.dialect
         self._path = path
         self._inner = connection
-        self._connection: Connection = connection if refuse is None else TornadoConnection(connection)
+        self._connection: AnswerConnection = connection if refuse is None else TornadoConnection(connection)
         self._refuse = refuse
         self._context = RequestContext("")
         self._options: CallOptions | GatewayError = CallOptions()
@@ -102,11 +102,11 @@ class CallExchange(HTTPMessageDelegate):
         """Called by Tornado's server."""
         peer: Any = getattr(self._inner, "context", None)
         remote_ip = getattr(peer, "remote_ip", "") or ""
-        return self._check(headers, remote_ip, None)
+        return self._check_head(headers, remote_ip, None)
 
     def head_received(self, head: Any) -> Awaitable[None] | None:
         """Called by our server: ``head.memo`` belongs to heads of the same bytes on this connection."""
-        return self._check(head.headers, self._inner.context.remote_ip, head.memo)
+        return self._check_head(head.headers, self._inner.context.remote_ip, head.memo)
 
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         """A piece of the body."""
@@ -122,18 +122,18 @@ class CallExchange(HTTPMessageDelegate):
         """The body is there: serve the call."""
         if not self._over:
             self._service.guard.admission.note_body_complete(self)
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._task = asyncio.get_running_loop().create_task(self._run_call())
 
     def on_connection_close(self) -> None:
         """The caller is gone: so is the work for it, down to the upstream's connection (S19, T7)."""
         self._disconnected = True
-        self._release()
+        self._release_admission()
         if self._task is not None:
             self._task.cancel()
 
     # -- the head
 
-    def _check(self, headers: HeaderMap, remote_ip: str, memo: Any) -> Awaitable[None] | None:
+    def _check_head(self, headers: HeaderMap, remote_ip: str, memo: Any) -> Awaitable[None] | None:
         """Let the request in, or answer with why not."""
         guard = self._service.guard
         size = guard.body_bound(headers)
@@ -155,8 +155,8 @@ class CallExchange(HTTPMessageDelegate):
         if self._refuse is None:
             self._inner.mark_authenticated()
         self._inner.set_close_callback(self.on_connection_close)
-        guard.admission.admit(self, size)
-        guard.admission.add(self)
+        guard.admission.admit_call(self, size)
+        guard.admission.add_running(self)
         return None
 
     def _check_anew(self, headers: HeaderMap, remote_ip: str) -> CheckedHead:
@@ -179,55 +179,55 @@ class CallExchange(HTTPMessageDelegate):
 
     def _turn_away(self, error: GatewayError) -> Awaitable[None] | None:
         """Answer before the body is there; what still comes of it is the server's to throw away."""
-        self._release()
+        self._release_admission()
         if self._refuse is not None:
             self._over = True
             return self._refuse(error, self._context)
-        self._fail(error)
+        self._answer_failure(error)
         return None
 
     # -- the call
 
-    async def _run(self) -> None:
+    async def _run_call(self) -> None:
         """Answer the call; when the caller disconnects, end quietly, because nobody listens."""
         try:
-            await self._serve()
+            await self._serve_call()
         except asyncio.CancelledError:
             if self._disconnected:
                 return
             if self._ending is None:
                 raise
-            self._fail(self._ending)
+            self._answer_failure(self._ending)
         except StreamClosedError:
             self._disconnected = True
         except GatewayError as error:
-            self._fail(error)
+            self._answer_failure(error)
         except Exception:  # noqa: BLE001 - logged, and the caller gets an answer
             log.app.exception("A bug: request %s failed.", self._context.id)
-            self._fail(internal_error())
+            self._answer_failure(internal_error())
         finally:
-            self._release()
+            self._release_admission()
 
-    async def _serve(self) -> None:
+    async def _serve_call(self) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         self._body = []  # what was read of it is kept, and not this as well (contract D13)
         request = self._dialect.parse(body)
         del body
         if request.stream:
             self._service.guard.admission.check_stream()
-        call, options = self._call(request)
+        call, options = self._build_call(request)
         if options.dry_run:
             self._send_json(200, orjson.dumps(self._service.gateway.plan_dry_run(call)))
-            self._tell(200)
+            self._note_request_end(200)
             return
         record = self._record = self._service.gateway.open_record(call)
         if isinstance(request, ChatRequest) and request.stream and self._dialect.stream_writer is not None:
-            await self._stream(record, self._dialect.stream_writer(request))
+            await self._serve_stream(record, self._dialect.stream_writer(request))
         else:
             response = await self._service.gateway.complete_call(record)
             self._send_json(200, self._dialect.render(response, request))
 
-    def _call(self, request: Any) -> tuple[Call, CallOptions]:
+    def _build_call(self, request: Any) -> tuple[Call, CallOptions]:
         """The call that a request and its head make together. Raises GatewayError."""
         options, context, service = self._options, self._context, self._service
         if isinstance(options, GatewayError):
@@ -250,33 +250,35 @@ class CallExchange(HTTPMessageDelegate):
 
     # -- a stream
 
-    async def _stream(self, record: CallRecord, writer: StreamWriter) -> None:
+    async def _serve_stream(self, record: CallRecord, writer: StreamWriter) -> None:
         beat = Heartbeat(self._service.times.keepalive_s, lambda: self._keep_alive(writer))
         self._writer = writer
         try:
             async with self._service.gateway.stream_call(record) as answer:
                 if self._begun:  # a keep-alive has taken the head with it: the receipt follows as an event
                     self._connection.write_chunk(writer.write_receipt(receipt_facts(record)))
-                last = await answer.send_events(lambda events: self._relay(writer, beat, events))
+                last = await answer.send_events(lambda events: self._relay_events(writer, beat, events))
                 if isinstance(last, GatewayError):
                     self._break_off(last)
                 else:
                     self._end_stream(writer.write_end(receipt_facts(record, self._service.clock.monotonic())))
         finally:
-            beat.stop()
+            beat.stop_timer()
 
-    def _relay(self, writer: StreamWriter, beat: Heartbeat, events: list[StreamEvent]) -> asyncio.Future[None] | None:
+    def _relay_events(
+        self, writer: StreamWriter, beat: Heartbeat, events: list[StreamEvent]
+    ) -> asyncio.Future[None] | None:
         """Send what can be sent of some events; the future is done once the caller has taken enough."""
         data = writer.write_chunks([event for event in events if isinstance(event, Chunk)])
         if not data:
             return None
         beat.note_sent()
-        return self._connection.write_chunk(data) if self._begun else self._begin(writer, data)
+        return self._connection.write_chunk(data) if self._begun else self._begin_stream(writer, data)
 
-    def _begin(self, writer: StreamWriter, first: bytes) -> asyncio.Future[None]:
+    def _begin_stream(self, writer: StreamWriter, first: bytes) -> asyncio.Future[None]:
         """The head, with the first bytes of the stream."""
         self._begun = True
-        receipt = () if self._record is None or self._record.first_content_at is None else self._receipt()
+        receipt = () if self._record is None or self._record.first_content_at is None else self._receipt_headers()
         self._close_if_full()
         head = render_head(200, writer.content_type, self._context.id, (*receipt, *self._context.cors), streams=True)
         return self._connection.begin_stream(head, first)
@@ -289,25 +291,25 @@ class CallExchange(HTTPMessageDelegate):
         if self._begun:
             self._connection.write_chunk(data)
         else:
-            self._begin(writer, data)
+            self._begin_stream(writer, data)
 
     def _break_off(self, error: GatewayError) -> None:
         """The failure as an event, no good end, and the end of the connection (contract G5)."""
         if not self._begun:
-            self._fail(error)
+            self._answer_failure(error)
             return
         self._connection.close_after_answer()
         self._end_stream(self._writer.write_error(error))
 
     def _end_stream(self, last: bytes) -> None:
         if not self._begun:  # an answer without any event of its own
-            self._begin(self._writer, b"")
+            self._begin_stream(self._writer, b"")
         self._over = True
         self._connection.end_stream(last)
 
     # -- answers
 
-    def _fail(self, error: GatewayError) -> None:
+    def _answer_failure(self, error: GatewayError) -> None:
         """Answer with a failure: with its status, or as an event where the head is already out."""
         if self._over or self._disconnected:
             return
@@ -316,16 +318,16 @@ class CallExchange(HTTPMessageDelegate):
             return
         self._send_json(error.status, self._dialect.render_error(error), error.all_headers())
         if self._record is None:  # no call was begun, so no outcome will tell of it
-            self._tell(error.status, error)
+            self._note_request_end(error.status, error)
 
     def _send_json(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
-        receipt = self._receipt() if self._record is not None else ()
+        receipt = self._receipt_headers() if self._record is not None else ()
         self._close_if_full()
         head = render_head(status, _JSON, self._context.id, (*(headers or ()), *receipt, *self._context.cors))
         self._begun = self._over = True
         self._connection.send_answer(head, body)
 
-    def _receipt(self) -> list[tuple[str, str]]:
+    def _receipt_headers(self) -> list[tuple[str, str]]:
         record = self._record
         return fact_headers(record, self._service.clock.monotonic()) if record is not None else []
 
@@ -334,7 +336,7 @@ class CallExchange(HTTPMessageDelegate):
         if not self._service.guard.admission.keeps_connections:
             self._connection.close_after_answer()
 
-    def _tell(self, status: int, error: GatewayError | None = None) -> None:
+    def _note_request_end(self, status: int, error: GatewayError | None = None) -> None:
         """Tell the observers of a request that became no call."""
         context = self._context
         total_ms = (self._service.clock.monotonic() - self._arrived) * 1000
@@ -362,9 +364,9 @@ class CallExchange(HTTPMessageDelegate):
         if self._task is not None:
             self._task.cancel()
 
-    def _release(self) -> None:
+    def _release_admission(self) -> None:
         """Count the call out; more than once does no harm."""
-        self._service.guard.admission.discard(self)
+        self._service.guard.admission.discard_running(self)
         self._service.guard.admission.release_call(self)
 
 

@@ -42,11 +42,11 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
     Raises BadRequest: a misspelled dry run must not become a call that costs money. Raises GatewayError (508) for a
     call that has been here before.
     """
-    times = {time: _seconds(name, headers[name]) for name, time in _TIMES.items() if name in headers}
+    times = {time: _read_seconds(name, headers[name]) for name, time in _TIMES.items() if name in headers}
     return CallOptions(
-        strict=_choice(headers, "x-fwd-strict", _FLAG, "true or false"),
-        fallback=_choice(headers, "x-fwd-fallback", _FALLBACK, "none"),
-        dry_run=_choice(headers, "x-fwd-dry-run", _FLAG, "true or false"),
+        strict=_read_choice(headers, "x-fwd-strict", _FLAG, "true or false"),
+        fallback=_read_choice(headers, "x-fwd-fallback", _FALLBACK, "none"),
+        dry_run=_read_choice(headers, "x-fwd-dry-run", _FLAG, "true or false"),
         deadline_s=times.pop("total_s", None),
         requested_timeouts=times,
         retry_count=_retry_count(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
@@ -54,14 +54,14 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
     )
 
 
-def _choice(headers: Mapping[str, Any], name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
+def _read_choice(headers: Mapping[str, Any], name: str, meanings: Mapping[str, bool], allowed: str) -> bool:
     value = headers.get(name, "").lower()
     if value not in meanings:
         raise BadRequest(f"Invalid value for '{name}': {value[:40]!r}; {allowed} is allowed.", param=name)
     return meanings[value]
 
 
-def _seconds(name: str, value: str) -> float:
+def _read_seconds(name: str, value: str) -> float:
     try:
         seconds = float(value)
     except ValueError:

@@ -35,7 +35,7 @@ class CorsPolicy:
         if not self.origins:
             return ()
         origin = headers.get("origin")
-        allowed = self._allowed(origin)
+        allowed = self._allowed_origin(origin)
         if allowed is None:
             return (("Vary", "Origin"),)
         vary = () if allowed == "*" else (("Vary", "Origin"),)
@@ -47,7 +47,7 @@ class CorsPolicy:
 
     def preflight_headers(self, headers: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
         """The answer to a browser that asks whether a page may call."""
-        if self._allowed(headers.get("origin")) is None:
+        if self._allowed_origin(headers.get("origin")) is None:
             return self.answer_headers(headers)
         wanted = headers.get("access-control-request-headers", "").strip()
         names = wanted if _NAMES.fullmatch(wanted) else "authorization, content-type, x-api-key"
@@ -58,7 +58,7 @@ class CorsPolicy:
             ("Access-Control-Max-Age", _AN_HOUR_S),
         )
 
-    def _allowed(self, origin: str | None) -> str | None:
+    def _allowed_origin(self, origin: str | None) -> str | None:
         if not origin:
             return None
         if "*" in self.origins:

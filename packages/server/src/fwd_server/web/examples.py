@@ -33,69 +33,77 @@ _WEATHER: Final[Json] = {
 }
 
 
-def requests() -> dict[str, Json]:
+def chat_requests() -> dict[str, Json]:
     """Bodies of a call, by name; the first is what a page offers to try."""
     return {
-        "text": _example("Text", _body("echo:", "Say hello in one word.")),
-        "stream": _example(
+        "text": _named_example("Text", _chat_body("echo:", "Say hello in one word.")),
+        "stream": _named_example(
             "A stream, with usage at its end",
-            _body("echo:", "Count to three.", stream=True, stream_options={"include_usage": True}),
+            _chat_body("echo:", "Count to three.", stream=True, stream_options={"include_usage": True}),
         ),
-        "tools": _example("A tool call", _body("echo:tools", "How warm is it in Oslo?", tools=[_tool()])),
-        "structured": _example("An answer that fits a schema", _body("echo:json", "Oslo", response_format=_format())),
-        "image": _example("An image", _body("echo:", _image_parts())),
-        "listed": _example("No model: the list in PROVIDERS_PRIORITY", {"messages": [_user("Hello")]}),
+        "tools": _named_example(
+            "A tool call", _chat_body("echo:tools", "How warm is it in Oslo?", tools=[_weather_tool()])
+        ),
+        "structured": _named_example(
+            "An answer that fits a schema", _chat_body("echo:json", "Oslo", response_format=_response_format())
+        ),
+        "image": _named_example("An image", _chat_body("echo:", _image_parts())),
+        "listed": _named_example("No model: the list in PROVIDERS_PRIORITY", {"messages": [_user_message("Hello")]}),
     }
 
 
-def answers() -> dict[str, Json]:
+def chat_answers() -> dict[str, Json]:
     """Whole answers, by the name of the call they belong to."""
     call = {"name": "get_weather", "arguments": '{"city":"city"}'}
     calls = [{"id": "call_7Hq2", "type": "function", "function": call}]
-    called = _answer("echo:tools", {"content": None, "tool_calls": calls}, _usage(59, 7), "tool_calls")
+    called = _chat_completion("echo:tools", {"content": None, "tool_calls": calls}, _usage_object(59, 7), "tool_calls")
     return {
-        "text": _example("Text", _answer("echo:", {"content": "Say hello in one word."}, _usage(6, 6))),
-        "tools": _example("A tool call", called),
-        "structured": _example("Structured output", _answer("echo:json", {"content": '{"city":"city"}'}, _usage(1, 4))),
+        "text": _named_example(
+            "Text", _chat_completion("echo:", {"content": "Say hello in one word."}, _usage_object(6, 6))
+        ),
+        "tools": _named_example("A tool call", called),
+        "structured": _named_example(
+            "Structured output", _chat_completion("echo:json", {"content": '{"city":"city"}'}, _usage_object(1, 4))
+        ),
     }
 
 
-def stream() -> str:
+def chat_stream() -> str:
     """A streamed answer as it stands on the wire."""
     pieces = ("Coun", "t to", " thr", "ee.")
     frames = [
-        _frame([choice_delta({"role": "assistant", "content": ""})]),
-        *(_frame([choice_delta({"content": piece})]) for piece in pieces),
-        _frame([choice_delta({}, finish_reason="stop")]),
-        _frame([], _usage(4, 4)),
+        _stream_frame([choice_delta({"role": "assistant", "content": ""})]),
+        *(_stream_frame([choice_delta({"content": piece})]) for piece in pieces),
+        _stream_frame([choice_delta({}, finish_reason="stop")]),
+        _stream_frame([], _usage_object(4, 4)),
         ': fwd {"request_id":"req_7LCC1a7g","provider":"echo","attempts":1}',
         "data: [DONE]",
     ]
     return "".join(f"{frame}\n\n" for frame in frames)
 
 
-def inputs() -> dict[str, Json]:
+def embedding_requests() -> dict[str, Json]:
     """Calls of ``POST /v1/embeddings``."""
     texts = {"model": "text-embedding-3-small", "input": ["Hello", "Good bye"], "dimensions": 256}
     return {
-        "text": _example("One text", {"model": "text-embedding-3-small", "input": "Hello"}),
-        "texts": _example("Several, with the length of the vectors", texts),
+        "text": _named_example("One text", {"model": "text-embedding-3-small", "input": "Hello"}),
+        "texts": _named_example("Several, with the length of the vectors", texts),
     }
 
 
-def vectors() -> Json:
+def embedding_answer() -> Json:
     """An answer to the first of them."""
     vector = {"object": "embedding", "index": 0, "embedding": [0.0123, -0.0456, 0.0789]}
     usage = {"prompt_tokens": 1, "total_tokens": 1}
     return {"object": "list", "data": [vector], "model": "text-embedding-3-small", "usage": usage}
 
 
-def models() -> Json:
+def model_list() -> Json:
     """A list of models."""
-    return {"object": "list", "data": [model()]}
+    return {"object": "list", "data": [one_model()]}
 
 
-def model() -> Json:
+def one_model() -> Json:
     """One model."""
     details = {
         "provider": "echo",
@@ -107,7 +115,7 @@ def model() -> Json:
     return {"id": "echo:", "object": "model", "created": _CREATED, "owned_by": "echo", "fwd": details}
 
 
-def ready() -> Json:
+def ready_answer() -> Json:
     """The answer of ``/ready`` with its details."""
     providers = [
         {"name": "echo", "state": "on", "enabled_by": "FWD_ECHO"},
@@ -116,13 +124,13 @@ def ready() -> Json:
     return {"status": "ready", "degraded": [], "providers": providers, "cooling_down": []}
 
 
-def failures() -> dict[int, list[GatewayError]]:
+def failure_examples() -> dict[int, list[GatewayError]]:
     """Failures a caller may see, by status: the gateway's own exceptions, so that these are its own words."""
-    listed = [*_callers(), *_gateways(), *_providers()]
+    listed = [*_caller_failures(), *_gateway_failures(), *_provider_failures()]
     return {status: [e for e in listed if e.status == status] for status in sorted({e.status for e in listed})}
 
 
-def _callers() -> list[GatewayError]:
+def _caller_failures() -> list[GatewayError]:
     return [
         BadRequest("Expected `str`, got `int` - at `$.messages[0].role`", param="messages[0].role"),
         Refused("'n' must be 1: anthropic gives one answer a call.", param="n"),
@@ -145,7 +153,7 @@ def _callers() -> list[GatewayError]:
     ]
 
 
-def _gateways() -> list[GatewayError]:
+def _gateway_failures() -> list[GatewayError]:
     return [
         GatewayError("The gateway failed. This is a bug: please report it with the request id.", code="internal"),
         ProviderNotAvailable("This version of fwd does not speak to ollama yet."),
@@ -156,7 +164,7 @@ def _gateways() -> list[GatewayError]:
     ]
 
 
-def _providers() -> list[GatewayError]:
+def _provider_failures() -> list[GatewayError]:
     return [
         from_status(429, retry_after_s=2.0),
         from_status(402),
@@ -169,24 +177,24 @@ def _providers() -> list[GatewayError]:
     ]
 
 
-def _example(summary: str, value: Json) -> Json:
+def _named_example(summary: str, value: Json) -> Json:
     return {"summary": summary, "value": value}
 
 
-def _user(content: object) -> Json:
+def _user_message(content: object) -> Json:
     return {"role": "user", "content": content}
 
 
-def _body(model: str, content: object, **more: Any) -> Json:
-    return {"model": model, "messages": [_user(content)], **more}
+def _chat_body(model: str, content: object, **more: Any) -> Json:
+    return {"model": model, "messages": [_user_message(content)], **more}
 
 
-def _tool() -> Json:
+def _weather_tool() -> Json:
     function = {"name": "get_weather", "description": "Weather in a city", "parameters": _WEATHER}
     return {"type": "function", "function": function}
 
 
-def _format() -> Json:
+def _response_format() -> Json:
     return {"type": "json_schema", "json_schema": {"name": "place", "schema": _WEATHER, "strict": True}}
 
 
@@ -197,7 +205,7 @@ def _image_parts() -> list[Json]:
     ]
 
 
-def _answer(model: str, message: Json, usage: Json, finish_reason: str = "stop") -> Json:
+def _chat_completion(model: str, message: Json, usage: Json, finish_reason: str = "stop") -> Json:
     choice = {
         "index": 0,
         "message": {"role": "assistant", "refusal": None, **message},
@@ -208,10 +216,10 @@ def _answer(model: str, message: Json, usage: Json, finish_reason: str = "stop")
     return {**head, "choices": [choice], "usage": usage}
 
 
-def _usage(prompt: int, completion: int) -> Json:
+def _usage_object(prompt: int, completion: int) -> Json:
     return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
 
 
-def _frame(choices: list[Json], usage: Json | None = None) -> str:
+def _stream_frame(choices: list[Json], usage: Json | None = None) -> str:
     head = {"id": "chatcmpl-9fKx", "created": _CREATED, "model": "echo:"}
     return f"data: {orjson.dumps(chunk_object(head, choices, usage=usage)).decode()}"

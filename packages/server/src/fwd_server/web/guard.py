@@ -18,7 +18,7 @@ from fwd_server.observe import log
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import BadRequest, GatewayError
 from fwd_server.web.admission import AdmissionController
-from fwd_server.web.authenticator import Authenticated, Authenticator
+from fwd_server.web.authenticator import AuthenticatedKey, Authenticator
 from fwd_server.web.call_options import CallOptions
 from fwd_server.web.cors import CorsPolicy
 
@@ -87,7 +87,7 @@ class CheckedHead:
     body, and whether there is room.
     """
 
-    authenticated: Authenticated
+    authenticated: AuthenticatedKey
     peer: str
     options: CallOptions | GatewayError
     request_id: str | None
@@ -112,7 +112,7 @@ class RequestGuard:
         except Exception as error:
             raise _authentication_crashed(error) from error
 
-    def check_request(self, headers: HeaderMap, peer: str, *, needs_key: bool) -> Authenticated | None:
+    def check_request(self, headers: HeaderMap, peer: str, *, needs_key: bool) -> AuthenticatedKey | None:
         """Who is there, None where no key is needed. Raises GatewayError for the first thing that is wrong.
 
         Whoever needs a key is turned away even before the key is looked at when there is no room (R3): that costs
@@ -123,7 +123,7 @@ class RequestGuard:
             return None
         self.admission.check_room(self.body_bound(headers))
         try:
-            return self.authenticator.authenticate(headers, peer)
+            return self.authenticator.authenticate_caller(headers, peer)
         except GatewayError:
             raise
         except Exception as error:

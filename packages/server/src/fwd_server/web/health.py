@@ -39,13 +39,13 @@ class GatewayStatus:
     health: Health = field(factory=Health)
     draining: bool = False
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """That it can answer says so."""
         return True
 
     def status_name(self) -> str:
         """``ready``, ``degraded`` (serves, but something needs attention) or ``unready``."""
-        if self.draining or not any(_usable(endpoint) for endpoint in self.routes.endpoints.values()):
+        if self.draining or not any(_is_usable(endpoint) for endpoint in self.routes.endpoints.values()):
             return "unready"
         return "degraded" if self.notices() else "ready"
 
@@ -57,11 +57,13 @@ class GatewayStatus:
             state=self.status_name(),
             uptime_s=self.clock.monotonic() - self.started,
             model=model,
-            providers=tuple(ProviderView(e.provider, _usable(e), e.enabled_by, _note(e, resting)) for e in endpoints),
+            providers=tuple(
+                ProviderView(e.provider, _is_usable(e), e.enabled_by, _provider_note(e, resting)) for e in endpoints
+            ),
             notices=self.notices(),
         )
 
-    def ready(self, *, details: bool) -> Json:
+    def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
         if not details:
             return {"status": self.status_name()}
@@ -71,7 +73,7 @@ class GatewayStatus:
         ]
         tired = {rest["provider"] for rest in resting}
         found = [
-            {"name": e.provider, "state": _state(e, e.provider in tired), "enabled_by": e.enabled_by}
+            {"name": e.provider, "state": _provider_state(e, e.provider in tired), "enabled_by": e.enabled_by}
             for e in self.routes.endpoints.values()
         ]
         return {
@@ -85,11 +87,11 @@ class GatewayStatus:
         return self.health.cooling_down(self.clock.monotonic())
 
 
-def _usable(endpoint: Endpoint) -> bool:
+def _is_usable(endpoint: Endpoint) -> bool:
     return endpoint.enabled and endpoint.available
 
 
-def _state(endpoint: Endpoint, rests: bool) -> str:
+def _provider_state(endpoint: Endpoint, rests: bool) -> str:
     if not endpoint.available:
         return "unavailable"
     if rests:
@@ -97,7 +99,7 @@ def _state(endpoint: Endpoint, rests: bool) -> str:
     return "on" if endpoint.enabled else "off"
 
 
-def _note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
+def _provider_note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
     if not endpoint.available:
         return "not spoken by this version"
     own = [rest for rest in resting if rest.provider == endpoint.provider]
@@ -108,23 +110,23 @@ def _note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
 class Readiness(Protocol):
     """Whoever knows how the gateway is: one process, or the parent of several."""
 
-    def alive(self) -> bool:
+    def is_alive(self) -> bool:
         """Whether it does what it is there for, or could again without being started anew."""
 
     def status_name(self) -> str:
         """``ready``, ``degraded`` or ``unready``."""
 
-    def ready(self, *, details: bool) -> Json:
+    def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
 
 
-def probes(readiness: Readiness, *, to_loopback: bool, hub: ObserverHub) -> GatewayApplication:
+def probe_application(readiness: Readiness, *, to_loopback: bool, hub: ObserverHub) -> GatewayApplication:
     """What answers on the port for probes; ``to_loopback`` says whether it is open to this machine alone.
 
     There are no keys here: details are for this machine itself, not through a proxy on it.
     """
     routes = [
-        URLSpec(r"/health", HealthHandler, {"alive": readiness.alive}),
+        URLSpec(r"/health", HealthHandler, {"alive": readiness.is_alive}),
         URLSpec(r"/ready", ReadyHandler, {"state": readiness, "details": _is_local}),
     ]
     nobody = Authenticator(_NoKeys(), SystemClock())
@@ -173,4 +175,4 @@ class ReadyHandler(BaseHandler):
         """Answer with the state."""
         if self.state.status_name() == "unready":
             self.set_status(503)
-        self.write_json(orjson.dumps(self.state.ready(details=self.details(self.request))))
+        self.write_json(orjson.dumps(self.state.ready_view(details=self.details(self.request))))

@@ -20,21 +20,21 @@ class Heartbeat:
         self._loop = asyncio.get_running_loop()
         self._wheel = wheel_of(self._loop)
         self._last = self._loop.time()
-        self._timer: WheelTimer | None = self._wheel.call_later(seconds, self._look) if seconds > 0 else None
+        self._timer: WheelTimer | None = self._wheel.call_later(seconds, self._check_silence) if seconds > 0 else None
 
     def note_sent(self) -> None:
         """Something was sent just now."""
         self._last = self._loop.time()
 
-    def stop(self) -> None:
+    def stop_timer(self) -> None:
         """No more."""
         if self._timer is not None:
             self._timer.cancel()
 
-    def _look(self) -> None:
+    def _check_silence(self) -> None:
         remaining = self._last + self._seconds - self._loop.time()
         if remaining <= 0:
             self._beat()
             self._last = self._loop.time()
             remaining = self._seconds
-        self._timer = self._wheel.call_later(remaining, self._look)
+        self._timer = self._wheel.call_later(remaining, self._check_silence)

@@ -9,7 +9,7 @@ import orjson
 from attrs import frozen
 
 from fwd_server.providers import echo
-from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog
 from fwd_server.routing.names import cut_prefix
 from fwd_server.routing.planner import Routes, resolve_model
 from fwd_server.upstream.discovery import ModelDiscovery
@@ -30,63 +30,67 @@ class ModelIndex:
     """Everything a list of models is made of: where calls can go, what is known, what providers say they have."""
 
     routes: Routes
-    catalog: Catalog
+    catalog: ModelCatalog
     discovery: ModelDiscovery
 
-    def usable(self) -> tuple[Endpoint, ...]:
+    def usable_endpoints(self) -> tuple[Endpoint, ...]:
         """The endpoints whose models can be called."""
         return tuple(e for e in self.routes.endpoints.values() if e.enabled and e.available)
 
-    def listing(self) -> list[Json]:
+    def list_models(self) -> list[Json]:
         """Every model of every endpoint that is on, as objects of the API."""
-        found = (self._entry(endpoint, name) for endpoint in self.usable() for name in self._names(endpoint))
+        found = (
+            self._model_entry(endpoint, name)
+            for endpoint in self.usable_endpoints()
+            for name in self._model_names(endpoint)
+        )
         return list({entry["id"]: entry for entry in found}.values())
 
-    def entry(self, name: str) -> Json:
+    def find_model(self, name: str) -> Json:
         """One model, also one that is in no list. Raises ModelNotFound when no provider here serves it."""
         endpoint, model = resolve_model(self.routes, name)
         if not endpoint.enabled:
             raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.enabled_by} on the gateway.")
         if provider_info(endpoint.provider).built_in and model.partition("?")[0] not in echo.OPTIONS:
             raise ModelNotFound(f"echo has no {model!r}; it has {', '.join('echo:' + one for one in echo.OPTIONS)}.")
-        return self._entry(endpoint, model)
+        return self._model_entry(endpoint, model)
 
-    def _names(self, endpoint: Endpoint) -> Iterator[str]:
+    def _model_names(self, endpoint: Endpoint) -> Iterator[str]:
         """The default model first, then the provider's own list, then what else is known of it."""
-        default = _default(endpoint)
-        callable_ = {model.id: model.endpoint in _ENDPOINTS for model in self.catalog.of(endpoint.provider)}
+        default = _default_model(endpoint)
+        callable_ = {model.id: model.endpoint in _ENDPOINTS for model in self.catalog.models_of(endpoint.provider)}
         more = () if self.discovery.knows_all(endpoint) else callable_
-        names = (*([default] if default else []), *self._theirs(endpoint), *more)
+        names = (*([default] if default else []), *self._provider_names(endpoint), *more)
         return (name for name in names if callable_.get(name, True))
 
-    def _theirs(self, endpoint: Endpoint) -> tuple[str, ...]:
+    def _provider_names(self, endpoint: Endpoint) -> tuple[str, ...]:
         return ECHO_MODELS if provider_info(endpoint.provider).built_in else self.discovery.listed_names(endpoint)
 
-    def _entry(self, endpoint: Endpoint, name: str) -> Json:
-        known = self.catalog.find(endpoint.provider, name)
-        listed = {"listed": self._listed(endpoint, name, known)}
+    def _model_entry(self, endpoint: Endpoint, name: str) -> Json:
+        known = self.catalog.find_model(endpoint.provider, name)
+        listed = {"listed": self._listed_by(endpoint, name, known)}
         return {
             "id": f"{endpoint.provider}:{name}",
             "object": "model",
             "created": _CREATED,
             "owned_by": endpoint.provider,
-            "fwd": {"provider": endpoint.provider, **listed, **(_details(known) if known else {})},
+            "fwd": {"provider": endpoint.provider, **listed, **(_model_details(known) if known else {})},
         }
 
-    def _listed(self, endpoint: Endpoint, name: str, known: Model | None) -> str | None:
+    def _listed_by(self, endpoint: Endpoint, name: str, known: CatalogModel | None) -> str | None:
         """Who says that there is such a model, the one who must know first; None: nobody."""
-        if name in self._theirs(endpoint):
+        if name in self._provider_names(endpoint):
             return "provider"
         if known:
             return "table"
-        return "configured" if name == _default(endpoint) else None
+        return "configured" if name == _default_model(endpoint) else None
 
 
-def _default(endpoint: Endpoint) -> str:
+def _default_model(endpoint: Endpoint) -> str:
     return cut_prefix(endpoint.default_model or "", endpoint.provider)
 
 
-def _details(model: Model) -> Json:
+def _model_details(model: CatalogModel) -> Json:
     return {
         "kind": model.kind,
         "context": model.context_window,
@@ -107,7 +111,7 @@ class ModelsHandler(BaseHandler):
     async def get(self, name: str | None = None) -> None:
         """Answer with the list, or the one model named in the path."""
         if name is not None:
-            self.write_json(orjson.dumps(self.model_index.entry(name)))
+            self.write_json(orjson.dumps(self.model_index.find_model(name)))
             return
-        await self.model_index.discovery.refresh_lists(self.model_index.usable())
-        self.write_json(orjson.dumps({"object": "list", "data": self.model_index.listing()}))
+        await self.model_index.discovery.refresh_lists(self.model_index.usable_endpoints())
+        self.write_json(orjson.dumps({"object": "list", "data": self.model_index.list_models()}))

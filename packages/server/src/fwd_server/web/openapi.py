@@ -104,10 +104,10 @@ _FAILURE_HEADERS: Final = (
     "retry-after-ms",
     "x-should-retry",
 )
-_DOOR: Final = (401, 421, 429, 431, 500)  # what every endpoint that asks for a key may answer
+_GUARD_STATUSES: Final = (401, 421, 429, 431, 500)  # what every endpoint that asks for a key may answer
 
 
-def document(version: str) -> Json:
+def build_document(version: str) -> Json:
     """The whole description, for the ``version`` of the gateway that serves it."""
     return {
         "openapi": "3.1.0",
@@ -127,17 +127,19 @@ def document(version: str) -> Json:
             {"name": "pages", "description": "For people"},
         ],
         "security": [{"bearer": []}, {"apiKey": []}],
-        "paths": _paths(),
-        "components": _components(),
+        "paths": _build_paths(),
+        "components": _build_components(),
     }
 
 
-def _components() -> Json:
+def _build_components() -> Json:
     return {
-        "schemas": _schemas(),
-        "headers": _headers(),
-        "parameters": {name: _parameter(name, *row) for name, row in _HEADERS_IN.items()},
-        "responses": {_failure_name(status): _failure(errors) for status, errors in examples.failures().items()},
+        "schemas": _build_schemas(),
+        "headers": _header_components(),
+        "parameters": {name: _header_parameter(name, *row) for name, row in _HEADERS_IN.items()},
+        "responses": {
+            _failure_name(status): _failure_response(errors) for status, errors in examples.failure_examples().items()
+        },
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fwd_...`"},
             "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "`x-api-key: fwd_...`"},
@@ -145,26 +147,26 @@ def _components() -> Json:
     }
 
 
-def _paths() -> Json:
+def _build_paths() -> Json:
     return {
-        "/v1/chat/completions": {"post": _chat()},
-        "/v1/embeddings": {"post": _embeddings()},
+        "/v1/chat/completions": {"post": _chat_operation()},
+        "/v1/embeddings": {"post": _embeddings_operation()},
         "/v1/models": {"get": _list_models()},
         "/v1/models/{id}": {"get": _get_model()},
-        "/health": {"get": _health()},
-        "/ready": {"get": _ready()},
-        "/": {"get": _page("statusPage", "Status page")},
-        "/docs": {"get": _page("swaggerPage", "This description in Swagger UI")},
-        "/redoc": {"get": _page("redocPage", "This description in ReDoc")},
-        "/openapi.json": {"get": _itself()},
+        "/health": {"get": _health_operation()},
+        "/ready": {"get": _ready_operation()},
+        "/": {"get": _page_operation("statusPage", "Status page")},
+        "/docs": {"get": _page_operation("swaggerPage", "This description in Swagger UI")},
+        "/redoc": {"get": _page_operation("redocPage", "This description in ReDoc")},
+        "/openapi.json": {"get": _document_operation()},
     }
 
 
 # --- operations
 
 
-def _chat() -> Json:
-    body = {"schema": _ref("ChatBody"), "examples": examples.requests()}
+def _chat_operation() -> Json:
+    body = {"schema": _schema_ref("ChatBody"), "examples": examples.chat_requests()}
     return {
         "operationId": "createChatCompletion",
         "tags": ["chat"],
@@ -172,26 +174,26 @@ def _chat() -> Json:
         "description": "OpenAI's chat completion, answered by the provider that the model's name picks.",
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _chat_answer(), **_failures(*examples.failures())},
+        "responses": {"200": _chat_answer(), **_failure_refs(*examples.failure_examples())},
     }
 
 
 def _chat_answer() -> Json:
-    frames = {"anyOf": [_ref("ChatCompletionChunk"), _ref("Error")]}
+    frames = {"anyOf": [_schema_ref("ChatCompletionChunk"), _schema_ref("Error")]}
     stream = {"type": "string", "description": _STREAM, "contentMediaType": "application/json", "contentSchema": frames}
     return {
         "description": f"The answer. {_STREAM}",
         "headers": _header_refs(_ANSWER_HEADERS),
         "content": {
-            "application/json": {"schema": _ref("ChatCompletion"), "examples": examples.answers()},
-            "text/event-stream": {"schema": stream, "example": examples.stream()},
+            "application/json": {"schema": _schema_ref("ChatCompletion"), "examples": examples.chat_answers()},
+            "text/event-stream": {"schema": stream, "example": examples.chat_stream()},
         },
     }
 
 
-def _embeddings() -> Json:
-    body = {"schema": _ref("EmbeddingsBody"), "examples": examples.inputs()}
-    answer = _json_answer("The vectors, in the order of the inputs.", "EmbeddingList", examples.vectors())
+def _embeddings_operation() -> Json:
+    body = {"schema": _schema_ref("EmbeddingsBody"), "examples": examples.embedding_requests()}
+    answer = _json_answer("The vectors, in the order of the inputs.", "EmbeddingList", examples.embedding_answer())
     return {
         "operationId": "createEmbedding",
         "tags": ["embeddings"],
@@ -199,7 +201,10 @@ def _embeddings() -> Json:
         "description": "Vectors of texts, by the model that is named and no other.",
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": {**answer, "headers": _header_refs(_ANSWER_HEADERS)}, **_failures(*examples.failures())},
+        "responses": {
+            "200": {**answer, "headers": _header_refs(_ANSWER_HEADERS)},
+            **_failure_refs(*examples.failure_examples()),
+        },
     }
 
 
@@ -209,7 +214,10 @@ def _list_models() -> Json:
         "tags": ["models"],
         "summary": "List models",
         "description": "What this caller can reach; each `id` can be sent as `model`.",
-        "responses": {"200": _json_answer("The models.", "ModelList", examples.models()), **_failures(*_DOOR)},
+        "responses": {
+            "200": _json_answer("The models.", "ModelList", examples.model_list()),
+            **_failure_refs(*_GUARD_STATUSES),
+        },
     }
 
 
@@ -227,11 +235,14 @@ def _get_model() -> Json:
         "tags": ["models"],
         "summary": "Get a model",
         "parameters": [id_],
-        "responses": {"200": _json_answer("The model.", "Model", examples.model()), **_failures(404, *_DOOR)},
+        "responses": {
+            "200": _json_answer("The model.", "Model", examples.one_model()),
+            **_failure_refs(404, *_GUARD_STATUSES),
+        },
     }
 
 
-def _health() -> Json:
+def _health_operation() -> Json:
     return {
         "operationId": "getHealth",
         "tags": ["operations"],
@@ -241,7 +252,7 @@ def _health() -> Json:
     }
 
 
-def _ready() -> Json:
+def _ready_operation() -> Json:
     unready = _json_answer("It cannot: starting, stopping or without a way to serve.", "Ready", {"status": "unready"})
     return {
         "operationId": "getReady",
@@ -250,13 +261,13 @@ def _ready() -> Json:
         "description": "Details are shown to loopback and to callers with a key; the status to everybody.",
         "security": [{}, {"bearer": []}, {"apiKey": []}],
         "responses": {
-            "200": _json_answer("It can, perhaps degraded.", "Ready", examples.ready()),
+            "200": _json_answer("It can, perhaps degraded.", "Ready", examples.ready_answer()),
             "503": unready,
         },
     }
 
 
-def _page(operation: str, summary: str) -> Json:
+def _page_operation(operation: str, summary: str) -> Json:
     page = {
         "description": "A page.",
         "headers": _header_refs(["x-request-id"]),
@@ -271,7 +282,7 @@ def _page(operation: str, summary: str) -> Json:
     }
 
 
-def _itself() -> Json:
+def _document_operation() -> Json:
     answer = {
         "description": "This document.",
         "headers": _header_refs(["x-request-id"]),
@@ -293,11 +304,11 @@ def _json_answer(text: str, schema: str, example: Json) -> Json:
     return {
         "description": text,
         "headers": _header_refs(["x-request-id"]),
-        "content": {"application/json": {"schema": _ref(schema), "example": example}},
+        "content": {"application/json": {"schema": _schema_ref(schema), "example": example}},
     }
 
 
-def _failures(*statuses: int) -> Json:
+def _failure_refs(*statuses: int) -> Json:
     return {str(status): {"$ref": f"#/components/responses/{_failure_name(status)}"} for status in sorted(statuses)}
 
 
@@ -305,13 +316,13 @@ def _failure_name(status: int) -> str:
     return f"Error{status}"
 
 
-def _failure(errors: list[GatewayError]) -> Json:
+def _failure_response(errors: list[GatewayError]) -> Json:
     named = {_example_name(error): {"summary": error.message, "value": error_object(error)} for error in errors}
     codes = ", ".join(f"`{code}`" for code in dict.fromkeys(e.code for e in errors) if code)
     return {
         "description": codes or errors[0].message,
         "headers": _header_refs(_FAILURE_HEADERS),
-        "content": {"application/json": {"schema": _ref("Error"), "examples": named}},
+        "content": {"application/json": {"schema": _schema_ref("Error"), "examples": named}},
     }
 
 
@@ -322,7 +333,7 @@ def _example_name(error: GatewayError) -> str:
 # --- headers
 
 
-def _headers() -> Json:
+def _header_components() -> Json:
     limits: dict[str, tuple[Json, str]] = {
         name: ({"type": "string"}, "The provider's own limit, where it states one.") for name in _RATE_LIMITS
     }
@@ -334,42 +345,44 @@ def _header_refs(names: tuple[str, ...] | list[str]) -> Json:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
-def _parameter(name: str, schema: Json, text: str) -> Json:
+def _header_parameter(name: str, schema: Json, text: str) -> Json:
     return {"name": name, "in": "header", "required": False, "description": text, "schema": schema}
 
 
 # --- schemas
 
 
-def _ref(name: str) -> Json:
+def _schema_ref(name: str) -> Json:
     return {"$ref": _REF.format(name=name)}
 
 
-def _schemas() -> Json:
+def _build_schemas() -> Json:
     _, found = msgspec.json.schema_components(_SOURCES, ref_template=_REF)
-    components = {name: _tidied(schema) for name, schema in found.items()}
-    return {**components, **_parts()}
+    components = {name: _tidy_schema(schema) for name, schema in found.items()}
+    return {**components, **_part_schemas()}
 
 
-def _tidied(schema: Any) -> Any:
+def _tidy_schema(schema: Any) -> Any:
     """``schema`` without what only makes it longer (``"default": null``), and with Markdown for code."""
     if isinstance(schema, list):
-        return [_tidied(item) for item in schema]
+        return [_tidy_schema(item) for item in schema]
     if isinstance(schema, str):
         return schema.replace("``", "`")
     if not isinstance(schema, dict):
         return schema
-    return {key: _tidied(value) for key, value in schema.items() if not (key == "default" and value is None)}
+    return {key: _tidy_schema(value) for key, value in schema.items() if not (key == "default" and value is None)}
 
 
-def _parts() -> Json:
+def _part_schemas() -> Json:
     """The schemas of a content part: one for each type, and one for the types that nobody here knows."""
     known = {
-        "TextPart": _part("TextPart", "text", {"type": "string"}, "Text."),
-        "ImagePart": _part("ImagePart", "image_url", _ref("ImageUrl"), "An image."),
-        "AudioPart": _part("AudioPart", "input_audio", _ref("InputAudio"), "Sound."),
-        "FilePart": _part("FilePart", "file", _ref("FileInput"), "A file."),
-        "RefusalPart": _part("RefusalPart", "refusal", {"type": "string"}, "A refusal, in an assistant message only."),
+        "TextPart": _part_schema("TextPart", "text", {"type": "string"}, "Text."),
+        "ImagePart": _part_schema("ImagePart", "image_url", _schema_ref("ImageUrl"), "An image."),
+        "AudioPart": _part_schema("AudioPart", "input_audio", _schema_ref("InputAudio"), "Sound."),
+        "FilePart": _part_schema("FilePart", "file", _schema_ref("FileInput"), "A file."),
+        "RefusalPart": _part_schema(
+            "RefusalPart", "refusal", {"type": "string"}, "A refusal, in an assistant message only."
+        ),
     }
     types = [part["properties"]["type"]["const"] for part in known.values()]
     other = {
@@ -382,12 +395,12 @@ def _parts() -> Json:
     either = {
         "title": "Part",
         "description": "One part of a message's content; `type` says which.",
-        "oneOf": [_ref(name) for name in (*known, "OtherPart")],
+        "oneOf": [_schema_ref(name) for name in (*known, "OtherPart")],
     }
     return {"Part": either, **known, "OtherPart": other}
 
 
-def _part(name: str, type_: str, schema: Json, text: str) -> Json:
+def _part_schema(name: str, type_: str, schema: Json, text: str) -> Json:
     marks = {
         "cache_control": {"type": "object", "description": "`ephemeral`, for providers with explicit prompt caches"},
         "prompt_cache_breakpoint": {"type": "object", "description": "OpenAI's name for the same"},

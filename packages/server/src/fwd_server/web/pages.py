@@ -107,7 +107,7 @@ class PageFile:
     content_type: str
     policy: str = STRICT
 
-    def read(self) -> bytes:
+    def read_bytes(self) -> bytes:
         """The file's bytes, without the addresses outside that a script would go to."""
         body = self.path.read_bytes()
         for address in _OUTSIDE:
@@ -115,17 +115,17 @@ class PageFile:
         return body
 
 
-def routes(context: PageContext) -> list[URLSpec]:
+def page_routes(context: PageContext) -> list[URLSpec]:
     """The routes of every page and of every file a page loads."""
-    document = orjson.dumps(openapi.document(context.version))
+    document = orjson.dumps(openapi.build_document(context.version))
     return [
-        URLSpec(r"/", StatusPage, {"page": context, "template": _template("status.html")}),
+        URLSpec(r"/", StatusPage, {"page": context, "template": _load_template("status.html")}),
         URLSpec(r"/openapi\.json", DocumentHandler, {"document": document}),
-        *(URLSpec(re.escape(url), FileHandler, {"file": file}) for url, file in files().items()),
+        *(URLSpec(re.escape(url), FileHandler, {"file": file}) for url, file in page_files().items()),
     ]
 
 
-def files() -> dict[str, PageFile]:
+def page_files() -> dict[str, PageFile]:
     """Every file that is served as it is, by its URL: the packaged list."""
     ours = {f"/static/{name}": PageFile(HERE / "static" / name, type_) for name, type_ in _OURS.items()}
     offapi = package_folder("offapi")
@@ -142,11 +142,11 @@ def package_folder(name: str) -> Path:
     return Path(spec.origin).parent
 
 
-def _template(name: str) -> Template:
+def _load_template(name: str) -> Template:
     return Loader(str(HERE), autoescape="xhtml_escape", whitespace="all").load(name)
 
 
-class Page(BaseHandler):
+class PageHandler(BaseHandler):
     """Anything a browser loads from here. ``policy`` is its Content-Security-Policy."""
 
     needs_key = False
@@ -158,7 +158,7 @@ class Page(BaseHandler):
         self.set_header("Content-Security-Policy", self.policy)
 
 
-class StatusPage(Page):
+class StatusPage(PageHandler):
     """``/``: whether the gateway is ready, and how to call it. Works without a script, and in a text browser."""
 
     def initialize(self, page: PageContext, template: Template) -> None:
@@ -174,7 +174,7 @@ class StatusPage(Page):
             version=self.page.version,
             status=status,
             model=status.model if details else "echo:",
-            uptime=uptime(status.uptime_s),
+            uptime=uptime_text(status.uptime_s),
             details=details,
             url=own_url(self.request.protocol, self.request.host),
         )
@@ -182,7 +182,7 @@ class StatusPage(Page):
         self.write(html)
 
 
-class DocumentHandler(Page):
+class DocumentHandler(PageHandler):
     """``/openapi.json``."""
 
     def initialize(self, document: bytes) -> None:
@@ -194,7 +194,7 @@ class DocumentHandler(Page):
         self.write_json(self.document)
 
 
-class FileHandler(Page):
+class FileHandler(PageHandler):
     """One file of the packaged list, as it is."""
 
     def initialize(self, file: PageFile) -> None:
@@ -204,7 +204,7 @@ class FileHandler(Page):
 
     async def get(self) -> None:
         """Send the file, read off the event loop: ReDoc alone has 2 MB."""
-        body = await asyncio.to_thread(self.file.read)
+        body = await asyncio.to_thread(self.file.read_bytes)
         self.set_header("Content-Type", self.file.content_type)
         self.write(body)
 
@@ -214,7 +214,7 @@ def own_url(protocol: str, host: str) -> str:
     return f"{protocol}://{host if _HOST.fullmatch(host) else '127.0.0.1:8000'}"
 
 
-def uptime(seconds: float) -> str:
+def uptime_text(seconds: float) -> str:
     """A time in its two largest units, as ``3 d 4 h``."""
     rest = int(seconds)
     found = []

@@ -8,7 +8,7 @@ from typing import Any, Final
 from fwd_server.values.chat import Json
 from fwd_server.values.record import CallRecord
 
-MOST_DROPPED: Final = 40
+MAX_DROPPED: Final = 40
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.*\[\]-]{1,96}")
 
 
@@ -37,12 +37,12 @@ def receipt_facts(record: CallRecord, now: float | None = None) -> Json:
         "dropped": list(record.dropped) or None,
         "upstream_request_id": record.upstream_request_id,
         "timings": None if now is None else call_timings(record, now),
-        "usage": None if now is None else _usage(record),
+        "usage": None if now is None else _usage_facts(record),
     }
     return {name: value for name, value in said.items() if value is not None}
 
 
-def _usage(record: CallRecord) -> Json | None:
+def _usage_facts(record: CallRecord) -> Json | None:
     usage = record.settled_usage()
     if usage is None:
         return None
@@ -67,5 +67,5 @@ def call_timings(record: CallRecord, now: float) -> dict[str, float]:
 
 def dropped_names(names: tuple[str, ...]) -> str:
     """The fields left out, as a header's value: a caller chose their names, so only plain ones are shown."""
-    shown = [name if _PLAIN.fullmatch(name) else "?" for name in names[:MOST_DROPPED]]
-    return ",".join([*shown, *(["..."] if len(names) > MOST_DROPPED else [])])
+    shown = [name if _PLAIN.fullmatch(name) else "?" for name in names[:MAX_DROPPED]]
+    return ",".join([*shown, *(["..."] if len(names) > MAX_DROPPED else [])])

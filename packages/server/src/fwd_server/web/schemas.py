@@ -15,20 +15,20 @@ from attrs import frozen
 from fwd_server.values.chat import Json
 
 
-def _doc(text: str) -> Any:
+def _field_doc(text: str) -> Any:
     return msgspec.Meta(description=text)
 
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "function_call"]
-_Reasoning = Annotated[str | None, _doc("Readable reasoning text (an extension of fwd)")]
-_ExtraContent = Annotated["ExtraContent | None", _doc("Opaque; send it back unchanged (an extension of fwd)")]
+_Reasoning = Annotated[str | None, _field_doc("Readable reasoning text (an extension of fwd)")]
+_ExtraContent = Annotated["ExtraContent | None", _field_doc("Opaque; send it back unchanged (an extension of fwd)")]
 
 
 @frozen
 class GoogleContent:
     """What Gemini wants to see again in the next turn."""
 
-    thought_signature: Annotated[str | None, _doc("Gemini's signature of this part")] = None
+    thought_signature: Annotated[str | None, _field_doc("Gemini's signature of this part")] = None
 
 
 @frozen
@@ -42,18 +42,18 @@ class ExtraContent:
 class ReasoningDetail:
     """One piece of reasoning as the provider signed it. Opaque: send it back unchanged."""
 
-    type: Annotated[str, _doc("`reasoning.text`, `reasoning.encrypted` or `reasoning.summary`")]
+    type: Annotated[str, _field_doc("`reasoning.text`, `reasoning.encrypted` or `reasoning.summary`")]
     text: str | None = None
     signature: str | None = None
     data: str | None = None
     summary: str | None = None
-    format: Annotated[str | None, _doc("Whose format it is, for example `anthropic-claude-v1`")] = None
+    format: Annotated[str | None, _field_doc("Whose format it is, for example `anthropic-claude-v1`")] = None
     index: int | None = None
 
 
 _Details = Annotated[
     list[ReasoningDetail] | None,
-    _doc("Signed reasoning, to be sent back unchanged on the assistant message (an extension of fwd)"),
+    _field_doc("Signed reasoning, to be sent back unchanged on the assistant message (an extension of fwd)"),
 ]
 
 
@@ -62,7 +62,7 @@ class CalledFunction:
     """The function that the model calls."""
 
     name: str
-    arguments: Annotated[str, _doc("JSON in a string, as the model wrote it")]
+    arguments: Annotated[str, _field_doc("JSON in a string, as the model wrote it")]
 
 
 @frozen
@@ -70,7 +70,7 @@ class AnswerToolCall:
     """One call of a tool; answer it with a message of role `tool` that has the same `tool_call_id`."""
 
     id: str
-    type: Annotated[str, _doc("`function` or `custom`")] = "function"
+    type: Annotated[str, _field_doc("`function` or `custom`")] = "function"
     function: CalledFunction | None = None
     custom: Json | None = None
     extra_content: _ExtraContent = None
@@ -81,10 +81,10 @@ class AnswerMessage:
     """What the model said."""
 
     role: Literal["assistant"]
-    content: Annotated[str | None, _doc("Null only with tool calls, a refusal or audio")] = None
+    content: Annotated[str | None, _field_doc("Null only with tool calls, a refusal or audio")] = None
     refusal: str | None = None
     tool_calls: list[AnswerToolCall] | None = None
-    function_call: Annotated[CalledFunction | None, _doc("Only for a call that used `functions`")] = None
+    function_call: Annotated[CalledFunction | None, _field_doc("Only for a call that used `functions`")] = None
     annotations: list[Json] | None = None
     audio: Json | None = None
     reasoning_content: _Reasoning = None
@@ -160,7 +160,9 @@ class TokenUsage:
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
-    cost: Annotated[float | None, _doc("USD, only where the provider itself states it (an extension of fwd)")] = None
+    cost: Annotated[float | None, _field_doc("USD, only where the provider itself states it (an extension of fwd)")] = (
+        None
+    )
 
 
 @frozen
@@ -169,8 +171,8 @@ class ChatCompletion:
 
     id: str
     object: Literal["chat.completion"]
-    created: Annotated[int, _doc("Seconds of the epoch")]
-    model: Annotated[str, _doc("The model that answered, as its provider names it")]
+    created: Annotated[int, _field_doc("Seconds of the epoch")]
+    model: Annotated[str, _field_doc("The model that answered, as its provider names it")]
     choices: list[Choice]
     usage: TokenUsage | None = None
     service_tier: str | None = None
@@ -232,8 +234,10 @@ class ChatCompletionChunk:
     object: Literal["chat.completion.chunk"]
     created: int
     model: str
-    choices: Annotated[list[ChunkChoice], _doc("Empty in the chunk that holds the usage")]
-    usage: Annotated[TokenUsage | None, _doc("Only with `stream_options.include_usage`, in one last chunk")] = None
+    choices: Annotated[list[ChunkChoice], _field_doc("Empty in the chunk that holds the usage")]
+    usage: Annotated[TokenUsage | None, _field_doc("Only with `stream_options.include_usage`, in one last chunk")] = (
+        None
+    )
     service_tier: str | None = None
     system_fingerprint: str | None = None
     obfuscation: str | None = None
@@ -255,10 +259,12 @@ class ErrorDetail:
     """What went wrong: what was found, what is allowed, what to do."""
 
     message: str
-    type: Annotated[str, _doc("`invalid_request_error`, `rate_limit_error`, `insufficient_quota`, `server_error`, ...")]
-    param: Annotated[str | None, _doc("The field of the request that is wrong")]
-    code: Annotated[str | None, _doc("What programs should look at, next to the status")]
-    attempts: Annotated[list[FailedAttempt] | None, _doc("What was tried, where more than one thing was")] = None
+    type: Annotated[
+        str, _field_doc("`invalid_request_error`, `rate_limit_error`, `insufficient_quota`, `server_error`, ...")
+    ]
+    param: Annotated[str | None, _field_doc("The field of the request that is wrong")]
+    code: Annotated[str | None, _field_doc("What programs should look at, next to the status")]
+    attempts: Annotated[list[FailedAttempt] | None, _field_doc("What was tried, where more than one thing was")] = None
 
 
 @frozen
@@ -274,7 +280,7 @@ class Embedding:
 
     object: Literal["embedding"]
     index: int
-    embedding: Annotated[list[float] | str, _doc("Numbers, or base64 of little-endian float32")]
+    embedding: Annotated[list[float] | str, _field_doc("Numbers, or base64 of little-endian float32")]
 
 
 @frozen
@@ -302,26 +308,30 @@ class ModelDetails:
     provider: str
     listed: Annotated[
         Literal["provider", "table", "configured"] | None,
-        _doc("Who says that there is such a model: the provider's own list, the table of the gateway, its settings"),
+        _field_doc(
+            "Who says that there is such a model: the provider's own list, the table of the gateway, its settings"
+        ),
     ] = None
-    kind: Annotated[str | None, _doc("`chat` or `embedding`")] = None
-    context: Annotated[int | None, _doc("Tokens of the largest prompt")] = None
-    output: Annotated[int | None, _doc("Tokens of the longest answer")] = None
-    abilities: Annotated[list[str] | None, _doc("For example `tools`, `vision`, `json_schema`, `reasoning`")] = None
-    prices: Annotated[dict[str, float | None] | None, _doc("USD per million tokens, by kind of token")] = None
-    source: Annotated[str | None, _doc("Where these figures come from")] = None
+    kind: Annotated[str | None, _field_doc("`chat` or `embedding`")] = None
+    context: Annotated[int | None, _field_doc("Tokens of the largest prompt")] = None
+    output: Annotated[int | None, _field_doc("Tokens of the longest answer")] = None
+    abilities: Annotated[list[str] | None, _field_doc("For example `tools`, `vision`, `json_schema`, `reasoning`")] = (
+        None
+    )
+    prices: Annotated[dict[str, float | None] | None, _field_doc("USD per million tokens, by kind of token")] = None
+    source: Annotated[str | None, _field_doc("Where these figures come from")] = None
 
 
 @frozen
 class Model:
     """A model that this caller can reach."""
 
-    id: Annotated[str, _doc("What to send as `model`, with the provider's prefix")]
+    id: Annotated[str, _field_doc("What to send as `model`, with the provider's prefix")]
     object: Literal["model"]
     created: int
     owned_by: str
     shutdown_date: str | None = None
-    fwd: Annotated[ModelDetails | None, _doc("What the gateway knows (an extension of fwd)")] = None
+    fwd: Annotated[ModelDetails | None, _field_doc("What the gateway knows (an extension of fwd)")] = None
 
 
 @frozen
@@ -344,8 +354,8 @@ class ProviderState:
     """A provider as the gateway sees it now; never a key."""
 
     name: str
-    state: Annotated[str, _doc("`on`, `off`, `cooling_down` or `unavailable`")]
-    enabled_by: Annotated[str | None, _doc("The variable that turns it on")] = None
+    state: Annotated[str, _field_doc("`on`, `off`, `cooling_down` or `unavailable`")]
+    enabled_by: Annotated[str | None, _field_doc("The variable that turns it on")] = None
 
 
 @frozen
@@ -354,7 +364,7 @@ class CoolingDown:
 
     provider: str
     model: str
-    seconds: Annotated[float, _doc("How much longer; 0: the next call tries it")]
+    seconds: Annotated[float, _field_doc("How much longer; 0: the next call tries it")]
 
 
 @frozen
@@ -362,6 +372,6 @@ class Ready:
     """Whether the gateway can serve. Details are shown to loopback and to callers with a key only."""
 
     status: Literal["ready", "degraded", "unready"]
-    degraded: Annotated[list[str] | None, _doc("What is not as it should be, in words")] = None
+    degraded: Annotated[list[str] | None, _field_doc("What is not as it should be, in words")] = None
     providers: list[ProviderState] | None = None
     cooling_down: list[CoolingDown] | None = None

@@ -163,9 +163,9 @@ def _until_end(events: Iterable[Json], reader: MessageReader) -> Iterator[Json]:
 
 
 def _build_completion(reader: MessageReader, deltas: Iterator[Json]) -> ChatResponse:
-    message = answer_shape.whole(deltas)
+    message = answer_shape.merge_deltas(deltas)
     usage = reader.usage
     written = None if usage is None else answer_shape.usage_object(usage)
     choice = answer_shape.choice_object(0, message, reader.finish_reason)
-    data = answer_shape.completion(reader.head or {}, [choice], written)
+    data = answer_shape.completion_object(reader.head or {}, [choice], written)
     return ChatResponse({**data, **reader.context.tier_field(reader.counts)}, usage)

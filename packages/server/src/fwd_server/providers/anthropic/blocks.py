@@ -17,7 +17,7 @@ from fwd_server.providers.anthropic.context import AnswerContext
 from fwd_server.providers.anthropic.fence import Unfence
 from fwd_server.providers.call_ids import AnswerIds
 from fwd_server.providers.halves import HalfCharacters
-from fwd_server.providers.tool_names import Renaming
+from fwd_server.providers.tool_names import NameTranslator
 from fwd_server.values.chat import Json
 
 
@@ -160,7 +160,7 @@ class BlockReader:
         self._trail.append(thoughts.CALL)
         name = lenient.text(opened.block.get("name"))
         call_id = self._ids.claim_id(lenient.text(opened.block.get("id")))
-        yield answer_shape.tool_call(opened.call, call_id, self.context.names.tools.back(name), "")
+        yield answer_shape.tool_call(opened.call, call_id, self.context.names.tools.caller_name(name), "")
         given = opened.block.get("input")
         if given:
             # A stream begins a call with an empty input, which is not text of the arguments.
@@ -183,9 +183,11 @@ class BlockReader:
         if not opened.has_arguments:
             yield self._arguments_delta(opened, "{}")
         elif renaming is not None:
-            yield self._arguments_delta(opened, property_names.rename_arguments("".join(opened.pieces), renaming.back))
+            yield self._arguments_delta(
+                opened, property_names.rename_arguments("".join(opened.pieces), renaming.caller_name)
+            )
 
-    def _argument_names(self, opened: _OpenBlock) -> Renaming | None:
+    def _argument_names(self, opened: _OpenBlock) -> NameTranslator | None:
         """The names to change in a call's arguments, which can be read only when they are whole."""
         return self.context.names.properties.get(lenient.text(opened.block.get("name")))
 

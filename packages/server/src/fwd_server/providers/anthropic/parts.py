@@ -94,7 +94,7 @@ def mark_last(found: Content, message: Json) -> Content:
 
 
 def _read_text(part: Json, where: str) -> Json | None:
-    text = request_fields.needed(part, part["type"], where)
+    text = request_fields.require_field(part, part["type"], where)
     return {"type": "text", "text": text} if text.strip() else None
 
 
@@ -104,7 +104,7 @@ def needs_bytes(url: str) -> bool:
 
 
 def _read_image(part: Json, where: str) -> Json:
-    url = request_fields.needed(part, "image_url", where)["url"]
+    url = request_fields.require_field(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     if url[:6].lower() == "https:":
         # A PDF in the place of an image is a common mistake; its name is all that a link shows of it.
@@ -135,7 +135,7 @@ def _image_block(found: media.InlineMedia, where: str) -> Json:
 
 
 def _read_file(part: Json, where: str) -> Json:
-    file = request_fields.needed(part, "file", where)
+    file = request_fields.require_field(part, "file", where)
     if file.get("file_data"):
         return _inline_file(file, f"{where}.file.file_data")
     return _stored_file(file, f"{where}.file.file_id")

@@ -14,7 +14,7 @@ import orjson
 
 from fwd_server.providers import lenient
 from fwd_server.providers.anthropic.references import LITERALS, NAMED, child_schemas, pointer_steps
-from fwd_server.providers.tool_names import Renaming
+from fwd_server.providers.tool_names import NameTranslator
 from fwd_server.values.chat import Json
 from fwd_server.wire import jsontext
 
@@ -24,14 +24,14 @@ _BAD: Final = "[^a-zA-Z0-9_.-]"
 _BY_PROPERTY: Final = frozenset({"properties", "dependentRequired", "dependencies", "dependentSchemas"})
 
 
-def renaming_of(schema: object) -> Renaming | None:
+def renaming_of(schema: object) -> NameTranslator | None:
     """The names to change in a tool's schema; None where there are none, as nearly always."""
-    renaming = Renaming(_LONGEST, _BAD)
+    renaming = NameTranslator(_LONGEST, _BAD)
     # Good names are reserved first, so that no changed name takes the place of one that is in the schema.
     names = set(_property_names(schema)) if isinstance(schema, dict) else set[str]()
     if all(map(renaming.is_good, names)):
         return None
-    renaming.reserve(sorted(names))
+    renaming.reserve_names(sorted(names))
     return renaming
 
 
@@ -41,42 +41,42 @@ def _property_names(schema: Json) -> Iterator[str]:
         yield from _property_names(child)
 
 
-def rename_schema(schema: Json, renaming: Renaming) -> Json:
+def rename_schema(schema: Json, renaming: NameTranslator) -> Json:
     """``schema`` with other names, wherever it says one."""
     return {keyword: _renamed_value(keyword, value, renaming) for keyword, value in schema.items()}
 
 
-def _renamed_value(keyword: str, value: Any, renaming: Renaming) -> Any:
+def _renamed_value(keyword: str, value: Any, renaming: NameTranslator) -> Any:
     if keyword in LITERALS:
-        return rename_keys(value, renaming.known)
+        return rename_keys(value, renaming.known_name)
     if keyword == "required":
         return _renamed_items(value, renaming)
     if keyword == "$ref" and isinstance(value, str):
         return _renamed_reference(value, renaming)
     if isinstance(value, dict) and keyword in (NAMED | _BY_PROPERTY):
-        to_name = renaming.known if keyword in _BY_PROPERTY else str
+        to_name = renaming.known_name if keyword in _BY_PROPERTY else str
         return {to_name(name): _renamed_named(inner, renaming) for name, inner in value.items()}
     if isinstance(value, list):
         return [rename_schema(item, renaming) if isinstance(item, dict) else item for item in value]
     return rename_schema(value, renaming) if isinstance(value, dict) else value
 
 
-def _renamed_named(inner: Any, renaming: Renaming) -> Any:
+def _renamed_named(inner: Any, renaming: NameTranslator) -> Any:
     return rename_schema(inner, renaming) if isinstance(inner, dict) else _renamed_items(inner, renaming)
 
 
-def _renamed_items(value: Any, renaming: Renaming) -> Any:
+def _renamed_items(value: Any, renaming: NameTranslator) -> Any:
     if not isinstance(value, list):
         return value
-    return [renaming.known(item) if isinstance(item, str) else item for item in value]
+    return [renaming.known_name(item) if isinstance(item, str) else item for item in value]
 
 
-def _renamed_reference(reference: str, renaming: Renaming) -> str:
+def _renamed_reference(reference: str, renaming: NameTranslator) -> str:
     """A pointer whose steps below ``properties`` are the new names, which need no escapes."""
     steps, written = pointer_steps(reference), reference.split("/")
     for at in range(1, len(steps)):
-        if steps[at - 1] in _BY_PROPERTY and renaming.known(steps[at]) != steps[at]:
-            written[at + 1] = renaming.known(steps[at])
+        if steps[at - 1] in _BY_PROPERTY and renaming.known_name(steps[at]) != steps[at]:
+            written[at + 1] = renaming.known_name(steps[at])
     return "/".join(written)
 
 

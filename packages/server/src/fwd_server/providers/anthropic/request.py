@@ -15,7 +15,7 @@ from fwd_server.providers.anthropic.lost_fields import lost_fields
 from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.thinking import set_thinking
 from fwd_server.providers.anthropic.translation import Translation
-from fwd_server.providers.base import merge
+from fwd_server.providers.base import merge_body
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
 
@@ -69,10 +69,10 @@ def translate_call(request: ChatRequest, model: str) -> Translation:
     _set_other_fields(new)
     if "tools" in new.body:  # they are in there already, beside the caller's functions
         extras = {name: value for name, value in extras.items() if name != "tools"}
-    body, lost_marks = settle_marks(merge(new.body, extras))
+    body, lost_marks = settle_marks(merge_body(new.body, extras))
     if lost_marks:
         new.dropped.add("cache_control")
-    new.body = merge(body, request.extra_body)
+    new.body = merge_body(body, request.extra_body)
     if request.stream or _is_long(new.body):
         new.body["stream"] = True
     return new
@@ -120,8 +120,8 @@ def _set_output_format(new: Translation) -> Load:
     if form.get("type") != "json_schema":
         return Load()
     param = "response_format.json_schema"
-    described = request_fields.needed(form, "json_schema", "response_format")
-    given = wanted or request_fields.needed(described, "schema", param)
+    described = request_fields.require_field(form, "json_schema", "response_format")
+    given = wanted or request_fields.require_field(described, "schema", param)
     if described.get("description") and described["description"] != given.get("description"):
         given = {**given, "description": f"{described['description']} {given['description']}"}
     written = schema.rewrite_schema(given, f"{param}.schema", exact=described.get("strict") is True)
@@ -186,7 +186,7 @@ def _set_other_fields(new: Translation) -> None:
 
 def _set_stops(new: Translation) -> None:
     """The stop sequences, less those of white space only, which the API refuses."""
-    stops = request_fields.stops(new.given)
+    stops = request_fields.stop_sequences(new.given)
     kept = [stop for stop in stops if stop.strip()]
     if kept:
         new.body["stop_sequences"] = kept
@@ -216,7 +216,7 @@ def _is_opaque(value: str) -> bool:
 
 
 def _read_extras(given: Json) -> Json:
-    extras = request_fields.extras(given, parts.PROVIDER)
+    extras = request_fields.provider_extras(given, parts.PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"anthropic.{name}"

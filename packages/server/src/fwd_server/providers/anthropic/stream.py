@@ -43,7 +43,7 @@ class StreamReader:
         if self._writer is None:
             self._writer = answer_shape.ChunkWriter(self._message.head)
         self._is_committed = self._is_committed or bool(deltas)
-        chunks = self._writer.deltas(0, deltas)
+        chunks = self._writer.write_deltas(0, deltas)
         return [*chunks, *self._finish_events(self._writer)] if self._message.is_over else chunks
 
     def finish_stream(self) -> list[StreamEvent]:
@@ -51,7 +51,7 @@ class StreamReader:
         return [upstream_failure("upstream_truncated")]
 
     def _finish_events(self, writer: answer_shape.ChunkWriter) -> list[StreamEvent]:
-        events = [*writer.finish(0, self._message.finish_reason), *writer.end(self.usage)]
+        events = [*writer.finish_choice(0, self._message.finish_reason), *writer.end_stream(self.usage)]
         # Counts may still change until the end, so only the last chunks carry the tier that stands beside them.
         tier = self.context.tier_field(self._message.counts)
         for event in events if tier else ():

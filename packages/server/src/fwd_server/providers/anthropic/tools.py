@@ -14,7 +14,7 @@ from fwd_server.providers.anthropic.schema import Load
 from fwd_server.providers.anthropic.tool_input import EMPTY, as_object
 from fwd_server.providers.anthropic.turns import CallNames
 from fwd_server.providers.tool_choice import ToolChoice, read_tool_choice
-from fwd_server.providers.tool_names import Renaming
+from fwd_server.providers.tool_names import NameTranslator
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
@@ -29,17 +29,19 @@ _MODES: Final = {"auto": "auto", "none": "none", "required": "any"}
 
 def names_of(body: Json) -> CallNames:
     """The names of the tools and of their properties. Raises Refused for tools that are no functions."""
-    functions = request_fields.functions(body, parts.PROVIDER)
-    names = Renaming()
+    functions = request_fields.function_definitions(body, parts.PROVIDER)
+    names = NameTranslator()
     # Before anything else uses a name: a bad name in the conversation must not take a good one of the tools.
-    names.reserve(function["name"] for function in functions)
-    renamings = {names.there(function["name"]): renaming_of(function.get("parameters")) for function in functions}
+    names.reserve_names(function["name"] for function in functions)
+    renamings = {
+        names.provider_name(function["name"]): renaming_of(function.get("parameters")) for function in functions
+    }
     return CallNames(names, {name: renaming for name, renaming in renamings.items() if renaming is not None})
 
 
 def build_tools(body: Json, names: CallNames, dropped: set[str], other_load: Load) -> list[Json]:
     """The tools, those the choice allows; ``other_load`` is what the answer's own schema takes of the budget."""
-    functions = request_fields.functions(body, parts.PROVIDER)
+    functions = request_fields.function_definitions(body, parts.PROVIDER)
     wanted = read_tool_choice(body, parts.PROVIDER)
     allowed = wanted.names if wanted is not None and _is_list(body) else None
     chosen = [
@@ -61,7 +63,7 @@ def from_history(turns: list[Json]) -> list[Json]:
     return [{"name": name, "input_schema": dict(EMPTY)} for name in dict.fromkeys(block["name"] for block in used)]
 
 
-def build_choice(body: Json, names: Renaming) -> Json | None:
+def build_choice(body: Json, names: NameTranslator) -> Json | None:
     """The choice among the tools; None is the API's default, which is to leave it to the model."""
     wanted = read_tool_choice(body, parts.PROVIDER)
     found = None if wanted is None else _choice_type(wanted, body, names)
@@ -70,9 +72,9 @@ def build_choice(body: Json, names: Renaming) -> Json | None:
     return found
 
 
-def _choice_type(wanted: ToolChoice, body: Json, names: Renaming) -> Json:
+def _choice_type(wanted: ToolChoice, body: Json, names: NameTranslator) -> Json:
     if wanted.mode == "required" and len(wanted.names) == 1 and not _is_list(body):
-        return {"type": "tool", "name": names.there(wanted.names[0])}
+        return {"type": "tool", "name": names.provider_name(wanted.names[0])}
     return {"type": _MODES[wanted.mode]}
 
 
@@ -87,7 +89,7 @@ def forces_call(chosen: Json | None) -> bool:
 
 
 def _build_tool(tool: Json, function: Json, names: CallNames, *, strict: bool) -> Json:
-    built: Json = {"name": names.tools.there(function["name"])}
+    built: Json = {"name": names.tools.provider_name(function["name"])}
     if function.get("description"):
         built["description"] = function["description"]
     built["input_schema"] = _input_schema(function, names, strict=strict)
@@ -102,7 +104,7 @@ def _input_schema(function: Json, names: CallNames, *, strict: bool) -> Json:
     if not parameters:
         return {**EMPTY, "additionalProperties": False} if strict else dict(EMPTY)
     whole, _ = as_object(parameters)
-    renaming = names.properties.get(names.tools.there(function["name"]))
+    renaming = names.properties.get(names.tools.provider_name(function["name"]))
     return whole if renaming is None else rename_schema(whole, renaming)
 
 

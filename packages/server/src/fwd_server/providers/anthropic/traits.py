@@ -50,7 +50,7 @@ _OFF_BY_DEFAULT: Final = re.compile(r"claude-[a-z]+-4-")
 
 def traits_of(model: str) -> Traits:
     """The traits of a model by its name at the provider."""
-    known = models.load().find("anthropic", model)
+    known = models.load_catalog().find_model("anthropic", model)
     if known is not None:
         return _from_table(known)
     for beginning, like in _LATER:
@@ -59,7 +59,7 @@ def traits_of(model: str) -> Traits:
     return next((traits for family, traits in _FAMILIES if family.match(model)), Traits())
 
 
-def _from_table(model: models.Model) -> Traits:
+def _from_table(model: models.CatalogModel) -> Traits:
     facts = model.traits
     return Traits(
         thinking="enabled" if facts.get("thinking") == "enabled_only" else "adaptive",
@@ -72,7 +72,7 @@ def _from_table(model: models.Model) -> Traits:
     )
 
 
-def _off_type(model: models.Model) -> str | None:
+def _off_type(model: models.CatalogModel) -> str | None:
     if not model.traits.get("thinking_can_be_disabled"):
         return model.traits.get("thinking_off_value")
     return "" if _OFF_BY_DEFAULT.match(model.id) else "disabled"

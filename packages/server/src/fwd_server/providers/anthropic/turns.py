@@ -15,7 +15,7 @@ from attrs import Factory, define, field, frozen
 
 from fwd_server.providers import lenient, media, request_fields
 from fwd_server.providers.anthropic import parts, property_names, thoughts
-from fwd_server.providers.tool_names import Renaming
+from fwd_server.providers.tool_names import NameTranslator
 from fwd_server.values.chat import Json
 from fwd_server.values.errors import Refused
 
@@ -26,14 +26,14 @@ _SYSTEM: Final = frozenset({"system", "developer"})
 class CallNames:
     """The names of tools, and of their properties by the tool's name at the provider, as the API takes them."""
 
-    tools: Renaming = Factory(Renaming)
-    properties: dict[str, Renaming] = Factory(dict)
+    tools: NameTranslator = Factory(NameTranslator)
+    properties: dict[str, NameTranslator] = Factory(dict)
 
     def use_block(self, call: Json, call_id: str, where: str) -> Json:
         """A call of the conversation. Raises Refused for arguments that are not an object."""
-        name, value = self.tools.there(call["function"]["name"]), request_fields.arguments(call, where)
+        name, value = self.tools.provider_name(call["function"]["name"]), request_fields.parse_arguments(call, where)
         if name in self.properties:
-            value = property_names.rename_keys(value, self.properties[name].known)
+            value = property_names.rename_keys(value, self.properties[name].known_name)
         return {"type": "tool_use", "id": call_id, "name": name, "input": value}
 
 
@@ -65,7 +65,7 @@ class _Turns:
 
     names: CallNames
     done: list[Json] = field(factory=list)
-    ids: Renaming = field(factory=Renaming)
+    ids: NameTranslator = field(factory=NameTranslator)
     calls: list[tuple[str, str]] = field(factory=list)  # of the last turn that has some: the caller's id, and ours
 
     def add_all(self, messages: list[Json], start: int) -> None:
@@ -92,7 +92,7 @@ class _Turns:
             raise media.part_refused("audio", parts.PROVIDER, f"{where}.audio")
         calls = list(request_fields.calls_of(message, parts.PROVIDER, where))
         # Clients that count calls from 0 in every turn repeat ids, and the API wants each id once in a conversation.
-        self.calls = [(call["id"], self.ids.fresh(call["id"])) for call, _ in calls]
+        self.calls = [(call["id"], self.ids.fresh_name(call["id"])) for call, _ in calls]
         uses = [self.names.use_block(call, sent, at) for (call, at), (_, sent) in zip(calls, self.calls, strict=True)]
         spoken = _spoken_content(message, index)
         # Thinking alone is no turn: the API refuses one that ends with it.

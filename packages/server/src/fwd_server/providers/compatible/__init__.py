@@ -15,12 +15,12 @@ from fwd_server.providers import listing, request_headers
 from fwd_server.providers import model_catalog as models
 from fwd_server.providers.base import (
     AmendedRequest,
-    Exchange,
+    ChatExchange,
     NewId,
     Provider,
     ScriptedResponse,
     UpstreamRequest,
-    merge,
+    merge_body,
 )
 from fwd_server.providers.compatible.answer import are_call_ids_unique, is_broken, read_usage, tidy_whole
 from fwd_server.providers.compatible.embeddings import CompatibleEmbeddings
@@ -32,7 +32,7 @@ from fwd_server.providers.compatible.profiles import PROFILES, find_profile
 from fwd_server.providers.compatible.request import edit_request
 from fwd_server.providers.compatible.stream import CompatibleDecoder
 from fwd_server.providers.lenient import load, objects
-from fwd_server.providers.model_catalog import Catalog
+from fwd_server.providers.model_catalog import ModelCatalog
 from fwd_server.providers.unread_fields import sum_up
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json
 from fwd_server.values.deployment import Deployment
@@ -44,7 +44,7 @@ _MOST_RULES: Final = 1024
 __all__ = ["PROFILES", "CompatibleChat", "CompatibleExchange", "ProviderProfile", "provider"]
 
 
-def provider(name: str, catalog: Callable[[], Catalog] = models.load) -> Provider:
+def provider(name: str, catalog: Callable[[], ModelCatalog] = models.load_catalog) -> Provider:
     """The OpenAI-compatible provider of that name; ``catalog`` is asked for what its models can do."""
     profile = find_profile(name)
     return Provider(name, CompatibleChat(profile, catalog), CompatibleEmbeddings(profile), listing.ModelList())
@@ -55,17 +55,17 @@ class CompatibleChat:
     """Chat completions for one row."""
 
     profile: ProviderProfile
-    catalog: Callable[[], Catalog] = models.load
+    catalog: Callable[[], ModelCatalog] = models.load_catalog
     _rules: dict[str, PlainRules] = field(factory=dict, init=False, eq=False, repr=False)  # by model
 
-    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> ChatExchange:
         """Edit the caller's object for this provider. Raises Refused."""
         dropped: tuple[str, ...] = ()
         body = None if request.plain is None else self._splice(request, deployment.model)
         if body is None:
             draft = RequestDraft(dict(request.body), deployment.model, self.catalog, self._reasoning_name(deployment))
             edit_request(self.profile, draft)
-            body, dropped = jsontext.dumps(merge(draft.body, request.extra_body)), sum_up(draft.dropped)
+            body, dropped = jsontext.dumps(merge_body(draft.body, request.extra_body)), sum_up(draft.dropped)
         headers = request_headers.json_headers(deployment.endpoint)
         sent = UpstreamRequest("/chat/completions", headers, body, stream=request.stream)
         return CompatibleExchange(self.profile, request, deployment, now, new_id, sent, dropped)

@@ -11,7 +11,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from fwd_server.providers import lenient, request_headers
-from fwd_server.providers.base import AmendedRequest, UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, UpstreamRequest, merge_body
 from fwd_server.providers.compatible.error_text import is_failure
 from fwd_server.providers.compatible.failure import read_failure, read_failure_inside
 from fwd_server.providers.compatible.profile import ProviderProfile
@@ -33,7 +33,7 @@ class CompatibleEmbeddings:
 
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> CompatibleEmbeddingsExchange:
         """Send the caller's object on; only the model's name is another."""
-        body = merge({**request.body, "model": deployment.model}, request.extra_body)
+        body = merge_body({**request.body, "model": deployment.model}, request.extra_body)
         headers = request_headers.request_headers(deployment.endpoint, *request_headers.key_header(deployment.endpoint))
         sent = UpstreamRequest("/embeddings", headers, jsontext.dumps(body))
         return CompatibleEmbeddingsExchange(self.profile, request, deployment, sent)

@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from fwd_server.providers.compatible.profile import ProviderProfile, RequestDraft
 from fwd_server.providers.compatible.request import edit_request
-from fwd_server.providers.model_catalog import Catalog
+from fwd_server.providers.model_catalog import ModelCatalog
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
 from fwd_server.values.plain_chat import OPTIONAL_FIELDS, PlainMessage
@@ -40,7 +40,7 @@ class PlainRules:
     parts: bool = False
 
 
-def find_rules(profile: ProviderProfile, model: str, catalog: Callable[[], Catalog]) -> PlainRules:
+def find_rules(profile: ProviderProfile, model: str, catalog: Callable[[], ModelCatalog]) -> PlainRules:
     """Try the profile's own edits on one small request for each field, and see which of them change nothing."""
 
     def is_untouched(**fields: Any) -> bool:

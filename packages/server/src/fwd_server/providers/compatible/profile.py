@@ -10,8 +10,8 @@ from typing import Final
 
 from attrs import define, field, frozen
 
-from fwd_server.providers.base import present
-from fwd_server.providers.model_catalog import Catalog, Model
+from fwd_server.providers.base import present_fields
+from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog
 from fwd_server.values.chat import Json
 
 # What fwd adds to OpenAI's shape in history and tools. OpenAI and most others refuse fields they do not know.
@@ -28,19 +28,19 @@ class RequestDraft:
 
     body: Json
     model: str
-    models: Callable[[], Catalog]
+    models: Callable[[], ModelCatalog]
     reasoning_name: str = ""  # under which earlier reasoning goes back; "": it does not
     dropped: list[str] = field(factory=list)
 
-    def find(self, provider: str) -> Model | None:
+    def find(self, provider: str) -> CatalogModel | None:
         """The model in the table, if it is known there."""
-        return self.models().find(provider, self.model)
+        return self.models().find_model(provider, self.model)
 
     def leave_out(self, *names: str) -> None:
         """Drop fields, and say so for those that had a value."""
         if not names:
             return
-        self.dropped += present(self.body, (name for name in self.body if name in names))
+        self.dropped += present_fields(self.body, (name for name in self.body if name in names))
         for name in names:
             self.body.pop(name, None)
 

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from attrs import frozen
 
-from fwd_server.providers.base import Exchange, NewId, Provider, ScriptedResponse, merge
+from fwd_server.providers.base import ChatExchange, NewId, Provider, ScriptedResponse, merge_body
 from fwd_server.providers.compatible import PROFILES, CompatibleExchange
 from fwd_server.providers.echo.samples import sample_value
 from fwd_server.providers.lenient import obj, objects, text
@@ -309,10 +309,10 @@ def cut_text(reply: str, most: int) -> list[tuple[int, str]]:
 class Echo:
     """The codec of ``echo:``."""
 
-    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> Exchange:
+    def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> ChatExchange:
         """Write the script. Raises Refused for options that cannot be read or met."""
         echo_options = read_options(deployment.model)
-        body = merge(request.body, request.extra_body)
+        body = merge_body(request.body, request.extra_body)
         head = {"id": new_id("chatcmpl-"), "created": now, "model": deployment.name}
         if echo_options.status is not None:
             script = failing_script(echo_options)

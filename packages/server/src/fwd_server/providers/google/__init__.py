@@ -14,7 +14,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient
-from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge_body
 from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.google.answer import AnswerReader, FrameSplitter, ReadContext
 from fwd_server.providers.google.failure import error_object, read_failure
@@ -61,7 +61,7 @@ class GoogleExchange:
             lambda value: read_failure(error_object(value), deployment),
             lambda words: redact_text(words, deployment.endpoint.key),
         )
-        return cls(merge(built.body, call.extra_body), built.lost, call, deployment, context, signatures)
+        return cls(merge_body(built.body, call.extra_body), built.lost, call, deployment, context, signatures)
 
     @cached_property
     def request(self) -> UpstreamRequest:

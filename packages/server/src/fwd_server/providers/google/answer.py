@@ -50,7 +50,7 @@ class ReadContext:
     model: str
     now: int
     new_id: NewId
-    names: tool_names.Names
+    names: tool_names.NameMap
     failure: Callable[[Json], UpstreamError]
     clean: Callable[[str], str]
 
@@ -84,7 +84,7 @@ class AnswerReader:
         choices = [choice.whole_choice(deltas) for choice, deltas in read]
         usage = self.usage
         written = answer_shape.usage_object(usage, **_prompt_details(self._counted)) if usage else None
-        return ChatResponse(answer_shape.completion(self._answer_head(response), choices, written), usage)
+        return ChatResponse(answer_shape.completion_object(self._answer_head(response), choices, written), usage)
 
     def read_object(self, response: Json) -> list[StreamEvent]:
         """Read one frame of a stream. Finish reasons wait for the end, because more may follow them until then."""
@@ -95,7 +95,7 @@ class AnswerReader:
         events: list[StreamEvent] = []
         for candidate in lenient.objects(response.get("candidates")):
             choice, deltas = self._read_candidate(candidate)
-            events += writer.deltas(
+            events += writer.write_deltas(
                 choice.index, deltas, choice.take_logprobs() if deltas and choice.logprobs else None
             )
         # The block may come after the first frames; its refusal is written with the end of the choices.
@@ -112,11 +112,11 @@ class AnswerReader:
         try:
             for choice in choices:
                 reason = choice.finish_reason()
-                events += self._writer.deltas(choice.index, choice.last_deltas())
-                events += self._writer.finish(choice.index, reason, choice.take_logprobs())
+                events += self._writer.write_deltas(choice.index, choice.last_deltas())
+                events += self._writer.finish_choice(choice.index, reason, choice.take_logprobs())
         except UpstreamError as error:
             return [*events, error]
-        return [*events, *self._writer.end(self.usage, **_prompt_details(self._counted))]
+        return [*events, *self._writer.end_stream(self.usage, **_prompt_details(self._counted))]
 
     def _answer_head(self, response: Json) -> Json:
         response_id = lenient.text(response.get("responseId"))
@@ -189,7 +189,7 @@ class _Choice:
     def whole_choice(self, deltas: list[Json]) -> Json:
         """The choice of a whole answer. Raises UpstreamError."""
         reason = self.finish_reason()
-        message = answer_shape.whole([*deltas, *self.last_deltas()])
+        message = answer_shape.merge_deltas([*deltas, *self.last_deltas()])
         return answer_shape.choice_object(self.index, message, reason, self.take_logprobs())
 
     def block_prompt(self, reason: str, explanation: str) -> None:
@@ -258,7 +258,7 @@ class _Choice:
         index, self.calls = self.calls, self.calls + 1
         call_id = self.ids.claim_id(lenient.text(call.get("id")))
         signed = {"extra_content": {"google": {"thought_signature": signature}}} if signature else {}
-        name = self.context.names.back(lenient.text(call["name"]))
+        name = self.context.names.caller_name(lenient.text(call["name"]))
         return answer_shape.tool_call(index, call_id, name, lenient.obj(call.get("args")), **signed)
 
 
@@ -280,7 +280,7 @@ def _read_logprobs(result: Json) -> list[Json]:
 
 
 def _read_logprob(token: Json, top: list[Json] | None = None) -> Json:
-    return answer_shape.logprob(lenient.text(token.get("token")), token.get("logProbability"), top)
+    return answer_shape.logprob_object(lenient.text(token.get("token")), token.get("logProbability"), top)
 
 
 def _read_citations(grounding: Json, content: str) -> list[Json]:

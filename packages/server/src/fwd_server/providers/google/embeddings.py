@@ -11,7 +11,7 @@ from typing import Final
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields
-from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.base import UpstreamRequest, merge_body
 from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.google.answer import usage_of
 from fwd_server.providers.google.failure import error_object, is_failure, read_failure
@@ -31,7 +31,7 @@ class GoogleEmbeddings:
 
     def open(self, request: EmbeddingsRequest, deployment: Deployment) -> GoogleEmbeddingsExchange:
         """Translate a call. Raises Refused for token ids."""
-        body = merge({"requests": _text_requests(request, deployment)}, request.extra_body)
+        body = merge_body({"requests": _text_requests(request, deployment)}, request.extra_body)
         sent = upstream_request(deployment, "batchEmbedContents", body)
         return GoogleEmbeddingsExchange(sent, request_fields.left_out(request.body, _TAKEN, ()), request, deployment)
 
@@ -41,7 +41,7 @@ def _text_requests(call: EmbeddingsRequest, deployment: Deployment) -> list[Json
     # The batch wants the model in each of its requests, too, with its prefix.
     model = f"models/{deployment.model.removeprefix('models/')}"
     more: Json = {"outputDimensionality": call.view.dimensions} if call.view.dimensions else {}
-    more = merge(more, request_fields.extras(call.body, PROVIDER))
+    more = merge_body(more, request_fields.provider_extras(call.body, PROVIDER))
     return [{"model": model, "content": {"parts": [{"text": text}]}, **more} for text in call.texts_for(PROVIDER)]
 
 

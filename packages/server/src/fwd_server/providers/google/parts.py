@@ -20,11 +20,11 @@ _SOUNDS: Final = {"wav": "audio/wav", "mp3": "audio/mp3"}
 
 
 def _text_part(part: Json, where: str, traits: Traits) -> Json:
-    return {"text": request_fields.needed(part, part["type"], where)}
+    return {"text": request_fields.require_field(part, part["type"], where)}
 
 
 def _image_part(part: Json, where: str, traits: Traits) -> Json:
-    image = request_fields.needed(part, "image_url", where)
+    image = request_fields.require_field(part, "image_url", where)
     image_part = _media_part(image["url"], f"{where}.image_url.url")
     # Only Gemini 3 and later have a resolution of their own for each part.
     level = _DETAILS.get(image.get("detail") or "")
@@ -34,13 +34,13 @@ def _image_part(part: Json, where: str, traits: Traits) -> Json:
 
 
 def _audio_part(part: Json, where: str, traits: Traits) -> Json:
-    sound = request_fields.needed(part, "input_audio", where)
+    sound = request_fields.require_field(part, "input_audio", where)
     kind = sound["format"]
     return {"inlineData": {"mimeType": _SOUNDS.get(kind, f"audio/{kind}"), "data": media.bare_base64(sound["data"])}}
 
 
 def _file_part(part: Json, where: str, traits: Traits) -> Json:
-    file = request_fields.needed(part, "file", where)
+    file = request_fields.require_field(part, "file", where)
     if file.get("file_data"):
         return _media_part(file["file_data"], f"{where}.file.file_data")
     at = f"{where}.file.file_id"

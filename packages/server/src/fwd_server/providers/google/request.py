@@ -13,7 +13,7 @@ from urllib.parse import quote
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields, request_headers, tool_choice, tool_names, unread_fields
-from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.base import UpstreamRequest, merge_body
 from fwd_server.providers.google import schema, unread
 from fwd_server.providers.google.traits import PROVIDER, Traits, traits_of
 from fwd_server.providers.google.turns import Conversation
@@ -63,7 +63,7 @@ class BuiltRequest:
 
     body: Json
     lost: tuple[str, ...]
-    names: tool_names.Names
+    names: tool_names.NameMap
 
 
 def build_request(body: Json, model: str, *, signatures: bool = True) -> BuiltRequest:
@@ -73,7 +73,7 @@ def build_request(body: Json, model: str, *, signatures: bool = True) -> BuiltRe
     """
     traits = traits_of(model)
     _refuse_others(body, traits)
-    names = tool_names.Names(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
+    names = tool_names.NameMap(re.compile(r"[A-Za-z_][A-Za-z0-9_.:-]{0,127}"), 128)
     config, lost = _generation_config(body, traits)
     built: Json = {
         **Conversation(traits, names, signatures).read_messages(body["messages"]),
@@ -84,7 +84,7 @@ def build_request(body: Json, model: str, *, signatures: bool = True) -> BuiltRe
     }
     with_value = {name: value for name, value in built.items() if value}
     dropped = _left_out(body, lost, with_value, traits)
-    return BuiltRequest(_with_extras(with_value, request_fields.extras(body, PROVIDER)), dropped, names)
+    return BuiltRequest(_with_extras(with_value, request_fields.provider_extras(body, PROVIDER)), dropped, names)
 
 
 def _left_out(body: Json, lost: Iterable[str], built: Json, traits: Traits) -> tuple[str, ...]:
@@ -130,7 +130,7 @@ def _generation_config(body: Json, traits: Traits) -> tuple[Json, list[str]]:
     lost: list[str] = []
     config: Json = {
         "maxOutputTokens": request_fields.most_tokens(body),
-        "stopSequences": request_fields.stops(body) or None,
+        "stopSequences": request_fields.stop_sequences(body) or None,
     }
     for names, taken in ((_SAMPLING, traits.sampling), (_PENALTIES, not traits.newer)):
         if taken:
@@ -186,14 +186,14 @@ def _thinking_config(effort: str | None, traits: Traits) -> Json | None:
 # -- tools
 
 
-def _build_tools(body: Json, names: tool_names.Names) -> list[Json]:
-    functions = [_declare_function(function, names) for function in request_fields.functions(body, PROVIDER)]
+def _build_tools(body: Json, names: tool_names.NameMap) -> list[Json]:
+    functions = [_declare_function(function, names) for function in request_fields.function_definitions(body, PROVIDER)]
     return [{"functionDeclarations": functions}] if functions else []
 
 
-def _declare_function(function: Json, names: tool_names.Names) -> Json:
+def _declare_function(function: Json, names: tool_names.NameMap) -> Json:
     declared: Json = {
-        "name": names.there(function["name"]),
+        "name": names.provider_name(function["name"]),
         "description": function.get("description"),
         # Not ``parameters``: that field takes a subset of OpenAPI and refuses the rest of JSON Schema (pitfall 20).
         "parametersJsonSchema": schema.rewrite_parameters(function.get("parameters")),
@@ -204,7 +204,7 @@ def _declare_function(function: Json, names: tool_names.Names) -> Json:
 _MODES: Final = {"auto": "AUTO", "none": "NONE", "required": "ANY"}
 
 
-def _tool_config(body: Json, names: tool_names.Names) -> Json | None:
+def _tool_config(body: Json, names: tool_names.NameMap) -> Json | None:
     """The calling mode. https://ai.google.dev/gemini-api/docs/function-calling#function_calling_modes"""
     choice = tool_choice.read_tool_choice(body, PROVIDER)
     if choice is None:
@@ -215,7 +215,7 @@ def _tool_config(body: Json, names: tool_names.Names) -> Json | None:
         return {"functionCallingConfig": {"mode": "NONE"}}  # which allows no names beside it
     # VALIDATED leaves the choice between these functions and a text to the model.
     mode = "ANY" if choice.mode == "required" else "VALIDATED"
-    allowed = [names.there(name) for name in choice.names]
+    allowed = [names.provider_name(name) for name in choice.names]
     return {"functionCallingConfig": {"mode": mode, "allowedFunctionNames": allowed}}
 
 
@@ -228,9 +228,9 @@ def _with_extras(built: Json, extras: Json) -> Json:
     if not isinstance(more.get("tools", []), list):
         raise Refused("Invalid type for 'google.tools': expected an array.", code=None, param="google.tools")
     tools, thinking = more.pop("tools", []), more.pop("thinkingConfig", None)
-    merged = merge(built, more)
+    merged = merge_body(built, more)
     if thinking is not None:
-        merged = merge(merged, {"generationConfig": {"thinkingConfig": thinking}})
+        merged = merge_body(merged, {"generationConfig": {"thinkingConfig": thinking}})
     # Appended rather than merged: Google's own tools stand beside the functions, not in their place.
     if tools:
         merged = {**merged, "tools": [*merged.get("tools", ()), *tools]}

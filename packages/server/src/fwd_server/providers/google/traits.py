@@ -36,7 +36,7 @@ def traits_of(model: str) -> Traits:
     generation = (int(version[1]), int(version[2] or 0)) if version else (3, 0)
     newer = generation >= (3, 0) and model.startswith("gemini-")
     budget = not newer and version is not None and generation >= (2, 5)
-    row = models.load().find(PROVIDER, model)
+    row = models.load_catalog().find_model(PROVIDER, model)
     known: Mapping[str, Any] = row.traits if row else {}
     return Traits(
         newer=known["generation"] == "3+" if "generation" in known else newer,

@@ -36,7 +36,7 @@ class Conversation:
     """Reads the messages of one call; without ``signatures`` those of the caller are not sent."""
 
     traits: Traits
-    names: tool_names.Names
+    names: tool_names.NameMap
     signatures: bool
     turns: list[Json] = field(factory=list, init=False)
     calls: list[Json] = field(factory=list, init=False)  # those of the last assistant message
@@ -131,8 +131,10 @@ class Conversation:
         return [*spoken, *(self._call_part(call, at) for call, (_, at) in zip(self.calls, calls, strict=True))]
 
     def _call_part(self, call: Json, where: str) -> Json:
-        name = self.names.there(call["function"]["name"])
-        part: Json = {"functionCall": {**self._id(call), "name": name, "args": request_fields.arguments(call, where)}}
+        name = self.names.provider_name(call["function"]["name"])
+        part: Json = {
+            "functionCall": {**self._id(call), "name": name, "args": request_fields.parse_arguments(call, where)}
+        }
         google = lenient.obj(lenient.obj(call.get("extra_content")).get("google"))
         signature = lenient.text(google.get("thought_signature")) if self.signatures else ""
         return {**part, "thoughtSignature": signature} if signature else part
@@ -162,7 +164,7 @@ class Conversation:
         read = self._parts(index, message)
         written = "\n".join(part["text"] for part in read if "text" in part)
         attached = [_without_resolution(part) for part in read if "text" not in part]
-        name = self.names.there(call["function"]["name"])
+        name = self.names.provider_name(call["function"]["name"])
         response = {**self._id(call), "name": name, "response": _response_object(written)}
         if attached and self.traits.newer:
             # Beside the response they would be a further part of the turn, which the count of the calls forbids.

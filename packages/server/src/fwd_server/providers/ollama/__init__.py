@@ -12,7 +12,7 @@ from functools import cached_property
 from attrs import evolve, frozen
 
 from fwd_server.providers import json_stream, lenient
-from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge
+from fwd_server.providers.base import AmendedRequest, NewId, UpstreamRequest, merge_body
 from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.ollama.answer import AnswerReader
 from fwd_server.providers.ollama.failure import is_failure, read_failure
@@ -29,7 +29,7 @@ class OllamaChat:
 
     def open(self, request: ChatRequest, deployment: Deployment, now: int, new_id: NewId) -> OllamaExchange:
         """Translate a call. Raises Refused for what Ollama has no word for."""
-        body = merge(build_chat(request.body, deployment.model), request.extra_body)
+        body = merge_body(build_chat(request.body, deployment.model), request.extra_body)
         return OllamaExchange(body, left_out(request.body), request, deployment, now, new_id)
 
 

@@ -32,10 +32,12 @@ class AnswerReader:
 
     def read_whole(self, response: Json) -> ChatResponse:
         """Read a whole answer."""
-        message = answer_shape.whole(self._read_deltas(response))
+        message = answer_shape.merge_deltas(self._read_deltas(response))
         self.usage = usage_of(response)
         choice = answer_shape.choice_object(0, message, self._finish_reason(response), _read_logprobs(response))
-        data = answer_shape.completion(self._answer_head(response), [choice], answer_shape.usage_object(self.usage))
+        data = answer_shape.completion_object(
+            self._answer_head(response), [choice], answer_shape.usage_object(self.usage)
+        )
         return ChatResponse(data, self.usage)
 
     def read_object(self, response: Json) -> list[StreamEvent]:
@@ -43,11 +45,11 @@ class AnswerReader:
         if is_failure(response):
             return [self._failure(response)]
         writer = self._writer = self._writer or answer_shape.ChunkWriter(self._answer_head(response))
-        events = writer.deltas(0, self._read_deltas(response), _read_logprobs(response))
+        events = writer.write_deltas(0, self._read_deltas(response), _read_logprobs(response))
         if response.get("done") is not True:
             return events
         self.usage = usage_of(response)
-        return [*events, *writer.finish(0, self._finish_reason(response)), *writer.end(self.usage)]
+        return [*events, *writer.finish_choice(0, self._finish_reason(response)), *writer.end_stream(self.usage)]
 
     def finish_stream(self) -> list[StreamEvent]:
         """The body ended without a line with ``done``: the answer was cut off."""
@@ -107,8 +109,8 @@ def _read_logprobs(response: Json) -> Json | None:
 
 
 def _read_logprob(token: Json, top: list[Json]) -> Json:
-    others = [answer_shape.logprob(lenient.text(other.get("token")), other.get("logprob")) for other in top]
-    return answer_shape.logprob(lenient.text(token.get("token")), token.get("logprob"), others)
+    others = [answer_shape.logprob_object(lenient.text(other.get("token")), other.get("logprob")) for other in top]
+    return answer_shape.logprob_object(lenient.text(token.get("token")), token.get("logprob"), others)
 
 
 _TIME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d)")

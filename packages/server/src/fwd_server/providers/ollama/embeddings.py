@@ -11,7 +11,7 @@ from typing import Final
 from attrs import frozen
 
 from fwd_server.providers import lenient, request_fields
-from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.base import UpstreamRequest, merge_body
 from fwd_server.providers.error_words import read_error_body
 from fwd_server.providers.ollama.answer import usage_of
 from fwd_server.providers.ollama.failure import is_failure, read_failure
@@ -37,7 +37,7 @@ class OllamaEmbeddings:
         if request.view.dimensions:
             body["dimensions"] = request.view.dimensions
         sent = upstream_request(
-            "/api/embed", deployment, merge(merge(body, own_fields(request.body)), request.extra_body)
+            "/api/embed", deployment, merge_body(merge_body(body, own_fields(request.body)), request.extra_body)
         )
         dropped = request_fields.left_out(request.body, _EMBEDDINGS_TAKEN, ())
         return OllamaEmbeddingsExchange(sent, dropped, request, deployment)

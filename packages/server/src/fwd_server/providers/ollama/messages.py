@@ -84,7 +84,10 @@ def _assistant_fields(message: Json, content: str, where: str) -> Json:
     ids = call_ids.number_repeated(call["id"] for call, _ in calls)
     sent = [
         # Arguments are an object here; as OpenAI's string they break the template of the next turn (pitfall 13).
-        {"id": call_id, "function": {"name": call["function"]["name"], "arguments": request_fields.arguments(call, at)}}
+        {
+            "id": call_id,
+            "function": {"name": call["function"]["name"], "arguments": request_fields.parse_arguments(call, at)},
+        }
         for (call, at), call_id in zip(calls, ids, strict=True)
     ]
     return {**more, "tool_calls": sent} if sent else more
@@ -95,17 +98,17 @@ _Read = tuple["str | None", "str | None"]
 
 
 def _read_text(part: Json, where: str) -> _Read:
-    return request_fields.needed(part, part["type"], where), None
+    return request_fields.require_field(part, part["type"], where), None
 
 
 def _read_image(part: Json, where: str) -> _Read:
-    url = request_fields.needed(part, "image_url", where)["url"]
+    url = request_fields.require_field(part, "image_url", where)["url"]
     return None, media.read_data_url(url, PROVIDER, f"{where}.image_url.url").data
 
 
 def _read_audio(part: Json, where: str) -> _Read:
     # Models that hear take sound where others take images; a model that does not answers 400 itself.
-    return None, media.bare_base64(request_fields.needed(part, "input_audio", where)["data"])
+    return None, media.bare_base64(request_fields.require_field(part, "input_audio", where)["data"])
 
 
 _TEXT_FILES: Final = re.compile(r"text/|application/(?:json|xml|yaml|x-yaml|toml|javascript|x-sh|sql)$")

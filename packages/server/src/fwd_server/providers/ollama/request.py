@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from fwd_server.providers import request_fields, request_headers, tool_choice
-from fwd_server.providers.base import UpstreamRequest, merge
+from fwd_server.providers.base import UpstreamRequest, merge_body
 from fwd_server.providers.lenient import objects
 from fwd_server.providers.ollama.messages import PROVIDER, read_messages
 from fwd_server.providers.unread_fields import (
@@ -105,7 +105,7 @@ def build_chat(body: Json, model: str) -> Json:
         "top_logprobs": body.get("top_logprobs"),
     }
     with_value = {name: value for name, value in built.items() if value is not None}
-    return merge(with_value, own_fields(body))
+    return merge_body(with_value, own_fields(body))
 
 
 def _refuse_others(body: Json) -> None:
@@ -117,7 +117,7 @@ def _refuse_others(body: Json) -> None:
 
 def own_fields(body: Json) -> Json:
     """The caller's ``ollama`` object. Raises Refused for a field in it that decides about the call itself."""
-    extras = request_fields.extras(body, PROVIDER)
+    extras = request_fields.provider_extras(body, PROVIDER)
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"ollama.{name}"
@@ -126,7 +126,7 @@ def own_fields(body: Json) -> Json:
 
 
 def _build_tools(body: Json) -> list[Json] | None:
-    tools = request_fields.functions(body, PROVIDER)
+    tools = request_fields.function_definitions(body, PROVIDER)
     choice = tool_choice.read_tool_choice(body, PROVIDER)
     if choice is not None and choice.mode == "none":
         return None
@@ -151,6 +151,6 @@ def _think_level(effort: str | None) -> bool | str | None:
 
 
 def _model_options(body: Json) -> Json | None:
-    options = {"num_predict": request_fields.most_tokens(body), "stop": request_fields.stops(body) or None}
+    options = {"num_predict": request_fields.most_tokens(body), "stop": request_fields.stop_sequences(body) or None}
     options |= {name: body.get(name) for name in _OPTIONS}
     return {name: value for name, value in options.items() if value is not None} or None
