@@ -87,7 +87,7 @@ def _without_timer_wheel() -> None:
 def _without_frame_relay() -> None:
     from fwd_server.providers.compatible import frame
 
-    replace_function(frame.relayed, decline)
+    replace_function(frame.relay_json, decline)
 
 
 def _without_log_lines() -> None:
