@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import architecture
 import parameters
 
 from fwd_cli.reference import reference
@@ -22,7 +23,7 @@ def main() -> None:
 
 
 def documents() -> dict[Path, str]:
-    """Each such document as it should read now."""
+    """Each such document or picture as it should read now."""
     configuration, providers = HERE / "configuration.md", HERE / "providers.md"
     return {
         configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
@@ -32,6 +33,7 @@ def documents() -> dict[Path, str]:
             parameters.tables(),
         ),
         HERE / "cli.md": reference(),
+        HERE / "architecture.svg": architecture.draw_picture(),
     }
 
 
