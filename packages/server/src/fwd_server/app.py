@@ -50,6 +50,7 @@ from fwd_server.web.guard import HostGuard, RequestGuard, is_loopback
 from fwd_server.web.health import GatewayStatus, HealthHandler, ReadyHandler
 from fwd_server.web.models import ModelIndex, ModelsHandler
 
+# The largest answers are pictures in base64, of several megabytes each (contract F26).
 _ANSWER_BYTES: Final = 64 << 20
 
 # The caller languages, by the paths they are served at: a new one is a module in callers/ and a line here.
@@ -110,6 +111,7 @@ def build_app(
     hub = ObserverHub((AccessLog(), *observers))
     routes = routes_of(settings)
     providers = known_providers(routes)
+    # A new id for every process: after a restart an old one means nothing.
     loop_guard = LoopGuard(ids.new_id(""))
     upstream = Upstream(
         pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
@@ -123,6 +125,7 @@ def build_app(
     fallback = FallbackRunner(translator, attempts, health, clock, retry_policy(settings), images)
     gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
+    # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())
     state = GatewayStatus(routes, clock, clock.monotonic(), keys.notices, health)
     discovery = ModelDiscovery(providers, upstream, clock)

@@ -21,6 +21,7 @@ _RESERVED_FILES: Final = 64
 def count_cores() -> int:
     """How many cores this process may use, at least 1."""
     with contextlib.suppress(AttributeError):  # Linux only
+        # cpu_count() would name the cores of the host, even in a container that may use two of them.
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # pragma: no cover - elsewhere
 
@@ -45,6 +46,7 @@ def connection_cap(share: int = 2) -> int | None:
         import resource
     except ImportError:  # pragma: no cover - Windows
         return None
+    # Read after raise_file_limit(), so the soft limit is what really holds.
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return None if soft == resource.RLIM_INFINITY else max(16, soft // share - _RESERVED_FILES)
 
@@ -90,6 +92,7 @@ def _read_use(group: Path, names: tuple[str, str, str]) -> MemoryUse | None:
     with contextlib.suppress(OSError, ValueError):  # "max" is no number: no limit
         limit, used, stat = ((group / name).read_text() for name in names)
         if 0 < int(limit) < _NO_LIMIT:
+            # The page cache counts as used in cgroups, though the kernel gives it back on demand.
             return MemoryUse(int(used) - _inactive_bytes(stat), int(limit))
     return None
 

@@ -82,9 +82,11 @@ def render_chunk(chunk: Chunk, request: ChatRequest) -> bytes:
         return chunk.frame
     data = chunk.data if chunk.data is not None else jsontext.loads(chunk.frame or b"{}")
     if not request.include_usage:
+        # The gateway asks providers for usage even where the caller did not, for its own records.
         if not data.get("choices") and data.get("usage") is not None:
             return b""
         data = {key: value for key, value in data.items() if key != "usage"} if "usage" in data else data
+    # OpenAI sends "usage": null in every other chunk of such a stream, and typed clients expect the field.
     elif "usage" not in data:
         data = {**data, "usage": None}
     if request.legacy_functions:
@@ -102,6 +104,7 @@ def check_turns(messages: list[Message]) -> None:
         if message.role == "tool":
             _close_call(message, index, open_ids)
             continue
+        # Providers refuse such a conversation with texts of their own; here the message is the same for all of them.
         if open_ids:
             raise _missing_results(index, open_ids)
         if message.role == "assistant":
@@ -179,6 +182,7 @@ def _modern_turns(messages: list[Any]) -> Iterator[Any]:
             answer = {key: value for key, value in message.items() if key != "name"}
             yield {**answer, "role": "tool", "tool_call_id": call_id}
         else:
+            # Old messages have no ids. An index is the same in every request, so prompt caches still match.
             call_id = f"call_{index}"
             rest = {key: value for key, value in message.items() if key != "function_call"}
             calls = [{"id": call_id, "type": "function", "function": message["function_call"]}]

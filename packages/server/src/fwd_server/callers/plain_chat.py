@@ -22,6 +22,7 @@ def read_plain(body: bytes, read_exactly: Callable[[bytes], ChatRequest]) -> Cha
 
     ``read_exactly`` is also called later, when somebody asks for more of the call than a plain one needs.
     """
+    # The bytes travel on as they are, so a second "model" in them could reach the provider.
     if body.count(b'"model"') != 1 or _ESCAPED_LETTER in body:
         return None
     for name in _ONCE:

@@ -27,6 +27,7 @@ def convert_body(body: dict[str, Any], kind: type[T]) -> T:
 def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
     """Take ``extra_body`` out of ``body``. Raises BadRequest when it is no object, or holds what it may not replace."""
     extra = body.pop("extra_body", None)
+    # An empty object and null mean the same as no field, as in OpenAI's SDK.
     if not extra:
         return None
     if not isinstance(extra, dict):
@@ -44,6 +45,7 @@ def _invalid_field(text: str) -> BadRequest:
     match = _AT.match(text)
     path = (match and match["path"]) or None
     what = match["what"] if match else text
+    # msgspec names the missing field in the text and leaves the path out.
     if path is None and "missing required field" in what:
         path = what.rpartition("`")[0].rpartition("`")[2]
         return BadRequest(f"Missing required parameter: '{path}'.", param=path)

@@ -23,9 +23,13 @@ T = TypeVar("T")
 # Reads a good answer within a deadline, which it may restart while the provider shows progress. Raises UpstreamError.
 ReadAnswer = Callable[[UpstreamResponse, AnyExchange, Deadline], Awaitable[T]]
 
+# A model that thinks may be silent for minutes: a provider that hides the thinking sends nothing before the first
+# token of the answer. Without the factor every hard question would look like a dead provider.
 THINKING_FACTOR: Final = 5
+# An error page is read into memory whole. Some proxies send megabytes of HTML with a 502, and nobody reads it.
 _LONGEST_ERROR: Final = 1 << 20
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
+# In the order of preference: OpenAI and compatible servers, Claude, OpenRouter.
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 # The times that may have been over when an attempt ended with a code.
 _TIMES_OF_CODE: Final[Mapping[str | None, tuple[str, ...]]] = {
@@ -64,18 +68,22 @@ class AttemptRunner:
         times = deployment.endpoint.timeouts.shortened_by(record.call.requested_timeouts)
         limit = _attempt_deadline(record, times, exchange, began)
         self._hub.attempt_started(record, deployment)
+        # The probe is claimed before anything is awaited, or two calls could both become the one that tests a
+        # deployment after its cooldown.
         self._health.note_attempt(deployment, began)
         failure: UpstreamError | None = None
         result: T | AmendedRequest | UpstreamError
         try:
             with limit:
                 result = await self._send_request(exchange, deployment, record, times, read, limit)
+            # The provider refused a field, not the call: the health of the deployment does not suffer for it.
             if isinstance(result, AmendedRequest):
                 failure = result.error
         except UpstreamError as error:
             result = failure = error
             self.note_failure(record, deployment, error)
         finally:
+            # Also when the caller disconnects: a probe that nobody releases would keep the deployment in cooldown.
             self._health.release_probe(deployment)
         attempt = record.note_attempt(deployment, began, self._clock.monotonic(), failure)
         self._hub.attempt_ended(record, attempt)
@@ -98,12 +106,14 @@ class AttemptRunner:
         response = await self._upstream.send_request(deployment.endpoint, exchange.request, record.call.via, times)
         headers = response.headers
         try:
+            # Noted before the status is looked at, because the id is worth most to support when the request failed.
             record.note_response_head(_upstream_request_id(headers))
             if 200 <= response.status < 300:
                 limits = self._providers[deployment.provider].limits(headers, int(self._clock.now()))
                 record.note_rate_limits(tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value)))
                 return await read(response, exchange, limit)
             failed = exchange.error(response.status, headers, await read_all(response, _LONGEST_ERROR))
+        # CancelledError too: otherwise a disconnected caller would leave the provider's connection open and paid for.
         except BaseException:
             response.close()
             raise

@@ -28,6 +28,7 @@ def _describe_deployment(translator: Translator, call: Call, deployment: Deploym
         images = translator.placeholder_images(call, deployment)
         selected = deployment.provider == first.provider
         translation = translator.translate_call(call, deployment, selected=selected, images=images)
+    # A refusal is part of the plan: the caller sees which provider would be skipped, and why.
     except Refused as error:
         return {**names, **error_object(error)}
     dropped, request = list(translation.dropped), _as_shown(deployment, translation.exchange)
@@ -49,4 +50,5 @@ def _as_shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:
 
 def _shown_header(header: Header) -> tuple[str, str]:
     name, value = header
+    # Nothing here may reveal a key: a dry run is answered to the caller.
     return name, value.display_text() if isinstance(value, Secret) else value

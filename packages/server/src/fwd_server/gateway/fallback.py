@@ -63,6 +63,7 @@ class FallbackRunner:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
         stream = await self._walk_plan(record, plan, self._read_first_content)
         stream.ended = functools.partial(self._judge_stream, record)
+        # FWD_STREAM_TIMEOUT starts here, with the commit; the time before it belongs to the attempt.
         if stream.decoder is not None:  # a whole answer has nothing to wait for
             stream.end_after(self._retry_policy.stream_s)
         return stream
@@ -73,12 +74,14 @@ class FallbackRunner:
         only_candidate = len(plan) == 1
         refusal: Refused | None = None
         failure: UpstreamError | None = None
+        # Deployments that cool down come last instead of being skipped: when all of them do, one is still tried.
         for deployment in self._health.order_by_health(plan, self._clock.monotonic()):
             try:
                 images = await self._fetch_images(record, deployment)
                 selected = deployment.provider == plan[0].provider
                 translation = self.translator.translate_call(record.call, deployment, selected=selected, images=images)
             except Refused as error:
+                # The first refusal is kept: it is about the provider the caller chose, so it is the one that helps.
                 refusal = refusal or error
                 continue
             result = await self._try_deployment(translation, deployment, record, read, only_candidate=only_candidate)
@@ -87,6 +90,7 @@ class FallbackRunner:
             failure = result
             if self._next_step(failure, record, only_candidate=only_candidate, retried=True) is NextStep.GIVE_UP:
                 break
+        # A failure at a provider tells the caller more than a refusal, for which nothing was sent.
         if failure is not None:
             raise _as_final(failure, record)
         raise refusal or upstream_failure("provider_error")
@@ -106,6 +110,7 @@ class FallbackRunner:
         while True:
             result = await self._attempts.run_attempt(exchange, deployment, record, read)
             if isinstance(result, AmendedRequest):
+                # One change per deployment: a provider that refuses one field after another would use up every attempt.
                 if not amended and self._may_amend(result, exchange, record):
                     exchange, amended = result.exchange, True
                     continue
@@ -116,6 +121,7 @@ class FallbackRunner:
             if self._next_step(result, record, only_candidate=only_candidate, retried=retried) is not NextStep.RETRY:
                 return result
             wait_s = retry_wait(self._rand())
+            # A retry that cannot begin before the deadline would replace the provider's error by our own timeout.
             if wait_s >= remaining_s(record, self._clock.monotonic()):
                 return result
             retried = True
@@ -183,6 +189,8 @@ def _as_final(error: UpstreamError, record: CallRecord) -> UpstreamError:
     """The failure the caller sees: the last one, with every attempt and no retry on top of ours (F33, G9)."""
     error.upstream_request_id = record.upstream_request_id
     if len(record.attempts) > 1:
+        # The SDKs retry twice by themselves. On top of our own attempts that would triple the load on a provider
+        # that is failing already.
         error.should_retry = False
         error.attempts = tuple(attempt.as_fields() for attempt in record.attempts)
     return error

@@ -32,6 +32,7 @@ class Policy(Protocol):
 class PolicyChain:
     """The policies that have let one call in, and owe it a settlement."""
 
+    # One of these is made for every call.
     __slots__ = ("_admitted", "_policies")
 
     def __init__(self, policies: Sequence[Policy]) -> None:
@@ -44,6 +45,7 @@ class PolicyChain:
             waiting = policy.admit(record)
             if waiting is not None:
                 await waiting
+            # Counted after the policy has let the call in: one that refuses it owes no settlement.
             self._admitted += 1
 
     async def settle(self, record: CallRecord) -> None:
@@ -54,6 +56,7 @@ class PolicyChain:
         """
         failure: GatewayError | None = None
         while self._admitted:
+            # Before settle is called, so that a policy that raises is not settled a second time.
             self._admitted -= 1
             policy = self._policies[self._admitted]
             try:
@@ -66,6 +69,7 @@ class PolicyChain:
                 log.app.exception("A bug: %s could not settle the call %s.", type(policy).__name__, record.call.id)
                 failure = failure or internal_error()
         if failure is not None:
+            # The first failure stays: it is what the caller has been or will be told.
             if record.error is None:
                 record.fail(failure, midstream=record.call.request.stream and record.first_content_at is not None)
             raise failure

@@ -22,6 +22,8 @@ from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import UpstreamError, upstream_failure
 
 _BLANK: Final = b" \t\r\n\xef\xbb\xbf"  # what may stand before a body: white space and a byte order mark
+# A comment line (":") also begins a stream: OpenRouter sends ": OPENROUTER PROCESSING" before the first event,
+# https://openrouter.ai/docs/api/reference/streaming.
 _FIELD: Final = re.compile(rb"(?:data|event|id|retry)?:")
 _STREAMS: Final = frozenset({"text/event-stream", "application/x-ndjson"})
 _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
@@ -40,6 +42,7 @@ def body_kind(start: bytes) -> BodyKind | None:
     start = start.lstrip(_BLANK)
     if not start:
         return None
+    # An array is JSON as well: Gemini sends one where a stream is asked for without alt=sse.
     if start[:1] in (b"{", b"["):
         return BodyKind.JSON
     if _FIELD.match(start):
@@ -112,6 +115,7 @@ async def read_first_content(
 
 async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -> bytes:
     """The whole body, ``start`` included. Raises UpstreamError: cut, or larger than ``limit`` bytes (F26)."""
+    # A short answer often arrives together with its head. Then nothing has to be awaited.
     whole = None if start else response.whole_body()
     if whole is not None:
         if len(whole) > limit:
@@ -120,6 +124,7 @@ async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -
     pieces, size = [start], len(start)
     while piece := await response.read():
         size += len(piece)
+        # Checked while reading, because a body without a stated length may have no end.
         if size > limit:
             raise upstream_failure("too_large")
         pieces.append(piece)
@@ -135,6 +140,7 @@ async def _read_head(
     while True:
         events = decoder.feed(data) if data else (decoder.close() or [upstream_failure("upstream_truncated")])
         head += events
+        # The rest of the batch stays in the list: what came in the same piece is not decoded twice.
         if _has_content(events):
             return head
         if decoder.progress > progress:  # it is at work, though nothing of it is shown: pings and comments do not count

@@ -51,6 +51,7 @@ class CommittedStream:
         last: asyncio.Future[End | UpstreamError] = asyncio.get_running_loop().create_future()
         self._last_event = last
         self._deliver_batch(self.head)
+        # The head may hold the whole answer, for example a JSON body that was unfolded.
         if not last.done():
             self.response.start_reading(self._on_data, self._on_end)
         return await last
@@ -90,6 +91,7 @@ class CommittedStream:
         if not batch or waiting is None or waiting.done():
             return
         last = batch[-1]
+        # A decoder gives nothing after its End or error, so the last event of a batch tells which kind of batch it is.
         if isinstance(last, Chunk):
             self._pause_until(self._sink(batch))
             return
@@ -111,6 +113,7 @@ class CommittedStream:
         elif self._last_event is not None and not self._last_event.done():
             self._last_event.set_exception(error)
 
+    # Before the commit a reset may be retried and keeps its code; now the caller has half an answer.
     def _as_midstream_error(self, error: UpstreamError) -> UpstreamError:
         """The same failure as it is called once the stream has committed: a reset is then a cut (F8)."""
         if self._expired:

@@ -10,6 +10,7 @@ from attrs import frozen
 from fwd_server.values.errors import CALLERS_FAULT, MODELS_FAULT, UpstreamError
 
 RETRY_WAIT_S: Final = (0.2, 0.5)  # before an only candidate is tried again: anywhere between
+# 529 is Anthropic's "overloaded": https://docs.anthropic.com/en/api/errors. 501 and 505 do not pass by waiting.
 _TRANSIENT_STATUSES: Final = frozenset({500, 502, 503, 504, 529})
 
 
@@ -59,6 +60,7 @@ def is_final(error: UpstreamError, *, model_named: bool) -> bool:
 
 def may_pass(error: UpstreamError) -> bool:
     """Whether the same deployment may answer if it is tried again soon: after a reset or a passing failure (G1)."""
+    # A provider that asks for more time than we would wait is not tried again: it would only refuse again.
     soon = error.retry_after_s is None or error.retry_after_s <= RETRY_WAIT_S[1]
     return soon and (error.code == "upstream_reset" or error.upstream_status in _TRANSIENT_STATUSES)
 

@@ -49,6 +49,7 @@ class Translator:
         """
         request = call.request
         lost: tuple[str, ...] = ()
+        # A field of one vendor may mean something else at another, so it is never passed on blindly.
         if not selected and request.extra_body:
             request, lost = request.without_extra_body(), ("extra_body",)
         provider = self.providers[deployment.provider]
@@ -64,6 +65,7 @@ class Translator:
                 raise _not_available(deployment, "embeddings")
             exchange = provider.embeddings.open(request, deployment)
         dropped = (*exchange.dropped, *lost)
+        # Only now are all dropped fields known; the error names all of them, and `param` the first.
         if dropped and call.strict:
             raise Refused(
                 f"The provider {deployment.provider} cannot take {', '.join(map(repr, dropped))} with this model. "

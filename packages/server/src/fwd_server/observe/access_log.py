@@ -70,6 +70,7 @@ class AccessLog(Observer):
     def call_ended(self, outcome: Outcome) -> None:
         """The line of a call."""
         level = logging.WARNING if outcome.status >= 500 else logging.INFO
+        # Checked first: making a line costs more than everything else here.
         if log.access.isEnabledFor(level):
             write_line(call_line(outcome), level)
         for attempt in outcome.attempts:
@@ -85,6 +86,7 @@ class AccessLog(Observer):
 
 def write_line(line: AccessLine, level: int) -> None:
     """Send a line the short way where our own handler writes JSON, else through ``logging``."""
+    # Asked for every line: an embedder may configure logging at any time.
     handler = log.json_handler()
     if handler is not None:
         handler.write_fields(level, log.access.name, b'"request",' + msgspec.json.encode(line)[1:])
@@ -97,6 +99,7 @@ def call_line(outcome: Outcome) -> AccessLine:
     """The line of a call."""
     line = AccessLine(
         id=outcome.id,
+        # The name or the shortened form of the key, never the key.
         key=outcome.caller or None,
         peer=outcome.peer or None,
         status=outcome.status,

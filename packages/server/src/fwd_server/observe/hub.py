@@ -65,6 +65,7 @@ class ObserverHub:
     def call_ended(self, record: CallRecord, now: float) -> None:
         """Tell them soon that a call has ended at ``now``, in monotonic seconds."""
         if not self._waiting:
+            # One callback for all calls that end in the same turn of the loop.
             asyncio.get_running_loop().call_soon(self.flush)
         self._waiting.append((record, now))
 

@@ -25,6 +25,8 @@ app: Final = logging.getLogger("fwd.app")
 upstream: Final = logging.getLogger("fwd.upstream")
 
 LEVELS: Final = ("debug", "info", "warning", "error")
+# C0, DEL and C1, line and paragraph separators, and the marks that reverse text: each of them can forge a log
+# line or hide part of it on a terminal (https://trojansource.codes).
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 FIELDS: Final = "fwd_fields"
 _WARNING: Final = {"name": app.name, "levelname": "WARNING", "levelno": logging.WARNING}
@@ -42,6 +44,7 @@ def configure_logging(level: str, form: str, out: TextIO | None = None) -> None:
     words = form == "text" or (form == "auto" and (out or sys.stderr).isatty())
     handler = logging.StreamHandler(out) if out else QueuedHandler(sys.stderr)
     handler.setFormatter(TextLines() if words else JsonLines())
+    # Replaced, not added: Tornado and uvloop may have set up a handler of their own.
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     _note_less()
@@ -109,6 +112,7 @@ def _format_time(now: float) -> str:
     return f"{_format_second(seconds)}.{int((now - seconds) * 1000):03d}+00:00"
 
 
+# Formatting the date costs more than the rest of a line, and it changes once a second.
 @functools.lru_cache(maxsize=2)
 def _format_second(now: int) -> str:
     return datetime.fromtimestamp(now, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")

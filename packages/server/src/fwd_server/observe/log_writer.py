@@ -39,6 +39,7 @@ class LogWriter:
         self._gathered: list[bytes] = []  # of the loop's own thread, not handed over yet
         self._flush_loop: asyncio.AbstractEventLoop | None = None  # the one that will hand them over
         self._gatherer = 0  # its thread: no other one may touch what is gathered
+        # A daemon, or a blocked pipe would keep the process from ending.
         self._thread = threading.Thread(target=self._write_batches, name="fwd-log", daemon=True)
         self._thread.start()
 
@@ -74,6 +75,7 @@ class LogWriter:
             self._hand_over(lines)
 
     def _hand_over(self, lines: list[bytes]) -> None:
+        # Bounded by lines: a reader that has stopped must not fill the memory with log lines.
         room = max(0, self._most - (self._queued - self._taken))
         self.dropped += max(0, len(lines) - room)
         lines = lines[:room]

@@ -19,6 +19,7 @@ from fwd_server.observe import log
 
 EVERY_S: Final = 0.005
 LIMIT_S: Final = 0.05
+# A bounded deque: the gateway may run for months.
 _KEPT: Final = 200_000  # lags for the summary: the last quarter of an hour
 _FRAMES: Final = 6
 
@@ -82,6 +83,7 @@ def most_seen(places: list[str]) -> str:
 
 def current_calls(thread: int) -> str:
     """What a thread is doing: the innermost calls, the innermost first. Names and lines only, never a value."""
+    # The only way to see another thread's stack without a profiler.
     frame = sys._current_frames().get(thread)
     found = traceback.extract_stack(frame)[-_FRAMES:] if frame else []
     return " < ".join(

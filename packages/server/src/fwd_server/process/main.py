@@ -47,6 +47,7 @@ OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
 DOTENV: Final = Path(".env")
+# The sockets are bound once and kept over a reload, so these need a restart.
 FIXED: Final = (
     "FWD_HOST",
     "FWD_PORT",
@@ -169,6 +170,7 @@ def _serve_until_stopped(flags: dict[str, str], *, reload: bool) -> int:
     _prepare_process(settings)
     for warning in current.loaded.warnings:
         log.app.warning("%s", warning)
+    # A reload replaces this very process, and Windows cannot hand sockets to another one.
     count = 1 if reload or sys.platform == "win32" else settings.workers
     with contextlib.ExitStack() as stack:
         where = address_text(settings, settings.port)
@@ -218,6 +220,7 @@ def _prepare_process(settings: Settings) -> None:
 
 def _freeze_garbage() -> None:
     """Spare the collector what stays for ever: going through it stops everything for 15 ms each time (contract R5)."""
+    # Everything built so far lives as long as the process. Frozen, it is skipped by every later collection.
     gc.collect()
     gc.freeze()
 
@@ -276,9 +279,11 @@ class CurrentConfig:
     def _reload(self, use: Callable[[LoadedSettings], T]) -> T | None:
         try:
             fresh = load_settings(self.flags, os.environ, DOTENV)
+            # Checked before anything is built, so a refused reload has no effect at all.
             self._check_fixed(fresh)
             tls_context(fresh.settings)  # it may have been renewed
             found = use(fresh)
+        # A reload must never stop a gateway that works: the old settings stay in force.
         except (SettingsError, KeyFileError, OSError) as error:
             log.app.error("The settings stay as they are. %s", error)
             return None

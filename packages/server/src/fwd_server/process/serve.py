@@ -35,10 +35,13 @@ from fwd_server.web.application import UNLIMITED
 from fwd_server.web.guard import is_loopback
 from fwd_server.web.health import Readiness, probe_application
 
+# The kernel caps it at net.core.somaxconn.
 BACKLOG: Final = 4096  # what does not fit is answered by the kernel, seconds later or with a reset
+# Polled instead of watched: file events differ between systems and do not work on most network file systems.
 POLL_S: Final = 0.5
 LINGER_S: Final = 1.0
 _LINGER_STEP_S: Final = 0.02
+# Time for the error events to reach the callers before their connections are closed.
 _LAST_WORDS_S: Final = 1.0
 # For probes, which are few, small and quick; nobody else has business there.
 PROBE_LIMITS: Final = ServerLimits(header_s=2.0, body_s=2.0, idle_s=5.0, unread_s=5.0, connections=32)
@@ -80,6 +83,7 @@ def _check_free(path: Path) -> None:
     if path.exists() and not path.is_socket():
         raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
+        # Connecting to a full backlog would block the start.
         probe.setblocking(False)
         with contextlib.suppress(BlockingIOError):  # somebody listens, and has no room
             probe.connect(str(path))
@@ -129,7 +133,9 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     if settings.ssl_certfile is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    # RFC 8996 retires TLS 1.0 and 1.1.
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Clients that offer h2 as well must not choose it: this server speaks HTTP/1.1.
     context.set_alpn_protocols(["http/1.1"])
     try:
         context.load_cert_chain(settings.ssl_certfile, settings.ssl_keyfile)
@@ -144,6 +150,7 @@ def server_limits(settings: Settings) -> ServerLimits:
         header_bytes=settings.max_head,
         header_lines=settings.max_headers,
         target_bytes=settings.max_target,
+        # The guard counts bodies itself, so that a body that is too large gets an answer in OpenAI's form.
         body_bytes=UNLIMITED,
         header_s=settings.header_timeout,
         body_s=settings.body_timeout,
@@ -186,6 +193,7 @@ class ServingState:
         """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
         old = self.app
         self.server.ssl_context = tls_context(settings)
+        # The old gateway stays until its last call has ended, with its own keys, providers and connections.
         self.apps.append(app)
         self.server.application = app.application
         self.server.limits = server_limits(settings)
@@ -300,13 +308,18 @@ async def _forward_stop_requests(asked: asyncio.Queue[str], until: Callable[[], 
 async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.Queue[str]) -> None:
     serving.start_draining()
     if running := serving.running_requests():
-        log.app.info("Stopping: %d requests still run, for up to %g s. Once more to stop now.", len(running), seconds)
+        log.app.info(
+            "Stopping: %d requests still run, for up to %g s. Once more to stop now.",
+            len(running),
+            seconds,
+        )
     again = asyncio.ensure_future(asked.get())
     idle = asyncio.ensure_future(serving.wait_until_over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if running := serving.running_requests():
         log.app.warning("Stopped with %d requests unfinished.", len(running))
         for handler in running:
+            # Each caller gets an error that says why, instead of a connection that is cut.
             handler.shut_down()
         await asyncio.wait({idle}, timeout=_LAST_WORDS_S)
     for task in (again, idle):

@@ -26,6 +26,7 @@ def handle_signals(stop: Callable[[str], object], renew: Callable[[], object]) -
     actions: dict[signal.Signals, Callable[[], object]] = {
         number: _stop_action(stop, number.name) for number in (signal.SIGTERM, signal.SIGINT)
     }
+    # nohup ignores SIGHUP for its child; a handler would undo that.
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         actions[signal.SIGHUP] = _hangup_action(renew, _stop_action(stop, "SIGHUP"))
     for number, action in actions.items():
@@ -42,6 +43,7 @@ def _stop_action(stop: Callable[[str], object], name: str) -> Callable[[], objec
 
 
 def _hangup_action(renew: Callable[[], object], stop: Callable[[], object]) -> Callable[[], object]:
+    # The kernel sends the same signal for a closed terminal and for `kill -HUP`; only the terminal tells them apart.
     had_terminal = _has_terminal()
     return lambda: stop() if had_terminal and not _has_terminal() else renew()
 

@@ -35,11 +35,14 @@ SOCKETS_VARIABLE: Final = "_FWD_WORKER"  # in a worker's environment: the line's
 GAVE_UP: Final = 70  # EX_SOFTWARE
 MAX_CRASHES: Final = 5  # contract D12: more of them within the time end it all
 CRASHES_S: Final = 60.0
+# Doubled with each crash within the minute: 0.1, 0.2, 0.4, 0.8, 1.6 s.
 BACKOFF_S: Final = 0.1
 _WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
 _STOP: Final = b"s"
 START_S: Final = 60.0
+# On top of the drain time, for a worker that is just writing its last events.
 GRACE_S: Final = 5.0
+# A worker reports every half second, so twenty reports in a row are missing.
 UNRESPONSIVE_S: Final = 10.0  # a worker that says nothing for so long hangs
 
 
@@ -99,6 +102,7 @@ def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel
 
 def bind_slots(settings: Settings, count: int) -> list[list[socket.socket]]:
     """The listening sockets of each slot. Raises OSError."""
+    # macOS accepts SO_REUSEPORT, but gives every connection to the socket that was bound last.
     if not balances_connections(settings):
         return [open_listeners(settings)] * count
     if settings.port:  # with SO_REUSEPORT, a second gateway on the same port would go unnoticed
@@ -111,6 +115,7 @@ def bind_slots(settings: Settings, count: int) -> list[list[socket.socket]]:
 
 def balances_connections(settings: Settings) -> bool:
     """Whether the system spreads connections over sockets that share an address."""
+    # Unix sockets have no SO_REUSEPORT balancing on any system.
     return sys.platform == "linux" and settings.uds is None
 
 
@@ -137,11 +142,13 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         ours, theirs = socket.socketpair()
         fds = [theirs.fileno(), *(listener.fileno() for listener in listeners)]
+        # Our copy of the worker's end must be closed, or the worker's death would not end our reads.
         with theirs:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
                 "fwd_server",
+                # Several processes that read one terminal would steal each other's input.
                 stdin=asyncio.subprocess.DEVNULL,
                 env={**os.environ, SOCKETS_VARIABLE: ",".join(map(str, fds))},
                 pass_fds=fds,
@@ -303,6 +310,7 @@ class WorkerSupervisor:
         """Replace the slot's worker whenever it ends unasked."""
         while True:
             worker = self.workers[slot]
+            # Shielded, because cancelling a keeper must not cancel the future that others wait for.
             await asyncio.shield(worker.ended)
             async with self._changing[slot]:
                 if worker is self.workers[slot]:  # else it was replaced, and this is as it should be

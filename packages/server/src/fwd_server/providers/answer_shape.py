@@ -98,6 +98,7 @@ class _FoldedChoice:
 
     def add_choice(self, choice: Json) -> None:
         self.deltas.append(choice["delta"])
+        # A choice without a reason ended well: "stop" is what SDKs expect then.
         self.finish = choice.get("finish_reason") or self.finish
         for name, entries in obj(choice.get("logprobs")).items():
             known = self.logprobs = self.logprobs or {}
@@ -187,12 +188,14 @@ class ChunkWriter:
     def finish_choice(self, index: int, reason: str, logprobs: Json | None = None) -> list[StreamEvent]:
         """The last chunk of a choice, after what stays alone of characters that were cut in two."""
         alone = self._halves.pop(index).take_rest() if index in self._halves else {}
+        # A lone half becomes U+FFFD in the last chunk rather than being lost without a trace.
         before = self.write_deltas(index, ({str(name): rest} for name, rest in alone.items()))
         last = self._wrap_choice(choice_delta({}, index, reason, logprobs))
         return [*before, last] if index in self._open else [self._opening_chunk(index), last]
 
     def end_stream(self, usage: Usage | None, **prompt_details: int) -> list[StreamEvent]:
         """The usage chunk, where usage is known, and the true end."""
+        # No usage chunk is better than one with zeros, which a client would add up as free.
         if usage is None:
             return [End()]
         return [Chunk(False, {**self._frame, "usage": usage_object(usage, **prompt_details)}), End(usage)]

@@ -155,6 +155,7 @@ class EmbeddingsCodec(Protocol):
 
 
 # Response headers a provider may send on to the caller; everything else stays behind (contract T11).
+# A closed list: other headers of a provider may name its hosts, set cookies or change how a client reads the body.
 RATE_LIMIT_HEADERS = tuple(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
 )
@@ -205,6 +206,7 @@ def merge_body(body: Json, extra: Mapping[str, Any] | None) -> Json:
     merged = dict(body)
     for key, value in extra.items():
         old = merged.get(key)
+        # Lists are replaced as well: joining them would make it impossible to take an entry away.
         if isinstance(old, dict) and isinstance(value, Mapping):
             merged[key] = merge_body(old, value)
         else:

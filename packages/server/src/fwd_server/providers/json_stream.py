@@ -90,6 +90,7 @@ class JsonStream:
         try:
             texts = self._framing.feed(data)
         except LineTooLong:
+            # Nothing after the first End or error counts: some servers send events after [DONE].
             self._over = True
             return [upstream_failure("too_large")]
         return self._read_texts(texts, "bad_payload")
@@ -109,6 +110,7 @@ class JsonStream:
         for written in texts:
             if self._over:
                 break
+            # Blank lines between objects are keep-alives.
             if written.strip():
                 events += self._read_text(written, unreadable)
             self._over = bool(events) and isinstance(events[-1], (End, UpstreamError))

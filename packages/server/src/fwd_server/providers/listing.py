@@ -13,6 +13,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import upstream_failure
 
+# OpenRouter lists some hundreds; a bound keeps a broken server from filling the memory.
 MOST_NAMES: Final = 5000
 
 
@@ -48,6 +49,7 @@ class ModelList:
             raise upstream_failure("bad_payload")
         usable = filter(self.usable, lenient.objects(listed))
         names = (lenient.text(entry.get(self.name)).removeprefix(self.prefix) for entry in usable)
+        # Without duplicates, but in the provider's order, which is often the order of importance.
         return tuple(dict.fromkeys(filter(None, names)))[:MOST_NAMES]
 
 

@@ -16,6 +16,7 @@ import orjson
 from attrs import field, frozen
 
 # "gpt-5-2025-08-07", "claude-haiku-4-5-20251001": a snapshot has the abilities of the model it was taken of.
+# Only dates: "gpt-5-mini" is another model than "gpt-5", not a snapshot of it.
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$")
 
 
@@ -57,6 +58,7 @@ class ModelCatalog:
         return tuple(model for model in self._models.values() if model.provider == provider)
 
 
+# Not at import: most commands of the CLI import this package and never need the table.
 @functools.cache
 def load_catalog() -> ModelCatalog:
     """The table of this version, read with its first use and then kept: half a millisecond, once."""

@@ -31,6 +31,7 @@ def require_field(part: Json, name: str, where: str) -> Any:
 def parse_arguments(call: Json, where: str) -> Json:
     """A call's arguments as an object; "" is an empty one. Raises Refused: they are never repaired."""
     written = text(obj(call.get("function")).get("arguments"))
+    # Some models send "" for a function without parameters, and callers send it back.
     if not written.strip():
         return {}
     try:

@@ -29,6 +29,7 @@ class NameMap:
     def _find_free_name(self, name: str) -> str:
         if self._good.fullmatch(name) and name not in self._back:
             return name
+        # The underscore first: some APIs refuse a name that begins with a digit.
         base = "_" + re.sub(r"[^A-Za-z0-9_-]", "_", name)[: self._longest - 6]
         number = 1
         while (found := base if number == 1 else f"{base}_{number}") in self._back:
@@ -74,6 +75,7 @@ class NameTranslator:
         sent, number = base, self._numbers.get(base, 1)
         while sent in self._back:
             number += 1
+            # Room for a number of seven digits, so that the name never exceeds the limit.
             sent = f"{base[: self._longest - 8]}_{number}"
         self._numbers[base] = number
         self._back[sent] = name

@@ -40,6 +40,7 @@ class SettingsChecks:
         return SettingProblem(name, self.sources[name][0], found, allowed)
 
     def _check_key(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
+        # A common mistake: the gateway's own key pasted where the provider's belongs. It would be sent to the provider.
         if provider.api_key and provider.api_key.reveal().startswith("fwd_"):
             allowed = "a key of the provider, not one of a gateway (fwd_...)"
             yield self._make_problem(provider.api_key.name, HIDDEN, allowed)
@@ -67,6 +68,7 @@ class SettingsChecks:
     def _check_total(self, provider: ProviderSettings) -> Iterator[SettingProblem]:
         """An attempt may be given less time than a whole call, not more."""
         own, whole = provider.timeouts.total_s, self.settings.total_timeout
+        # It could never take effect: the call's own time is over first.
         if own > whole and "FWD_TOTAL_TIMEOUT" not in self.broken:
             allowed = f"at most FWD_TOTAL_TIMEOUT, which is {write_duration(whole)}"
             yield self._make_problem(f"FWD_{stem_of(provider.name)}_TOTAL_TIMEOUT", write_duration(own), allowed)

@@ -23,6 +23,7 @@ def _build_endpoint(provider: ProviderSettings, settings: Settings, languages: C
     return Endpoint(
         provider=provider.name,
         base_url=provider.base_url,
+        # The only place where a key and its address meet.
         key=provider.api_key,
         default_model=provider.model,
         enabled=_is_enabled(provider, settings),

@@ -21,6 +21,7 @@ def read_dotenv(text: str) -> DotEnv:
     """Read the text of a ``.env`` file; ``${NAME}`` in a value is not replaced, and the last line of a name wins."""
     values: dict[str, tuple[str, int]] = {}
     warnings = []
+    # Windows editors write a byte order mark, which would become part of the first name.
     for binding in parse_stream(io.StringIO(text.removeprefix("\ufeff"))):
         line = _line_of(binding)
         if binding.error:

@@ -207,6 +207,7 @@ class _SettingsReader:
         names: tuple[Name, ...] = self.read_value(variable)
         taken = {stem_of(name) for name in KNOWN}
         own = {variable.name for variable in own_variables()}
+        # Two names with one stem would share their variables: my-box and my_box both read MY_BOX_API_KEY.
         for name in names:
             if stem_of(name) in taken or not own.isdisjoint(v.name for v in timeout_variables(name)):
                 allowed = f"names that differ from each other and from {', '.join(KNOWN)}"
@@ -241,6 +242,7 @@ class _SettingsReader:
         known = [*self.sources, *ELSEWHERE]
         for name in dict.fromkeys(name for name, _ in self._all_texts()):
             if name.startswith("FWD_") and name not in known:
+                # Most unknown names are typing errors, and a setting that is silently ignored is hard to find.
                 near = difflib.get_close_matches(name, known, n=1)
                 hint = f"; did you mean {near[0]}?" if near else ""
                 yield f"{name} is not a setting of fwd and is not read{hint}"

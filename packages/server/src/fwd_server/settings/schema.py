@@ -47,6 +47,7 @@ ABOUT: Final[Mapping[str, str]] = {
     "FWD_IDLE_TIMEOUT is for the others. A caller may ask for less, with the header x-fwd-idle-timeout."
 }
 ReasoningName = Literal["reasoning", "reasoning_content", "none"]
+# A zero would end every call at once, and more than a day is a typing error.
 _MOMENT: Final = (0.001, 86_400)
 _CONVERTER: Final = build_converter()
 
@@ -83,6 +84,7 @@ class SettingVariable:
         value = _CONVERTER.structure(text, self.type)
         if self.between and not self.between[0] <= value <= self.between[1]:
             raise ValueError(text)
+        # Wrapped as soon as it is read, so that no later error message can show it.
         return Secret(value, self.name) if self.is_secret else value
 
     def display_text(self, value: Any) -> str:

@@ -51,6 +51,7 @@ class Address:
 
 _DURATION: Final = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,20})?) ?(ms|s|m|h)?")
 _SIZE: Final = re.compile(r"([0-9]{1,15}) ?(B|KB|MB|GB|KiB|MiB|GiB)?", re.IGNORECASE)
+# [0-9] instead of \d, which also matches Arabic and other digits.
 _WHOLE: Final = re.compile(r"[0-9]{1,15}")
 _SECRET: Final = re.compile(r"[!#-&(-~]+")  # ASCII without spaces and quotes: it goes into a header
 _MODEL: Final = re.compile(r"[A-Za-z0-9._:/@-]{1,128}(\?[!-~]{0,512})?")  # contract T17
@@ -90,6 +91,7 @@ def write_duration(seconds: float) -> str:
         if seconds % length == 0:
             return f"{int(seconds // length)}{unit}"
     whole = round(seconds * 1000)
+    # Float division may lose digits; the long form reads back as the very same number.
     return f"{whole}ms" if whole / 1000 == seconds else f"{seconds:.20f}".rstrip("0") + "s"
 
 
@@ -151,6 +153,7 @@ def read_host_name(text: str) -> HostName:
 
 def read_origin(text: str) -> Origin:
     """An origin as browsers send it: scheme, host and port without a path; or ``*`` for all."""
+    # Spelled out by the operator: no default ever allows every origin.
     if text == "*":
         return Origin(text)
     parts = urlsplit(text)
@@ -169,6 +172,7 @@ def read_alias(text: str) -> tuple[str, str]:
 
 def read_network(text: str) -> Network:
     """An address, or a network such as 10.0.0.0/8."""
+    # Not strict: 10.0.0.5/8 is what people copy from their interface settings.
     return ipaddress.ip_network(text, strict=False)
 
 

@@ -35,6 +35,7 @@ class Deadline:
             raise RuntimeError("a deadline needs a task")
         self._task: asyncio.Task[Any] = task
         loop = task.get_loop()
+        # The bound is absolute from here on; only the seconds start again with restart().
         if self._bound < math.inf:
             self._bound += loop.time()
         self._timer = wheel_of(loop).call_later(self._seconds, self._cancel_task, self._code)
@@ -45,6 +46,7 @@ class Deadline:
         loop = self._task.get_loop()
         remaining = self._bound - loop.time()
         self._timer.cancel()
+        # The code differs, because the caller is told which of the two times was exceeded.
         if remaining > self._seconds:
             self._timer = wheel_of(loop).call_later(self._seconds, self._cancel_task, self._code)
         else:
@@ -56,6 +58,8 @@ class Deadline:
         self._timer.cancel()
         if not self._expired:
             return
+        # A cancellation from outside counts as well (3.11 counts them): then the caller disconnected at the same
+        # moment, and that must win, or the task could not be stopped.
         if kind is asyncio.CancelledError and not self._undo_cancel():
             raise upstream_failure(self._expired) from None
 

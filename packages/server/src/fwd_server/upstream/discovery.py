@@ -55,6 +55,7 @@ class ModelDiscovery:
         """Ask for every list that is not fresh, and wait for them, but not long."""
         tasks = [task for endpoint in endpoints if (task := self._list_task(endpoint))]
         if tasks:
+            # asyncio.wait does not cancel what is late, so a slow list is there for the next request.
             await asyncio.wait(tasks, timeout=self._wait_s)
 
     def listed_names(self, endpoint: Endpoint) -> Names:
@@ -80,6 +81,7 @@ class ModelDiscovery:
         if provider is None or provider.models is None:
             return None
         listed = self._listed.setdefault(endpoint.provider, _KnownModels())
+        # One request per provider, however many callers look at the list at the same time.
         if listed.task is None and self._clock.monotonic() >= listed.until:
             listed.task = asyncio.create_task(self._refresh_list(endpoint, provider.models, listed))
         return listed.task
@@ -97,6 +99,7 @@ class ModelDiscovery:
 
     def _store_list(self, listed: _KnownModels, names: Names | None, *, live: bool) -> None:
         """Take a list; without a new one the old one stands, unless it is worth nothing any more."""
+        # An old list is better than none after a failure; Ollama's is not, because its models can be removed.
         if names is not None or live:
             listed.names, listed.all = names or (), live and names is not None
         kept_s = _FAILURE_PAUSE_S if names is None else _LIST_TTL_S
@@ -105,6 +108,7 @@ class ModelDiscovery:
     async def _fetch_names(self, endpoint: Endpoint, models: ModelsCodec) -> Names:
         response = await self._upstream.send_request(endpoint, models.request(endpoint))
         try:
+            # The error's text is left out: it is logged, and a provider may quote the key in it.
             if response.status != 200:
                 raise from_status(response.status, "", provider=endpoint.provider, key_name=endpoint.key_name)
             return models.read(await read_all(response, _MAX_LIST_BYTES))

@@ -34,6 +34,7 @@ Allowed = Callable[[str], bool]  # whether an address may be connected to
 PLACEHOLDER_IMAGE: Final = "data:image/png;base64,$FETCHED"
 
 _HEADERS: Final = ((b"accept", b"image/jpeg, image/png, image/gif, image/webp"), (b"user-agent", b"fwd"))
+# getaddrinfo cannot be cancelled: a few slow names must not use up the loop's default threads.
 _LOOKUP_THREADS: Final = 4
 _TYPE_BYTES: Final = 16  # bytes from which every image type can be told
 
@@ -116,6 +117,7 @@ def checked_lookup(lookup: Lookup, allowed: Allowed) -> Lookup:
 
     async def look_up(host: str, port: int) -> Sequence[Address]:
         addresses = await lookup(host, port)
+        # All of them: a name with one public and one private address is a rebinding attempt.
         if not all(allowed(where[0]) for _, where in addresses):
             raise TransportError("dns_failed", f"{host} has an address that is not public")
         return addresses
@@ -128,6 +130,7 @@ def _parse_link(link: str) -> tuple[Origin, str]:
     parts = urlsplit(link)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
+    # The fragment is for browsers and never sent.
     secure = parts._replace(scheme="https", fragment="").geturl()
     return Origin.parse(secure), f"{target}?{query}" if query else target
 
@@ -172,7 +175,9 @@ class ImageFetcher:
         self._threads = ThreadPoolExecutor(_LOOKUP_THREADS, "image-names")
         self._pool = Pool(
             ssl_context=ssl_context,
+            # A kept connection would outlive the check of its address.
             max_idle=0,
+            # Twice the limit, so that our own error ("too large", with the image's place) comes before the pool's.
             limits=Limits(body=2 * self._bounds.total_bytes),
             resolver=Resolver(checked_lookup(lookup or self._look_up, allowed), keep_s=0.0),
         )
@@ -209,6 +214,7 @@ class ImageFetcher:
         origin, target = _parse_link(link)
         response = await self._pool.send(origin, "GET", target, _HEADERS, b"", Timeouts(idle_s=None))
         try:
+            # A redirect could lead to an internal address that no check has seen.
             if 300 <= response.status < 400:
                 raise _UnusableImage("its server answered with a redirect, which is not followed")
             if response.status != 200:
@@ -276,6 +282,7 @@ class _ImageReader:
         self._rest += piece
         if len(self._rest) >= _TYPE_BYTES:
             self._detect_type()
+            # Base64 turns 3 bytes into 4 characters; pieces of other lengths would end in padding.
             self._encode_bytes(len(self._rest) // 3 * 3)
 
     def data_url(self) -> str:

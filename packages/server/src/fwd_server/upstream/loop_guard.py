@@ -29,6 +29,7 @@ class LoopGuard:
         if value is None:
             return ()
         via = tuple(name for name in value.replace(" ", "").split(",") if _ID.fullmatch(name))
+        # The length counts too: workers of one gateway have an id each, so a loop need not meet the same one soon.
         if self.own in via or len(via) >= MAX_GATEWAYS:
             raise GatewayError(
                 "The call has come back to this gateway: a base URL on its way leads in a circle.",

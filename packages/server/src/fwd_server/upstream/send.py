@@ -97,8 +97,10 @@ class Upstream:
         It is kept with the endpoint, for codecs that give the very same headers every time and for calls that came
         from no other gateway.
         """
+        # `self` is part of the key: gateways of one process may share an endpoint, each with its own id in a header.
         key = (self, request.method, request.path)
         kept: tuple[object, PreparedTarget] | None = endpoint.prepared.get(key)
+        # Identity instead of equality: comparing twenty headers would cost as much as it saves.
         if kept is not None and kept[0] is request.headers and not via:
             return kept[1]
         origin, path = self._split_base_url(endpoint)
@@ -130,6 +132,7 @@ def wire_headers(endpoint: Endpoint, headers: Iterable[Header]) -> list[tuple[by
 def _header_value(endpoint: Endpoint, value: str | Secret) -> str:
     if isinstance(value, str):
         return value
+    # A bug in a codec must end the call rather than send one provider's key to another.
     if endpoint.key is None or endpoint.key.name != value.name:
         raise AssertionError(f"the key {value.name} does not belong to {endpoint.provider}")
     return value.reveal()
@@ -142,6 +145,7 @@ class NetworkResponse:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
+        # The pool's own methods where there is nothing to convert: a forwarder would be one more call for each chunk.
         self.close = response.close
         self.pause = response.pause
         self.resume = response.resume
@@ -184,6 +188,7 @@ class ScriptedPlayback:
                 await self._clock.sleep(delay)
             if data:
                 return data
+        # Waits for close(), as a silent provider does; the timeouts above must end it.
         if self._ends == "stall":
             self._stalled = asyncio.get_running_loop().create_future()
             await self._stalled

@@ -44,6 +44,7 @@ class Call:
     requested_timeouts: Mapping[str, float] = field(factory=dict)
 
 
+# gc=False: it holds only strings and numbers, so the collector need not visit it.
 class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try at one deployment, as it ended. ``ms`` is its time until the commit or the failure."""
 

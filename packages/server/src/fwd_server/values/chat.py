@@ -21,6 +21,7 @@ from fwd_server.values.usage import Usage
 if TYPE_CHECKING:
     from fwd_server.values.plain_chat import PlainChat
 
+# Far beyond every context window, but a bound for the time validation takes.
 MAX_MESSAGES = 10_000  # contract T5
 
 Json = dict[str, Any]
@@ -263,6 +264,7 @@ class ChatRequest:
             if isinstance(message.content, str):
                 yield message.content
             else:
+                # Pictures and files have no text; their tokens are not part of an estimate of the prompt.
                 yield from (part.text for part in message.content or () if part.text)
 
     def with_messages(self, messages: list[Json]) -> ChatRequest:
@@ -362,6 +364,7 @@ def unfold_response(response: ChatResponse) -> list[Chunk]:
     choices = [choice for choice in data.get("choices") or [] if isinstance(choice, dict)]
     parts = [*map(_message_part, choices), *map(_finish_part, choices)]
     chunks = [Chunk(True, chunk_object(head, [part], **more)) for part in parts]
+    # Without choices, as OpenAI sends it; whether the caller gets it is the dialect's decision.
     if data.get("usage"):
         chunks.append(Chunk(False, chunk_object(head, [], usage=data["usage"])))
     return chunks
@@ -370,6 +373,7 @@ def unfold_response(response: ChatResponse) -> list[Chunk]:
 def _message_part(choice: Json) -> Json:
     message = {"role": "assistant", "content": "", **(choice.get("message") or {})}
     calls = calls_in(message)
+    # Put back below with an index in each entry; the whole answer has none.
     message.pop("tool_calls", None)
     for name in ("tool_calls", "reasoning_details"):
         # Clients add up lists by the index of their entries.

@@ -126,6 +126,7 @@ def convert_vector(vector: object, call: EmbeddingsRequest) -> list[float] | str
     """One vector, numbers or base64, in the form the caller asked for. Raises UpstreamError for anything else."""
     if isinstance(vector, str):
         return vector if call.base64 else _decode_vector(vector)
+    # type() instead of isinstance: a bool is an int in Python, but not a coordinate.
     if not isinstance(vector, list) or not all(type(one) in (int, float) for one in vector):
         raise _invalid_embedding()
     return _encode_vector(vector) if call.base64 else vector
@@ -134,6 +135,7 @@ def convert_vector(vector: object, call: EmbeddingsRequest) -> list[float] | str
 def _encode_vector(vector: list[float]) -> str:
     try:
         return base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
+    # A number beyond float32: base64 cannot hold it, and infinity would be a wrong vector.
     except OverflowError:
         raise _invalid_embedding() from None
 

@@ -44,6 +44,7 @@ CALLERS_FAULT: Final = frozenset({ErrorKind.INVALID_REQUEST, ErrorKind.CONTENT_P
 # These end the call too, unless the caller left the choice of the model to the gateway (F17).
 MODELS_FAULT: Final = frozenset({ErrorKind.NOT_FOUND, ErrorKind.CONTEXT_LENGTH})
 
+# The SDKs wait half a second by default, which is too short for a provider that is overloaded.
 OVERLOADED_RETRY_S: Final = 5.0
 
 
@@ -81,6 +82,7 @@ def retry_headers(seconds: float | None) -> list[tuple[str, str]]:
     """
     if seconds is None:
         return []
+    # Rounded up: a client that waits too short is refused again.
     whole = -int(-seconds // 1)
     exact = [] if whole == seconds else [("retry-after-ms", str(round(seconds * 1000)))]
     return [("retry-after", str(whole)), *exact]
@@ -175,15 +177,18 @@ _INVALID: Final = "invalid_request_error"
 # Upstream status -> kind, and the status, type and code the caller sees (contract F11 to F19).
 _BY_STATUS: Final[dict[int, _StatusRow]] = {
     400: (ErrorKind.INVALID_REQUEST, 400, _INVALID, None),
+    # Never 401 to the caller, whose key is fine: it is the gateway's key that was refused.
     401: (ErrorKind.AUTH, 502, _SERVER, "provider_auth"),
     402: (ErrorKind.QUOTA, 429, "insufficient_quota", "insufficient_quota"),
     403: (ErrorKind.AUTH, 502, _SERVER, "provider_auth"),
     404: (ErrorKind.NOT_FOUND, 404, _INVALID, "model_not_found"),
+    # A provider's 408 would make the SDKs believe that the caller's own request was too slow.
     408: (ErrorKind.TIMEOUT, 504, _SERVER, "upstream_timeout"),
     413: (ErrorKind.INVALID_REQUEST, 413, _INVALID, "request_too_large"),
     422: (ErrorKind.INVALID_REQUEST, 422, _INVALID, None),
     425: (ErrorKind.TIMEOUT, 504, _SERVER, "upstream_timeout"),
     429: (ErrorKind.RATE_LIMITED, 429, "rate_limit_error", "rate_limit_exceeded"),
+    # Groq, flex tier: https://console.groq.com/docs/errors.
     498: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
     502: (ErrorKind.PROVIDER, 502, _SERVER, "provider_error"),
     503: (ErrorKind.OVERLOADED, 503, _SERVER, "provider_overloaded"),
@@ -266,6 +271,7 @@ def _error_param(kind: ErrorKind) -> str | None:
 def _status_row(status: int) -> _StatusRow:
     if status in _BY_STATUS:
         return _BY_STATUS[status]
+    # Conflicts and failed dependencies are the provider's state, not the caller's mistake.
     if status >= 500 or status in (409, 412, 424):
         return _OTHER_5XX
     if 300 <= status < 400:

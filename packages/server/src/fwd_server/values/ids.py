@@ -9,6 +9,7 @@ from typing import Final
 
 # A letter or digit for each byte; that some come a little more often matters no more than the seed does.
 _LETTERS: Final = ((string.ascii_letters + string.digits) * 5)[:256].encode()
+# Nothing that could break a header or a log line, and short enough for both.
 _KEPT: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _LENGTH: Final = 29
 

@@ -137,6 +137,7 @@ _ROWS: Final = (
         featured=True,
         auth=KeyHeader("x-api-key", ""),
         headers=(("anthropic-version", "2023-06-01"),),
+        # Without a limit there are 20 models a page: https://docs.anthropic.com/en/api/models-list.
         models_path="/models?limit=1000",
         key_check_path="/models",
         starter_model="claude-haiku-4-5",
@@ -149,6 +150,7 @@ _ROWS: Final = (
         families=("gemini-",),
         featured=True,
         auth=KeyHeader("x-goog-api-key", ""),
+        # Without it there are 50: https://ai.google.dev/api/models#method:-models.list.
         models_path="/models?pageSize=1000",
         key_check_path="/models",
         starter_model="gemini-2.5-flash",
@@ -238,6 +240,7 @@ def provider_info(name: str) -> ProviderInfo:
 
     Its name may say what it is: ``vllm`` or ``vllm-2`` reads earlier reasoning as vLLM does.
     """
+    # A name such as vllm-2 is a second server of the same kind.
     known = PROVIDER_TABLE.get(name)
     reasoning = _REASONING.get(name.partition("-")[0], "none")
     return known or ProviderInfo(name=name, key_required=False, reasoning=reasoning)

@@ -78,6 +78,7 @@ class CallRecord:
 
         Chunks are counted for a stream whose usage never comes: a relayed one is a token, as most are.
         """
+        # The usual case first: a stream has hundreds of chunks and one end.
         if isinstance(event, Chunk):
             if event.commits:
                 self.sent_tokens += 1 if event.data is None else _delta_tokens(event.data)
@@ -116,6 +117,7 @@ class CallRecord:
         """As the provider counted; of a stream that broke or was abandoned, an estimate of what went out."""
         if self.usage is not None or self.first_content_at is None:
             return self.usage
+        # Providers charge for what was sent before the caller disconnected, so an abandoned stream is not free.
         prompt = sum(usage.estimate_tokens(text) for text in self.call.request.texts())
         return Usage(prompt=prompt, completion=self.sent_tokens, estimated=True)
 

@@ -44,4 +44,5 @@ class Secret:
         return format("***", spec)
 
     def __reduce__(self) -> str | tuple[object, ...]:
+        # A pickle would hold the value in clear; copy.copy() goes the same way.
         raise TypeError("a secret is not pickled: pass it on as an argument")

@@ -32,6 +32,7 @@ class Timeouts:
         if not requested:  # as nearly always
             return self
         shorter = {name: seconds for name, seconds in requested.items() if seconds < _seconds_or_infinity(self, name)}
+        # A caller may ask for less, never for more: the operator's times protect the gateway.
         return evolve(self, **shorter) if shorter else self
 
 

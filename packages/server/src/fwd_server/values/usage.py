@@ -66,6 +66,7 @@ def parse_usage(usage: object) -> Usage | None:
     prompt = clean_count(usage.get("prompt_tokens"))
     completion = clean_count(usage.get("completion_tokens"))
     prompts, completions = _token_details(usage, "prompt"), _token_details(usage, "completion")
+    # A detail larger than its whole would make a price negative.
     cached = min(clean_count(prompts.get("cached_tokens")), prompt)
     return Usage(
         prompt=prompt,
@@ -83,6 +84,7 @@ def _token_details(usage: Mapping[str, Any], side: str) -> Mapping[str, Any]:
 
 
 def _stated_cost(value: object) -> float | None:
+    # The bound also refuses NaN and infinity, which JSON readers let through.
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
         return None
     return float(value)

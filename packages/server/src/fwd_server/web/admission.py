@@ -12,9 +12,11 @@ from fwd_server.observe import log
 from fwd_server.values.errors import Overloaded
 
 DEFAULT_MAX_CALLS: Final = 10_000  # calls at once, where the system sets no limit
+# The kernel kills the process at 1.0, and the calls that are running still grow.
 SCARCE: Final = 0.9
 TIGHT: Final = 0.8
 _COPIES: Final = 3  # of the body of a call: as it comes, as it was read, as it goes on
+# Reading the cgroup files for every call would cost more than the call's own checks.
 _LOOK_BYTES: Final = 1 << 20  # of bodies let in, until the memory is looked at again
 
 
@@ -65,6 +67,7 @@ class AdmissionController:
         return len(self._running)
 
     def __iter__(self) -> Iterator[RunningRequest]:
+        # A copy, because a request that is told to stop leaves the set during the loop.
         return iter(tuple(self._running))
 
     @property
@@ -81,6 +84,7 @@ class AdmissionController:
 
     def check_room(self, size: int = 0) -> None:
         """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
+        # Refused at once instead of queued: a caller can try another gateway, and a queue would only hide the overload.
         if len(self._calls) >= self.most:
             raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
         if self.memory is MemoryPressure.SCARCE or (self._use is not None and self._used_share(size) >= SCARCE):
@@ -95,6 +99,7 @@ class AdmissionController:
         """Count a request in, from its head; ``size`` is that of its body, in bytes."""
         self._calls[request] = size
         self._promised += size
+        # The probe sees a body only once it is in memory, so what was admitted since the last look is added.
         self._unseen += size
         if self._unseen >= _LOOK_BYTES:
             self.refresh_memory()

@@ -42,6 +42,7 @@ def render_head(
         f"{_start_line(status)}{http_date(int(time.time()))}Content-Type: {content_type}\r\n"
         f"X-Request-Id: {request_id}\r\n{_SAFE_STREAM if streams else _SAFE}{''.join(lines)}"
     )
+    # Counting once is cheaper than checking every header, and finds the same.
     breaks = len(lines) + (10 if streams else 9)
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("A header of the answer has a line break or a NUL in it.")
@@ -56,6 +57,7 @@ def _start_line(status: int) -> str:
 _KNOWN: Final = frozenset(int(status) for status in http.HTTPStatus)
 
 
+# Two entries: the clock's second may change between two answers of the same turn.
 @functools.lru_cache(maxsize=2)
 def http_date(now: int) -> str:
     """The ``Date`` line of every answer in this second."""

@@ -46,6 +46,7 @@ class GatewayApplication(Application):
     ) -> None:
         routes = [*handlers, *(URLSpec(re.escape(path), CallPathHandler) for path in calls or ())]
         super().__init__(routes, default_handler_class=NotFoundHandler, **settings)
+        # Tornado tries one regular expression after the other; a dictionary finds nearly every path at once.
         self._exact = {path: route for route in routes if (path := exact_path(route.regex.pattern)) is not None}
         self._guard = guard
         self._hub = hub
@@ -58,6 +59,7 @@ class GatewayApplication(Application):
 
     def start_request(self, server_conn: object, request_conn: httputil.HTTPConnection) -> httputil.HTTPMessageDelegate:
         """The delegate for a request; called by our server with the head at hand, by Tornado's before it is there."""
+        # Only our own server reads the head before it asks for a delegate.
         head = getattr(request_conn, "head", None)
         if head is None:
             return _HeadWaiter(self, server_conn, request_conn)
@@ -101,6 +103,7 @@ class GatewayApplication(Application):
         cors = self.cors.answer_headers(headers)
         peer = remote_ip
         try:
+            # Before the key is looked for, because a browser sends a preflight without one.
             if self.cors.is_preflight(request.method, headers):
                 target_class, target_kwargs, path_args, path_kwargs = PreflightHandler, {}, None, None
             peer = self._guard.peer_address(remote_ip, headers)
@@ -118,6 +121,7 @@ class GatewayApplication(Application):
         delegate = super().get_handler_delegate(request, target_class, kwargs, path_args, path_kwargs)
         if caller is not None:
             self.admission.admit_call(request, self._guard.body_bound(headers))
+        # Nothing to count: the request has no body.
         elif "Content-Length" not in headers and "Transfer-Encoding" not in headers:
             return delegate
         return _BodyCounter(
@@ -143,6 +147,7 @@ class GatewayApplication(Application):
             RequestEnd(
                 id=context.id,
                 status=handler.get_status(),
+                # Cut, since a caller chooses both, and a log line must stay short.
                 method=(request.method or "")[:20],
                 path=request.path[:200],
                 peer=context.peer,
@@ -152,6 +157,7 @@ class GatewayApplication(Application):
             )
         )
 
+    # No handler exists for a head that cannot be parsed, so the server asks for the bytes of the answer.
     def render_refusal(self, refusal: Refusal, remote_ip: str) -> tuple[list[tuple[str, str]], bytes]:
         """Headers and body for a request that never became one; the observers hear of it (contract T1, T37)."""
         error, request_id = as_error(refusal), ids.new_id("req_")
@@ -266,6 +272,7 @@ class RefusalHandler(BaseHandler):
         connection: Any = self.request.connection
         if hasattr(connection, "set_max_body_size"):
             connection.set_max_body_size(UNLIMITED)
+        # Our own server reads on after a refusal by itself, so that the client is not reset while it still sends.
         lingers = hasattr(connection, "close_after_answer")
         if lingers or waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
             self._send_refusal()  # to raise it costs more, and leaves a cycle to the garbage collector
@@ -325,6 +332,7 @@ class _BodyCounter(httputil.HTTPMessageDelegate):
     def data_received(self, chunk: bytes) -> Awaitable[None] | None:
         self._remaining -= len(chunk)
         waiting: Awaitable[None] | None
+        # True for the first piece over the limit only; the refusal takes what still comes.
         if self._remaining < 0 <= self._remaining + len(chunk):
             self._inner.on_connection_close()
             self._inner = self._refuse(too_large(self._limit))

@@ -48,10 +48,12 @@ class FailureCounter:
 
     def count_failure(self, peer: str, now: float) -> float | None:
         """Count a failure; the seconds until another one is counted, once there are too many. ``now`` is monotonic."""
+        # A sliding window: a fixed one would allow twice as many failures around its border.
         recent = tuple(then for then in self._recent.pop(peer, ()) if now - then < WINDOW_S)
         full = len(recent) >= MAX_FAILURES
         self._recent[peer] = recent if full else (*recent, now)
         if len(self._recent) > MAX_ADDRESSES:
+            # The address that failed longest ago. A bound is needed, because IPv6 gives one attacker 2**64 addresses.
             self._recent.popitem(last=False)
         return WINDOW_S - (now - recent[0]) if full else None
 
@@ -80,6 +82,7 @@ class Authenticator:
         """
         key, keys = presented_key(headers), self.source.keys
         entry = keys.find(key, self.clock.now())
+        # Wrong, unknown, expired and missing keys are one case here, so their answers cannot differ.
         if entry is None:
             raise self._refuse_key(peer)
         return AuthenticatedKey(Caller(entry.name, shown(key)), entry, keys)
@@ -172,10 +175,12 @@ def _address(text: str) -> Address | None:
     bare = text.strip()
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]
+    # One colon separates a port; more of them are an IPv6 address.
     elif bare.count(":") == 1:
         bare = bare.partition(":")[0]
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
         return None
+    # A dual-stack socket reports IPv4 callers as ::ffff:a.b.c.d, which no IPv4 network contains.
     return getattr(address, "ipv4_mapped", None) or address

@@ -41,6 +41,7 @@ class BaseHandler(RequestHandler):
         self.application: Any = application
         super().__init__(application, request, **kwargs)
 
+    # Tornado calls this for every request and after every error.
     def clear(self) -> None:
         """As Tornado's, without naming the server, and with a date that is written once a second.
 

@@ -146,6 +146,7 @@ class CallExchange(HTTPMessageDelegate):
                 guard.check_length(int(headers.get("content-length") or 0))
         except GatewayError as error:
             return self._turn_away(error)
+        # SDKs repeat the same head for every call of a connection, so the result is kept with it.
         if memo is not None:
             memo.value = checked
         request_id = checked.request_id or ids.new_id("req_")
@@ -195,9 +196,11 @@ class CallExchange(HTTPMessageDelegate):
         except asyncio.CancelledError:
             if self._disconnected:
                 return
+            # Cancelled by neither the caller nor a shutdown: not ours to swallow.
             if self._ending is None:
                 raise
             self._answer_failure(self._ending)
+        # A write failed because the caller closed the connection. That is no error of anybody.
         except StreamClosedError:
             self._disconnected = True
         except GatewayError as error:
@@ -210,9 +213,11 @@ class CallExchange(HTTPMessageDelegate):
 
     async def _serve_call(self) -> None:
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        # Up to 10 MiB a call would otherwise stay until the end of a stream.
         self._body = []  # what was read of it is kept, and not this as well (contract D13)
         request = self._dialect.parse(body)
         del body
+        # Checked again after the body: memory may have become scarce while it was received.
         if request.stream:
             self._service.guard.admission.check_stream()
         call, options = self._build_call(request)
@@ -251,6 +256,7 @@ class CallExchange(HTTPMessageDelegate):
     # -- a stream
 
     async def _serve_stream(self, record: CallRecord, writer: StreamWriter) -> None:
+        # Started before the provider is called: a proxy in between counts the silence from the request on.
         beat = Heartbeat(self._service.times.keepalive_s, lambda: self._keep_alive(writer))
         self._writer = writer
         try:
@@ -298,6 +304,7 @@ class CallExchange(HTTPMessageDelegate):
         if not self._begun:
             self._answer_failure(error)
             return
+        # A client that ignores error events notices at least that the connection ends.
         self._connection.close_after_answer()
         self._end_stream(self._writer.write_error(error))
 

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.errors import BadRequest
 
+# The spellings that clients use; everything else is refused, because a typo must not change what a call does.
 _FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
 _FALLBACK: Final = {"": True, "none": False}
 # The headers that ask for less time, and what each is called in ``Timeouts``.
@@ -66,6 +67,7 @@ def _read_seconds(name: str, value: str) -> float:
         seconds = float(value)
     except ValueError:
         seconds = math.nan
+    # NaN fails both comparisons, so it is refused as well.
     if not 0 < seconds < math.inf:
         allowed = "a number of seconds above 0 is allowed"
         raise BadRequest(f"Invalid value for {name!r}: {value[:40]!r}; {allowed}.", param=name)
@@ -73,4 +75,5 @@ def _read_seconds(name: str, value: str) -> float:
 
 
 def _retry_count(value: str | None) -> int | None:
+    # For the log only: an odd value is ignored instead of refused.
     return int(value) if value is not None and value.isascii() and value.isdigit() and len(value) < 4 else None

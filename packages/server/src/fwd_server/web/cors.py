@@ -18,6 +18,7 @@ _EXPOSED: Final = (
     "x-fwd-upstream-request-id, server-timing, retry-after, retry-after-ms, x-should-retry"
 )
 _METHODS: Final = "GET, POST, DELETE"
+# Chrome caps it at two hours and Firefox at a day; an hour keeps a changed setting from lingering.
 _AN_HOUR_S: Final = "3600"
 
 

@@ -160,7 +160,12 @@ def _gateway_failures() -> list[GatewayError]:
         ProviderNotConfigured("The provider openai is not configured: set OPENAI_API_KEY on the gateway."),
         GatewayError("The gateway is at its limit.", 503, code="overloaded", retry_after_s=1.0),
         GatewayError("The gateway is stopping.", 503, code="shutdown", retry_after_s=5.0),
-        GatewayError("The call has come back to this gateway.", 508, code="loop_detected", should_retry=False),
+        GatewayError(
+            "The call has come back to this gateway.",
+            508,
+            code="loop_detected",
+            should_retry=False,
+        ),
     ]
 
 

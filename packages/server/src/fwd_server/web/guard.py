@@ -46,6 +46,7 @@ class HostGuard:
         match = _HOST.fullmatch(host or "")
         if match is None or int(match[2] or 0) > 65_535:
             raise BadRequest("The request needs exactly one valid Host header.", code="host_not_allowed")
+        # "localhost." is the same host, with the root spelled out.
         name = match[1].lower().rstrip(".")
         if name in self.allowed or (self.bound_to_loopback and is_loopback(name)):
             return
@@ -57,6 +58,7 @@ class HostGuard:
             )
 
 
+# Called for every request, with the few hosts and addresses that are in use.
 @functools.lru_cache(maxsize=4096)
 def is_loopback(host: str) -> bool:
     """Whether a host, as a name or an address, can only be this machine."""
@@ -121,6 +123,7 @@ class RequestGuard:
         self.hosts.check_host(headers.get("host"))
         if not needs_key:
             return None
+        # Room comes first: hashing keys for calls that are refused anyway would make an overload worse.
         self.admission.check_room(self.body_bound(headers))
         try:
             return self.authenticator.authenticate_caller(headers, peer)
@@ -153,6 +156,7 @@ class RequestGuard:
 
     def body_bound(self, headers: HeaderMap) -> int:
         """How long the body of a request can be, in bytes."""
+        # A chunked body does not state its length, so the largest one is assumed.
         if "transfer-encoding" in headers:
             return self.max_body
         return min(int(headers.get("content-length") or 0), self.max_body)

@@ -45,6 +45,7 @@ class GatewayStatus:
 
     def status_name(self) -> str:
         """``ready``, ``degraded`` (serves, but something needs attention) or ``unready``."""
+        # A draining process must leave the load balancer before it stops accepting.
         if self.draining or not any(_is_usable(endpoint) for endpoint in self.routes.endpoints.values()):
             return "unready"
         return "degraded" if self.notices() else "ready"
@@ -65,6 +66,7 @@ class GatewayStatus:
 
     def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
+        # To everybody else, which providers are configured is nobody's business.
         if not details:
             return {"status": self.status_name()}
         resting = [

@@ -32,6 +32,7 @@ class Heartbeat:
             self._timer.cancel()
 
     def _check_silence(self) -> None:
+        # Cheaper than a new timer for every chunk: a fast stream has hundreds of them a second.
         remaining = self._last + self._seconds - self._loop.time()
         if remaining <= 0:
             self._beat()

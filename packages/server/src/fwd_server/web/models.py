@@ -44,6 +44,7 @@ class ModelIndex:
             for endpoint in self.usable_endpoints()
             for name in self._model_names(endpoint)
         )
+        # The same model may come from the settings, the provider and the table; ids are unique in the answer.
         return list({entry["id"]: entry for entry in found}.values())
 
     def find_model(self, name: str) -> Json:
@@ -59,6 +60,7 @@ class ModelIndex:
         """The default model first, then the provider's own list, then what else is known of it."""
         default = _default_model(endpoint)
         callable_ = {model.id: model.endpoint in _ENDPOINTS for model in self.catalog.models_of(endpoint.provider)}
+        # A live list is complete: the table would add models that are not installed there.
         more = () if self.discovery.knows_all(endpoint) else callable_
         names = (*([default] if default else []), *self._provider_names(endpoint), *more)
         return (name for name in names if callable_.get(name, True))

@@ -17,6 +17,7 @@ from fwd_server.values.embeddings import EmbeddingsBody
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import examples, schemas
 
+# The form msgspec expects for its ref_template.
 _REF: Final = "#/components/schemas/{name}"
 _SOURCES: Final = (
     ChatBody,
@@ -357,6 +358,7 @@ def _schema_ref(name: str) -> Json:
 
 
 def _build_schemas() -> Json:
+    # Generated from the classes that validate calls, so the document cannot promise another shape.
     _, found = msgspec.json.schema_components(_SOURCES, ref_template=_REF)
     components = {name: _tidy_schema(schema) for name, schema in found.items()}
     return {**components, **_part_schemas()}

@@ -170,6 +170,7 @@ class StatusPage(PageHandler):
         """Render the page. To strangers the snippets name ``echo:``, for a default model tells who is behind it."""
         status = self.page.status()
         details = self.page.details(self.request)
+        # Rendered for every request: the page is small, and it must show what is true now.
         html = self.template.generate(
             version=self.page.version,
             status=status,
@@ -204,6 +205,7 @@ class FileHandler(PageHandler):
 
     async def get(self) -> None:
         """Send the file, read off the event loop: ReDoc alone has 2 MB."""
+        # A cold disk would stop every stream for as long as the read takes.
         body = await asyncio.to_thread(self.file.read_bytes)
         self.set_header("Content-Type", self.file.content_type)
         self.write(body)

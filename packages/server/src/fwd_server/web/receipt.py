@@ -9,6 +9,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.record import CallRecord
 
 MAX_DROPPED: Final = 40
+# A field's name is the caller's text, and a header must not carry whatever they send.
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_.*\[\]-]{1,96}")
 
 
@@ -18,6 +19,7 @@ def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
     provider = record.provider
     if provider is not None:
         headers += (("x-fwd-provider", provider), ("x-fwd-model", record.model or ""))
+    # Absent instead of empty: a client tests for the header.
     if record.dropped:
         headers.append(("x-fwd-dropped", dropped_names(record.dropped)))
     if record.upstream_request_id:

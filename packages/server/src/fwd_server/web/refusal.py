@@ -9,6 +9,7 @@ from fwd_server.http1.server.limits import Refusal
 from fwd_server.values.errors import BadRequest, GatewayError
 from fwd_server.web.answers import SAFE_HEADERS
 
+# A connection limit is usually free again within a second.
 _RETRY_AFTER_S: Final = 1.0
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
+# A date in the wrong century must not keep a deployment out for ever.
 LONGEST_S = 86_400.0  # a provider that says more than a day says a day
 
 
@@ -38,6 +39,7 @@ def _seconds_until(value: str | None, date: str | None, now: float | None) -> fl
     start = now if now is not None else _parse_date(date)
     if until is None or start is None:
         return None
+    # A date in the past means now: clocks of two machines differ by seconds.
     return max(0.0, until - start)
 
 

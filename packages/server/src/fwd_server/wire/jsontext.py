@@ -19,6 +19,7 @@ import orjson
 
 from fwd_server.values.errors import BadRequest
 
+# Deeper than any real call; recursion in a codec must end long before Python's limit.
 MAX_DEPTH: Final = 64
 # orjson writes 254 levels; half of those leave room for what we put around a value.
 WRITABLE_DEPTH: Final = 128
@@ -26,6 +27,7 @@ WRITABLE_DEPTH: Final = 128
 # equal names, but what the caller meant by the first is anybody's guess.
 _ONCE: Final = ("model", "stream", "max_tokens", "max_completion_tokens")
 _QUOTED: Final = tuple((name, f'"{name}"'.encode()) for name in _ONCE)
+# One decoder for all: making one costs more than reading a short body.
 _DECODER: Final = msgspec.json.Decoder()
 _BOM: Final = b"\xef\xbb\xbf"
 # Python converts no more digits than this, because the conversion takes quadratic time.
@@ -58,6 +60,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     value = _load_callers(body)
     if not isinstance(value, dict):
         raise BadRequest(f"The body must be a JSON object, not {_describe_type(value)}.")
+    # Counting bytes is fast and never too low, so the slow walk is needed for few documents.
     if _count_brackets(body) > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
         raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
     if any(name in value and body.count(quoted) > 1 for name, quoted in _QUOTED):

@@ -145,6 +145,7 @@ class EventDecoder:
             self._dispatch_event(events)
         elif line.startswith(b"data:"):
             self._add_data(line[6:] if line[5:6] == b" " else line[5:])
+        # Other fields (id, retry, comments) fall through: nothing here reconnects.
         elif line.startswith(b"event:"):
             self._name = line[6:].removeprefix(b" ").decode("utf-8", "replace")
         elif line == b"data":
@@ -153,6 +154,7 @@ class EventDecoder:
             self._name = ""
 
     def _add_data(self, data: bytes) -> None:
+        # The line limit alone is not enough: an event may have any number of data lines.
         self._size += len(data) + 1
         if self._size > self._longest:
             raise LineTooLong

@@ -9,6 +9,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.usage import Usage, estimate_tokens
 from fwd_server.wire import jsontext
 
+# A round figure between a small and a large picture; it is only used where a provider counts nothing.
 PART: Final = 256  # an image, a sound or a file: its size in tokens is the provider's secret
 
 
