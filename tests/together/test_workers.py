@@ -199,7 +199,7 @@ def test_settings_that_cannot_be_taken_change_nothing(gateway: Gateway, text: st
     before = workers_of(gateway)
     write_env(gateway, text)
     gateway.process.send_signal(signal.SIGHUP)
-    gateway.wait_for("The settings stay as they are.")
+    gateway.wait_for("The new settings cannot be used")
     assert workers_of(gateway) == before
     assert status_of(gateway) == 200
 
@@ -283,5 +283,5 @@ def test_one_process_keeps_its_settings_when_the_new_ones_are_bad(start_gateway:
     gateway = start_gateway()
     write_env(gateway, "FWD_ATTEMPTS=many")
     gateway.process.send_signal(signal.SIGHUP)
-    assert "FWD_ATTEMPTS" in gateway.wait_for("The settings stay as they are.")
+    assert "FWD_ATTEMPTS" in gateway.wait_for("The new settings cannot be used")
     assert status_of(gateway) == 200

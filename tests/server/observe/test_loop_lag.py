@@ -31,7 +31,7 @@ def test_a_stall_is_said_with_its_place() -> None:
     """R5."""
     *stalls, summary = asyncio.run(watched(busy=True))
     said = "\n".join(stall for stall in stalls if "stand_still (" in stall)
-    assert "stood still for" in said
+    assert "was blocked for" in said
     assert "test_loop_lag.py:" in said
     assert summary.startswith("Event loop: late by ")
 

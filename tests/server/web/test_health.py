@@ -51,11 +51,11 @@ def test_strangers_see_one_word() -> None:
 
 def test_the_page_says_what_rests() -> None:
     notes = [provider.note for provider in state("gpt-x", "gpt-y").status_view().providers]
-    assert notes == ["gpt-x rests for 41 s and 1 more", "", "not spoken by this version"]
+    assert notes == ["gpt-x is cooling down for 41 s and 1 more", "", "not supported by this version"]
 
 
 def test_nothing_rests() -> None:
-    assert {provider.note for provider in state().status_view().providers} == {"", "not spoken by this version"}
+    assert {provider.note for provider in state().status_view().providers} == {"", "not supported by this version"}
     assert state().ready_view(details=True)["cooling_down"] == []
 
 

@@ -64,7 +64,7 @@ class LoopLag:
         lag = max(0.0, now - self._due)
         self.lags.append(lag)
         if lag > self._limit_s:
-            self._say(f"The event loop stood still for {lag * 1000:.0f} ms: {most_seen(self.seen)}")
+            self._say(f"The event loop was blocked for {lag * 1000:.0f} ms: {most_seen(self.seen)}")
         self.seen = []
         self._due = now + EVERY_S
         self._timer = self._loop.call_later(EVERY_S, self._measure_lag)

@@ -285,7 +285,7 @@ class CurrentConfig:
             found = use(fresh)
         # A reload must never stop a gateway that works: the old settings stay in force.
         except (SettingsError, KeyFileError, OSError) as error:
-            log.app.error("The settings stay as they are. %s", error)
+            log.app.error("The new settings cannot be used; the old ones stay in force. %s", error)
             return None
         names = [name for name, value in fresh.sources.items() if value != self.loaded.sources.get(name)]
         log.app.info("The settings were read again. Changed: %s", ", ".join(names) or "nothing")
@@ -338,7 +338,7 @@ def start_lines(app: App, settings: Settings, port: int) -> list[str]:
         *([] if settings.uds else [f"For people: {url}/  API description: {url}/docs"]),
         f"Providers on: {', '.join(on) or 'none'}",
         f"Providers off, and what turns them on: {', '.join(off) or 'none'}",
-        f"Without a model: {', '.join(settings.priority) or 'refused, for PROVIDERS_PRIORITY is not set'}",
+        f"Without a model: {', '.join(settings.priority) or 'refused because PROVIDERS_PRIORITY is not set'}",
         f"Keys: {app.keys.summary()}",
     ]
 

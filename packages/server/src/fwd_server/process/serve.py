@@ -309,7 +309,7 @@ async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.
     serving.start_draining()
     if running := serving.running_requests():
         log.app.info(
-            "Stopping: %d requests still run, for up to %g s. Once more to stop now.",
+            "Stopping: %d requests still run, for up to %g s. Send the signal again to stop immediately.",
             len(running),
             seconds,
         )

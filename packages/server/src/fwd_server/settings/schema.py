@@ -151,7 +151,7 @@ class Settings:
         "FWD_ATTEMPTS",
         3,
         "Routing",
-        "Most attempts for one call, over all providers.",
+        "Maximum number of attempts per call, across all providers.",
         between=(1, 100),
         note="3, or the length of PROVIDERS_PRIORITY if that is longer",
     )
@@ -185,10 +185,10 @@ class Settings:
         "More names for models: name=target,... (smart=openai:gpt-5). A * at the end of both is the rest of the name.",
     )
     openrouter_referer: HeaderText | None = setting(
-        "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, told to OpenRouter (HTTP-Referer)."
+        "FWD_OPENROUTER_REFERER", None, "Routing", "Address of your app, sent to OpenRouter (HTTP-Referer)."
     )
     openrouter_title: HeaderText | None = setting(
-        "FWD_OPENROUTER_TITLE", None, "Routing", "Name of your app, told to OpenRouter (X-OpenRouter-Title)."
+        "FWD_OPENROUTER_TITLE", None, "Routing", "Name of your app, sent to OpenRouter (X-OpenRouter-Title)."
     )
 
     host: Host = setting("FWD_HOST", Host("127.0.0.1"), "Listening", "Address to listen on.", option="--host")
@@ -210,7 +210,7 @@ class Settings:
         "FWD_HEALTH_LISTEN",
         None,
         "Listening",
-        "Where /health and /ready answer besides, and nothing else does: HOST:PORT, or a Unix socket.",
+        "Second address that serves only /health and /ready: HOST:PORT, or a Unix socket.",
         option="--health-listen",
     )
     ssl_certfile: Path | None = setting(
@@ -232,36 +232,39 @@ class Settings:
         "FWD_MAX_REQUESTS",
         0,
         "Limits",
-        "Most calls at once in one process; more are answered 503 at once. 0: a quarter of the limit of open files, "
-        "less 64.",
+        "Maximum number of concurrent calls per process; further calls are refused with 503. 0: a quarter of the limit "
+        "of open files, less 64.",
         between=(0, 1_000_000),
     )
     max_body: Size = setting(
-        "FWD_MAX_BODY", Size(10 * 2**20), "Limits", "Largest body of a request.", between=(1024, 2**30)
+        "FWD_MAX_BODY", Size(10 * 2**20), "Limits", "Maximum size of a request body.", between=(1024, 2**30)
     )
     max_head: Size = setting(
         "FWD_MAX_HEAD",
         Size(16 * 2**10),
         "Limits",
-        "Largest head of a request: request line and headers.",
+        "Maximum size of a request head: request line and headers.",
         between=(1024, 2**16),
     )
-    max_headers: int = setting("FWD_MAX_HEADERS", 64, "Limits", "Most header lines of a request.", between=(8, 1000))
+    max_headers: int = setting(
+        "FWD_MAX_HEADERS", 64, "Limits", "Maximum number of header lines per request.", between=(8, 1000)
+    )
     max_target: Size = setting(
-        "FWD_MAX_TARGET", Size(4 * 2**10), "Limits", "Longest path with its query.", between=(256, 2**15)
+        "FWD_MAX_TARGET", Size(4 * 2**10), "Limits", "Maximum length of a path with its query.", between=(256, 2**15)
     )
     max_connections: int = setting(
         "FWD_MAX_CONNECTIONS",
         0,
         "Limits",
-        "Most connections of callers at once; more wait to be accepted. 0: half of the limit of open files, less 64.",
+        "Maximum number of client connections; further ones wait to be accepted. 0: half of the limit of open "
+        "files, less 64.",
         between=(0, 1_000_000),
     )
     max_unauthenticated: int = setting(
         "FWD_MAX_UNAUTHENTICATED",
         64,
         "Limits",
-        "Most connections of one address that have not shown a key.",
+        "Maximum number of connections per address that have not presented a key.",
         between=(1, 1_000_000),
     )
 
@@ -275,7 +278,7 @@ class Settings:
         "FWD_ALLOWED_HOSTS",
         (),
         "Access",
-        "Names the gateway is called by, comma-separated. Checked when set, and always on a loopback address, "
+        "Host names the gateway answers to, comma-separated. Checked when set, and always on a loopback address, "
         "where the loopback names are allowed too.",
     )
     cors_origins: Origins = setting(
@@ -289,7 +292,7 @@ class Settings:
         "FWD_TRUSTED_PROXIES",
         (),
         "Access",
-        "Addresses or networks of proxies whose X-Forwarded-For is believed, comma-separated.",
+        "Addresses or networks of proxies whose X-Forwarded-For is trusted, comma-separated.",
     )
     fetch_images: Literal["off", "public"] = setting(
         "FWD_FETCH_IMAGES",
@@ -313,43 +316,47 @@ class Settings:
         "FWD_SLOW_LOOP",
         Seconds(0),
         "Log",
-        "Log where the event loop stood still for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
+        "Log where the event loop was blocked for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
         between=(0, 60),
     )
 
     header_timeout: Seconds = setting(
-        "FWD_HEADER_TIMEOUT", Seconds(10), "Timeouts", "For the head of a request.", between=_MOMENT
+        "FWD_HEADER_TIMEOUT", Seconds(10), "Timeouts", "Time to receive the head of a request.", between=_MOMENT
     )
     body_timeout: Seconds = setting(
         "FWD_BODY_TIMEOUT",
         Seconds(30),
         "Timeouts",
-        "For the body of a request, on top of the time it takes at FWD_BODY_RATE.",
+        "Time to receive the body of a request, on top of the time it takes at FWD_BODY_RATE.",
         between=_MOMENT,
     )
     body_rate: Size = setting(
         "FWD_BODY_RATE",
         Size(64 * 2**10),
         "Timeouts",
-        "Bytes a second at which a body must come at least.",
+        "Minimum rate at which a body must arrive, in bytes per second.",
         between=(1, 2**30),
     )
     unread_timeout: Seconds = setting(
         "FWD_UNREAD_TIMEOUT",
         Seconds(30),
         "Timeouts",
-        "For a caller that takes nothing of an answer that waits to be read.",
+        "Time a caller may leave a pending response unread.",
         between=_MOMENT,
     )
     client_idle_timeout: Seconds = setting(
         "FWD_CLIENT_IDLE_TIMEOUT",
         Seconds(75),
         "Timeouts",
-        "For a caller's connection between two requests.",
+        "Time a client connection may stay idle between two requests.",
         between=_MOMENT,
     )
     stream_timeout: Seconds = setting(
-        "FWD_STREAM_TIMEOUT", Seconds(1800), "Timeouts", "For a stream from its first content on.", between=_MOMENT
+        "FWD_STREAM_TIMEOUT",
+        Seconds(1800),
+        "Timeouts",
+        "Maximum duration of a stream, from its first content on.",
+        between=_MOMENT,
     )
     sse_keepalive: Seconds = setting(
         "FWD_SSE_KEEPALIVE",
@@ -362,7 +369,7 @@ class Settings:
         "FWD_DRAIN_TIMEOUT",
         Seconds(30),
         "Timeouts",
-        "For running calls to finish when the gateway is told to stop.",
+        "Time for running calls to finish when the gateway is asked to stop.",
         between=(0, 86_400),
     )
 

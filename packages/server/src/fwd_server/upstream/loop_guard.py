@@ -32,7 +32,7 @@ class LoopGuard:
         # The length counts too: workers of one gateway have an id each, so a loop need not meet the same one soon.
         if self.own in via or len(via) >= MAX_GATEWAYS:
             raise GatewayError(
-                "The call has come back to this gateway: a base URL on its way leads in a circle.",
+                "Loop detected: a configured base URL points back to this gateway.",
                 508,
                 code="loop_detected",
                 should_retry=False,

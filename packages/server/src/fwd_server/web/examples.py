@@ -161,7 +161,7 @@ def _gateway_failures() -> list[GatewayError]:
         GatewayError("The gateway is at its limit.", 503, code="overloaded", retry_after_s=1.0),
         GatewayError("The gateway is stopping.", 503, code="shutdown", retry_after_s=5.0),
         GatewayError(
-            "The call has come back to this gateway.",
+            "Loop detected: a configured base URL points back to this gateway.",
             508,
             code="loop_detected",
             should_retry=False,

@@ -103,10 +103,10 @@ def _provider_state(endpoint: Endpoint, rests: bool) -> str:
 
 def _provider_note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
     if not endpoint.available:
-        return "not spoken by this version"
+        return "not supported by this version"
     own = [rest for rest in resting if rest.provider == endpoint.provider]
     more = f" and {len(own) - 1} more" if len(own) > 1 else ""
-    return f"{own[0].model or 'its own model'} rests for {own[0].seconds:.0f} s{more}" if own else ""
+    return f"{own[0].model or 'its own model'} is cooling down for {own[0].seconds:.0f} s{more}" if own else ""
 
 
 class Readiness(Protocol):
