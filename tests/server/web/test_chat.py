@@ -320,3 +320,9 @@ async def test_a_gateway_that_would_call_itself_stops(ask: Ask, script: Script, 
     assert (again.code, error["code"], again.headers["x-should-retry"]) == (508, "loop_detected", "false")
     assert (await ask(headers={"x-fwd-via": ",".join([other] * 8)})).code == 508
     assert len(up.seen) == 1
+
+
+async def test_a_dry_run_keeps_long_integers(ask: Ask) -> None:
+    """Integers of any length keep their digits, also in what is only shown."""
+    response = await ask(headers={"x-fwd-dry-run": "true"}, seed=12345678901234567890123456789)
+    assert b'"seed":12345678901234567890123456789' in response.body

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import orjson
-
 from fwd_server.callers.openai_errors import error_object
 from fwd_server.gateway.translation import AnyExchange, Translator
 from fwd_server.providers.base import Header, ScriptedResponse
@@ -12,6 +10,7 @@ from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import Refused
 from fwd_server.values.secret import Secret
+from fwd_server.wire import jsontext
 
 
 def describe_plan(translator: Translator, call: Call, plan: tuple[Deployment, ...]) -> Json:
@@ -44,7 +43,7 @@ def _as_shown(deployment: Deployment, exchange: AnyExchange) -> Json | None:
         "method": request.method,
         "url": deployment.endpoint.base_url.rstrip("/") + request.path,
         "headers": dict(map(_shown_header, request.headers)),
-        "body": orjson.loads(request.body),
+        "body": jsontext.loads(request.body),
     }
 
 

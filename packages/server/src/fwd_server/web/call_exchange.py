@@ -11,7 +11,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import orjson
 from attrs import frozen
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.iostream import StreamClosedError
@@ -32,6 +31,7 @@ from fwd_server.web.call_options import CallOptions, read_options
 from fwd_server.web.guard import CheckedHead, HeaderMap, RequestContext, RequestGuard, too_large
 from fwd_server.web.heartbeat import Heartbeat
 from fwd_server.web.receipt import fact_headers, receipt_facts
+from fwd_server.wire import jsontext
 
 _JSON = "application/json"
 
@@ -222,7 +222,7 @@ class CallExchange(HTTPMessageDelegate):
             self._service.guard.admission.check_stream()
         call, options = self._build_call(request)
         if options.dry_run:
-            self._send_json(200, orjson.dumps(self._service.gateway.plan_dry_run(call)))
+            self._send_json(200, jsontext.dumps(self._service.gateway.plan_dry_run(call)))
             self._note_request_end(200)
             return
         record = self._record = self._service.gateway.open_record(call)
