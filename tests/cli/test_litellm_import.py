@@ -16,7 +16,7 @@ from fwd_cli.litellm_import import Translated, translate
 from fwd_cli.toml_text import value_text
 from fwd_server.app import build_table
 from fwd_server.routing.planner import Routes
-from fwd_server.settings import load
+from fwd_server.settings import load_settings
 from fwd_server.settings.config_file import ConfigText
 from fwd_server.settings.config_file_lines import parse_toml
 
@@ -116,7 +116,7 @@ def table(toml: str) -> Routes:
     variables = dict.fromkeys(re.findall(r'"env:(\w+)"', toml), "sk-1")
     defaults = ("OPENAI", "ANTHROPIC", "GOOGLE", "GROQ")
     return build_table(
-        load({}, {**{f"{n}_API_KEY": "sk-2" for n in defaults}, **variables}, None, ConfigText(toml)).settings
+        load_settings({}, {**{f"{n}_API_KEY": "sk-2" for n in defaults}, **variables}, None, ConfigText(toml)).settings
     ).routes
 
 
