@@ -15,6 +15,8 @@ from bench.load import percentile
 from bench.processes import GatewayPlace, System
 from kit.crowd import crowd
 
+pytestmark = pytest.mark.timeout(1800)
+
 
 @pytest.fixture
 def place() -> Iterator[GatewayPlace]:

@@ -17,6 +17,8 @@ from bench.processes import GatewayPlace, System
 from kit.fakeup import Fakeup
 from kit.floods import FLOODS, MIB, Flood, ended
 
+pytestmark = pytest.mark.timeout(1800)
+
 BODY = 64 * MIB
 AROUND = 4 * MIB  # what the first call of a process takes whatever comes back: code, buffers, arenas
 

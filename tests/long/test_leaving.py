@@ -10,6 +10,8 @@ import pytest
 from kit.leaks import sockets
 from kit.leaving import PHASES, scene
 
+pytestmark = pytest.mark.timeout(1800)
+
 TIMES = 1000
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 
+import pytest
 from tests.server.security.conftest import Start, start
 from tests.server.security.test_log_lines import check, written
 
+pytestmark = pytest.mark.timeout(1800)
 __all__ = ["start", "written"]  # fixtures
 
 

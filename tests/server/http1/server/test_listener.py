@@ -242,6 +242,7 @@ def test_a_head_that_is_refused_has_no_body_either(run: Run, data: bytes) -> Non
     served(run, test)
 
 
+@pytest.mark.timeout(1800 if LONG else 120)
 def test_mutations_reach_no_handler(run: Run) -> None:
     """T1: 10,000 of them with FWD_LONG_TESTS set, else a few; each answered once at most."""
 
