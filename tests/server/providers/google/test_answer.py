@@ -13,6 +13,7 @@ from fwd_server.providers.google.answer import usage_of
 from fwd_server.values.chat import End
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.usage import Usage
+from fwd_server.wire.sse import LONGEST_LINE
 
 CALL = {"functionCall": {"name": "ping"}}
 HI = {"text": "Hi"}
@@ -277,7 +278,7 @@ def test_plain_json_has_a_limit_too() -> None:
     """Contract T9."""
     decoder = opened(stream=True).decoder()
     decoder.feed(b"{")
-    assert codes(decoder.feed(b" " * (2 << 20))) == ["too_large"]
+    assert codes(decoder.feed(b" " * LONGEST_LINE)) == ["too_large"]
 
 
 # -- ids of calls

@@ -17,7 +17,7 @@ from fwd_server.upstream.send import Upstream, UpstreamResponse
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError
 from fwd_server.values.record import CallRecord
-from fwd_server.values.timeouts import Timeouts
+from fwd_server.values.timeouts import FIRST_EVENT_S, THINKING_FIRST_EVENT_S, Timeouts
 
 T = TypeVar("T")
 # Reads a good answer within a deadline, which it may restart while the provider shows progress. Raises UpstreamError.
@@ -25,7 +25,6 @@ ReadAnswer = Callable[[UpstreamResponse, AnyExchange, Deadline], Awaitable[T]]
 
 # A model that thinks may be silent for minutes: a provider that hides the thinking sends nothing before the first
 # token of the answer. Without the factor every hard question would look like a dead provider.
-THINKING_FACTOR: Final = 5
 # An error page is read into memory whole. Some proxies send megabytes of HTML with a 502, and nobody reads it.
 _LONGEST_ERROR: Final = 1 << 20
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
@@ -132,17 +131,16 @@ def _attempt_deadline(record: CallRecord, times: Timeouts, exchange: AnyExchange
     """How long an attempt may take.
 
     A stream has the first-event time, which starts anew with every sign of progress; nothing goes beyond the total of
-    the provider, or what remains of the call's own time. A model that thinks gets five times as long for its first
-    event, unless the caller named a time: it may think for minutes without showing it.
+    the provider, or what remains of the call's own time. A model that thinks may do so for minutes without showing it:
+    it gets a longer time, unless the operator or the caller named one.
     """
     remaining = remaining_s(record, now)
     hard, code = (times.total_s, "upstream_timeout") if times.total_s < remaining else (remaining, "deadline")
     if not record.call.request.stream:
         return Deadline(hard, code)
-    first_event_s = times.first_event_s
     thinks = isinstance(exchange.request, UpstreamRequest) and exchange.request.thinks
-    if thinks and "first_event_s" not in record.call.requested_timeouts:
-        first_event_s *= THINKING_FACTOR
+    is_default = times.first_event_s == FIRST_EVENT_S
+    first_event_s = THINKING_FIRST_EVENT_S if thinks and is_default else times.first_event_s
     return Deadline(first_event_s, "upstream_timeout", hard, code) if first_event_s < hard else Deadline(hard, code)
 
 

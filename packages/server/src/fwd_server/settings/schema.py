@@ -385,7 +385,11 @@ class Settings:
         between=(0, 86_400),
     )
     first_event_timeout: Seconds = setting(
-        "FWD_FIRST_EVENT_TIMEOUT", Seconds(60), OF_PROVIDERS, "For the first event of a stream.", between=_MOMENT
+        "FWD_FIRST_EVENT_TIMEOUT",
+        Seconds(60),
+        OF_PROVIDERS,
+        "For the first event of a stream; while this is not changed, a model that thinks has 300 s.",
+        between=_MOMENT,
     )
     idle_timeout: Seconds = setting(
         "FWD_IDLE_TIMEOUT", Seconds(60), OF_PROVIDERS, "For silence in the middle of an answer.", between=_MOMENT

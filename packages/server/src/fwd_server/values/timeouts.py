@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Final
 
 from attrs import evolve, frozen
+
+FIRST_EVENT_S: Final = 60.0
+THINKING_FIRST_EVENT_S: Final = 300.0  # the default for a model that thinks before its first word
 
 
 @frozen
@@ -23,7 +27,7 @@ class Timeouts:
 
     connect_s: float = 5.0
     first_byte_s: float | None = None
-    first_event_s: float = 60.0
+    first_event_s: float = FIRST_EVENT_S
     idle_s: float | None = 60.0
     total_s: float = 600.0
 
