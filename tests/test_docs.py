@@ -45,6 +45,25 @@ def test_links_between_documents_lead_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("name", ["CONTRIBUTING.md", "docs/architecture.md"])
+def test_files_that_are_named_exist(name: str) -> None:
+    """The table of *a change, where* and the way of a call name today's files and folders."""
+    text = re.sub(r"```.*?```", "", (ROOT / name).read_text(encoding="utf-8"), flags=re.DOTALL)
+    named = set(re.findall(r"`((?:[a-z_0-9]+/)+(?:[a-z_0-9]+\.(?:py|md))?|[a-z_]+\.py)`", text))
+    package = ROOT / "packages/server/src/fwd_server"
+    # A bare name is that of a module whose folder stands in the same sentence.
+    bases = (ROOT, package, ROOT / "packages/cli/src", package / "gateway", package / "providers/compatible")
+    assert len(named) > 10
+    assert [path for path in sorted(named) if not any((base / path).exists() for base in bases)] == []
+
+
+def test_every_folder_of_the_server_says_what_it_is_for() -> None:
+    """The picture shows the first sentence of its docstring."""
+    package = ROOT / "packages/server/src/fwd_server"
+    first = {path.parent.name: path.read_text("utf-8").splitlines()[0] for path in package.glob("*/__init__.py")}
+    assert [name for name, line in first.items() if not re.match(r'"""\S+( \S+){3,}', line)] == []
+
+
 @pytest.mark.parametrize("path", CHANGELOGS, ids=lambda path: path.parent.name)
 def test_the_changelog_knows_the_version(path: Path) -> None:
     """The version lives in one place; it is the newest chapter, or the first one to come."""
