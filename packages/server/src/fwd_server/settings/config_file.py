@@ -1,4 +1,4 @@
-"""``fwd.toml``: the text, what it says, and where. See ``docs/models.md`` for the file itself.
+"""``fwd.toml``: the text, what it says, and where. ``fwd config schema`` prints what it may say.
 
 ``parse_config`` finds everything that is wrong with the text alone; ``config_file_table`` makes the routing table of it
 and finds what does not fit together. Every problem has its line, and all are found in one go.
