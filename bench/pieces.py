@@ -93,7 +93,7 @@ def _without_frame_relay() -> None:
 def _without_log_lines() -> None:
     from fwd_server.observe.log_writer import LogWriter
 
-    put = LogWriter.put
+    put = LogWriter.put_line
 
     def put_announcement(writer: LogWriter, line: bytes) -> None:
         if b"listens on" in line:  # the bench reads the port from it

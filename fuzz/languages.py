@@ -9,6 +9,7 @@ from tests.server.providers import golden
 
 from fuzz.cuts import parted, seed
 from fwd_server.callers import openai_chat as dialect
+from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers.base import AmendedRequest
 from fwd_server.values.errors import UpstreamError
 
@@ -41,9 +42,9 @@ def check_wholes(data: bytes) -> None:
     try:
         dialect.render_response(exchange.answer(body), _REQUEST)
     except UpstreamError as error:
-        error.body()
+        error_object(error)
     found = exchange.error(_STATUSES[data[1:2][0] % len(_STATUSES) if data[1:] else 0], {}, body)
-    (found.error if isinstance(found, AmendedRequest) else found).body()
+    error_object(found.error if isinstance(found, AmendedRequest) else found)
 
 
 def stream_seeds() -> Iterator[bytes]:

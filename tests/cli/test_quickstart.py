@@ -135,6 +135,7 @@ def transcript(folder: Path) -> list[str]:
         third = typed(three, "fwd generate-key --name ana", r"model echo:\n\$$")
         key = re.search(r"(?m)^fwd_\S+$", third)
         assert key is not None
+        waited(one, "Keys: 2 in")  # the gateway reads the file again within seconds
         typed(four, f"fwd login {url}", r"not shown\):$")
         typed(four, key[0], PROMPT)
         fourth = typed(four, 'fwd call "Hello!"', r"tok[^$]*\n\$$")
