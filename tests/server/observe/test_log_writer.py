@@ -79,7 +79,7 @@ def test_lines_of_a_running_loop_are_handed_over_together(tmp_path: Path) -> Non
         writer = LogWriter(out.fileno(), told)
         asyncio.run(log_some(writer, 0))
         asyncio.run(log_some(writer, 250))
-        writer.put(b"500\n")
+        writer.put_line(b"500\n")
         writer.close(30)
     assert (tmp_path / "log").read_text().split() == [str(number) for number in range(501)]
 

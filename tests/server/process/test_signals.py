@@ -64,7 +64,7 @@ import asyncio, os, sys
 from fwd_server.process import signals
 async def act():
     asked = asyncio.Queue()
-    with signals.handled(asked.put_nowait, lambda: asked.put_nowait("renew")):
+    with signals.handle_signals(asked.put_nowait, lambda: asked.put_nowait("renew")):
         os.write(int(sys.argv[1]), b".")
         os.write(int(sys.argv[1]), (await asked.get()).encode())
 asyncio.run(act())
