@@ -58,3 +58,10 @@ async def _play_at(name: str, cases: list[Case], folder: Path, run: Run, log: le
 def _refused_handshakes_are_meant(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     if "SSL" not in str(context.get("message")) and not isinstance(context.get("exception"), OSError):
         loop.default_exception_handler(context)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test of the matrix waits for all cases to be played, which takes minutes on a busy machine."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(900))

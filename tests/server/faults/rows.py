@@ -394,7 +394,7 @@ def at(*seconds: float) -> Callable[[Dialect], Seconds]:
 
 def _first_event(dialect: Dialect) -> Seconds:
     """JSON answers have only the deadline; streams their first event, for which Ollama may load a model."""
-    first = 300.0 if dialect.name == "ollama" else 60.0
+    first = 300.0 if dialect.name in ("ollama", "anthropic") else 60.0  # one loads models, the other thinks
     return (TOTAL_S, TOTAL_S, first, first)
 
 
