@@ -398,6 +398,12 @@ def _first_event(dialect: Dialect) -> Seconds:
     return (TOTAL_S, TOTAL_S, first, first)
 
 
+def _no_content(dialect: Dialect) -> Cells:
+    """Claude's models think, so silence after the opening ends by the idle time before the first event is due."""
+    code = "upstream_stalled" if dialect.name == "anthropic" else "upstream_timeout"
+    return same(_deadline(before(504, code)))(dialect)
+
+
 def _ruined(dialect: Dialect) -> Cells:
     """Every provider fails in its own way; the caller is told of each."""
     attempts = (
@@ -467,9 +473,9 @@ FAULTS: Final[tuple[Fault, ...]] = (
     Fault(
         "F9",
         "no-content",
-        same(_deadline(before(504, "upstream_timeout"))),
+        _no_content,
         opened(WAIT_FOR_CLOSE),
-        seconds=_first_event,
+        seconds=lambda dialect: at(TOTAL_S, IDLE_S)(dialect) if dialect.name == "anthropic" else _first_event(dialect),
     ),
     Fault("F9", "only-pings", same(only_streams(before(504, "upstream_timeout"))), pings, seconds=_first_event),
     Fault(
