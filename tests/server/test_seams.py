@@ -39,8 +39,8 @@ class ShoutWriter(OpenAIStreamWriter):
         return b"OH NO\n\n"
 
 
-def shout(response: ChatResponse, request: ChatRequest) -> bytes:
-    return OPENAI_CHAT.render(response, request).upper()
+def shout(response: ChatResponse, request: ChatRequest, record: CallRecord) -> bytes:
+    return OPENAI_CHAT.render(response, request, record).upper()
 
 
 SHOUT: Dialect[Any, Any] = evolve(OPENAI_CHAT, name="shout", render=shout, stream_writer=ShoutWriter)

@@ -7,16 +7,33 @@ which dialect the caller speaks, and no dialect knows which provider answers: be
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from fwd_server.values.chat import Chunk, Json
 from fwd_server.values.errors import GatewayError
+from fwd_server.values.record import CallRecord
 
 RequestT = TypeVar("RequestT")
 ResponseT = TypeVar("ResponseT")
+
+
+@frozen
+class CallHead:
+    """What a language may read of a request beside its body: the path, and headers by their lower-case names."""
+
+    path: str = ""
+    headers: Mapping[str, Any] = field(factory=dict)
+
+
+NO_HEAD: Final = CallHead()
+
+
+def own_status(error: GatewayError) -> int:
+    """The status of a failure in a language that has OpenAI's."""
+    return error.status
 
 
 class StreamWriter(Protocol):
@@ -55,12 +72,16 @@ class StreamWriter(Protocol):
 class Dialect(Generic[RequestT, ResponseT]):
     """A caller language for one operation.
 
-    ``parse`` raises BadRequest that names the field in the caller's own words. ``stream_writer`` is None for an
-    operation that never streams.
+    ``parse`` gets the body and the head, and raises BadRequest that names the field in the caller's own words.
+    ``render`` and ``stream_writer`` get the request and the call's record, which says who answers; ``stream_writer`` is
+    None for an operation that never streams. ``render_error`` gets the failure and the request's id; ``status_of``
+    says with which status it goes out. ``id_headers`` carry the request's id beside ``x-request-id``.
     """
 
     name: str
-    parse: Callable[[bytes], RequestT]
-    render: Callable[[ResponseT, RequestT], bytes]
-    render_error: Callable[[GatewayError], bytes]
-    stream_writer: Callable[[RequestT], StreamWriter] | None = None
+    parse: Callable[[bytes, CallHead], RequestT]
+    render: Callable[[ResponseT, RequestT, CallRecord], bytes]
+    render_error: Callable[[GatewayError, str], bytes]
+    stream_writer: Callable[[RequestT, CallRecord], StreamWriter] | None = None
+    status_of: Callable[[GatewayError], int] = own_status
+    id_headers: tuple[str, ...] = ()

@@ -10,16 +10,17 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from fwd_server.callers.base import Dialect
+from fwd_server.callers.base import NO_HEAD, CallHead, Dialect
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.plain_chat import read_plain
 from fwd_server.callers.validation import convert_body, take_extra_body
 from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, Json, Message, calls_in
 from fwd_server.values.errors import BadRequest, GatewayError
+from fwd_server.values.record import CallRecord
 from fwd_server.wire import jsontext
 
 
-def parse_request(body: bytes) -> ChatRequest:
+def parse_request(body: bytes, head: CallHead = NO_HEAD) -> ChatRequest:
     """Read and validate a call: a plain one fast, every other one exactly. Raises BadRequest that names the field."""
     return read_plain(body, parse_exactly) or parse_exactly(body)
 
@@ -34,7 +35,7 @@ def parse_exactly(body: bytes) -> ChatRequest:
     return ChatRequest(travelling, seen, extra_body, legacy)
 
 
-def render_response(response: ChatResponse, request: ChatRequest) -> bytes:
+def render_response(response: ChatResponse, request: ChatRequest, record: CallRecord | None = None) -> bytes:
     """A whole answer: the provider's own bytes where nothing had to change."""
     if request.legacy_functions:
         return jsontext.dumps(_with_function_call(response.data))
@@ -49,6 +50,7 @@ class OpenAIStreamWriter:
     """
 
     _request: ChatRequest
+    _record: CallRecord | None = None
     content_type: str = field(default="text/event-stream; charset=utf-8", init=False)
 
     def write_chunks(self, chunks: list[Chunk]) -> bytes:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from fwd_server.callers.base import Dialect
+from fwd_server.callers.base import NO_HEAD, CallHead, Dialect
 from fwd_server.callers.openai_errors import render_error
 from fwd_server.callers.validation import convert_body, take_extra_body
 from fwd_server.values.embeddings import EmbeddingsBody, EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import BadRequest
+from fwd_server.values.record import CallRecord
 from fwd_server.wire import jsontext
 
 
-def parse_request(body: bytes) -> EmbeddingsRequest:
+def parse_request(body: bytes, head: CallHead = NO_HEAD) -> EmbeddingsRequest:
     """Read and validate a call. Raises BadRequest that names the field."""
     travelling = jsontext.parse_object(body)
     extra_body = take_extra_body(travelling)
@@ -29,7 +30,9 @@ def parse_request(body: bytes) -> EmbeddingsRequest:
     return EmbeddingsRequest(travelling, seen, extra_body)
 
 
-def render_response(response: EmbeddingsResponse, request: EmbeddingsRequest) -> bytes:
+def render_response(
+    response: EmbeddingsResponse, request: EmbeddingsRequest, record: CallRecord | None = None
+) -> bytes:
     """An answer: the provider's own bytes where nothing had to change."""
     return response.raw if response.raw is not None else jsontext.dumps(response.data)
 

@@ -19,6 +19,6 @@ def error_object(error: GatewayError) -> dict[str, Any]:
     return {"error": fields}
 
 
-def render_error(error: GatewayError) -> bytes:
-    """The body of a failure."""
+def render_error(error: GatewayError, request_id: str = "") -> bytes:
+    """The body of a failure; OpenAI's has no place for the request's id, which is in a header."""
     return jsontext.dumps(error_object(error))

@@ -15,7 +15,7 @@ from attrs import frozen
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.iostream import StreamClosedError
 
-from fwd_server.callers.base import Dialect, StreamWriter
+from fwd_server.callers.base import NO_HEAD, CallHead, Dialect, StreamWriter
 from fwd_server.clock import Clock
 from fwd_server.gateway.gateway import Gateway
 from fwd_server.observe import log
@@ -86,6 +86,7 @@ class CallExchange(HTTPMessageDelegate):
         self._refuse = refuse
         self._context = RequestContext("")
         self._options: CallOptions | GatewayError = CallOptions()
+        self._head = NO_HEAD
         self._arrived = service.clock.monotonic()
         self._body: list[bytes] = []
         self._size = 0
@@ -152,7 +153,7 @@ class CallExchange(HTTPMessageDelegate):
         request_id = checked.request_id or ids.new_id("req_")
         caller = checked.authenticated.caller
         self._context = RequestContext(request_id, checked.peer, caller, cors=checked.cors)
-        self._options = checked.options
+        self._options, self._head = checked.options, checked.head
         if self._refuse is None:
             self._inner.mark_authenticated()
         self._inner.set_close_callback(self.on_connection_close)
@@ -176,7 +177,7 @@ class CallExchange(HTTPMessageDelegate):
             options = read_options(headers, self._service.loop_guard)
         except GatewayError as error:
             options = error  # a bad body comes first, as callers know it from OpenAI
-        return CheckedHead(authenticated, peer, options, request_id, cors)
+        return CheckedHead(authenticated, peer, options, request_id, cors, CallHead(self._path, headers))
 
     def _turn_away(self, error: GatewayError) -> Awaitable[None] | None:
         """Answer before the body is there; what still comes of it is the server's to throw away."""
@@ -215,7 +216,7 @@ class CallExchange(HTTPMessageDelegate):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         # Up to 10 MiB a call would otherwise stay until the end of a stream.
         self._body = []  # what was read of it is kept, and not this as well (contract D13)
-        request = self._dialect.parse(body)
+        request = self._dialect.parse(body, self._head)
         del body
         # Checked again after the body: memory may have become scarce while it was received.
         if request.stream:
@@ -227,10 +228,10 @@ class CallExchange(HTTPMessageDelegate):
             return
         record = self._record = self._service.gateway.open_record(call)
         if isinstance(request, ChatRequest) and request.stream and self._dialect.stream_writer is not None:
-            await self._serve_stream(record, self._dialect.stream_writer(request))
+            await self._serve_stream(record, self._dialect.stream_writer(request, record))
         else:
             response = await self._service.gateway.complete_call(record)
-            self._send_json(200, self._dialect.render(response, request))
+            self._send_json(200, self._dialect.render(response, request, record))
 
     def _build_call(self, request: Any) -> tuple[Call, CallOptions]:
         """The call that a request and its head make together. Raises GatewayError."""
@@ -286,7 +287,8 @@ class CallExchange(HTTPMessageDelegate):
         self._begun = True
         receipt = () if self._record is None or self._record.first_content_at is None else self._receipt_headers()
         self._close_if_full()
-        head = render_head(200, writer.content_type, self._context.id, (*receipt, *self._context.cors), streams=True)
+        headers = (*self._id_headers(), *receipt, *self._context.cors)
+        head = render_head(200, writer.content_type, self._context.id, headers, streams=True)
         return self._connection.begin_stream(head, first)
 
     def _keep_alive(self, writer: StreamWriter) -> None:
@@ -323,20 +325,27 @@ class CallExchange(HTTPMessageDelegate):
         if self._begun:
             self._break_off(error)
             return
-        self._send_json(error.status, self._dialect.render_error(error), error.all_headers())
+        status = self._dialect.status_of(error)
+        self._send_json(status, self._dialect.render_error(error, self._context.id), error.all_headers())
         if self._record is None:  # no call was begun, so no outcome will tell of it
-            self._note_request_end(error.status, error)
+            self._note_request_end(status, error)
 
     def _send_json(self, status: int, body: bytes, headers: list[tuple[str, str]] | None = None) -> None:
         receipt = self._receipt_headers() if self._record is not None else ()
         self._close_if_full()
-        head = render_head(status, _JSON, self._context.id, (*(headers or ()), *receipt, *self._context.cors))
+        more = (*self._id_headers(), *(headers or ()), *receipt, *self._context.cors)
+        head = render_head(status, _JSON, self._context.id, more)
         self._begun = self._over = True
         self._connection.send_answer(head, body)
 
     def _receipt_headers(self) -> list[tuple[str, str]]:
         record = self._record
         return fact_headers(record, self._service.clock.monotonic()) if record is not None else []
+
+    def _id_headers(self) -> tuple[tuple[str, str], ...]:
+        """Where else this language's clients look for the request's id."""
+        names = self._dialect.id_headers
+        return tuple((name, self._context.id) for name in names) if names else ()
 
     def _close_if_full(self) -> None:
         """Keep no connection while the gateway stops or is short of memory."""

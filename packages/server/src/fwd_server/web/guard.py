@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from attrs import Factory, frozen
 
+from fwd_server.callers.base import CallHead
 from fwd_server.observe import log
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import BadRequest, GatewayError
@@ -94,6 +95,7 @@ class CheckedHead:
     options: CallOptions | GatewayError
     request_id: str | None
     cors: tuple[tuple[str, str], ...]
+    head: CallHead
 
 
 @frozen
