@@ -177,6 +177,36 @@ def test_keys_change_while_it_runs(start_gateway: Start) -> None:
     assert new not in "".join(gateway.lines)
 
 
+def test_the_id_in_a_log_line_revokes_the_key(start_gateway: Start) -> None:
+    """One identifier (contract S12): calls and refusals log the name and the id that `fwd keys` lists and revokes."""
+    nameless = "fwd_" + "n" * 43
+    gateway = start_gateway(PROVIDERS_PRIORITY="echo", keys=f"{KEY} name=web\n{nameless}\n")
+    for key in (KEY, nameless):
+        assert (post(gateway, hello(), key)[0], post(gateway, hello(temperature="hot"), key)[0]) == (200, 400)
+    gateway.wait_for('"status":400')
+    gateway.wait_for('"status":400')
+    fwd = [sys.executable, "-m", "fwd_cli", "keys"]
+    listed = subprocess.run([*fwd, "list", "--json"], cwd=gateway.cwd, capture_output=True, text=True, check=True)
+    names = {found["id"]: found.get("name") for found in map(json.loads, listed.stdout.splitlines())}
+    lines = [(found["key"], found["key_id"]) for found in gateway.requests()[:4]]
+    web, other = names
+    assert lines == [("web", web), ("web", web), (other, other), (other, other)]
+    assert list(names.values()) == ["web", None]
+    subprocess.run([*fwd, "revoke", lines[2][1]], cwd=gateway.cwd, capture_output=True, check=True)
+    assert nameless not in (gateway.cwd / "keys/forwarder_api_keys.txt").read_text()
+
+
+def test_a_refused_call_logs_its_model_and_its_field(start_gateway: Start) -> None:
+    """A caller's own mistake is found by what it asked for; what is no JSON, or no text, names no model."""
+    gateway = start_gateway(PROVIDERS_PRIORITY="echo")
+    bodies = (hello("gpt-x", temperature="hot"), hello(7), b"{", hello("m" * 999, messages=7), b"[" * 5000)  # type: ignore[arg-type]
+    assert [post(gateway, body)[0] for body in bodies] == [400] * 5
+    for _ in bodies:
+        gateway.wait_for('"status":400')
+    lines = [(found.get("requested_model"), found.get("param")) for found in gateway.requests()]
+    assert lines == [("gpt-x", "temperature"), (None, "model"), (None, None), ("m" * 200, "messages"), (None, None)]
+
+
 # -- stopping
 
 

@@ -195,13 +195,6 @@ def test_a_line_that_could_not_be_read_again_is_not_made(key: str, name: str, ex
         keyset.line(key, name=name, expires=expires)
 
 
-def test_a_key_is_shown_by_its_prefix_and_its_end() -> None:
-    """Contract S12; a key that is not ours, or too short to be cut, is not shown at all."""
-    assert keyset.shown(f"fwd_{'k' * 39}wxyz") == "fwd_…wxyz"
-    assert keyset.shown("my-own-long-password-here") == "***"
-    assert keyset.shown("") == "***"
-
-
 def test_any_text_may_be_presented() -> None:
     """A header may hold anything; a lone surrogate is no reason to fail."""
     assert KeySet().find("\ud800é\x00", NOW) is None

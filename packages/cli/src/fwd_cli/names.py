@@ -71,7 +71,7 @@ def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         keys = read_keys(Path(path))
     except OSError:
         return []
-    return _beginning([name for key in keys for name in (key.name, key.id, key.shown) if name], incomplete)
+    return _beginning([name for key in keys for name in (key.name, key.id) if name], incomplete)
 
 
 def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:

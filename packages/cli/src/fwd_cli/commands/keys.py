@@ -21,7 +21,7 @@ from fwd_cli.tables import Rows
 if TYPE_CHECKING:
     from fwd_server.store.key_set import Listed
 
-COLUMNS = ("id", "key", "name", "expires", "stored as", "remark")
+COLUMNS = ("id", "name", "expires", "stored as", "remark")
 _SHORTEST_ID = 6
 _DAY_S = 86_400
 
@@ -50,8 +50,8 @@ def command() -> None:
 def list_(keys_file: Path, as_json: bool) -> None:
     """List the keys, never the secrets.
 
-    The id is the start of the key's SHA-256 digest; "key" is how log lines show a key. In a pipe the columns are
-    separated by tabs; --json prints one object per line.
+    Log lines have the same name as "key" and the same id as "key_id"; the id is the start of the key's SHA-256 digest.
+    In a pipe the columns are separated by tabs; --json prints one object per line.
     """
     from fwd_server.store.key_file import read_keys
 
@@ -70,7 +70,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
     name="revoke",
     epilog=examples(
         "fwd keys revoke web                   # by its name",
-        "fwd keys revoke 9f86d081 fwd_…9NR0    # by id, or as a log line shows it",
+        "fwd keys revoke 9f86d081               # by its id, as a log line shows it",
         "fwd keys revoke web --json",
     ),
 )
@@ -78,7 +78,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
 @keys_file_option
 @json_option
 def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
-    """Remove keys from the file, by name, by id, or by the short form in log lines.
+    """Remove keys from the file, by name, by id, or by the key itself.
 
     The gateway refuses a revoked key within two seconds; this cannot be undone. A name that several keys share is
     refused: use their ids.
@@ -122,8 +122,8 @@ def harden(keys_file: Path, as_json: bool) -> None:
 def chosen(keys: Sequence[Listed], word: str) -> list[Listed]:
     """The lines of the one key that ``word`` identifies. Raises ``click.UsageError`` when it is none, or several.
 
-    A key is identified by its name, by its id or the digest that the id begins, and by the short form in log lines
-    (``fwd_…9NR0``), so that whatever a log or a list shows can be pasted here.
+    A key is identified by its name, by its id or the digest that the id begins, and by itself, so that whatever a log,
+    a list or a leak shows can be pasted here.
     """
     matching = [key for key in keys if identifies(word, key)]
     ids = list(dict.fromkeys(key.id for key in matching))
@@ -135,18 +135,19 @@ def chosen(keys: Sequence[Listed], word: str) -> list[Listed]:
 
 
 def identifies(word: str, key: Listed) -> bool:
-    """Whether ``word`` is a name, a short form, or six or more digits of the digest of this key."""
-    digits = word.lower().removeprefix("sha256:").removeprefix("key_")
+    """Whether ``word`` is the name of this key, six or more digits of its digest, or the key itself."""
+    from fwd_server.store.key_set import fingerprint
+
+    digits = word.lower().removeprefix("sha256:")
     by_digest = len(digits) >= _SHORTEST_ID and key.digest.hex().startswith(digits)
-    short = word.replace("...", "…")  # what people type who have no … on the keyboard
-    return bool(word) and (word == key.name or by_digest or short == key.shown)
+    return bool(word) and (word == key.name or by_digest or fingerprint(word) == key.digest)
 
 
 def row(key: Listed, now: float) -> tuple[str, ...]:
     """A key in the order of ``COLUMNS``."""
     state = "expired" if key.expires <= now else ""
     remark = f"line {key.line} is skipped: {key.problem}" if key.problem else state
-    return (key.id, key.shown, key.name, expiry(key.expires), "digest" if key.hashed else "plain text", remark)
+    return (key.id, key.name, expiry(key.expires), "digest" if key.hashed else "plain text", remark)
 
 
 def expiry(moment: float) -> str:
@@ -162,7 +163,6 @@ def _facts(key: Listed, now: float) -> dict[str, object]:
     """For programs, without empty values."""
     facts = {
         "id": key.id,
-        "key": key.shown,
         "name": key.name,
         "expires": expiry(key.expires),
         "expired": key.expires <= now,

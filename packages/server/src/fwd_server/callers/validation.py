@@ -13,6 +13,7 @@ T = TypeVar("T")
 
 # What `extra_body` may not replace: these three decide where the call goes and how it comes back.
 _NOT_EXTRA: Final = ("model", "stream", "messages")
+_MOST_LOGGED: Final = 200
 _AT: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?$", re.DOTALL)
 
 
@@ -38,6 +39,21 @@ def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
                 f"'extra_body' must not have '{name}'; give it at the top level.", param=f"extra_body.{name}"
             )
     return extra
+
+
+class _Named(msgspec.Struct):
+    model: str = ""
+
+
+def refused_model(body: bytes) -> str | None:
+    """The model that a refused body names, for the log; None where there is none to be found."""
+    try:
+        # Only the model is built; the rest is skipped, whatever is wrong with it.
+        named = msgspec.json.decode(body, type=_Named)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    # Cut, since a caller chooses it, and a log line must stay short.
+    return named.model[:_MOST_LOGGED] or None
 
 
 def _invalid_field(text: str) -> BadRequest:

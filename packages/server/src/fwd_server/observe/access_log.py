@@ -39,6 +39,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
 
     id: str
     key: str | None = None
+    key_id: str | None = None
     peer: str | None = None
     status: int | None = None
     method: str | None = None
@@ -99,8 +100,9 @@ def call_line(outcome: Outcome) -> AccessLine:
     """The line of a call."""
     line = AccessLine(
         id=outcome.id,
-        # The name or the shortened form of the key, never the key.
+        # The name and the id of the key, never the key.
         key=outcome.caller or None,
+        key_id=outcome.key_id or None,
         peer=outcome.peer or None,
         status=outcome.status,
         requested_model=outcome.requested_model,
@@ -127,6 +129,8 @@ def request_line(request: RequestEnd) -> AccessLine:
     return AccessLine(
         id=request.id,
         key=request.key,
+        key_id=request.key_id,
+        requested_model=request.requested_model,
         peer=request.peer or None,
         status=request.status,
         method=request.method,

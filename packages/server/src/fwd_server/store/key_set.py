@@ -121,22 +121,22 @@ def fingerprint_of(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def short_id(digest: bytes) -> str:
+    """What log lines and lists show of a key: the first digits of its digest, which say nothing of the key (S12)."""
+    return digest.hex()[:_ID_LENGTH]
+
+
 def key_id_of(digest: bytes) -> str:
-    """The id of a key of the file."""
+    """The id of a key of the file in the ledger."""
     return f"file_{digest.hex()[:12]}"
-
-
-def shown(key: str) -> str:
-    """What may be shown of a key: the prefix and the last four characters of one that is ours (contract S12)."""
-    return f"{PREFIX}…{key[-4:]}" if _CLEAR.fullmatch(key) else "***"
 
 
 @frozen
 class Listed:
     """One line of the file with a key, as its owner may see it.
 
-    ``id`` is the beginning of the key's digest, ``hashed`` whether the line holds the digest only, ``problem`` why the
-    line is skipped, if it is.
+    ``id`` is the one in log lines, ``hashed`` whether the line holds the digest only, ``problem`` why the line is
+    skipped, if it is.
     """
 
     id: str
@@ -146,8 +146,6 @@ class Listed:
     name: str = ""
     expires: float = math.inf
     problem: str = ""
-    shown: str = ""
-    """The form of the key in log lines; empty where the line holds the digest only."""
 
 
 def listed(data: bytes) -> tuple[Listed, ...]:
@@ -157,8 +155,7 @@ def listed(data: bytes) -> tuple[Listed, ...]:
 
 
 def _listed(number: int, raw: bytes, digest: bytes, hashed: bool) -> Listed:
-    short = "" if hashed else shown(raw.split(maxsplit=1)[0].decode())
-    found = Listed(digest.hex()[:_ID_LENGTH], digest, number, hashed, shown=short)
+    found = Listed(short_id(digest), digest, number, hashed)
     try:
         entry = _read(raw)
     except BadLine as error:

@@ -15,10 +15,15 @@ from fwd_server.values.usage import Usage
 
 @frozen
 class Caller:
-    """The owner of a valid key: its name in the key file, and a form of the key that may be shown."""
+    """The owner of a valid key: its name in the key file, and the id by which `fwd keys` lists and revokes it."""
 
     name: str = ""
-    shown: str = ""
+    key_id: str = ""
+
+    @property
+    def label(self) -> str:
+        """What people call the key: its name, or the id of a key without one."""
+        return self.name or self.key_id
 
 
 @frozen
@@ -92,12 +97,14 @@ class Outcome(msgspec.Struct, frozen=True):
     upstream_request_id: str | None = None
     retry_count: int | None = None
     peer: str = ""
+    key_id: str = ""
 
 
 class RequestEnd(msgspec.Struct, frozen=True, gc=False):
     """The end of a request that was no call: a page, a list, or a refusal at the door.
 
-    ``path`` has no query (contract S13). ``key`` is the name of the caller's key, None without a valid one.
+    ``path`` has no query (contract S13). ``key`` is the label of the caller's key, ``key_id`` its id; both are None
+    without a valid one. ``requested_model`` is what a refused call asked for.
     """
 
     id: str
@@ -106,6 +113,8 @@ class RequestEnd(msgspec.Struct, frozen=True, gc=False):
     path: str = ""
     peer: str = ""
     key: str | None = None
+    key_id: str | None = None
+    requested_model: str | None = None
     error: str | None = None
     param: str | None = None
     total_ms: float = 0.0

@@ -126,7 +126,7 @@ class CallRecord:
         call, error = self.call, self.error
         return Outcome(
             id=call.id,
-            caller=call.caller.name or call.caller.shown,
+            caller=call.caller.label,
             requested_model=call.request.model,
             status=200 if error is None or self.broke_midstream else error.status,
             stream=call.request.stream,
@@ -143,6 +143,7 @@ class CallRecord:
             upstream_request_id=self.upstream_request_id,
             retry_count=call.retry_count,
             peer=call.peer,
+            key_id=call.caller.key_id,
         )
 
 

@@ -151,7 +151,8 @@ class GatewayApplication(Application):
                 method=(request.method or "")[:20],
                 path=request.path[:200],
                 peer=context.peer,
-                key=context.caller and (context.caller.name or context.caller.shown),
+                key=context.caller and context.caller.label,
+                key_id=context.caller and context.caller.key_id,
                 error=handler.error_code,
                 total_ms=round(request.request_time() * 1000, 1),
             )

@@ -16,7 +16,7 @@ from typing import Any, Final, Protocol
 from attrs import define, field, frozen
 
 from fwd_server.clock import Clock
-from fwd_server.store.key_set import PREFIX, Entry, KeySet, shown
+from fwd_server.store.key_set import PREFIX, Entry, KeySet, short_id
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError, InvalidKey
 
@@ -85,7 +85,7 @@ class Authenticator:
         # Wrong, unknown, expired and missing keys are one case here, so their answers cannot differ.
         if entry is None:
             raise self._refuse_key(peer)
-        return AuthenticatedKey(Caller(entry.name, shown(key)), entry, keys)
+        return AuthenticatedKey(Caller(entry.name, short_id(entry.digest)), entry, keys)
 
     def is_current(self, authenticated: AuthenticatedKey) -> bool:
         """Whether an earlier answer still holds: the very same key set is in force, and the key has not expired.

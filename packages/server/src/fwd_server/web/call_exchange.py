@@ -16,6 +16,7 @@ from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
 from tornado.iostream import StreamClosedError
 
 from fwd_server.callers.base import NO_HEAD, CallHead, Dialect, StreamWriter
+from fwd_server.callers.validation import refused_model
 from fwd_server.clock import Clock
 from fwd_server.gateway.gateway import Gateway
 from fwd_server.observe import log
@@ -24,7 +25,7 @@ from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.values import ids
 from fwd_server.values.call import Call, Caller, RequestEnd
 from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
-from fwd_server.values.errors import GatewayError, UpstreamError, internal_error, upstream_failure
+from fwd_server.values.errors import BadRequest, GatewayError, UpstreamError, internal_error, upstream_failure
 from fwd_server.values.record import CallRecord
 from fwd_server.web.answers import AnswerConnection, TornadoConnection, render_head
 from fwd_server.web.call_options import CallOptions, read_options
@@ -85,6 +86,7 @@ class CallExchange(HTTPMessageDelegate):
         self._connection: AnswerConnection = connection if refuse is None else TornadoConnection(connection)
         self._refuse = refuse
         self._context = RequestContext("")
+        self._refused_model: str | None = None
         self._options: CallOptions | GatewayError = CallOptions()
         self._head = NO_HEAD
         self._arrived = service.clock.monotonic()
@@ -216,7 +218,11 @@ class CallExchange(HTTPMessageDelegate):
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         # Up to 10 MiB a call would otherwise stay until the end of a stream.
         self._body = []  # what was read of it is kept, and not this as well (contract D13)
-        request = self._dialect.parse(body, self._head)
+        try:
+            request = self._dialect.parse(body, self._head)
+        except BadRequest:
+            self._refused_model = refused_model(body)
+            raise
         del body
         # Checked again after the body: memory may have become scarce while it was received.
         if request.stream:
@@ -354,7 +360,7 @@ class CallExchange(HTTPMessageDelegate):
 
     def _note_request_end(self, status: int, error: GatewayError | None = None) -> None:
         """Tell the observers of a request that became no call."""
-        context = self._context
+        context, caller = self._context, self._context.caller or Caller()
         total_ms = (self._service.clock.monotonic() - self._arrived) * 1000
         self._service.hub.request_ended(
             RequestEnd(
@@ -363,7 +369,9 @@ class CallExchange(HTTPMessageDelegate):
                 method="POST",
                 path=self._path[:200],
                 peer=context.peer,
-                key=_key_name(context),
+                key=caller.label or None,
+                key_id=caller.key_id or None,
+                requested_model=self._refused_model,
                 error=None if error is None else error.code or error.type,
                 param=None if error is None else error.param,
                 total_ms=round(total_ms, 1),
@@ -384,7 +392,3 @@ class CallExchange(HTTPMessageDelegate):
         """Count the call out; more than once does no harm."""
         self._service.guard.admission.discard_running(self)
         self._service.guard.admission.release_call(self)
-
-
-def _key_name(context: RequestContext) -> str | None:
-    return None if context.caller is None else context.caller.name or context.caller.shown
