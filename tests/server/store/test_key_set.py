@@ -195,6 +195,15 @@ def test_a_line_that_could_not_be_read_again_is_not_made(key: str, name: str, ex
         keyset.line(key, name=name, expires=expires)
 
 
+def test_an_admin_key_is_no_users_key_even_as_a_digest() -> None:
+    """Contract T32: in clear its line is skipped; a digest tells nothing, so the key itself is refused."""
+    key = f"fwd_adm_{'a' * 43}"
+    (hardened, count) = keyset.hardened(f"{key} name=boss\n".encode())
+    found = parse(hardened)
+    assert (count, len(found.keys), found.alerts) == (1, 1, ())
+    assert found.keys.find(key, NOW) is None
+
+
 def test_any_text_may_be_presented() -> None:
     """A header may hold anything; a lone surrogate is no reason to fail."""
     assert KeySet().find("\ud800é\x00", NOW) is None

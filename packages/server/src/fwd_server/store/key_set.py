@@ -94,7 +94,9 @@ class KeySet:
         entry = self.entries.get(digest, _NOBODY)
         known = hmac.compare_digest(entry.digest, digest)
         lasting = now < entry.expires
-        return entry if known and lasting else None
+        # A hardened file no longer shows that a digest is an admin key's, which must never be served as a user's.
+        is_admin = key.startswith(ADMIN_PREFIX)
+        return entry if known and lasting and not is_admin else None
 
     def list_rules(self) -> tuple[Rule, ...]:
         """Every limit and budget of the file, for the book."""
