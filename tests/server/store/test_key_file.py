@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -360,6 +361,51 @@ def test_modes_are_fine_warned_about_or_refused(tmp_path: Path, name: str, mode:
     else:
         warning = f"{path} is open to others on this machine (mode {mode:03o}): chmod 600 {path}"
         assert check_modes(path) == ((warning,) if mode & 0o077 else ())
+
+
+@posix
+@pytest.mark.parametrize(
+    ("mode", "uid", "gid", "read_only", "lent"),
+    [
+        (0o440, 0, 7, False, True),  # Kubernetes: root's, read through fsGroup
+        (0o640, 0, 7, False, True),
+        (0o440, 1000, 7, True, True),  # ours, on a mount that nobody can write
+        (0o440, 1000, 7, False, False),  # ours: chmod 600 helps
+        (0o440, 0, 8, False, False),  # a group that is not ours
+        (0o444, 0, 7, False, False),
+        (0o460, 0, 7, False, False),
+        (0o450, 0, 7, False, False),
+    ],
+)
+def test_a_secret_that_is_lent_through_a_group_is_fine(
+    mode: int, uid: int, gid: int, read_only: bool, lent: bool
+) -> None:
+    """Contract T14: group-readable is no news where the file is not ours to change and its group is one of ours."""
+    status = os.stat_result((stat.S_IFREG | mode, 1, 1, 1, uid, gid, 0, 0, 0, 0))
+    assert files.is_lent(status, 1000, {5, 7}, read_only=read_only) is lent
+
+
+@posix
+@pytest.mark.skipif(os.name == "posix" and os.geteuid() != 0, reason="only root can give a file away")
+def test_a_secret_of_a_pod_needs_no_attention() -> None:
+    """The same with a real file and as another user: no notice, so `/ready` is not degraded for ever."""
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders let nobody else in
+        path = Path(folder) / "keys.txt"
+        write(path, f"{KEY}\n")
+        path.chmod(0o440)
+        os.chown(path, 0, 7777)
+        Path(folder).chmod(0o755)
+        seen = []
+        for group in (7777, 8888):
+            try:
+                os.setegid(group)
+                os.seteuid(4444)
+                seen.append(check_modes(path))
+            finally:
+                os.seteuid(0)
+                os.setegid(0)
+    assert seen[0] == ()
+    assert "chmod 600" in seen[1][0]
 
 
 @posix

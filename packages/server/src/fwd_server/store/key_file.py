@@ -227,18 +227,31 @@ def check_modes(path: Path) -> tuple[str, ...]:
     if not real.is_relative_to(home):
         raise KeyFileError(f"{path} is a link to {real}, outside of its directory: put the file itself there")
     try:
-        found = real.stat().st_mode
+        status = real.stat()
+        read_only = bool(os.statvfs(real).f_flag & os.ST_RDONLY)
     except OSError:  # whoever reads the file says why it cannot be read
         return ()
-    if not stat.S_ISREG(found):  # nor is what it is: nobody should change the mode of /tmp
+    if not stat.S_ISREG(status.st_mode):  # nor is what it is: nobody should change the mode of /tmp
         return ()
-    mode = stat.S_IMODE(found)
+    mode = stat.S_IMODE(status.st_mode)
     remedy = f"chmod 600 {shlex.quote(str(path))}"
     if mode & stat.S_IWOTH:
         raise KeyFileError(f"{path} can be written by everybody on this machine (mode {mode:03o}): {remedy}")
-    if mode & (stat.S_IRWXG | stat.S_IRWXO):
+    groups = {os.getegid(), *os.getgroups()}
+    if mode & (stat.S_IRWXG | stat.S_IRWXO) and not is_lent(status, os.geteuid(), groups, read_only=read_only):
         return (f"{path} is open to others on this machine (mode {mode:03o}): {remedy}",)
     return ()
+
+
+def is_lent(status: os.stat_result, uid: int, groups: Set[int], *, read_only: bool) -> bool:
+    """Whether a file is somebody else's, who lets this process read it through a group, and nobody beside.
+
+    Kubernetes mounts secrets so (``fsGroup``): root's, mode 0440, read-only. The group is then how we are meant to read
+    it, and no chmod of ours could help. https://kubernetes.io/docs/tasks/configure-pod-container/security-context/
+    """
+    is_ours_to_change = not read_only and uid in (0, status.st_uid)
+    others = status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)
+    return others == stat.S_IRGRP and status.st_gid in groups and not is_ours_to_change
 
 
 def secure_process() -> None:
