@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 import urllib.parse
 from html.parser import HTMLParser
 
 import pytest
-from attrs import define, evolve
+from attrs import Factory, define, evolve
 from kit.guards import open_guard
 from tornado.httpclient import AsyncHTTPClient, HTTPResponse
 from tornado.httputil import HTTPServerRequest
@@ -16,6 +17,7 @@ from tornado.httputil import HTTPServerRequest
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.web import pages
 from fwd_server.web.application import GatewayApplication
+from fwd_server.web.authenticator import Network
 from fwd_server.web.pages import PageContext, ProviderView, StatusView, own_url, page_routes, uptime_text
 
 PAYLOADS = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "</pre><svg onload=alert(1)>", "{{ 1 + 1 }}")
@@ -36,9 +38,10 @@ class World:
 
     status: StatusView = STATUS
     details: bool = True
+    trusted: list[Network] = Factory(list)
 
     def context(self) -> PageContext:
-        return PageContext("1.2.3", lambda: self.status, self._details)
+        return PageContext("1.2.3", lambda: self.status, self._details, self.trusted)
 
     def _details(self, request: HTTPServerRequest) -> bool:
         return self.details
@@ -221,6 +224,30 @@ def test_offapi_is_found_without_being_imported() -> None:
     assert (pages.package_folder("offapi") / "redoc.js").is_file()
     with pytest.raises(ModuleNotFoundError, match="no_such_package"):
         pages.package_folder("no_such_package")
+
+
+# --- behind a proxy
+
+
+@pytest.mark.gen_test
+@pytest.mark.parametrize(
+    ("trusted", "proto", "host", "shown"),
+    [
+        ("127.0.0.0/8", "https", "llm.example.com", "https://llm.example.com"),
+        ("127.0.0.0/8", "http, HTTPS", "made-up.example, llm.example.com:8443", "https://llm.example.com:8443"),
+        ("127.0.0.0/8", "https", "", "https://own"),
+        ("127.0.0.0/8", "ftp", "x$(id)", "http://127.0.0.1:8000"),
+        ("192.0.2.0/24", "https", "llm.example.com", "http://own"),
+    ],
+)
+async def test_snippets_have_the_address_of_a_trusted_proxy(
+    http_client: AsyncHTTPClient, base_url: str, world: World, trusted: str, proto: str, host: str, shown: str
+) -> None:
+    """Only a trusted one is believed, the last value counts, and nothing goes into a shell that is no host (T13)."""
+    world.trusted.append(ipaddress.ip_network(trusted))
+    headers = {"X-Forwarded-Proto": proto, **({"X-Forwarded-Host": host} if host else {})}
+    page = text(await fetch(http_client, base_url, headers=headers))
+    assert page.count(shown.replace("own", base_url.partition("://")[2])) == 4
 
 
 # --- small parts

@@ -133,7 +133,9 @@ def build_app(
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
     service = CallService(gateway, guard, clock, times, loop_guard, hub)
     calls = {path: CallRoute(dialect) for path, dialect in {**DIALECTS, **(dialects or {})}.items()}
-    application = GatewayApplication(_build_handlers(guard, state, gateway, discovery), guard, hub, calls, service)
+    application = GatewayApplication(
+        _build_handlers(settings, guard, state, gateway, discovery), guard, hub, calls, service
+    )
     return App(application, gateway, state, keys, upstream, clock, discovery, images)
 
 
@@ -204,17 +206,18 @@ def _build_guard(settings: Settings, keys: KeyFile, clock: Clock, admission: Adm
 
 
 def _build_handlers(
-    guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery
+    settings: Settings, guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery
 ) -> list[URLSpec]:
     """Everything that is no call."""
     details = _may_see_details(guard)
+    page = pages.PageContext(__version__, state.status_view, details, settings.trusted_proxies)
     model_index = ModelIndex(gateway.routes, model_catalog.load_catalog(), discovery)
     return [
         URLSpec(r"/v1/models", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
-        *pages.page_routes(pages.PageContext(__version__, state.status_view, details)),
+        *pages.page_routes(page),
     ]
 
 

@@ -292,7 +292,7 @@ class Settings:
         "FWD_TRUSTED_PROXIES",
         (),
         "Access",
-        "Addresses or networks of proxies whose X-Forwarded-For is trusted, comma-separated.",
+        "Addresses or networks of proxies whose X-Forwarded-For, -Proto and -Host are trusted, comma-separated.",
     )
     fetch_images: Literal["off", "public"] = setting(
         "FWD_FETCH_IMAGES",

@@ -169,6 +169,12 @@ def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[N
     return remote if peer is None else str(peer)
 
 
+def is_trusted_peer(remote: str, trusted: Collection[Network]) -> bool:
+    """Whether a connection comes from a proxy that we trust."""
+    peer = _address(remote)
+    return peer is not None and any(peer in network for network in trusted)
+
+
 @functools.lru_cache(maxsize=4096)
 def _address(text: str) -> Address | None:
     """An address, with or without port and brackets; an IPv4 address inside IPv6 is itself."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final
 
@@ -21,6 +21,7 @@ from tornado.routing import URLSpec
 from tornado.template import Loader, Template
 
 from fwd_server.web import openapi
+from fwd_server.web.authenticator import Network, is_trusted_peer
 from fwd_server.web.base import BaseHandler
 
 HERE: Final = Path(__file__).parent.parent / "pages"
@@ -97,6 +98,7 @@ class PageContext:
     version: str
     status: Callable[[], StatusView]
     details: Callable[[HTTPServerRequest], bool]
+    trusted_proxies: Collection[Network] = ()
 
 
 @frozen
@@ -177,7 +179,7 @@ class StatusPage(PageHandler):
             model=status.model if details else "echo:",
             uptime=uptime_text(status.uptime_s),
             details=details,
-            url=own_url(self.request.protocol, self.request.host),
+            url=public_url(self.request, self.page.trusted_proxies),
         )
         self.set_header("Content-Type", _HTML)
         self.write(html)
@@ -209,6 +211,20 @@ class FileHandler(PageHandler):
         body = await asyncio.to_thread(self.file.read_bytes)
         self.set_header("Content-Type", self.file.content_type)
         self.write(body)
+
+
+def public_url(request: HTTPServerRequest, trusted: Collection[Network]) -> str:
+    """The address under which the caller reached us, for snippets.
+
+    A proxy that ends TLS says so in ``X-Forwarded-Proto`` and ``-Host``. Anybody can send these, so they count only
+    from the networks in ``trusted``, and of several values the last, which the proxy itself added.
+    """
+    protocol, host = request.protocol, request.host
+    if is_trusted_peer(request.remote_ip or "", trusted):
+        forwarded = request.headers.get("X-Forwarded-Proto", "").rpartition(",")[2].strip().lower()
+        protocol = forwarded if forwarded in ("http", "https") else protocol
+        host = request.headers.get("X-Forwarded-Host", "").rpartition(",")[2].strip() or host
+    return own_url(protocol, host)
 
 
 def own_url(protocol: str, host: str) -> str:
