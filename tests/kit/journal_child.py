@@ -12,6 +12,8 @@ import random
 import sys
 from pathlib import Path
 
+import orjson
+
 from fwd_server.clock import SystemClock
 from fwd_server.store.ledger import Ledger, to_micro
 
@@ -21,13 +23,15 @@ async def run_call(ledger: Ledger, clock: SystemClock) -> None:
         call_id = ledger.new_id()
         row = {"at": to_micro(clock.now()), "key_id": "key_a", "provider": "echo", "model": "echo:", "likely": 7}
         row["budgets"] = [["b", "key:key_a", "2026-12-01"]]
-        await ledger.record_open(call_id, row)
+        await ledger.record_open(call_id, orjson.dumps(row))
         os.write(1, f"S {call_id}\n".encode())
         await asyncio.sleep(random.random() * 0.05)
         cost = random.randrange(1000)
         row |= {"state": "done", "cost": cost, "cost_kind": "exact", "prompt": 3, "completion": 4}
         row.pop("likely")
-        assert await ledger.record_end(call_id, row, [{"provider": "echo"}])
+        written = ledger.record_end(call_id, orjson.dumps(row), [{"provider": "echo"}])
+        assert written is not None
+        assert await written
         os.write(1, f"A {call_id} {cost}\n".encode())
 
 

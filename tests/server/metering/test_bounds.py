@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,13 +14,13 @@ from tests.server.metering.golden_costs import PRICES
 
 from fwd_server.metering.bounds import (
     InputSize,
-    bound_cost,
     count_choices,
     find_bound_output,
     find_output_limit,
     fit_output,
     likely_cost,
     measure_input,
+    prepare_bound,
 )
 from fwd_server.metering.costs import cost
 from fwd_server.metering.price_file import join_layers, parse_prices
@@ -30,6 +31,12 @@ TABLE = join_layers([parse_prices(PRICES)])
 DAYS = ["2026-11-30", "2026-12-01"]
 MODELS = ["gpt-a", "cl-b", "cl-h", "gem-c", "gr-d", "lo-k", "pp-p", "req-j", "odd-l"]
 SIZES = st.integers(0, 400_000)
+
+
+def bound_cost(
+    price: ModelPrice, day: str, tier: str, prompt: int, completion: int, *, writes_1h: bool = False
+) -> int | None:
+    return prepare_bound(price, day, tier, writes_1h=writes_1h).cost(prompt, completion)
 
 
 def price_of(model: str) -> ModelPrice:
@@ -125,14 +132,14 @@ def uri(kind: str, size: int) -> str:
 )
 def test_files_are_counted_by_what_they_are_not_by_their_base64(part: dict[str, Any], tokens: int) -> None:
     body, data = message(part, {"type": "text", "text": "Hello"})
-    size = measure_input(body, data)
+    size = measure_input(body, SimpleNamespace(body=data))
     assert size.media_tokens == tokens
     assert size.text_bytes < 200
 
 
 def test_a_body_without_files_is_its_length() -> None:
     body, data = message({"type": "text", "text": "the word data: alone"})
-    assert measure_input(body, data) == InputSize(len(body))
+    assert measure_input(body, SimpleNamespace(body=data)) == InputSize(len(body))
     assert InputSize(7).bound_tokens() == 4
     assert InputSize(7).bound_tokens(3) == 3
     assert InputSize(7, 10).likely_tokens() == 12

@@ -31,6 +31,10 @@ from fwd_server.store.upkeep import check_store, prune_calls, prune_counters
 AT = 1_796_083_200_000_000  # 2026-12-01 in microseconds
 
 
+async def written(waiting: Awaitable[bool] | None) -> bool:
+    return waiting is not None and await waiting
+
+
 def row(cost: int | None = 5, **more: Any) -> dict[str, Any]:
     return {
         "at": AT, "key_id": "key_a", "provider": "openai", "model": "openai:gpt", "state": "done", "prompt": 10,
@@ -248,9 +252,9 @@ def test_a_call_is_recorded_and_folded(tmp_path: Path) -> None:
         ledger = Ledger(tmp_path, FakeClock())
         ledger.start()
         name = ledger.new_id()
-        await ledger.record_open(name, row(likely=1))
+        await ledger.record_open(name, orjson.dumps(row(likely=1)))
         ledger.record_hold(name, 9)
-        assert await ledger.record_end(name, row())
+        assert await written(ledger.record_end(name, orjson.dumps(row())))
         ledger.record_adjustment(build(("a", "u", 3))[1])
         assert ledger.describe_state()["journal_failure"] == ""
         await ledger.close()
@@ -325,8 +329,8 @@ def test_calls_do_not_notice_a_locked_store_and_the_fold_goes_on_by_itself(
         other = sqlite3.connect(tmp_path / STORE_NAME, isolation_level=None)
         other.execute("begin immediate")
         ledger.start()
-        await ledger.record_open("1", row(likely=1))
-        assert await ledger.record_end("1", row())
+        await ledger.record_open("1", orjson.dumps(row(likely=1)))
+        assert await written(ledger.record_end("1", orjson.dumps(row())))
         await until(lambda: "locked" in ledger.describe_state()["fold_failure"])
         assert ledger.describe_state()["spool_bytes"] > 0
         other.execute("rollback")

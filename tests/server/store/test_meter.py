@@ -19,10 +19,11 @@ from fwd_server.metering.costs import FREE, Cost
 from fwd_server.metering.price_file import join_layers, parse_prices
 from fwd_server.metering.rules import Rule
 from fwd_server.store.ledger import Ledger
-from fwd_server.store.meter import CallEnd, CallFacts, Meter, MeteredCall, PricedAttempt, Receipt
+from fwd_server.store.meter import CallEnd, CallFacts, Meter, MeteredCall, Place, PricedAttempt
 from fwd_server.store.store_file import STORE_NAME, read_store
 from fwd_server.store.upkeep import check_store
 from fwd_server.values.errors import GatewayError
+from fwd_server.values.receipt import LimitFacts, Receipt
 from fwd_server.values.usage import Usage
 
 USD = 10**9
@@ -35,7 +36,7 @@ def rule(kind: str, amount: int, window: str = "", **more: Any) -> Rule:
 
 
 def facts(**more: Any) -> CallFacts:
-    given = {"key_id": KEY, "requested": "gpt-a", "deployments": (("openai", "gpt-a"),), "size": InputSize(4000),
+    given = {"key_id": KEY, "requested": "gpt-a", "places": (Place("openai", "gpt-a"),), "size": InputSize(4000),
              "output_limit": 1000, "request_id": "req_1"}  # fmt: skip
     return CallFacts(**(given | more))
 
@@ -43,11 +44,24 @@ def facts(**more: Any) -> CallFacts:
 USAGE = Usage(prompt=1000, completion=500)  # 7,000,000 nano-dollars
 
 
+async def admit(meter: Meter, given: CallFacts) -> MeteredCall:
+    call = meter.admit(given)
+    await meter.record_open(call)
+    return call
+
+
+async def settle(meter: Meter, call: MeteredCall, end: CallEnd, *, wait: bool = True) -> tuple[Receipt, bool]:
+    receipt, written = meter.settle(call, end, wait=wait)
+    return receipt, written is not None and await written
+
+
 async def finish(meter: Meter, call: MeteredCall, usage: Usage | None = USAGE, **more: Any) -> Receipt:
     cost = meter.price_attempt(call, "openai", "gpt-a", usage) if usage else FREE
     attempt = PricedAttempt("openai", "gpt-a", cost, usage, status=200)
     given: dict[str, Any] = {"state": "done", "status": 200, "attempts": (attempt,), "usage": usage, "total_ms": 12.4}
-    return await meter.settle(call, CallEnd(**(given | more)))
+    receipt, is_durable = await settle(meter, call, CallEnd(**(given | more)))
+    assert is_durable is meter.is_durable
+    return receipt
 
 
 def run(
@@ -72,9 +86,11 @@ def run(
 
 def test_a_call_is_admitted_priced_settled_and_written_down(tmp_path: Path) -> None:
     async def test(meter: Meter, ledger: Ledger) -> None:
-        call = await meter.admit(facts(tags={"team": "web"}, user="ann", stream=True))
+        call = await admit(meter, facts(tags={"team": "web"}, user="ann", stream=True))
         receipt = await finish(meter, call)
-        assert receipt == Receipt(call.id, 7_000_000, "exact", TABLE.id, 5 * USD - 7_000_000, False, True)
+        assert receipt == Receipt(
+            call.id, 7_000_000, "exact", TABLE.id, 5 * USD - 7_000_000, False, (LimitFacts("requests", 5, 4, 0.0),)
+        )
 
     store = run(tmp_path, [rule("budget", 5 * USD, "day"), rule("rpm", 5)], test)
     columns = (
@@ -96,7 +112,7 @@ def test_two_hundred_parallel_calls_never_spend_a_cent_more(tmp_path: Path) -> N
 
     async def one(meter: Meter, n: int) -> str:
         try:
-            call = await meter.admit(facts(request_id=f"r{n}"))
+            call = await admit(meter, facts(request_id=f"r{n}"))
         except GatewayError as error:
             return error.code or ""
         seen.append(call.id)
@@ -133,7 +149,7 @@ def test_two_hundred_parallel_calls_never_spend_a_cent_more(tmp_path: Path) -> N
 def refusal(meter: Meter, **more: Any) -> GatewayError:
     async def test() -> GatewayError:
         with pytest.raises(GatewayError) as caught:
-            await meter.admit(facts(**more))
+            await admit(meter, facts(**more))
         return caught.value
 
     return asyncio.run(test())
@@ -144,13 +160,13 @@ def test_what_would_fit_is_said() -> None:
 
     async def test(meter: Meter, ledger: Ledger) -> None:
         with pytest.raises(GatewayError) as caught:
-            await meter.admit(facts(output_limit=None))
+            await admit(meter, facts(output_limit=None))
         assert caught.value.param == "max_tokens"
         fits = int(str(caught.value).partition("max_tokens <= ")[2].partition(" ")[0])
         assert fits == (20_000_000 - 5_000_000) // 10_000
         with pytest.raises(GatewayError):
-            await meter.admit(facts(output_limit=fits + 1))
-        await finish(meter, await meter.admit(facts(output_limit=fits)))
+            await admit(meter, facts(output_limit=fits + 1))
+        await finish(meter, await admit(meter, facts(output_limit=fits)))
 
     import tempfile
 
@@ -164,8 +180,8 @@ def test_without_a_ledger_limits_work_and_hard_budgets_are_refused() -> None:
     meter = Meter(Book([rule("rpm", 1), soft]), TABLE, FakeClock())
 
     async def test() -> None:
-        receipt = await finish(meter, await meter.admit(facts()))
-        assert (receipt.cost, receipt.budget_left, receipt.is_durable) == (7_000_000, None, False)
+        receipt = await finish(meter, await admit(meter, facts()))
+        assert (receipt.cost, receipt.budget_left, receipt.call_id) == (7_000_000, None, "")
 
     asyncio.run(test())
     assert refusal(meter).code == "rate_limit_exceeded"
@@ -176,15 +192,16 @@ def test_without_a_ledger_limits_work_and_hard_budgets_are_refused() -> None:
 
 def test_unknown_prices() -> None:
     meter = Meter(Book(), TABLE, FakeClock(), refuse_unknown=True)
-    unknown = {"requested": "x", "deployments": (("compat", "x"),)}
+    unknown = {"requested": "x", "places": (Place("compat", "x"),)}
     assert refusal(meter, **unknown).code == "price_unknown"
     assumed = TABLE.find("openai", "gpt-a")
     meter = Meter(Book(), TABLE, FakeClock(), assumed_price=assumed)
 
     async def test() -> None:
-        call = await meter.admit(facts(**unknown))
+        call = await admit(meter, facts(**unknown))
         assert meter.price_attempt(call, "compat", "x", USAGE)[:2] == (7_000_000, "estimated")
         meter_without = Meter(Book(), TABLE, FakeClock())
+        call = await admit(meter_without, facts(**unknown))
         assert meter_without.price_attempt(call, "compat", "x", USAGE).kind == "unknown"
         assert meter_without.price_attempt(call, "compat", "x", Usage(cost_usd=0.5)).nano == USD // 2
 
@@ -193,12 +210,12 @@ def test_unknown_prices() -> None:
 
 def test_a_hard_budget_skips_deployments_without_a_price(tmp_path: Path) -> None:
     async def test(meter: Meter, ledger: Ledger) -> None:
-        plan = (("compat", "x"), ("openai", "gpt-a"))
-        call = await meter.admit(facts(deployments=plan))
-        assert call.unpriced == {("compat", "x")}
+        plan = (Place("compat", "x"), Place("openai", "gpt-a"))
+        call = await admit(meter, facts(places=plan))
+        assert call.unpriced == {Place("compat", "x")}
         await finish(meter, call)
         with pytest.raises(GatewayError) as caught:
-            await meter.admit(facts(deployments=plan[:1]))
+            await admit(meter, facts(places=plan[:1]))
         assert (caught.value.status, caught.value.code) == (403, "price_unknown")
 
     run(tmp_path, [rule("budget", USD, "day")], test).close()
@@ -210,18 +227,18 @@ def test_a_call_that_cannot_be_written_down_is_not_sent_and_uses_nothing_up(tmp_
     async def test(meter: Meter, ledger: Ledger) -> None:
         ledger._journal.spool = 0  # type: ignore[misc]
         with pytest.raises(GatewayError) as caught:
-            await meter.admit(facts())
+            await admit(meter, facts())
         assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "storage_busy", 1.0)
         assert not meter.book.open_calls
         ledger._journal.spool = 1 << 30  # type: ignore[misc]
-        await finish(meter, await meter.admit(facts()))  # the one call a minute is still there
+        await finish(meter, await admit(meter, facts()))  # the one call a minute is still there
 
     run(tmp_path, [rule("rpm", 1), rule("tpm", 10_000), rule("budget", USD, "day")], test).close()
 
     async def open_(meter: Meter, ledger: Ledger) -> None:
         ledger._journal.spool = 0  # type: ignore[misc]
-        call = await meter.admit(facts())
-        assert (await finish(meter, call)).is_durable  # the end has room kept for it
+        call = await admit(meter, facts())
+        await finish(meter, call)  # the end has room kept for it
 
     store = run(tmp_path / "open", [rule("rpm", 5)], open_, fail_open=True)
     assert store.execute("select units from calls").fetchall() == [('{"late":1}',)]
@@ -230,11 +247,11 @@ def test_a_call_that_cannot_be_written_down_is_not_sent_and_uses_nothing_up(tmp_
 
 def test_attempts_are_summed_and_each_has_a_row_when_there_were_several(tmp_path: Path) -> None:
     async def test(meter: Meter, ledger: Ledger) -> None:
-        call = await meter.admit(facts())
+        call = await admit(meter, facts())
         assert meter.raise_hold(call, 4_000_000)
         lost = PricedAttempt("groq", "lo-k", Cost(4_000_000, "estimated"), code="timeout", ms=100.0)
         won = PricedAttempt("openai", "gpt-a", meter.price_attempt(call, "openai", "gpt-a", USAGE), USAGE, status=200)
-        receipt = await meter.settle(call, CallEnd("done", 200, (lost, won), USAGE))
+        receipt, _ = await settle(meter, call, CallEnd("done", 200, (lost, won), USAGE))
         assert (receipt.cost, receipt.kind) == (11_000_000, "estimated")
 
     store = run(tmp_path, [rule("budget", USD, "day")], test)
@@ -246,11 +263,11 @@ def test_attempts_are_summed_and_each_has_a_row_when_there_were_several(tmp_path
 
 def test_a_caller_that_left_is_settled_without_waiting(tmp_path: Path) -> None:
     async def test(meter: Meter, ledger: Ledger) -> None:
-        call = await meter.admit(facts())
+        call = await admit(meter, facts())
         estimate = Usage(prompt=1000, completion=3, estimated=True)
         cost = meter.price_attempt(call, "openai", "gpt-a", estimate)
         end = CallEnd("left", 200, (PricedAttempt("openai", "gpt-a", cost, estimate),), estimate)
-        assert not (await meter.settle(call, end, wait=False)).is_durable
+        assert await settle(meter, call, end, wait=False) == (Receipt(call.id, cost.nano, "estimated", TABLE.id), False)
 
     store = run(tmp_path, [], test)
     assert store.execute("select state, cost_kind from calls").fetchone() == ("left", "estimated")
@@ -262,7 +279,7 @@ def test_hour_and_day_windows_are_counted_again_after_a_restart(tmp_path: Path) 
 
     async def test(meter: Meter, ledger: Ledger) -> None:
         for _ in range(3):
-            await finish(meter, await meter.admit(facts()))
+            await finish(meter, await admit(meter, facts()))
 
     run(tmp_path, rules, test).close()
     book = Book(rules)
@@ -279,10 +296,10 @@ def test_hour_and_day_windows_are_counted_again_after_a_restart(tmp_path: Path) 
 def test_the_likely_cost_follows_the_answers_of_a_model(tmp_path: Path) -> None:
     async def test(meter: Meter, ledger: Ledger) -> None:
         assert meter.means.expect("gpt-a") == 256
-        await finish(meter, await meter.admit(facts()))
+        await finish(meter, await admit(meter, facts()))
         assert meter.means.expect("gpt-a") == 500
         assert meter.means.expect("gpt-a", 100) == 100
-        call = await meter.admit(facts())
-        assert call.row["likely"] == 1000 * 2000 + 500 * 10_000
+        call = await admit(meter, facts())
+        assert meter._likely(call) == b"%d" % (1000 * 2000 + 500 * 10_000)
 
     run(tmp_path, [], test).close()

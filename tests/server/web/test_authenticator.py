@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwd_server.callers.openai_errors import error_object
-from fwd_server.store.key_set import KeySet, parse, read_expiry
+from fwd_server.store.key_set import KeySet, fingerprint, key_id_of, parse, read_expiry
 from fwd_server.values.call import Caller
 from fwd_server.values.errors import GatewayError, InvalidKey
 from fwd_server.web import authenticator as auth
@@ -67,7 +67,9 @@ def answer(gate: Authenticator, key: str | None, peer: str = "192.0.2.1") -> Gat
 
 def test_a_good_key_gives_its_owner() -> None:
     """By its name in the file, and the id that `fwd keys list` shows, which says nothing of the key (contract S12)."""
-    assert answer(gate(), KEY) == Caller("web", hashlib.sha256(KEY.encode()).hexdigest()[:8])
+    assert answer(gate(), KEY) == Caller(
+        "web", hashlib.sha256(KEY.encode()).hexdigest()[:8], key_id_of(fingerprint(KEY))
+    )
 
 
 def test_every_refusal_is_the_same_to_the_byte() -> None:

@@ -17,11 +17,13 @@ from fwd_server.clock import Clock, SystemClock
 from fwd_server.gateway.attempt import AttemptRunner
 from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.gateway import Gateway
+from fwd_server.gateway.meter_policy import MeterPolicy
 from fwd_server.gateway.policy import Policy
 from fwd_server.gateway.retry_policy import RetryPolicy
 from fwd_server.gateway.translation import Translator
 from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
+from fwd_server.metering.book import Book
 from fwd_server.observe import log
 from fwd_server.observe.access_log import AccessLog
 from fwd_server.observe.hub import Observer, ObserverHub
@@ -33,6 +35,8 @@ from fwd_server.routing.table import NO_FACTS, ModelFacts
 from fwd_server.settings import Settings
 from fwd_server.settings.config_file_table import BuiltRoutes, build_routes
 from fwd_server.store.key_file import KeyFile
+from fwd_server.store.meter import Meter
+from fwd_server.store.price_store import PriceFiles, PriceWatch
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.loop_guard import LoopGuard
@@ -71,7 +75,18 @@ class App:
     upstream: Upstream
     clock: Clock
     discovery: ModelDiscovery
+    prices: PriceWatch
+    meter: Meter
     images: ImageFetcher | None = None
+
+    def poll_prices(self) -> None:
+        """Take a change of the price files; calls that run keep the table they began with (money M11)."""
+        if self.prices.poll():
+            self.meter.table = self.prices.table
+            if self.prices.trouble:
+                log.app.error("%s", self.prices.trouble)
+            else:
+                log.app.info("Prices: table %s is in force.", self.prices.table.id)
 
     def poll_keys(self) -> None:
         """Take a change of the key file, and say what it means (contract D8)."""
@@ -123,6 +138,9 @@ def build_app(
     translator = Translator(providers, clock, ids.new_id, fetches_images=images is not None)
     attempts = AttemptRunner(providers, upstream, clock, health, hub)
     fallback = FallbackRunner(translator, attempts, health, clock, retry_policy(settings), images)
+    prices = PriceWatch.start(PriceFiles.in_directory(settings.data, settings.prices))
+    meter = Meter(Book(), prices.table, clock)
+    policies = (*policies, MeterPolicy(meter, routes, clock))
     gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
     keys = KeyFile(settings.keys_file)
     # Read before the first request, or every caller would be refused until the first poll.
@@ -136,7 +154,7 @@ def build_app(
     application = GatewayApplication(
         _build_handlers(settings, guard, state, gateway, discovery), guard, hub, calls, service
     )
-    return App(application, gateway, state, keys, upstream, clock, discovery, images)
+    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, images)
 
 
 def known_providers(routes: Routes) -> dict[str, Provider]:

@@ -66,6 +66,7 @@ class AttemptRunner:
         began = self._clock.monotonic()
         times = deployment.endpoint.timeouts.shortened_by(record.call.requested_timeouts)
         limit = _attempt_deadline(record, times, exchange, began)
+        record.begin_attempt(deployment, began)
         self._hub.attempt_started(record, deployment)
         # The probe is claimed before anything is awaited, or two calls could both become the one that tests a
         # deployment after its cooldown.

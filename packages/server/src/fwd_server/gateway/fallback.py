@@ -26,7 +26,7 @@ from fwd_server.upstream.send import UpstreamResponse
 from fwd_server.values.chat import ChatResponse
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsResponse
-from fwd_server.values.errors import Refused, UpstreamError, upstream_failure
+from fwd_server.values.errors import GatewayError, Refused, UpstreamError, upstream_failure
 from fwd_server.values.record import CallRecord
 
 T = TypeVar("T")
@@ -72,10 +72,14 @@ class FallbackRunner:
 
     async def _walk_plan(self, record: CallRecord, plan: tuple[Deployment, ...], read: ReadAnswer[T]) -> T:
         only_candidate = len(plan) == 1
-        refusal: Refused | None = None
+        refusal: GatewayError | None = None
         failure: UpstreamError | None = None
         # Deployments that cool down come last instead of being skipped: when all of them do, one is still tried.
         for deployment in self._health.order_by_health(plan, self._clock.monotonic()):
+            barred = record.barred.get((deployment.provider, deployment.display_name)) if record.barred else None
+            if barred is not None:  # this key may not use it, or a budget has no price for it (S22)
+                refusal = refusal or barred
+                continue
             try:
                 images = await self._fetch_images(record, deployment)
                 selected = deployment.provider == plan[0].provider
@@ -128,13 +132,16 @@ class FallbackRunner:
             await self._clock.sleep(wait_s)
 
     def _next_step(self, error: UpstreamError, record: CallRecord, *, only_candidate: bool, retried: bool) -> NextStep:
-        return next_step(
+        step = next_step(
             error,
             attempts_left=self._retry_policy.attempts - len(record.attempts),
             only_candidate=only_candidate,
             retried=retried,
             model_named=record.call.request.model is not None,
         )
+        if step is NextStep.GIVE_UP or record.may_continue is None or record.may_continue():
+            return step
+        return NextStep.GIVE_UP  # the failed attempts may be billed, and a budget has no room for another one
 
     def _may_amend(self, result: AmendedRequest, exchange: AnyExchange, record: CallRecord) -> bool:
         """Whether a changed request may be sent: an attempt is left, and strict mode allows what it drops."""

@@ -21,7 +21,7 @@ class Policy(Protocol):
         """Let the call in, before its plan is made. Raises GatewayError to refuse it: that is the caller's answer."""
         ...
 
-    def settle(self, record: CallRecord) -> Awaitable[None] | None:
+    def settle(self, record: CallRecord) -> Awaitable[object] | None:
         """Take the end of the call: before the last byte of a JSON answer, before the end of a stream.
 
         Raises GatewayError where the answer must not be called complete, as when its cost cannot be recorded.

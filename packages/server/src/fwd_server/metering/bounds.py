@@ -7,9 +7,9 @@ output limit it was given. Whatever exceeds a bound is booked all the same, and 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Protocol
 
-from attrs import define, field, frozen
+from attrs import define, field
 
 from fwd_server.metering.prices import ModelPrice, Rate
 
@@ -26,13 +26,11 @@ _AUDIO_TOKENS_A_SECOND: Final = 40
 _AUDIO_BYTES_A_SECOND: Final = 2000
 _VIDEO_TOKENS_A_SECOND: Final = 300
 _VIDEO_BYTES_A_SECOND: Final = 10_000  # a low rate: a longer film is the safe assumption
-# What holds a file as base64, which would count as text of its length otherwise.
-_FILE_MARKS: Final = (b'"data:', b'"input_audio"', b'"file_data"')
+_ANY_PROMPT: Final = 1 << 62
 _OUTPUT_FIELDS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
-@frozen
-class InputSize:
+class InputSize(NamedTuple):  # one is made for every call
     """What goes in: bytes of text, and tokens of the images, pages, audio and video beside it."""
 
     text_bytes: int
@@ -48,12 +46,21 @@ class InputSize:
         return -(-self.text_bytes // LIKELY_BYTES) + self.media_tokens
 
 
-def measure_input(body: bytes, data: Mapping[str, Any]) -> InputSize:
+class HasBody(Protocol):
+    """A request that was read, as far as its size depends on it."""
+
+    @property
+    def body(self) -> Mapping[str, Any]:
+        """The caller's own object."""
+        ...
+
+
+def measure_input(body: bytes, request: HasBody) -> InputSize:
     """The size of a call: its body's length where it holds no file, else every part by what it is."""
-    if not any(mark in body for mark in _FILE_MARKS):
+    if b'"data:' not in body and b'"input_audio"' not in body and b'"file_data"' not in body:
         return InputSize(len(body))
     text, media = 0, 0
-    for value, is_audio in _walk_strings(data):
+    for value, is_audio in _walk_strings(request.body):
         tokens = _count_media(value, is_audio)
         if tokens is None:
             text += len(value.encode("utf-8", "surrogatepass"))
@@ -113,32 +120,40 @@ def find_bound_output(limit: int | None, choices: int, price: ModelPrice | None,
     return limit * choices
 
 
-def bound_cost(
-    price: ModelPrice, day: str, tier: str, prompt: int, completion: int, *, writes_1h: bool = False
-) -> int | None:
-    """The most nano-dollars a call can cost with at most so many tokens; None where a price is unknown.
+class PreparedBound(NamedTuple):
+    """The dearest rates of a model on a day, worked out once: (threshold, pico-dollars in, out), None for unknown."""
 
-    The dearest of every rate the call may end up with: its tier's and the base tier's, because a provider may answer
-    with either, and every step up to the bound, because a smaller prompt may turn out to be the dearer one.
-    """
-    dearest: int | None = None
-    for rate in price.find_reachable(day, tier, prompt):
-        pico = _bound_rate(rate, prompt, completion, writes_1h)
-        if pico is None:
-            return None
-        dearest = pico if dearest is None else max(dearest, pico)
-    if dearest is None:
-        return None
-    return -(-dearest // 1000) + price.units.get("request", 0)
+    rates: tuple[tuple[int, int | None, int | None], ...]
+    request: int
+
+    def cost(self, prompt: int, completion: int) -> int | None:
+        """The most nano-dollars a call can cost with at most so many tokens; None where a price is unknown.
+
+        The dearest of every rate the call may end up with: its tier's and the base tier's, because a provider may
+        answer with either, and every step up to the bound, because a smaller prompt may turn out to be the dearer one.
+        """
+        dearest: int | None = None
+        for threshold, taken, given in self.rates:
+            if threshold > prompt:
+                continue
+            if (taken is None and prompt) or (given is None and completion):
+                return None
+            pico = prompt * (taken or 0) + completion * (given or 0)
+            if dearest is None or pico > dearest:
+                dearest = pico
+        return None if dearest is None else -(-dearest // 1000) + self.request
 
 
-def _bound_rate(rate: Rate, prompt: int, completion: int, writes_1h: bool) -> int | None:
-    dearest_in, dearest_out = rate.dearest_input, rate.dearest_output
-    if writes_1h and dearest_in is not None and rate.cache_write_1h is not None:
-        dearest_in = max(dearest_in, rate.cache_write_1h)
-    if (dearest_in is None and prompt) or (dearest_out is None and completion):
-        return None
-    return prompt * (dearest_in or 0) + completion * (dearest_out or 0)
+def prepare_bound(price: ModelPrice, day: str, tier: str, *, writes_1h: bool = False) -> PreparedBound:
+    """What a bound is computed with, the same for every call of a model, day and tier."""
+    rates = price.find_reachable(day, tier, _ANY_PROMPT)
+    lines = tuple((rate.threshold, _dearest_input(rate, writes_1h), rate.dearest_output) for rate in rates)
+    return PreparedBound(lines, price.units.get("request", 0))
+
+
+def _dearest_input(rate: Rate, writes_1h: bool) -> int | None:
+    dearest = rate.dearest_input
+    return max(dearest, rate.cache_write_1h or 0) if writes_1h and dearest is not None else dearest
 
 
 def likely_cost(price: ModelPrice, day: str, tier: str, prompt: int, completion: int) -> int | None:

@@ -28,7 +28,6 @@ from attrs import define, field
 from fwd_server.metering.money import NANO, RATE_SCALE, scale_exactly
 from fwd_server.metering.prices import (
     METERS,
-    STANDARD_TIERS,
     UNITS,
     ModelPrice,
     PriceLayer,
@@ -36,6 +35,7 @@ from fwd_server.metering.prices import (
     Rate,
     group_rates,
 )
+from fwd_server.values.usage import ORDINARY_TIERS
 
 SCHEMA: Final = 2
 UNIT: Final = "USD per 1,000,000 tokens; units per piece"
@@ -251,7 +251,7 @@ class _Reader:
             self.refuse(path, "prices nothing")
         since = self._read_day(row, "since", f"{path}.") if "since" in row else ""
         tier = row.get("tier", "")
-        if "tier" in row and not (isinstance(tier, str) and _TIER.fullmatch(tier) and tier not in STANDARD_TIERS):
+        if "tier" in row and not (isinstance(tier, str) and _TIER.fullmatch(tier) and tier not in ORDINARY_TIERS):
             self.refuse(f"{path}.tier", "is not a tier such as flex, batch or priority")
             return None
         return Rate.from_meters(own, self._read_threshold(row, path), tier, since)

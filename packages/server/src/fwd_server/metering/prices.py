@@ -13,8 +13,7 @@ from typing import Final
 
 from attrs import field, frozen
 
-# Words for the ordinary tier: OpenAI answers "default", Anthropic "standard", Groq "on_demand".
-STANDARD_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
+from fwd_server.values.usage import ORDINARY_TIERS
 
 # "gpt-5-2025-08-07", "claude-haiku-4-5-20251001": a snapshot costs what its model costs, unless it has its own row.
 _SNAPSHOT: Final = re.compile(r"[-@](?:\d{4}-\d{2}-\d{2}|\d{8})$")
@@ -118,7 +117,7 @@ class ModelPrice:
 
         A tier without a rate is billed at the base rate, and the caller of this says that it is an estimate.
         """
-        tier = "" if tier in STANDARD_TIERS else tier
+        tier = "" if tier in ORDINARY_TIERS else tier
         sets = self.tiers.get(tier)
         rate = _pick_rate(sets, day, prompt) if sets else None
         if rate is not None or not tier:
@@ -131,7 +130,7 @@ class ModelPrice:
         Those of its tier and of the base tier, which a provider may answer with instead, up to the largest step.
         """
         reachable: list[Rate] = []
-        for name in ("",) if tier in STANDARD_TIERS else ("", tier):
+        for name in ("",) if tier in ORDINARY_TIERS else ("", tier):
             rates = next((rates for rates in self.tiers.get(name, ()) if rates.since <= day), None)
             if rates is not None:
                 reachable += [rate for rate in rates.rates if rate.threshold <= prompt]

@@ -26,6 +26,7 @@ from fwd_server import settings as configuration
 from fwd_server._version import __version__
 from fwd_server.app import App, build_app
 from fwd_server.machine import memory_use, raise_file_limit
+from fwd_server.metering.price_file import PriceFileError
 from fwd_server.observe import log
 from fwd_server.process import workers
 from fwd_server.process.serve import (
@@ -110,7 +111,7 @@ def _with_exit_code(action: Callable[[], int]) -> int:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
         return action()
-    except (SettingsError, KeyFileError) as error:
+    except (SettingsError, KeyFileError, PriceFileError) as error:
         sys.stderr.write(f"{error}\n")
         return BAD_CONFIGURATION
 
@@ -284,7 +285,7 @@ class CurrentConfig:
             tls_context(fresh.settings)  # it may have been renewed
             found = use(fresh)
         # A reload must never stop a gateway that works: the old settings stay in force.
-        except (SettingsError, KeyFileError, OSError) as error:
+        except (SettingsError, KeyFileError, PriceFileError, OSError) as error:
             log.app.error("The new settings cannot be used; the old ones stay in force. %s", error)
             return None
         names = [name for name, value in fresh.sources.items() if value != self.loaded.sources.get(name)]

@@ -294,6 +294,7 @@ async def _poll_changes(serving: ServingState, tell: Callable[[str], object]) ->
         tell(serving.status_name())
         await asyncio.sleep(POLL_S)
         serving.app.poll_keys()
+        serving.app.poll_prices()
         serving.app.application.admission.refresh_memory()
 
 

@@ -302,6 +302,16 @@ class Settings:
         "public addresses only).",
     )
 
+    data: Path = setting(
+        "FWD_DATA",
+        Path("data"),
+        "Usage and costs",
+        "Directory of the ledger and of installed prices; made when missing.",
+    )
+    prices: Path | None = setting(
+        "FWD_PRICES", None, "Usage and costs", "Your own price file; its models come before the packaged ones."
+    )
+
     log_level: Literal["debug", "info", "warning", "error"] = setting(
         "FWD_LOG_LEVEL", "info", "Log", "What to log: debug, info, warning or error.", option="--log-level"
     )

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -116,28 +116,31 @@ class Ledger:
         """A call id: 48 bits of milliseconds, then 80 random ones, as 32 hex digits."""
         return self._ids.new_id()
 
-    async def record_open(self, call_id: str, row: Mapping[str, Any]) -> None:
-        """Write down that a call begins. Raises StorageBusy: then nothing may be sent upstream for it."""
-        writer = self._need_writer()
-        event, withdrawal = orjson.dumps(["o", call_id, row]), orjson.dumps(["x", call_id])
-        await writer.write_open(event, withdrawal, self.settle_wait_s)
+    def record_open(self, call_id: str, row: bytes) -> Awaitable[None]:
+        """Write down that a call begins, with its row as a JSON object.
+
+        Awaiting it raises StorageBusy: then nothing may be sent upstream for it.
+        """
+        event, withdrawal = b'["o","%b",%b]' % (call_id.encode(), row), b'["x","%b"]' % call_id.encode()
+        return self._need_writer().write_open(event, withdrawal, self.settle_wait_s)
 
     def record_hold(self, call_id: str, hold: int) -> None:
         """Write down that a running call holds more; nobody waits, because ``likely`` is booked if it is lost."""
         self._need_writer().put(orjson.dumps(["h", call_id, hold]))
 
-    async def record_end(
-        self, call_id: str, row: Mapping[str, Any], attempts: Sequence[Mapping[str, Any]] = (), *, wait: bool = True
-    ) -> bool:
-        """Write down how a call ended; whether that was durable in time. If not, it is kept and written later.
+    def record_end(
+        self, call_id: str, row: bytes, attempts: Sequence[Mapping[str, Any]] = (), *, wait: bool = True
+    ) -> Awaitable[bool] | None:
+        """Write down how a call ended, with its row as a JSON object; to be awaited before the last byte.
 
-        Without ``wait`` nobody waits: the caller has gone.
+        It gives whether that was durable in time. If not, it is kept and written later. Without ``wait`` there is
+        nothing to await: the caller has gone.
         """
-        event = orjson.dumps(["e", call_id, row, attempts])
+        event = b'["e","%b",%b,%b]' % (call_id.encode(), row, orjson.dumps(attempts) if attempts else b"[]")
         if not wait:
             self._need_writer().put(event)
-            return False
-        return await self._need_writer().write_end(event, self.settle_wait_s)
+            return None
+        return self._need_writer().write_end(event, self.settle_wait_s)
 
     def record_adjustment(self, row: Mapping[str, Any]) -> None:
         """Write down that somebody added to a budget."""

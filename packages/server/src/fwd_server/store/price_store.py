@@ -10,7 +10,7 @@ import contextlib
 from pathlib import Path
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import define, evolve, frozen
 
 from fwd_server.metering.packaged import load_packaged_prices
 from fwd_server.metering.price_file import PriceFileError, join_layers, parse_prices
@@ -66,6 +66,34 @@ class PriceFiles:
             data = dump_prices(models.values(), as_of, like=layer.like)
             parse_prices(data)  # an alias of another row may be this model's name: such a file would be refused later
             replace(self.own, data)
+
+
+@define
+class PriceWatch:
+    """The table in force, and a look at its files now and then (money M11)."""
+
+    files: PriceFiles
+    table: PriceTable
+    trouble: str = ""
+    _stamp: tuple[tuple[int, int, int] | None, ...] = ()
+
+    @classmethod
+    def start(cls, files: PriceFiles) -> PriceWatch:
+        """Read the table. Raises PriceFileError and OSError."""
+        stamp = files.read_stamp()
+        return cls(files, files.read_table(), stamp=stamp)
+
+    def poll(self) -> bool:
+        """Take a change of the files; True when there was one. A table that cannot be used changes nothing (S23)."""
+        stamp = self.files.read_stamp()
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            self.table, self.trouble = self.files.read_table(), ""
+        except (PriceFileError, OSError) as error:
+            self.trouble = f"the prices stay as they were: {error}"
+        return True
 
 
 def _read_layer(path: Path) -> PriceLayer:

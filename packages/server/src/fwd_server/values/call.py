@@ -15,10 +15,18 @@ from fwd_server.values.usage import Usage
 
 @frozen
 class Caller:
-    """The owner of a valid key: its name in the key file, and the id by which `fwd keys` lists and revokes it."""
+    """The owner of a valid key: its name in the key file, and the id by which `fwd keys` lists and revokes it.
+
+    ``ledger_id`` is who it is in the ledger, ``models`` are patterns of what it may call (empty: everything), and with
+    ``needs_user`` each call must name its user.
+    """
 
     name: str = ""
     key_id: str = ""
+    ledger_id: str = ""
+    project: str = ""
+    models: tuple[str, ...] = ()
+    needs_user: bool = False
 
     @property
     def label(self) -> str:
@@ -34,6 +42,9 @@ class Call:
     field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
     the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``requested_timeouts``
     are the seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
+
+    ``text_bytes`` and ``media_tokens`` are the size of its input (``metering.bounds.InputSize``); ``writes_1h``: it
+    asks for cache entries of an hour; ``user`` and ``tags`` are the caller's own words for the ledger.
     """
 
     id: str
@@ -47,6 +58,11 @@ class Call:
     queued_ms: float = 0.0
     via: tuple[str, ...] = ()
     requested_timeouts: Mapping[str, float] = field(factory=dict)
+    text_bytes: int = 0
+    media_tokens: int = 0
+    writes_1h: bool = False
+    user: str = ""
+    tags: Mapping[str, str] = field(factory=dict)
 
 
 # gc=False: it holds only strings and numbers, so the collector need not visit it.

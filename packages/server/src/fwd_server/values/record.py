@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from attrs import define, field
 
 from fwd_server.values import usage
@@ -10,6 +13,7 @@ from fwd_server.values.chat import ChatResponse, Chunk, End, Json, StreamEvent
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import GatewayError, UpstreamError
+from fwd_server.values.receipt import Receipt
 from fwd_server.values.usage import Usage
 
 
@@ -34,8 +38,18 @@ class CallRecord:
     broke_midstream: bool = False
     was_disconnected: bool = False
     sent_tokens: int = 0
+    running: tuple[Deployment, float] | None = None  # the attempt that runs now, and since when
+    # What the policies have made of it. ``barred`` are providers and models that this call must not go to, and why.
+    admitted: Any = None
+    receipt: Receipt | None = None
+    barred: Mapping[tuple[str, str], GatewayError] = field(factory=dict)
+    may_continue: Callable[[], bool] | None = None  # asked before another attempt
 
     # -- attempts
+
+    def begin_attempt(self, deployment: Deployment, began: float) -> None:
+        """A provider is about to be tried."""
+        self.running = deployment, began
 
     def note_response_head(self, upstream_request_id: str | None) -> None:
         """A provider has begun to answer; its own id for the request helps its support, and is passed on."""
@@ -58,6 +72,7 @@ class CallRecord:
             error.kind if error else None,
         )
         self.attempts.append(attempt)
+        self.running = None
         return attempt
 
     def commit(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:

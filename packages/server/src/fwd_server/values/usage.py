@@ -8,6 +8,9 @@ from typing import Any, Final
 from attrs import frozen
 
 MAX_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not a count
+MAX_TIER: Final = 32
+# Words for the ordinary tier: OpenAI answers "default", Anthropic "standard", Groq "on_demand".
+ORDINARY_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
 
 
 @frozen
@@ -56,10 +59,11 @@ def clean_count(value: object) -> int:
     return int(value)
 
 
-def parse_usage(usage: object) -> Usage | None:
-    """Read a ``usage`` object in OpenAI's shape; None when there is none.
+def parse_usage(usage: object, tier: object = None) -> Usage | None:
+    """Read a ``usage`` object in OpenAI's shape; None when there is none. ``tier`` is the answer's ``service_tier``.
 
     Shape: https://platform.openai.com/docs/api-reference/chat/object#chat/object-usage
+    Searches: https://openrouter.ai/docs/guides/features/server-tools/web-search, Perplexity's num_search_queries.
     """
     if not isinstance(usage, Mapping):
         return None
@@ -68,6 +72,8 @@ def parse_usage(usage: object) -> Usage | None:
     prompts, completions = _token_details(usage, "prompt"), _token_details(usage, "completion")
     # A detail larger than its whole would make a price negative.
     cached = min(clean_count(prompts.get("cached_tokens")), prompt)
+    audio_in = min(clean_count(prompts.get("audio_tokens")), prompt)
+    of_cached = _object(prompts.get("cached_tokens_details"))
     return Usage(
         prompt=prompt,
         completion=completion,
@@ -75,12 +81,31 @@ def parse_usage(usage: object) -> Usage | None:
         cache_write=min(clean_count(prompts.get("cache_write_tokens")), prompt - cached),
         reasoning=min(clean_count(completions.get("reasoning_tokens")), completion),
         cost_usd=_stated_cost(usage.get("cost")),
+        audio_in=audio_in,
+        audio_cached=min(clean_count(of_cached.get("audio_tokens")), cached, audio_in),
+        audio_out=min(clean_count(completions.get("audio_tokens")), completion),
+        image_in=min(clean_count(prompts.get("image_tokens")), prompt),
+        image_out=min(clean_count(completions.get("image_tokens")), completion),
+        web_searches=max(
+            clean_count(_object(usage.get("server_tool_use")).get("web_search_requests")),
+            clean_count(usage.get("num_search_queries")),
+        ),
+        tier=clean_tier(tier),
     )
 
 
+def clean_tier(value: object) -> str:
+    """The tier that answered, as the provider writes it; empty for the ordinary one, or for what is no tier."""
+    is_tier = isinstance(value, str) and len(value) <= MAX_TIER and value.isascii() and value.isprintable()
+    return value if is_tier and isinstance(value, str) and value not in ORDINARY_TIERS else ""
+
+
 def _token_details(usage: Mapping[str, Any], side: str) -> Mapping[str, Any]:
-    found = usage.get(f"{side}_tokens_details")
-    return found if isinstance(found, Mapping) else {}
+    return _object(usage.get(f"{side}_tokens_details"))
+
+
+def _object(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _stated_cost(value: object) -> float | None:

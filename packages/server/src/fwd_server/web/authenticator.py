@@ -82,10 +82,13 @@ class Authenticator:
         """
         key, keys = presented_key(headers), self.source.keys
         entry = keys.find(key, self.clock.now())
-        # Wrong, unknown, expired and missing keys are one case here, so their answers cannot differ.
-        if entry is None:
+        # Wrong, unknown, expired and missing keys, and those of another network, are one case here, so their answers
+        # cannot differ.
+        if entry is None or not entry.rights.allows_address(peer):
             raise self._refuse_key(peer)
-        return AuthenticatedKey(Caller(entry.name, short_id(entry.digest)), entry, keys)
+        rights = entry.rights
+        caller = Caller(entry.name, short_id(entry.digest), entry.id, rights.project, rights.models, rights.needs_user)
+        return AuthenticatedKey(caller, entry, keys)
 
     def is_current(self, authenticated: AuthenticatedKey) -> bool:
         """Whether an earlier answer still holds: the very same key set is in force, and the key has not expired.

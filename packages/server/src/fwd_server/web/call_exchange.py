@@ -19,16 +19,18 @@ from fwd_server.callers.base import NO_HEAD, CallHead, Dialect, StreamWriter
 from fwd_server.callers.validation import refused_model
 from fwd_server.clock import Clock
 from fwd_server.gateway.gateway import Gateway
+from fwd_server.metering.bounds import InputSize, measure_input
 from fwd_server.observe import log
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.upstream.loop_guard import LoopGuard
 from fwd_server.values import ids
 from fwd_server.values.call import Call, Caller, RequestEnd
 from fwd_server.values.chat import ChatRequest, Chunk, StreamEvent
+from fwd_server.values.embeddings import EmbeddingsRequest
 from fwd_server.values.errors import BadRequest, GatewayError, UpstreamError, internal_error, upstream_failure
 from fwd_server.values.record import CallRecord
 from fwd_server.web.answers import AnswerConnection, TornadoConnection, render_head
-from fwd_server.web.call_options import CallOptions, read_options
+from fwd_server.web.call_options import CallOptions, clean_user, read_options
 from fwd_server.web.guard import CheckedHead, HeaderMap, RequestContext, RequestGuard, too_large
 from fwd_server.web.heartbeat import Heartbeat
 from fwd_server.web.receipt import fact_headers, receipt_facts
@@ -223,11 +225,13 @@ class CallExchange(HTTPMessageDelegate):
         except BadRequest:
             self._refused_model = refused_model(body)
             raise
+        size = measure_input(body, request)
+        writes_1h = b'"1h"' in body
         del body
         # Checked again after the body: memory may have become scarce while it was received.
         if request.stream:
             self._service.guard.admission.check_stream()
-        call, options = self._build_call(request)
+        call, options = self._build_call(request, size, writes_1h)
         if options.dry_run:
             self._send_json(200, jsontext.dumps(self._service.gateway.plan_dry_run(call)))
             self._note_request_end(200)
@@ -239,7 +243,7 @@ class CallExchange(HTTPMessageDelegate):
             response = await self._service.gateway.complete_call(record)
             self._send_json(200, self._dialect.render(response, request, record))
 
-    def _build_call(self, request: Any) -> tuple[Call, CallOptions]:
+    def _build_call(self, request: Any, size: InputSize, writes_1h: bool) -> tuple[Call, CallOptions]:
         """The call that a request and its head make together. Raises GatewayError."""
         options, context, service = self._options, self._context, self._service
         if isinstance(options, GatewayError):
@@ -257,6 +261,11 @@ class CallExchange(HTTPMessageDelegate):
             queued_ms=(service.clock.monotonic() - self._arrived) * 1000,
             via=options.via,
             requested_timeouts=options.requested_timeouts,
+            text_bytes=size.text_bytes,
+            media_tokens=size.media_tokens,
+            writes_1h=writes_1h,
+            user=options.user or _named_user(request),
+            tags=options.tags,
         )
         return call, options
 
@@ -392,3 +401,12 @@ class CallExchange(HTTPMessageDelegate):
         """Count the call out; more than once does no harm."""
         self._service.guard.admission.discard_running(self)
         self._service.guard.admission.release_call(self)
+
+
+def _named_user(request: ChatRequest | EmbeddingsRequest) -> str:
+    """The caller's own user as its body names it."""
+    if isinstance(request, EmbeddingsRequest):
+        return clean_user(request.view.user)
+    if request.plain is not None:
+        return clean_user(request.plain.user)
+    return clean_user(request.view.safety_identifier or request.view.user)

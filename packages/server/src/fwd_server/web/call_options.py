@@ -1,8 +1,9 @@
-"""What the headers of a call ask for: the five ``x-fwd-*`` options, times, and where it came by."""
+"""What the headers of a call ask for: the ``x-fwd-*`` options, times, user and tags, and where it came by."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -11,6 +12,10 @@ from attrs import field, frozen
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.errors import BadRequest
 
+MOST_USER: Final = 128
+MOST_TAGS: Final = 8
+_TAG_NAME: Final = re.compile(r"[a-z0-9_-]{1,32}")
+_TAG_VALUE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # The spellings that clients use; everything else is refused, because a typo must not change what a call does.
 _FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
 _FALLBACK: Final = {"": True, "none": False}
@@ -35,6 +40,8 @@ class CallOptions:
     requested_timeouts: Mapping[str, float] = field(factory=dict)
     retry_count: int | None = None
     via: tuple[str, ...] = ()
+    user: str = ""
+    tags: Mapping[str, str] = field(factory=dict)
 
 
 def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptions:
@@ -52,6 +59,8 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
         requested_timeouts=times,
         retry_count=_retry_count(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
         via=loop_guard.check_incoming(headers.get(HEADER)),
+        user=clean_user(headers.get("x-fwd-user")),
+        tags=_read_tags(headers["x-fwd-tags"]) if "x-fwd-tags" in headers else {},
     )
 
 
@@ -72,6 +81,26 @@ def _read_seconds(name: str, value: str) -> float:
         allowed = "a number of seconds above 0 is allowed"
         raise BadRequest(f"Invalid value for {name!r}: {value[:40]!r}; {allowed}.", param=name)
     return seconds
+
+
+def clean_user(text: str | None) -> str:
+    """A user tag: at most 128 printable characters; what a caller sends beyond that is cut."""
+    if not text:
+        return ""
+    return "".join(character for character in text if character.isprintable()).strip()[:MOST_USER]
+
+
+def _read_tags(text: str) -> dict[str, str]:
+    pairs = [pair.partition("=")[::2] for pair in text.split(",")]
+    tags = {name.strip(): value.strip() for name, value in pairs}
+    good = all(_TAG_NAME.fullmatch(name) and _TAG_VALUE.fullmatch(value) for name, value in tags.items())
+    if not good or len(pairs) > MOST_TAGS:
+        raise BadRequest(
+            f"Invalid value for 'x-fwd-tags': {text[:40]!r}; at most {MOST_TAGS} name=value with commas between them "
+            "are allowed, such as team=web,feature=search.",
+            param="x-fwd-tags",
+        )
+    return tags
 
 
 def _retry_count(value: str | None) -> int | None:

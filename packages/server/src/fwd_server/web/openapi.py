@@ -62,6 +62,11 @@ _HEADERS_IN: Final[dict[str, tuple[Json, str]]] = {
         {"type": "boolean"},
         "Answer with the exact upstream request (keys as `$NAME`), the plan and what would be dropped; send nothing.",
     ),
+    "x-fwd-user": (
+        {"type": "string", "maxLength": 128},
+        "Your user; else `safety_identifier` or `user` of the body.",
+    ),
+    "x-fwd-tags": ({"type": "string"}, "Up to 8 of `name=value`, with commas between them, for reports."),
     "x-request-id": (
         {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
         "Your own id of the call; kept if it has this form.",
@@ -74,6 +79,8 @@ _HEADERS_OUT: Final[dict[str, tuple[Json, str]]] = {
     "x-fwd-attempts": ({"type": "integer", "minimum": 0}, "How many tries it took."),
     "x-fwd-dropped": ({"type": "string"}, "Fields that the provider cannot take and that were left out, with commas."),
     "x-fwd-upstream-request-id": ({"type": "string"}, "The provider's own id of the call."),
+    "x-fwd-cost": ({"type": "string", "pattern": r"^\d+\.\d{9}$"}, "US dollars; absent if unknown."),
+    "x-fwd-cost-kind": ({"type": "string", "enum": ["exact", "estimated", "unknown"]}, "How sure the cost is."),
     "server-timing": ({"type": "string"}, "Milliseconds: `queue`, `attempt`, `first`, `total`."),
     "retry-after": ({"type": "integer", "minimum": 0}, "Seconds to wait before another try."),
     "retry-after-ms": ({"type": "integer", "minimum": 0}, "The same in milliseconds, where seconds are too coarse."),
@@ -89,6 +96,8 @@ _ANSWER_HEADERS: Final = (
     "x-fwd-attempts",
     "x-fwd-dropped",
     "x-fwd-upstream-request-id",
+    "x-fwd-cost",
+    "x-fwd-cost-kind",
     "server-timing",
     *_RATE_LIMITS,
 )
@@ -99,6 +108,8 @@ _FAILURE_HEADERS: Final = (
     "x-fwd-attempts",
     "x-fwd-dropped",
     "x-fwd-upstream-request-id",
+    "x-fwd-cost",
+    "x-fwd-cost-kind",
     "server-timing",
     *_RATE_LIMITS,
     "retry-after",

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from fwd_server.metering.money import NANO, format_usd
 from fwd_server.values.chat import Json
+from fwd_server.values.receipt import LimitFacts, Receipt
 from fwd_server.values.record import CallRecord
 
 MAX_DROPPED: Final = 40
@@ -25,8 +27,41 @@ def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
     if record.upstream_request_id:
         headers.append(("x-fwd-upstream-request-id", record.upstream_request_id))
     headers.append(("server-timing", ", ".join([f"{name};dur={ms}" for name, ms in call_timings(record, now).items()])))
-    headers += record.passed_headers
+    receipt = record.receipt
+    if receipt is None:
+        headers += record.passed_headers
+        return headers
+    headers += cost_headers(receipt)
+    # A provider's limits are those of the operator's account: a key with limits of its own is told of these.
+    headers += limit_headers(receipt.limits) if receipt.limits else record.passed_headers
     return headers
+
+
+def cost_headers(receipt: Receipt) -> list[tuple[str, str]]:
+    """What the call cost, in US dollars with nine decimals; an unknown cost is left out, never 0."""
+    headers = [("x-fwd-cost-kind", receipt.kind)]
+    if receipt.call_id:
+        headers.append(("x-fwd-call-id", receipt.call_id))
+    if receipt.cost is not None:
+        headers.append(("x-fwd-cost", format_usd(receipt.cost)))
+    if receipt.budget_left is not None:
+        headers.append(("x-fwd-budget-left", format_usd(receipt.budget_left)))
+    if receipt.is_over_soft_budget:
+        headers.append(("x-fwd-budget", "over"))
+    return headers
+
+
+def limit_headers(limits: tuple[LimitFacts, ...]) -> list[tuple[str, str]]:
+    """The key's own limits under OpenAI's names."""
+    return [
+        header
+        for limit in limits
+        for header in (
+            (f"x-ratelimit-limit-{limit.name}", str(limit.limit)),
+            (f"x-ratelimit-remaining-{limit.name}", str(limit.remaining)),
+            (f"x-ratelimit-reset-{limit.name}", f"{-int(-limit.reset_s // 1)}s"),
+        )
+    ]
 
 
 def receipt_facts(record: CallRecord, now: float | None = None) -> Json:
@@ -41,7 +76,20 @@ def receipt_facts(record: CallRecord, now: float | None = None) -> Json:
         "timings": None if now is None else call_timings(record, now),
         "usage": None if now is None else _usage_facts(record),
     }
+    if record.receipt is not None and now is not None:
+        said |= cost_facts(record.receipt)
     return {name: value for name, value in said.items() if value is not None}
+
+
+def cost_facts(receipt: Receipt) -> Json:
+    """What a call cost, in dollars and as the exact number of nano-dollars."""
+    return {
+        "call_id": receipt.call_id or None,
+        "cost_usd": None if receipt.cost is None else receipt.cost / NANO,
+        "cost_nano": receipt.cost,
+        "cost_kind": receipt.kind,
+        "budget_left_usd": None if receipt.budget_left is None else receipt.budget_left / NANO,
+    }
 
 
 def _usage_facts(record: CallRecord) -> Json | None:

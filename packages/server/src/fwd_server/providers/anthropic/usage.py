@@ -6,7 +6,7 @@ from typing import Final
 
 from fwd_server.providers import lenient
 from fwd_server.values.chat import Json
-from fwd_server.values.usage import Usage, clean_count
+from fwd_server.values.usage import Usage, clean_count, clean_tier
 
 _COUNTS: Final = ("cache_read_input_tokens", "cache_creation_input_tokens", "input_tokens", "output_tokens")
 
@@ -23,12 +23,19 @@ def read_usage(usage: Json) -> Usage:
     if not any(details):
         details = [lenient.obj(usage.get("output_tokens_details"))]
     thinking = sum(clean_count(detail.get("thinking_tokens")) for detail in details)
+    created = [lenient.obj(loop.get("cache_creation")) for loop in loops]
+    if not any(created):
+        created = [lenient.obj(usage.get("cache_creation"))]
+    hour = sum(clean_count(writes.get("ephemeral_1h_input_tokens")) for writes in created)
     return Usage(
         prompt=plain + read + written,
         completion=completion,
         cached=read,
         cache_write=written,
         reasoning=min(thinking, completion),
+        cache_write_1h=min(hour, written),
+        web_searches=clean_count(lenient.obj(usage.get("server_tool_use")).get("web_search_requests")),
+        tier=clean_tier(usage.get("service_tier")),
     )
 
 

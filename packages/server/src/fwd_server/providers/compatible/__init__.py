@@ -121,9 +121,10 @@ class CompatibleExchange:
     def _tidy_answer(self, data: Json, body: bytes) -> ChatResponse:
         raw = body if jsontext.is_plain(body) else None
         if self.profile.exact and are_call_ids_unique(data):
-            return ChatResponse(data, read_usage(self.profile, data.get("usage")), raw)
+            return ChatResponse(data, read_usage(self.profile, data.get("usage"), data.get("service_tier")), raw)
         tidy = tidy_whole(self.profile, data, self._default_head, self._new_id)
-        return ChatResponse(tidy, read_usage(self.profile, tidy.get("usage")), raw if tidy == data else None)
+        usage = read_usage(self.profile, tidy.get("usage"), tidy.get("service_tier"))
+        return ChatResponse(tidy, usage, raw if tidy == data else None)
 
     def decoder(self) -> CompatibleDecoder:
         """A decoder for the streamed answer."""

@@ -151,6 +151,6 @@ def tidy_usage(profile: ProviderProfile, usage: Mapping[str, Any]) -> Json:
     return {**profile.usage_defaults, **kept, **counts}
 
 
-def read_usage(profile: ProviderProfile, usage: object) -> Usage | None:
-    """The same as a value; None when there is none."""
-    return parse_usage(tidy_usage(profile, usage)) if isinstance(usage, dict) else None
+def read_usage(profile: ProviderProfile, usage: object, tier: object) -> Usage | None:
+    """The same as a value, with the tier that answered; None when there is none."""
+    return parse_usage(tidy_usage(profile, usage), tier) if isinstance(usage, dict) else None

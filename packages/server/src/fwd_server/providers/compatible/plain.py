@@ -22,7 +22,7 @@ from fwd_server.providers.model_catalog import ModelCatalog
 from fwd_server.values.chat import ChatRequest, Json
 from fwd_server.values.errors import Refused
 from fwd_server.values.plain_chat import OPTIONAL_FIELDS, PlainMessage
-from fwd_server.values.usage import MAX_TOKENS, Usage
+from fwd_server.values.usage import MAX_TOKENS, Usage, clean_tier
 from fwd_server.wire import jsontext
 
 _MODEL: Final = re.compile(rb'"model"[ \t\r\n]*:[ \t\r\n]*"([^"\\]*)"')
@@ -115,6 +115,8 @@ class _Usage(msgspec.Struct, gc=False):
     prompt_tokens_details: _PromptDetails | None = None
     completion_tokens_details: _CompletionDetails | None = None
     cost: UnsetType = UNSET
+    server_tool_use: UnsetType | None = UNSET
+    num_search_queries: UnsetType | None = UNSET
 
 
 class _Message(msgspec.Struct, gc=False):
@@ -133,6 +135,7 @@ class _Answer(msgspec.Struct, gc=False):
     choices: Annotated[list[_Choice], msgspec.Meta(min_length=1)]
     usage: _Usage
     error: UnsetType | None = UNSET
+    service_tier: str | None = None
 
 
 _ANSWER: Final = msgspec.json.Decoder(_Answer)
@@ -161,6 +164,7 @@ def judge_answer(body: bytes) -> Usage | None:
         cached,
         min((prompts and prompts.cache_write_tokens) or 0, prompt - cached),
         min((completions and completions.reasoning_tokens) or 0, completion),
+        tier=clean_tier(answer.service_tier) if answer.service_tier else "",
     )
 
 

@@ -173,7 +173,7 @@ class CompatibleDecoder:
         usage = chunk.get("usage") or obj(chunk.get("x_groq")).get("usage")
         if isinstance(usage, dict):
             tidy = tidy_usage(self._profile, usage)
-            self.usage = parse_usage(tidy)
+            self.usage = parse_usage(tidy, rest.get("service_tier"))
             self._last_fields = {**rest, "usage": tidy}
 
     def _make_chunk(self, rest: Json, choices: list[Json]) -> Chunk:

@@ -319,19 +319,38 @@ def usage_of(counted: Json) -> Usage:
     within = prompt + answer == clean_count(counted.get("totalTokenCount"))
     completion = answer if within else answer + thoughts
     cached = min(clean_count(counted.get("cachedContentTokenCount")), prompt)
-    return Usage(prompt, completion, cached=cached, reasoning=min(thoughts, completion))
+    given, kept = _count_modalities(counted, "promptTokensDetails"), _count_modalities(counted, "cacheTokensDetails")
+    made = _count_modalities(counted, "candidatesTokensDetails")
+    audio_in = min(given.get("AUDIO", 0), prompt)
+    return Usage(
+        prompt,
+        completion,
+        cached=cached,
+        reasoning=min(thoughts, completion),
+        audio_in=audio_in,
+        audio_cached=min(kept.get("AUDIO", 0), cached, audio_in),
+        audio_out=min(made.get("AUDIO", 0), completion),
+        # Cached pictures cost what cached text does, so they are counted there.
+        image_in=min(max(given.get("IMAGE", 0) - kept.get("IMAGE", 0), 0), prompt),
+        image_out=min(made.get("IMAGE", 0), completion),
+    )
 
 
 _MODALITIES: Final = {"AUDIO": "audio_tokens", "IMAGE": "image_tokens"}
 
 
 def _prompt_details(counted: Json) -> dict[str, int]:
-    details: dict[str, int] = {}
-    for entry in lenient.objects(counted.get("promptTokensDetails")):
-        name = _MODALITIES.get(lenient.text(entry.get("modality")))
-        if name:
-            details[name] = details.get(name, 0) + clean_count(entry.get("tokenCount"))
-    return details
+    given = _count_modalities(counted, "promptTokensDetails")
+    return {_MODALITIES[name]: tokens for name, tokens in given.items() if name in _MODALITIES}
+
+
+def _count_modalities(counted: Json, name: str) -> dict[str, int]:
+    """Tokens by modality (``TEXT``, ``IMAGE``, ``AUDIO``, ``VIDEO``, ``DOCUMENT``) in one of the lists of details."""
+    counts: dict[str, int] = {}
+    for entry in lenient.objects(counted.get(name)):
+        modality = lenient.text(entry.get("modality"))
+        counts[modality] = counts.get(modality, 0) + clean_count(entry.get("tokenCount"))
+    return counts
 
 
 # -- frames
