@@ -139,17 +139,30 @@ def _header_value(endpoint: Endpoint, value: str | Secret) -> str:
 
 
 class NetworkResponse:
-    """An answer from the network."""
+    """An answer from the network: the pool's, with faults as UpstreamError."""
+
+    __slots__ = ("_response", "headers", "status")
 
     def __init__(self, response: Response) -> None:
         self._response = response
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
-        # The pool's own methods where there is nothing to convert: a forwarder would be one more call for each chunk.
-        self.close = response.close
-        self.pause = response.pause
-        self.resume = response.resume
-        self.whole_body = response.whole_body
+
+    def whole_body(self) -> bytes | None:
+        """The complete body if it is there already and nothing of it was read, else None."""
+        return self._response.whole_body()
+
+    def pause(self) -> None:
+        """Read no more until ``resume``."""
+        self._response.pause()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._response.resume()
+
+    def close(self) -> None:
+        """Done with it."""
+        self._response.close()
 
     async def read(self) -> bytes:
         """The next piece of the body; empty at its true end."""

@@ -20,6 +20,12 @@ _HEAD = re.compile(
     rb"HTTP/1\.[01] [1-5][0-9]{2}(?: [\t -~\x80-\xff]*)?\r\n"
     rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n"
 )
+# A final status whose answer has a body. What else a head may say is as in _HEAD.
+_PLAIN_HEAD = re.compile(
+    rb"HTTP/1\.1 (?!204|304)[2-5][0-9]{2}(?: [\t -~\x80-\xff]*)?\r\n"
+    rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*\r\n"
+)
+_UNUSUAL = frozenset(("transfer-encoding", "content-encoding"))
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _LENGTH = re.compile(r"[0-9]{1,15}")
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})", re.IGNORECASE)
@@ -40,13 +46,16 @@ class Head:
     @property
     def keeps_alive(self) -> bool:
         """Whether the upstream means to answer again on this connection; HTTP/1.0 is never trusted to."""
-        tokens = self.headers.get("connection", "").lower().split(",")
-        return self.minor == 1 and "close" not in (token.strip() for token in tokens)
+        connection = self.headers.get("connection")
+        if connection is None:  # as HTTP/1.1 means it, and most servers write it
+            return self.minor == 1
+        return self.minor == 1 and "close" not in [token.strip() for token in connection.lower().split(",")]
 
     @property
     def keepalive_limit_s(self) -> float:
         """How long an idle connection is welcome: a second less than `Keep-Alive: timeout` says, if it does."""
-        hint = _KEEP_ALIVE.search(self.headers.get("keep-alive", ""))
+        value = self.headers.get("keep-alive")
+        hint = None if value is None else _KEEP_ALIVE.search(value)
         return math.inf if hint is None else int(hint[1]) - 1.0
 
 
@@ -65,11 +74,50 @@ def parse_head(raw: bytes, limits: Limits) -> Head:
     return Head(raw[7] - 48, int(raw[9:12]), headers)
 
 
+def read_plain(data: bytes, limits: Limits) -> tuple[Head, bytes] | None:
+    """The head and the body of an answer that came whole and is plainly good; None leaves it to the exact reader.
+
+    Most answers that are not streamed come in one piece: a head without anything unusual, and as many bytes as its
+    Content-Length says. What decides how a body ends or is encoded, a header said twice and every limit are left to
+    ``Answer``, which alone refuses (docs/adr/0005-two-speeds-one-meaning.md).
+    """
+    end = data.find(b"\r\n\r\n") + 4
+    if not 4 <= end <= limits.head or _PLAIN_HEAD.fullmatch(data, 0, end) is None:
+        return None
+    lines = data[: end - 4].decode("latin-1").split("\r\n")
+    if len(lines) > limits.header_lines:
+        return None
+    headers: dict[str, str] = {}
+    for line in lines[1:]:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip(" \t")
+    if len(headers) != len(lines) - 1 or not _UNUSUAL.isdisjoint(headers):
+        return None
+    length = headers.get("content-length", "")
+    if _LENGTH.fullmatch(length) is None or len(data) - end != int(length) or len(data) - end > limits.body:
+        return None
+    return Head(1, int(data[9:12]), headers), data[end:]
+
+
 class Answer:
     """The answer to one request, fed with bytes as they come.
 
     After each `feed`, look at `head` (None until the final head is in), `ended` and `error`.
     """
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_buffer",
+        "_informational",
+        "_limits",
+        "_method",
+        "_received",
+        "ended",
+        "error",
+        "head",
+        "started",
+    )
 
     def __init__(self, method: str, limits: Limits, asked: frozenset[str] = frozenset()) -> None:
         """`asked` holds the content codings the request allowed; any other is refused."""
@@ -80,7 +128,7 @@ class Answer:
         self._method = method
         self._limits = limits
         self._asked = asked
-        self._buffer = bytearray()
+        self._buffer: bytearray | None = None  # of a head that comes in pieces
         self._informational = 0
         self._received = 0
         self._body: _LengthBody | _ChunkedBody | _UntilClose | None = None
@@ -93,7 +141,12 @@ class Answer:
 
     def feed(self, data: bytes) -> bytes:
         """Take the next bytes of the connection and return those of the body among them."""
-        self.started = True
+        if not self.started:
+            self.started = True
+            plain = None if self._method == "HEAD" else read_plain(data, self._limits)
+            if plain is not None:
+                self.head, self.ended, self._body = plain[0], True, _WHOLE
+                return plain[1]
         try:
             if self._body is None:
                 data = self._feed_head(data)
@@ -113,9 +166,12 @@ class Answer:
 
     def _feed_head(self, data: bytes) -> bytes:
         """Return what follows the final head, once it is in; informational heads are dropped on the way."""
-        while (raw := self._cut_head(data)) is not None:
-            data = bytes(self._buffer[len(raw) :])
-            self._buffer.clear()
+        buffer = self._buffer
+        if buffer is None:
+            buffer = self._buffer = bytearray()
+        while (raw := self._cut_head(buffer, data)) is not None:
+            data = bytes(buffer[len(raw) :])
+            buffer.clear()
             head = parse_head(raw, self._limits)
             if head.status >= 200:
                 self._body = self._open_body(head)
@@ -124,9 +180,9 @@ class Answer:
             self._count_informational(head)
         return b""
 
-    def _cut_head(self, data: bytes) -> bytes | None:
+    def _cut_head(self, buffer: bytearray, data: bytes) -> bytes | None:
         """Append `data` to the buffer and return the head in it, or None; each byte is searched only once."""
-        buffer, seen = self._buffer, len(self._buffer)
+        seen = len(buffer)
         buffer += data
         end = buffer.find(b"\r\n\r\n", max(0, seen - 3)) + 4
         if max(end, len(buffer) if end < 4 else 0) > self._limits.head:
@@ -195,6 +251,9 @@ class _LengthBody:
             data = data[: self._left]
         self._left -= len(data)
         return data
+
+
+_WHOLE = _LengthBody(0)  # the body of an answer that came whole: ended, with nothing after it
 
 
 class _UntilClose:

@@ -18,6 +18,7 @@ from fwd_server.http1.client.values import Code, Limits, Timeouts, TransportErro
 from fwd_server.timer_wheel import WheelTimer, wheel_of
 
 _SLICE = 64 * 1024
+_NOTHING = memoryview(b"")
 
 
 class StaleConnection(TransportError):
@@ -42,6 +43,19 @@ class Connection(asyncio.BufferedProtocol):
 
     `scratch` receives what the socket reads and is copied from at once, so all connections of a loop share it.
     """
+
+    __slots__ = (
+        "_owner",
+        "_scratch",
+        "_transport",
+        "exchange",
+        "exchanges",
+        "expires",
+        "keepalive_limit_s",
+        "loop",
+        "wheel",
+        "writable",
+    )
 
     def __init__(self, owner: Owner, scratch: memoryview) -> None:
         self.exchange: Exchange | None = None
@@ -75,10 +89,11 @@ class Connection(asyncio.BufferedProtocol):
     def finish(self, reusable: bool) -> None:
         """Part from the exchange that just ended."""
         self.exchange = None
-        if reusable and self.usable and not self.transport.get_write_buffer_size():
+        transport = self.transport
+        if reusable and not transport.is_closing() and not transport.get_write_buffer_size():
             self._owner.freed(self)
         else:
-            self.transport.abort()
+            transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Called by the loop when the connection is open."""
@@ -91,10 +106,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when it has read; what nobody asked for ends the connection."""
-        if self.exchange is None:
+        exchange = self.exchange
+        if exchange is None:
             self.abort()
         else:
-            self.exchange.received(bytes(self._scratch[:nbytes]))
+            exchange.received(self._scratch[:nbytes].tobytes())
 
     def eof_received(self) -> None:
         """Called by the loop at the upstream's end of file; the transport then closes itself."""
@@ -121,6 +137,29 @@ class Connection(asyncio.BufferedProtocol):
 class Exchange:
     """A request being sent and answered."""
 
+    __slots__ = (
+        "_active",
+        "_answer",
+        "_began",
+        "_buffered",
+        "_connection",
+        "_cut",
+        "_done",
+        "_error",
+        "_flow",
+        "_fresh",
+        "_idles",
+        "_limits",
+        "_loop",
+        "_paused",
+        "_pieces",
+        "_timeouts",
+        "_timer",
+        "_unsent",
+        "_waiter",
+        "_wheel",
+    )
+
     def __init__(self, connection: Connection, answer: Answer, timeouts: Timeouts, limits: Limits) -> None:
         self._loop = connection.loop
         self._wheel = connection.wheel
@@ -129,7 +168,7 @@ class Exchange:
         self._timeouts = timeouts
         self._limits = limits
         self._fresh = not connection.exchanges
-        self._unsent = memoryview(b"")
+        self._unsent = _NOTHING
         self._cut = False  # whether the upload was stopped by an early answer
         self._pieces: list[bytes] = []
         self._buffered = 0
@@ -155,10 +194,15 @@ class Exchange:
             raise TransportError("upstream_reset", "the connection was closed before the request was sent")
         connection.exchange = self
         connection.exchanges += 1
-        self._unsent = memoryview(body)[_SLICE:]
-        self._set_timer(self._timeouts.first_byte_s)
-        connection.transport.write(head + body[:_SLICE])
-        self.upload()
+        if self._timeouts.first_byte_s is not None:
+            self._set_timer(self._timeouts.first_byte_s)
+        if len(body) <= _SLICE:
+            self._active = self._loop.time()
+            connection.transport.write(head + body)
+        else:
+            self._unsent = memoryview(body)[_SLICE:]
+            connection.transport.write(head + body[:_SLICE])
+            self.upload()
         while self._answer.head is None:
             if self._error is not None:
                 raise self._error
@@ -261,7 +305,7 @@ class Exchange:
         failed = head is not None and head.status >= 300
         if failed:  # the upstream has decided: it will not read the rest (F31)
             self._cut = bool(self._unsent)
-            self._unsent = memoryview(b"")
+            self._unsent = _NOTHING
         if head is not None:
             self._set_timer(None)
         if not self._idles and (piece or failed):  # an answer may take long to begin, also after its head (F9)
@@ -276,7 +320,8 @@ class Exchange:
         piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
         pieces.clear()
         self._buffered = 0
-        self.resume()
+        if self._paused:
+            self._resume()
         return piece
 
     def _resume(self) -> None:
@@ -289,9 +334,11 @@ class Exchange:
         if self._done:
             return
         self._done = True
-        self._set_timer(None)
-        self._unsent = memoryview(b"")
-        self.resume()
+        if self._timer is not None:
+            self._set_timer(None)
+        self._unsent = _NOTHING
+        if self._paused:
+            self._resume()
         if reusable and self._answer.head is not None:
             self._connection.keepalive_limit_s = self._answer.head.keepalive_limit_s
         self._connection.finish(reusable)
