@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
-from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from tests.server.metering.golden_costs import CALLS, PRICES, Row
 
 from fwd_server.metering.costs import FREE, UNKNOWN, Cost, cost, list_cost_lines, sum_costs
@@ -95,7 +95,7 @@ def test_more_tokens_never_cost_less(usage: Usage, meters: dict[str, int], part:
     """W8: monotone in each count, and never negative."""
     price = priced(meters)
     before = cost(usage, price, DAY).nano
-    after = cost(evolve(usage, **{part: getattr(usage, part) + more}), price, DAY).nano
+    after = cost(structs.replace(usage, **{part: getattr(usage, part) + more}), price, DAY).nano
     assert before is not None
     assert after is not None
     assert 0 <= before <= after

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from attrs import frozen
+import msgspec
 
 from fwd_server.clock import Clock
 from fwd_server.providers.base import ChatExchange, EmbeddingsExchange, NewId, Provider
@@ -19,8 +19,7 @@ AnyExchange = ChatExchange | EmbeddingsExchange
 NO_IMAGES: Final[Mapping[str, str]] = {}
 
 
-@frozen(slots=True)
-class Translation:
+class Translation(msgspec.Struct, frozen=True):
     """A call in one provider's language. ``dropped`` names every field that the provider does not get."""
 
     exchange: AnyExchange

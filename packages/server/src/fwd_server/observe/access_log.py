@@ -15,6 +15,7 @@ import msgspec
 from fwd_server.observe import log
 from fwd_server.observe.hub import Observer
 from fwd_server.values.call import Attempt, Outcome, RequestEnd
+from fwd_server.values.milliseconds import round_ms
 from fwd_server.values.usage import Usage
 
 # Failures that do not pass by themselves (contract F4, F18).
@@ -109,8 +110,8 @@ def call_line(outcome: Outcome) -> AccessLine:
         provider=outcome.provider,
         model=outcome.model,
         stream=outcome.stream,
-        ttft_ms=None if outcome.ttft_ms is None else round(outcome.ttft_ms, 1),
-        total_ms=round(outcome.total_ms, 1),
+        ttft_ms=None if outcome.ttft_ms is None else round_ms(outcome.ttft_ms),
+        total_ms=round_ms(outcome.total_ms),
         error=outcome.error,
         param=outcome.param,
         disconnected=outcome.disconnected or None,
@@ -142,7 +143,7 @@ def request_line(request: RequestEnd) -> AccessLine:
 
 
 def _attempt_line(attempt: Attempt) -> AttemptLine:
-    return AttemptLine(attempt.provider, attempt.model, attempt.status, attempt.code, round(attempt.ms, 1))
+    return AttemptLine(attempt.provider, attempt.model, attempt.status, attempt.code, round_ms(attempt.ms))
 
 
 def _add_usage(line: AccessLine, usage: Usage) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+import msgspec
 from attrs import frozen
 
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json, StreamEvent
@@ -22,8 +23,7 @@ NewId = Callable[[str], str]  # prefix -> a fresh id that begins with it, as "ca
 Header = tuple[str, str | Secret]
 
 
-@frozen
-class UpstreamRequest:
+class UpstreamRequest(msgspec.Struct, frozen=True):
     """What to send. ``path`` begins with "/" and is appended to the base URL of the deployment's endpoint.
 
     There is no host in it: nothing a caller sends can pick one (contract S11). A key stays a ``Secret`` until

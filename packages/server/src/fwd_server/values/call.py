@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from attrs import field, frozen
+from attrs import frozen
 
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.embeddings import EmbeddingsRequest
 from fwd_server.values.errors import ErrorKind
+from fwd_server.values.milliseconds import round_ms
 from fwd_server.values.usage import Usage
 
 
@@ -34,8 +35,7 @@ class Caller:
         return self.name or self.key_id
 
 
-@frozen
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """One request of a caller, with its id and its options.
 
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
@@ -57,12 +57,12 @@ class Call:
     peer: str = ""
     queued_ms: float = 0.0
     via: tuple[str, ...] = ()
-    requested_timeouts: Mapping[str, float] = field(factory=dict)
+    requested_timeouts: Mapping[str, float] = msgspec.field(default_factory=dict)
     text_bytes: int = 0
     media_tokens: int = 0
     writes_1h: bool = False
     user: str = ""
-    tags: Mapping[str, str] = field(factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 # gc=False: it holds only strings and numbers, so the collector need not visit it.
@@ -83,7 +83,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
             "model": self.model,
             "status": self.status,
             "code": self.code,
-            "ms": round(self.ms, 1),
+            "ms": round_ms(self.ms),
         }
 
 

@@ -52,10 +52,6 @@ class PlainChat(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     presence_penalty: float | None = None
     user: str | None = None
 
-    def set_fields(self) -> frozenset[str]:
-        """The optional fields that are there, ``stream`` and its options apart."""
-        return frozenset([name for name in OPTIONAL_FIELDS if getattr(self, name) is not None])
-
     def texts(self) -> Iterator[str]:
         """Every text of the conversation."""
         for message in self.messages:

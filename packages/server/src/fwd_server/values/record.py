@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from attrs import define, field
+import msgspec
 
 from fwd_server.values import usage
 from fwd_server.values.call import Attempt, Call, Outcome
@@ -17,8 +17,7 @@ from fwd_server.values.receipt import Receipt
 from fwd_server.values.usage import Usage
 
 
-@define(eq=False)
-class CallRecord:
+class CallRecord(msgspec.Struct, eq=False):
     """What has happened to a call so far.
 
     Times are monotonic seconds, handed in by whoever has the clock. Fields are public to read; only the methods
@@ -27,7 +26,7 @@ class CallRecord:
 
     call: Call
     started: float
-    attempts: list[Attempt] = field(factory=list)
+    attempts: list[Attempt] = []
     deployment: Deployment | None = None
     dropped: tuple[str, ...] = ()
     first_content_at: float | None = None
@@ -42,7 +41,7 @@ class CallRecord:
     # What the policies have made of it. ``barred`` are providers and models that this call must not go to, and why.
     admitted: Any = None
     receipt: Receipt | None = None
-    barred: Mapping[tuple[str, str], GatewayError] = field(factory=dict)
+    barred: Mapping[tuple[str, str], GatewayError] = msgspec.field(default_factory=dict)
     may_continue: Callable[[], bool] | None = None  # asked before another attempt
 
     # -- attempts

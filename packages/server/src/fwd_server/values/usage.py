@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import frozen
+import msgspec
 
 MAX_TOKENS: Final = 1 << 40  # beyond this a provider's figure is nonsense, not a count
 MAX_TIER: Final = 32
@@ -13,8 +13,8 @@ MAX_TIER: Final = 32
 ORDINARY_TIERS: Final = frozenset({"", "default", "standard", "auto", "on_demand"})
 
 
-@frozen
-class Usage:
+# gc=False: it holds only strings and numbers, so the collector need not visit it.
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """Tokens and other units of one answer, each counted in exactly one whole.
 
     Part of ``prompt``: ``cached``, ``cache_write`` (which includes ``cache_write_1h``), ``audio_in``, ``image_in``;

@@ -35,7 +35,7 @@ class MemoryPressure(enum.Enum):
         return cls.TIGHT if share < SCARCE else cls.SCARCE
 
 
-class RunningRequest(Protocol):
+class RunningRequest(Hashable, Protocol):
     """Something that has not answered yet, and can be told that the gateway stops."""
 
     def shut_down(self) -> None:
@@ -94,6 +94,16 @@ class AdmissionController:
         """Raises Overloaded when no further stream can be taken."""
         if self.memory is not MemoryPressure.AMPLE:
             raise Overloaded("The gateway is short of memory and takes no streams now.")
+
+    def begin_call(self, call: RunningRequest, size: int) -> None:
+        """Count in a call that will answer by itself, from its head."""
+        self._running.add(call)
+        self.admit_call(call, size)
+
+    def end_call(self, call: RunningRequest) -> None:
+        """Count such a call out. Once more does no harm."""
+        self._running.discard(call)
+        self.release_call(call)
 
     def admit_call(self, request: Hashable, size: int = 0) -> None:
         """Count a request in, from its head; ``size`` is that of its body, in bytes."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 from tornado.httputil import HTTPHeaders, HTTPMessageDelegate
@@ -36,7 +36,10 @@ from fwd_server.web.heartbeat import Heartbeat
 from fwd_server.web.receipt import fact_headers, receipt_facts
 from fwd_server.wire import jsontext
 
-_JSON = "application/json"
+_JSON: Final = "application/json"
+# Until the head is checked.
+_NO_CONTEXT: Final = RequestContext("")
+_NO_OPTIONS: Final = CallOptions()
 
 
 @frozen
@@ -87,9 +90,9 @@ class CallExchange(HTTPMessageDelegate):
         self._inner = connection
         self._connection: AnswerConnection = connection if refuse is None else TornadoConnection(connection)
         self._refuse = refuse
-        self._context = RequestContext("")
+        self._context = _NO_CONTEXT
         self._refused_model: str | None = None
-        self._options: CallOptions | GatewayError = CallOptions()
+        self._options: CallOptions | GatewayError = _NO_OPTIONS
         self._head = NO_HEAD
         self._arrived = service.clock.monotonic()
         self._body: list[bytes] = []
@@ -127,7 +130,8 @@ class CallExchange(HTTPMessageDelegate):
         """The body is there: serve the call."""
         if not self._over:
             self._service.guard.admission.note_body_complete(self)
-            self._task = asyncio.get_running_loop().create_task(self._run_call())
+            # Not by the loop's create_task: it makes a number up for every task's name.
+            self._task = asyncio.Task(self._run_call(), loop=asyncio.get_running_loop(), name="call")
 
     def on_connection_close(self) -> None:
         """The caller is gone: so is the work for it, down to the upstream's connection (S19, T7)."""
@@ -161,8 +165,7 @@ class CallExchange(HTTPMessageDelegate):
         if self._refuse is None:
             self._inner.mark_authenticated()
         self._inner.set_close_callback(self.on_connection_close)
-        guard.admission.admit_call(self, size)
-        guard.admission.add_running(self)
+        guard.admission.begin_call(self, size)
         return None
 
     def _check_anew(self, headers: HeaderMap, remote_ip: str) -> CheckedHead:
@@ -399,8 +402,7 @@ class CallExchange(HTTPMessageDelegate):
 
     def _release_admission(self) -> None:
         """Count the call out; more than once does no harm."""
-        self._service.guard.admission.discard_running(self)
-        self._service.guard.admission.release_call(self)
+        self._service.guard.admission.end_call(self)
 
 
 def _named_user(request: ChatRequest | EmbeddingsRequest) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from attrs import field, frozen
+import msgspec
 
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.errors import BadRequest
@@ -29,19 +29,18 @@ _TIMES: Final = {
 }
 
 
-@frozen
-class CallOptions:
+class CallOptions(msgspec.Struct, frozen=True):
     """The options of a call, as ``values.call.Call`` explains them; ``deadline_s`` is None for the operator's own."""
 
     strict: bool = False
     fallback: bool = True
     dry_run: bool = False
     deadline_s: float | None = None
-    requested_timeouts: Mapping[str, float] = field(factory=dict)
+    requested_timeouts: Mapping[str, float] = msgspec.field(default_factory=dict)
     retry_count: int | None = None
     via: tuple[str, ...] = ()
     user: str = ""
-    tags: Mapping[str, str] = field(factory=dict)
+    tags: Mapping[str, str] = msgspec.field(default_factory=dict)
 
 
 def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptions:

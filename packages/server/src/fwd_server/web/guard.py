@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
 from attrs import Factory, frozen
 
 from fwd_server.callers.base import CallHead
@@ -71,8 +72,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-@frozen
-class RequestContext:
+class RequestContext(msgspec.Struct, frozen=True):
     """Who sent a request, as checked from its head. ``caller`` is None where no key was needed."""
 
     id: str
@@ -82,8 +82,7 @@ class RequestContext:
     cors: tuple[tuple[str, str], ...] = ()
 
 
-@frozen(slots=True)
-class CheckedHead:
+class CheckedHead(msgspec.Struct, frozen=True):
     """What came of the head of a call; may be used again for the same bytes on the same connection.
 
     Only what can change while the connection lives is checked again: the key set, the key's expiry, the length of the

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from fwd_server.metering.money import NANO, format_usd
 from fwd_server.values.chat import Json
+from fwd_server.values.milliseconds import format_ms, round_ms
 from fwd_server.values.receipt import LimitFacts, Receipt
 from fwd_server.values.record import CallRecord
 
@@ -26,7 +27,7 @@ def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
         headers.append(("x-fwd-dropped", dropped_names(record.dropped)))
     if record.upstream_request_id:
         headers.append(("x-fwd-upstream-request-id", record.upstream_request_id))
-    headers.append(("server-timing", ", ".join([f"{name};dur={ms}" for name, ms in call_timings(record, now).items()])))
+    headers.append(("server-timing", _server_timing(record, now)))
     receipt = record.receipt
     if receipt is None:
         headers += record.passed_headers
@@ -106,13 +107,22 @@ def _usage_facts(record: CallRecord) -> Json | None:
 
 def call_timings(record: CallRecord, now: float) -> dict[str, float]:
     """Milliseconds: the wait for us, the last attempt's own time, and from the call's start to content and end."""
-    timings = {"queue": round(record.call.queued_ms, 1)}
+    timings = {"queue": round_ms(record.call.queued_ms)}
     if record.attempts:
-        timings["attempt"] = round(record.attempts[-1].ms, 1)
+        timings["attempt"] = round_ms(record.attempts[-1].ms)
     if record.first_content_at is not None:
-        timings["first"] = round((record.first_content_at - record.started) * 1000, 1)
-    timings["total"] = round((now - record.started) * 1000, 1)
+        timings["first"] = round_ms((record.first_content_at - record.started) * 1000)
+    timings["total"] = round_ms((now - record.started) * 1000)
     return timings
+
+
+def _server_timing(record: CallRecord, now: float) -> str:
+    """The same as the header of that name (https://www.w3.org/TR/server-timing/)."""
+    attempt = f", attempt;dur={format_ms(record.attempts[-1].ms)}" if record.attempts else ""
+    content_at = record.first_content_at
+    first = "" if content_at is None else f", first;dur={format_ms((content_at - record.started) * 1000)}"
+    total = format_ms((now - record.started) * 1000)
+    return f"queue;dur={format_ms(record.call.queued_ms)}{attempt}{first}, total;dur={total}"
 
 
 def dropped_names(names: tuple[str, ...]) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from attrs import define, evolve, field, frozen
+from msgspec import structs
 
 from fwd_server.providers import listing, request_headers
 from fwd_server.providers import model_catalog as models
@@ -77,7 +78,7 @@ class CompatibleChat:
             if len(self._rules) >= _MOST_RULES:  # callers choose the names, so there must be a bound
                 self._rules.clear()
             rules = self._rules[model] = find_rules(self.profile, model, self.catalog)
-        return splice_model(request, model, self.profile, rules)
+        return splice_model(request, self.profile, rules)
 
     def _reasoning_name(self, deployment: Deployment) -> str:
         endpoint = deployment.endpoint
@@ -143,7 +144,7 @@ class CompatibleExchange:
             return None
         sent = jsontext.loads(self.request.body)
         rest = {key: value for key, value in sent.items() if key != "stream_options"}
-        return evolve(self, request=evolve(self.request, body=jsontext.dumps(rest)))
+        return evolve(self, request=structs.replace(self.request, body=jsontext.dumps(rest)))
 
     @property
     def _default_head(self) -> Json:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from attrs import evolve, frozen
+from msgspec import structs
 
 from fwd_server.providers import lenient, request_headers
 from fwd_server.providers.base import AmendedRequest, UpstreamRequest, merge_body
@@ -77,7 +78,7 @@ class CompatibleEmbeddingsExchange:
         if status in (400, 422) and _FORM in f"{failure.param} {failure.message}":
             sent = jsontext.loads(self.request.body)
             if sent.pop(_FORM, None) is not None:
-                plain = evolve(self, request=evolve(self.request, body=jsontext.dumps(sent)))
+                plain = evolve(self, request=structs.replace(self.request, body=jsontext.dumps(sent)))
                 return AmendedRequest(plain, failure)
         return failure
 

@@ -33,11 +33,16 @@ _ASK_USAGE: Final = b',"stream_options":{"include_usage":true}}'
 
 @frozen(slots=True)
 class PlainRules:
-    """What a profile leaves alone for one model: the optional fields, and messages as texts or as parts."""
+    """What a profile does to plain calls for one model.
 
-    fields: frozenset[str] = frozenset()
+    ``edited`` are the optional fields that it changes or drops; ``texts`` and ``parts`` say whether it leaves messages
+    of that kind alone. ``name`` is the model's name as it stands in JSON, without its quotes.
+    """
+
+    edited: tuple[str, ...] = tuple(OPTIONAL_FIELDS)
     texts: bool = False
     parts: bool = False
+    name: bytes = b""
 
 
 def find_rules(profile: ProviderProfile, model: str, catalog: Callable[[], ModelCatalog]) -> PlainRules:
@@ -56,19 +61,23 @@ def find_rules(profile: ProviderProfile, model: str, catalog: Callable[[], Model
         roles = ("system", "user", "assistant")
         return is_untouched(messages=[{"role": role, "content": content} for role in roles])
 
-    untouched = [name for name, values in OPTIONAL_FIELDS.items() if all(is_untouched(**{name: v}) for v in values)]
-    return PlainRules(frozenset(untouched), keeps_content("x"), keeps_content([{"type": "text", "text": "x"}]))
+    edited = [name for name, values in OPTIONAL_FIELDS.items() if not all(is_untouched(**{name: v}) for v in values)]
+    texts, parts = keeps_content("x"), keeps_content([{"type": "text", "text": "x"}])
+    return PlainRules(tuple(edited), texts, parts, orjson.dumps(model)[1:-1])
 
 
-def splice_model(request: ChatRequest, model: str, profile: ProviderProfile, rules: PlainRules) -> bytes | None:
-    """The caller's bytes with ``model`` in them; None where more than that has to change.
+def splice_model(request: ChatRequest, profile: ProviderProfile, rules: PlainRules) -> bytes | None:
+    """The caller's bytes with the model of ``rules`` in them; None where more than that has to change.
 
     In a stream the usage is asked for, unless the caller does so already.
     """
     plain, raw = request.plain, request.raw
     if plain is None or raw is None or request.extra_body or not rules.texts:
         return None
-    if not (plain.set_fields() <= rules.fields) or (plain.max_tokens and plain.max_completion_tokens):
+    for name in rules.edited:
+        if getattr(plain, name) is not None:
+            return None
+    if plain.max_tokens and plain.max_completion_tokens:
         return None
     if not rules.parts and any(_has_parts(message) for message in plain.messages):
         return None
@@ -83,7 +92,7 @@ def splice_model(request: ChatRequest, model: str, profile: ProviderProfile, rul
             return None
     elif plain.stream_options is not None:
         return None
-    return b"%b%b%b" % (raw[: place.start(1)], orjson.dumps(model)[1:-1], end)
+    return b"%b%b%b" % (raw[: place.start(1)], rules.name, end)
 
 
 def _has_parts(message: PlainMessage) -> bool:
