@@ -7,13 +7,15 @@ an attempt that follows a costly one the hold grows by what that one may be bill
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from attrs import define, field
 
 from fwd_server.clock import Clock
 from fwd_server.metering.bounds import InputSize, count_choices, find_output_limit
 from fwd_server.metering.costs import FREE, Cost
+from fwd_server.metering.periods import find_utc_day
+from fwd_server.metering.prices import PriceTable
 from fwd_server.metering.refusals import Refusal
 from fwd_server.metering.rules import matches_model
 from fwd_server.routing.planner import Routes
@@ -23,6 +25,7 @@ from fwd_server.store.meter import CallEnd, CallFacts, Meter, MeteredCall, Place
 from fwd_server.values.call import Attempt, Call
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.errors import GatewayError
+from fwd_server.values.receipt import Receipt
 from fwd_server.values.record import CallRecord
 from fwd_server.values.usage import Usage
 
@@ -38,6 +41,13 @@ _MOST_NAMES: Final = 4096  # callers choose names
 _NOTHING_BARRED: Final[Mapping[tuple[str, str], GatewayError]] = {}
 
 Places = tuple[Place, ...]
+
+
+class UncountedCall(NamedTuple):
+    """A call that no rule counts and no ledger keeps: the prices and the UTC day that it began with."""
+
+    table: PriceTable
+    day: str
 
 
 @define(eq=False)
@@ -58,6 +68,9 @@ class MeterPolicy:
         caller = call.caller
         if caller.needs_user and not call.user:
             raise Refusal("user_required").to_error()
+        if self.meter.counts_nothing and not caller.models:
+            record.admitted = UncountedCall(self.meter.table, find_utc_day(self.clock.now()))
+            return None
         places = self.find_places(call)
         barred = _NOTHING_BARRED
         if caller.models:
@@ -74,7 +87,13 @@ class MeterPolicy:
 
     def settle(self, record: CallRecord) -> Awaitable[bool] | None:
         """Book what the call cost, and write it down. What it returns is awaited before the caller's last byte."""
-        metered: MeteredCall = record.admitted
+        metered: MeteredCall | UncountedCall = record.admitted
+        if isinstance(metered, UncountedCall):
+            record.receipt = self._price_plain_end(record, metered)
+            if record.receipt is not None:
+                return None
+            # Admitted late, which changes nothing: no rule counts it.
+            metered = self.meter.admit(_facts_of(record.call, self.find_places(record.call)))
         now = self.clock.monotonic()
         end = self._describe_end(record, metered, now)
         record.receipt, written = self.meter.settle(metered, end, wait=not record.was_disconnected)
@@ -113,6 +132,17 @@ class MeterPolicy:
         return found
 
     # -- the end of a call
+
+    def _price_plain_end(self, record: CallRecord, call: UncountedCall) -> Receipt | None:
+        """The receipt of an uncounted call that its first attempt answered; None for every other end."""
+        deployment, usage = record.deployment, record.usage
+        if not record.attempts:  # refused before anything was sent
+            return Receipt("", 0, "exact", call.table.id)
+        if deployment is None or usage is None or len(record.attempts) != 1 or record.was_disconnected:
+            return None
+        place = Place(deployment.provider, deployment.display_name, deployment.endpoint.type)
+        total = self.meter.price_answer(call.table, place, usage, call.day)
+        return Receipt("", total.nano, total.kind, call.table.id)
 
     def _describe_end(self, record: CallRecord, metered: MeteredCall, now: float) -> CallEnd:
         usage, error = record.settled_usage(), record.error

@@ -57,6 +57,8 @@ class HasBody(Protocol):
 
 def measure_input(body: bytes, request: HasBody) -> InputSize:
     """The size of a call: its body's length where it holds no file, else every part by what it is."""
+    if getattr(request, "plain", None) is not None:  # nothing but texts
+        return InputSize(len(body))
     if b'"data:' not in body and b'"input_audio"' not in body and b'"file_data"' not in body:
         return InputSize(len(body))
     text, media = 0, 0

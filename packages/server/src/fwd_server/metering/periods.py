@@ -6,6 +6,7 @@ clock goes back over midnight; a local day that a zone skips (Samoa's 30 Decembe
 
 from __future__ import annotations
 
+import functools
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from typing import Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -131,4 +132,10 @@ def _label(window: str, first: datetime) -> str:
 
 def find_utc_day(at: float) -> str:
     """The UTC day of a second of the epoch, as prices and rollups are dated."""
-    return date.fromordinal(719163 + int(at // 86400)).isoformat()
+    return _name_day(int(at // 86400))
+
+
+# Every call asks for it, and it changes once a day.
+@functools.lru_cache(maxsize=8)
+def _name_day(days: int) -> str:
+    return date.fromordinal(719163 + days).isoformat()

@@ -180,6 +180,11 @@ class Meter:
         """Whether calls are written down."""
         return self._ledger is not None
 
+    @property
+    def counts_nothing(self) -> bool:
+        """Whether nothing is counted or kept, for want of rules and a ledger: then a call only has a price."""
+        return self._ledger is None and not self.book.rules and not self._refuse_unknown
+
     # Before a call is sent
 
     def admit(self, facts: CallFacts) -> MeteredCall:
@@ -243,7 +248,14 @@ class Meter:
         """What an attempt cost, by the table and on the day that the call began with."""
         prices = call.plan.prices
         price = next((prices[place] for place in prices if place.provider == provider and place.model == model), None)
-        result = cost(usage, price, call.day) if price is not None or usage.cost_usd is not None else UNKNOWN
+        return self._apply_price(usage, price, call.day)
+
+    def price_answer(self, table: PriceTable, place: Place, usage: Usage, day: str) -> Cost:
+        """What an answer cost, by a table on a UTC day, where nothing else is to be known of the call."""
+        return self._apply_price(usage, self._find_price(table, place), day)
+
+    def _apply_price(self, usage: Usage, price: ModelPrice | None, day: str) -> Cost:
+        result = cost(usage, price, day) if price is not None or usage.cost_usd is not None else UNKNOWN
         is_assumed = price is not None and price is self._assumed_price
         return result._replace(kind="estimated") if is_assumed and result.kind == "exact" else result
 

@@ -229,7 +229,8 @@ class CallExchange(HTTPMessageDelegate):
             self._refused_model = refused_model(body)
             raise
         size = measure_input(body, request)
-        writes_1h = b'"1h"' in body
+        # A plain call has no field in which it could ask for that.
+        writes_1h = getattr(request, "plain", None) is None and b'"1h"' in body
         del body
         # Checked again after the body: memory may have become scarce while it was received.
         if request.stream:
