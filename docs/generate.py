@@ -7,6 +7,7 @@ from pathlib import Path
 
 import architecture
 import parameters
+import sizing
 
 from fwd_cli.reference import reference
 from fwd_server.settings import ABOUT, SettingVariable, documented_variables
@@ -24,7 +25,8 @@ def main() -> None:
 
 def documents() -> dict[Path, str]:
     """Each such document or picture as it should read now."""
-    configuration, providers = HERE / "configuration.md", HERE / "providers.md"
+    configuration, providers, capacity = (HERE / f"{name}.md" for name in ("configuration", "providers", "sizing"))
+    figures = (HERE / "benchmarks.md").read_text(encoding="utf-8")
     return {
         configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
         providers: replaced(
@@ -32,6 +34,7 @@ def documents() -> dict[Path, str]:
             "parameters",
             parameters.tables(),
         ),
+        capacity: replaced(capacity.read_text(encoding="utf-8"), "sizing", sizing.sizing_table(figures)),
         HERE / "cli.md": reference(),
         HERE / "architecture.svg": architecture.draw_picture(),
     }

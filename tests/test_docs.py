@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fwd_server.settings import documented_variables
+
 ROOT = Path(__file__).parent.parent
 CHANGELOGS = sorted((ROOT / "packages").glob("*/CHANGELOG.md"))
 
@@ -85,6 +87,26 @@ def test_the_servers_requirements_are_pinned_as_declared() -> None:
     wanted = set(re.findall(r'"(.+?)"', declared[1]))
     pinned = (ROOT / "requirements/server.in").read_text().splitlines()
     assert {line for line in pinned if line and not line.startswith("#")} == wanted
+
+
+def test_settings_that_are_named_exist() -> None:
+    """A setting that was renamed is renamed on every page; ``FWD_`` alone and names of a group are words."""
+    known = {variable.name for variable in documented_variables()}
+    known |= {"FWD_LOG", "FWD_PROFILE", "FWD_DATA", "FWD_PRICES", "FORWARDER_KEY", "FORWARDER_URL"}  # not the server's
+    timeouts = {name.removeprefix("FWD_") for name in known if name.endswith("_TIMEOUT")}
+    pages = [
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        *(ROOT / "docs").glob("*.md"),
+        *ROOT.glob("packages/*/README.md"),
+    ]
+    named = {
+        (path.name, name)
+        for path in pages
+        for name in re.findall(r"\b(?:FWD|FORWARDER)_[A-Z_]*[A-Z]\b(?!_)", path.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 50
+    assert [pair for pair in sorted(named) if pair[1] not in known and not pair[1].endswith(tuple(timeouts))] == []
 
 
 def test_nothing_refers_outside_of_the_repository() -> None:

@@ -1,4 +1,4 @@
-"""What docs/sdk.md says about the SDK is what the SDK does."""
+"""What docs/sdk.md and docs/errors.md say about the SDK is what the SDK does."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fwd_client._errors import BY_CODE, BY_STATUS
+from fwd_client._errors import BY_CODE, BY_STATUS, class_for
 
-PAGE = (Path(__file__).parents[2] / "docs" / "sdk.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = (DOCS / "sdk.md").read_text(encoding="utf-8")
 
 
 def test_table_of_codes() -> None:
-    """Every code with its class, and none besides."""
-    rows = dict(re.findall(r"^\| `([a-z_]+)` \| `(\w+)` \| .+ \|$", PAGE, re.MULTILINE))
-    assert rows == {code: kind.__name__ for code, kind in BY_CODE.items()}
+    """Every row names the class that is raised for its codes, and every code the SDK knows is in a row."""
+    rows = re.findall(r"^\| (\d[\d, ]*) \| (.+?) \| `(\w+)` \|", (DOCS / "errors.md").read_text("utf-8"), re.MULTILINE)
+    listed = [
+        (int(status), code, name)
+        for statuses, codes, name in rows
+        for status in statuses.split(", ")
+        for code in re.findall(r"`(\w+)`", codes) or [None]
+    ]
+    assert [row for row in listed if class_for(row[0], row[1]).__name__ != row[2]] == []
+    assert BY_CODE.keys() - {code for _, code, _ in listed} == set()
 
 
 def test_table_of_statuses() -> None:
