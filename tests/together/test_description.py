@@ -37,6 +37,11 @@ class Description:
         unsaid = [f"the header {name} is not described" for name in own - set(described["headers"])]
         return unsaid + self._misfits(content["schema"], answer.body)
 
+    def examples(self, status: int) -> list[Any]:
+        """The errors that are shown for a status."""
+        content = self.document["components"]["responses"][f"Error{status}"]["content"]
+        return [example["value"] for example in content["application/json"]["examples"].values()]
+
     def _follow(self, response: dict[str, Any]) -> dict[str, Any]:
         name = response.get("$ref", "").rpartition("/")[2]
         return dict(self.document["components"]["responses"][name]) if name else response
@@ -102,6 +107,9 @@ def test_refusals_are_described(tmp_path: Path) -> None:
         assert [answer.code for answer in refusals] == [401, 415, 400, 400, 503]
         for answer in refusals:
             assert described.problems(("post", "/v1/chat/completions"), answer) == []
+        # What is shown is what is said: the examples are made by the code that refuses.
+        for answer in (refusals[0], refusals[1], refusals[4]):
+            assert json.loads(answer.body) in described.examples(answer.code)
 
     against(tmp_path, test)
 

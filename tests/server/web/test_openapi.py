@@ -13,6 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from fwd_server.values.chat import ChatBody
 from fwd_server.web import examples
+from fwd_server.web.example_failures import failure_examples, raised_by
 from fwd_server.web.openapi import build_document
 
 WIRE = Path(__file__).parents[2] / "golden" / "wire"
@@ -107,11 +108,17 @@ def test_examples_of_the_rest_fit() -> None:
 
 def test_examples_of_errors_stand_under_their_status() -> None:
     """Each failure of the gateway is shown where its status is, and with all four keys."""
-    for status, errors in examples.failure_examples().items():
+    for status, errors in failure_examples().items():
         shown = DOCUMENT["components"]["responses"][f"Error{status}"]["content"]["application/json"]["examples"]
         assert {error.status for error in errors} == {status}
         assert len(shown) == len(errors)
         assert [problems("Error", example["value"]) for example in shown.values()] == [[]] * len(errors)
+
+
+def test_an_example_that_no_longer_fails_is_noticed() -> None:
+    """So none can be shown that the gateway does not give."""
+    with pytest.raises(AssertionError, match="nothing was refused: 7"):
+        raised_by(lambda: 7)
 
 
 def test_every_field_of_a_call_is_described() -> None:

@@ -7,18 +7,6 @@ from typing import Any, Final
 import orjson
 
 from fwd_server.values.chat import Json, choice_delta, chunk_object
-from fwd_server.values.errors import (
-    BadRequest,
-    GatewayError,
-    InvalidKey,
-    ModelNotFound,
-    ProviderNotAvailable,
-    ProviderNotConfigured,
-    Refused,
-    from_status,
-    upstream_failure,
-)
-from fwd_server.web.guard import too_large
 
 _CREATED: Final = 1795305600
 _PIXEL: Final = (
@@ -122,64 +110,6 @@ def ready_answer() -> Json:
         {"name": "openai", "state": "off", "enabled_by": "OPENAI_API_KEY"},
     ]
     return {"status": "ready", "degraded": [], "providers": providers, "cooling_down": []}
-
-
-def failure_examples() -> dict[int, list[GatewayError]]:
-    """Failures a caller may see, by status: the gateway's own exceptions, so that these are its own words."""
-    listed = [*_caller_failures(), *_gateway_failures(), *_provider_failures()]
-    return {status: [e for e in listed if e.status == status] for status in sorted({e.status for e in listed})}
-
-
-def _caller_failures() -> list[GatewayError]:
-    return [
-        BadRequest("Expected `str`, got `int` - at `$.messages[0].role`", param="messages[0].role"),
-        Refused("'n' must be 1: anthropic gives one answer a call.", param="n"),
-        InvalidKey(),
-        BadRequest("The request was refused by moderation.", status=403, code="content_policy_violation"),
-        ModelNotFound("The model 'gtp-6' does not exist or has no provider. Did you mean 'gpt-...'?"),
-        BadRequest("The request's body did not arrive in time.", status=408, code="request_timeout"),
-        BadRequest("The request has a body without a length.", status=411, code="length_required"),
-        too_large(10 << 20),
-        BadRequest(
-            "The content type must be application/json, not 'text/plain'.", status=415, code="unsupported_media_type"
-        ),
-        BadRequest(
-            "This gateway does not answer for the host 'example.com'. Add it to FWD_ALLOWED_HOSTS if it should.",
-            status=421,
-            code="host_not_allowed",
-        ),
-        from_status(422, "The provider cannot process this request."),
-        BadRequest("The headers are larger than 16 KiB.", status=431, code="headers_too_large"),
-    ]
-
-
-def _gateway_failures() -> list[GatewayError]:
-    return [
-        GatewayError("The gateway failed. This is a bug: please report it with the request id.", code="internal"),
-        ProviderNotAvailable("This version of fwd does not speak to ollama yet."),
-        ProviderNotConfigured("The provider openai is not configured: set OPENAI_API_KEY on the gateway."),
-        GatewayError("The gateway is at its limit.", 503, code="overloaded", retry_after_s=1.0),
-        GatewayError("The gateway is stopping.", 503, code="shutdown", retry_after_s=5.0),
-        GatewayError(
-            "Loop detected: a configured base URL points back to this gateway.",
-            508,
-            code="loop_detected",
-            should_retry=False,
-        ),
-    ]
-
-
-def _provider_failures() -> list[GatewayError]:
-    return [
-        from_status(429, retry_after_s=2.0),
-        from_status(402),
-        from_status(401, key_name="OPENAI_API_KEY"),
-        from_status(500),
-        upstream_failure("connect_failed"),
-        from_status(529),
-        upstream_failure("upstream_timeout"),
-        upstream_failure("deadline"),
-    ]
 
 
 def _named_example(summary: str, value: Json) -> Json:

@@ -141,13 +141,7 @@ class RequestGuard:
         if headers.get("content-encoding", "").strip(" \t,").lower() not in ("", "identity"):
             raise BadRequest("The body must not be compressed.", status=415, code="unsupported_media_type")
         if json:
-            media = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if media != "application/json":
-                raise BadRequest(
-                    f"The content type must be application/json, not {media[:80]!r}.",
-                    status=415,
-                    code="unsupported_media_type",
-                )
+            check_content_type(headers)
         self.check_length(int(headers.get("content-length") or 0))
 
     def check_length(self, length: int) -> None:
@@ -161,6 +155,15 @@ class RequestGuard:
         if "transfer-encoding" in headers:
             return self.max_body
         return min(int(headers.get("content-length") or 0), self.max_body)
+
+
+def check_content_type(headers: HeaderMap) -> None:
+    """Raises BadRequest (415) for a body that does not claim to be JSON."""
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise BadRequest(
+            f"The content type must be application/json, not {media[:80]!r}.", status=415, code="unsupported_media_type"
+        )
 
 
 def _authentication_crashed(error: Exception) -> GatewayError:

@@ -16,6 +16,7 @@ from fwd_server.values.chat import ChatBody, Json
 from fwd_server.values.embeddings import EmbeddingsBody
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import examples, schemas
+from fwd_server.web.example_failures import failure_examples
 
 # The form msgspec expects for its ref_template.
 _REF: Final = "#/components/schemas/{name}"
@@ -150,7 +151,7 @@ def _build_components() -> Json:
         "headers": _header_components(),
         "parameters": {name: _header_parameter(name, *row) for name, row in _HEADERS_IN.items()},
         "responses": {
-            _failure_name(status): _failure_response(errors) for status, errors in examples.failure_examples().items()
+            _failure_name(status): _failure_response(errors) for status, errors in failure_examples().items()
         },
         "securitySchemes": {
             "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer fwd_...`"},
@@ -186,7 +187,7 @@ def _chat_operation() -> Json:
         "description": "OpenAI's chat completion, answered by the provider that the model's name picks.",
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
         "requestBody": {"required": True, "content": {"application/json": body}},
-        "responses": {"200": _chat_answer(), **_failure_refs(*examples.failure_examples())},
+        "responses": {"200": _chat_answer(), **_failure_refs(*failure_examples())},
     }
 
 
@@ -215,7 +216,7 @@ def _embeddings_operation() -> Json:
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
             "200": {**answer, "headers": _header_refs(_ANSWER_HEADERS)},
-            **_failure_refs(*examples.failure_examples()),
+            **_failure_refs(*failure_examples()),
         },
     }
 
@@ -329,17 +330,18 @@ def _failure_name(status: int) -> str:
 
 
 def _failure_response(errors: list[GatewayError]) -> Json:
-    named = {_example_name(error): {"summary": error.message, "value": error_object(error)} for error in errors}
+    named: Json = {}
+    for error in errors:
+        name = error.code or error.type
+        # One code may have several messages, and each is worth showing.
+        name = f"{name}_{len(named)}" if name in named else name
+        named[name] = {"summary": error.message, "value": error_object(error)}
     codes = ", ".join(f"`{code}`" for code in dict.fromkeys(e.code for e in errors) if code)
     return {
         "description": codes or errors[0].message,
         "headers": _header_refs(_FAILURE_HEADERS),
         "content": {"application/json": {"schema": _schema_ref("Error"), "examples": named}},
     }
-
-
-def _example_name(error: GatewayError) -> str:
-    return error.code or error.type
 
 
 # --- headers

@@ -22,7 +22,7 @@ from tornado.httputil import HTTPInputError
 from tornado.iostream import StreamClosedError
 
 from fwd_server.http1.server.host import ConnectionHost, PeerContext
-from fwd_server.http1.server.limits import Refusal, malformed
+from fwd_server.http1.server.limits import Refusal, late, malformed
 from fwd_server.http1.server.reader import RequestReader
 from fwd_server.http1.server.reply import NOBODY, Reply, closed_write
 from fwd_server.http1.server.request import Head
@@ -236,9 +236,9 @@ class Connection(asyncio.BufferedProtocol):
         if self.closing:
             self.abort()
         elif self.reply is not None:
-            self.refuse(Refusal(408, "request_timeout", "The body of the request did not come in time."))
+            self.refuse(late("body"))
         elif self.state is State.HEAD:
-            self.refuse(Refusal(408, "request_timeout", "The head of the request did not come in time."))
+            self.refuse(late("head"))
         else:
             self.close()
 

@@ -60,6 +60,11 @@ def target_too_long(limits: ServerLimits) -> Refusal:
     return Refusal(414, "target_too_long", f"The target of the request is longer than {limits.target_bytes} bytes.")
 
 
+def late(part: str) -> Refusal:
+    """A request of which a part, "head" or "body", did not come in time."""
+    return Refusal(408, "request_timeout", f"The {part} of the request did not come in time.")
+
+
 def headers_too_large(message: str) -> Refusal:
     """A head of too many bytes or lines."""
     return Refusal(431, "headers_too_large", message)
