@@ -42,7 +42,7 @@ async def tally_of(folder: Path, asked: list[PlannedCall], *, leaves: bool = Fal
 
 
 def test_every_fault_ends_as_the_table_says(tmp_path: Path) -> None:
-    """Contract 3c, in the words by which the soak judges."""
+    """Contract 3c, R8, S18: with faults on, in the words by which the soak judges; `nox -s soak` runs it for hours."""
     tally = loop.run(tally_of(tmp_path, calls()))
     assert (tally.shown, tally.unexpected, tally.left) == ([], 0, 0)
     assert sum(tally.outcomes.values()) == len(calls())

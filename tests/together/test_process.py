@@ -57,7 +57,7 @@ def run(*flags: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_nothing_configured_starts_and_says_what_to_do(start_gateway: Start) -> None:
-    """No keys, no .env: 401 for everybody, and the command that helps."""
+    """R9: no keys, no .env: 401 for everybody, and the command that helps."""
     gateway = start_gateway(keys="")
     gateway.wait_for("fwd generate-key")
     assert post(gateway, hello())[0] == 401

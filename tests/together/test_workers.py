@@ -205,7 +205,7 @@ def test_settings_that_cannot_be_taken_change_nothing(gateway: Gateway, text: st
 
 
 def test_a_key_is_revoked_in_all_workers(start_gateway: Start) -> None:
-    """R7: within 5 s no worker takes it any more."""
+    """R7, S21: within 5 s no worker takes it any more."""
     gateway = start_gateway("--workers", "4")
     until(lambda: len(workers_of(gateway)) == 4)
     (gateway.cwd / "keys" / "forwarder_api_keys.txt").write_text("# none\n")

@@ -1,8 +1,9 @@
-"""S10: nothing in the server runs what it reads: no eval, no exec, no other program, no import by name."""
+"""S2, S10: nothing in the server runs what it reads: no eval, no exec, no other program, no import by name."""
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,3 +93,53 @@ def test_the_scanner_sees_it(code: str) -> None:
 
 def test_the_scanner_takes_regular_expressions() -> None:
     assert not list(found_in(ast.parse("re.compile(x)")))
+
+
+# What may be put into the text of a statement: names from our own tables, and marks for parameters.
+_INTO_SQL = {
+    "', '.join(CALL_COLUMNS)",
+    "', '.join(ATTEMPT_COLUMNS)",
+    "', '.join(ROLLUP_KEYS + ROLLUP_SUMS)",
+    "', '.join(_ROLLUP_PRIMARY)",
+    "', '.join([*columns, sums])",
+    "', '.join([*keys, *ROLLUP_SUMS])",
+    "', '.join(columns)",
+    "_marks(CALL_COLUMNS)",
+    "_marks(ATTEMPT_COLUMNS)",
+    "_marks(ROLLUP_KEYS + ROLLUP_SUMS)",
+    "_VACUUM_PAGES",
+    "marks",  # "?, ?, ?"
+    "where",  # "name = ?" for names of a table, checked before
+    "chosen",  # a select written in the same function
+    "'full' if full_sync else 'normal'",
+}
+_SQL = re.compile(r"\s*(?:select|insert|update|delete|pragma|create|drop|alter|attach)\b")
+
+
+def put_into_sql(tree: ast.AST) -> Iterator[str]:
+    """What a module formats into statements, by f-strings, ``%`` or ``format``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            texts = [part.value for part in node.values if isinstance(part, ast.Constant)]
+            if texts and _SQL.match(str(texts[0])):
+                yield from (ast.unparse(part.value) for part in node.values if isinstance(part, ast.FormattedValue))
+        elif (
+            isinstance(node, ast.BinOp)
+            and isinstance(node.op, ast.Mod)
+            and _SQL.match(ast.unparse(node.left).strip("'"))
+        ):
+            yield ast.unparse(node)
+
+
+def test_no_value_becomes_a_part_of_a_statement() -> None:
+    """S2: values are parameters; only names of our own tables are formatted into SQL."""
+    trees = {path: ast.parse(path.read_text("utf-8")) for path in SOURCES.rglob("*.py")}
+    found = {(path.name, text) for path, tree in trees.items() for text in put_into_sql(tree)}
+    assert len(found) > 5
+    assert sorted(f"{name}: {text}" for name, text in found if text not in _INTO_SQL) == []
+
+
+def test_a_formatted_value_would_be_found() -> None:
+    """The check finds what it forbids."""
+    source = "execute(f'select 1 from keys where key = {key}')\nexecute('delete from keys where key = %s' % key)"
+    assert [*put_into_sql(ast.parse(source))] == ["key", "'delete from keys where key = %s' % key"]

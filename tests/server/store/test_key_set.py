@@ -204,6 +204,13 @@ def test_an_admin_key_is_no_users_key_even_as_a_digest() -> None:
     assert found.keys.find(key, NOW) is None
 
 
+def test_keys_that_begin_alike_are_two() -> None:
+    """S4: what is looked up is the whole SHA-256 digest, never a beginning of the key or of the digest."""
+    ours, other = f"fwd_{'k' * 60}a", f"fwd_{'k' * 60}b"
+    found = parse(f"{ours} name=web\n".encode()).keys
+    assert (found.find(other, NOW), [len(digest) for digest in found.entries]) == (None, [32])
+
+
 def test_any_text_may_be_presented() -> None:
     """A header may hold anything; a lone surrogate is no reason to fail."""
     assert KeySet().find("\ud800é\x00", NOW) is None

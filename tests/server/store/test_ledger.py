@@ -7,7 +7,9 @@ import contextlib
 import json
 import sqlite3
 import stat
+import threading
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -421,6 +423,23 @@ def test_migrations_are_applied_once_and_a_changed_or_newer_store_is_refused(tmp
     assert store.execute("select 1 from sqlite_master where name = 't'").fetchone() is None
     assert migrate(store, AT, [*steps, Migration(2, "more", "create table t(a int);")]) == ["more"]
     store.close()
+
+
+def test_gateways_that_start_at_once_migrate_once(tmp_path: Path) -> None:
+    """D17: one applies the steps, the others wait for it; 50 starts, none fails."""
+    for start in range(50):
+        path, line = tmp_path / f"{start}.db", threading.Barrier(2)
+
+        def begin(path: Path = path, line: threading.Barrier = line) -> int:
+            line.wait()
+            store = open_store(path, AT, busy_s=30.0)
+            (count,) = store.execute("select count(*) from schema_version").fetchone()
+            store.close()
+            return int(count)
+
+        with ThreadPoolExecutor(2) as pool:
+            ends = [pool.submit(begin) for _ in range(2)]
+            assert [end.result() for end in ends] == [len(load_migrations())] * 2
 
 
 def test_a_half_statement_is_no_step() -> None:

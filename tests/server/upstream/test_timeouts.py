@@ -1,4 +1,4 @@
-"""The five times of an attempt, and what a caller may ask of them."""
+"""The five times of an attempt, and what a caller may ask of them (contract T8)."""
 
 from __future__ import annotations
 
