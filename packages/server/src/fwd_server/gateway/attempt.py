@@ -110,7 +110,7 @@ class AttemptRunner:
             record.note_response_head(_upstream_request_id(headers))
             if 200 <= response.status < 300:
                 limits = self._providers[deployment.provider].limits(headers, int(self._clock.now()))
-                record.note_rate_limits(tuple((name, value) for name, value in limits if _PLAIN.fullmatch(value)))
+                record.note_rate_limits(tuple([limit for limit in limits if _PLAIN.fullmatch(limit[1])]))
                 return await read(response, exchange, limit)
             failed = exchange.error(response.status, headers, await read_all(response, _LONGEST_ERROR))
         # CancelledError too: otherwise a disconnected caller would leave the provider's connection open and paid for.

@@ -86,14 +86,13 @@ class Gateway:
         """Answer a call in one piece. Raises GatewayError."""
         policies = PolicyChain(self._policies)
         try:
-            # Two awaits less on the path of every call of a gateway without policies, which is the usual one.
-            if self._policies:
-                await policies.admit(record)
+            waiting = policies.admit(record)
+            if waiting is not None:
+                await waiting
             response = await self._fallback.answer_call(record, self._plan_call(record.call))
             # Before settling: a policy charges what the record holds.
             record.note_answer(response)
-            if self._policies:
-                await policies.settle(record)
+            await policies.settle(record)
             return response
         # Cancellation included: a caller who disconnects must not keep a reserved budget.
         except BaseException as error:
@@ -109,7 +108,9 @@ class Gateway:
         """Answer a call in pieces: entered once the first content is there. Raises GatewayError before that."""
         policies = PolicyChain(self._policies)
         try:
-            await policies.admit(record)
+            waiting = policies.admit(record)
+            if waiting is not None:
+                await waiting
             stream = await self._fallback.open_stream(record, self._plan_call(record.call))
             try:
                 yield StreamingAnswer(record, stream, policies)

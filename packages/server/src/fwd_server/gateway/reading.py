@@ -59,7 +59,6 @@ async def read_whole(
     by itself, where a provider wants that for long answers, folds it in its own ``answer``.
     """
     body = await read_all(response, limit)
-    response.close()
     kind = body_kind(body)
     streams = isinstance(exchange.request, UpstreamRequest) and exchange.request.stream
     if kind is BodyKind.EVENTS and not streams and (decode := getattr(exchange, "decoder", None)) is not None:

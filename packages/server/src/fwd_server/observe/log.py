@@ -78,7 +78,7 @@ class QueuedHandler(logging.Handler):
     def write_fields(self, level: int, logger: str, rest: bytes) -> None:
         """Write a JSON line whose message and fields are encoded already, without a record of ``logging``."""
         line = b'{"time":"%b",%b%b' % (_format_time(time.time()).encode(), _line_start(level, logger), rest)
-        if b"\x7f" in line or not line.isascii():
+        if line.find(b"\x7f") >= 0 or not line.isascii():
             line = _CONTROL.sub(_json_escape, line.decode()).encode()
         self._writer.put_line(line + b"\n")
 

@@ -163,7 +163,7 @@ RATE_LIMIT_HEADERS = tuple(
 
 def rate_limits(headers: Mapping[str, str], now: int) -> Iterable[tuple[str, str]]:
     """A provider's limits where it names them as OpenAI does."""
-    return ((name, headers[name]) for name in RATE_LIMIT_HEADERS if name in headers)
+    return [(name, headers[name]) for name in RATE_LIMIT_HEADERS if name in headers]
 
 
 class ModelsCodec(Protocol):

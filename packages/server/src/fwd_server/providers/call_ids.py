@@ -16,6 +16,8 @@ from fwd_server.providers.base import NewId
 class AnswerIds:
     """The ids of one answer's calls, over all of its choices."""
 
+    __slots__ = ("_new_id", "_used")
+
     def __init__(self, new_id: NewId) -> None:
         self._new_id = new_id
         self._used: set[str] = set()

@@ -16,6 +16,8 @@ class HalfCharacters:
     True while one waits: what comes next must then not be passed on unread.
     """
 
+    __slots__ = ("_waiting",)
+
     def __init__(self) -> None:
         self._waiting: dict[Hashable, str] = {}
 

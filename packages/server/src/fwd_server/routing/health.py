@@ -77,17 +77,18 @@ class Health:
 
     def note_attempt(self, deployment: Deployment, now: float) -> None:
         """An attempt begins. Every attempt ends with ``answered``, ``failed`` or ``released``."""
-        record = self._records.get(_key(deployment))
+        record = self._find_record(deployment)
         if record is not None and _is_half_open(record, now):
             record.probing = True
 
     def note_success(self, deployment: Deployment) -> None:
         """It is up: forget what was."""
-        self._records.pop(_key(deployment), None)
+        if self._records:
+            self._records.pop(_key(deployment), None)
 
     def release_probe(self, deployment: Deployment) -> None:
         """The attempt is over, or has begun to answer, and says nothing yet: the next call may try."""
-        record = self._records.get(_key(deployment))
+        record = self._find_record(deployment)
         if record is not None:
             record.probing = False
 
@@ -111,6 +112,9 @@ class Health:
 
     def _is_cooling_down(self, deployment: Deployment, now: float) -> bool:
         return self.resting_until(deployment, now) is not None
+
+    def _find_record(self, deployment: Deployment) -> _FailureRecord | None:
+        return self._records.get(_key(deployment)) if self._records else None
 
     def _record(self, deployment: Deployment) -> _FailureRecord:
         """The deployment's record; the oldest makes room for a new one."""

@@ -76,6 +76,30 @@ class CallExchange(HTTPMessageDelegate):
     (Tornado's own); our server can.
     """
 
+    # One is made for every call, and it lives as long as a stream.
+    __slots__ = (
+        "_arrived",
+        "_begun",
+        "_body",
+        "_connection",
+        "_context",
+        "_dialect",
+        "_disconnected",
+        "_ending",
+        "_head",
+        "_inner",
+        "_options",
+        "_over",
+        "_path",
+        "_record",
+        "_refuse",
+        "_refused_model",
+        "_service",
+        "_size",
+        "_task",
+        "_writer",
+    )
+
     def __init__(
         self,
         service: CallService,

@@ -14,6 +14,8 @@ class Heartbeat:
     The timer is not moved with every chunk: it looks at the time of the last one when it fires.
     """
 
+    __slots__ = ("_beat", "_last", "_loop", "_seconds", "_timer", "_wheel")
+
     def __init__(self, seconds: float, beat: Callable[[], None]) -> None:
         self._seconds = seconds
         self._beat = beat

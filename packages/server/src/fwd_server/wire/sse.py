@@ -38,6 +38,8 @@ def encode_event(data: bytes, name: str = "") -> bytes:
 class LineDecoder:
     """Pieces of bytes to whole lines, without their ends; at the end of the stream ``close`` gives the last one."""
 
+    __slots__ = ("_after_cr", "_broken", "_longest", "_rest")
+
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._longest = longest
         self._rest = bytearray()
@@ -51,7 +53,7 @@ class LineDecoder:
         if self._after_cr and data:
             self._after_cr = False
             data = data.removeprefix(b"\n")
-        lines = _ENDS.split(data) if b"\r" in data else data.split(b"\n")
+        lines = _ENDS.split(data) if data.find(b"\r") >= 0 else data.split(b"\n")
         if len(lines) > 1:
             self._after_cr = data.endswith(b"\r")
             if self._rest:
@@ -88,6 +90,8 @@ class LineDecoder:
 class EventDecoder:
     """Pieces of bytes to events. Comments, ``id`` and ``retry`` are swallowed; so is an event without data."""
 
+    __slots__ = ("_broken", "_data", "_idle", "_lines", "_longest", "_name", "_size", "_start", "_started")
+
     def __init__(self, longest: int = LONGEST_LINE) -> None:
         self._longest = longest
         self._lines = LineDecoder(longest)
@@ -104,7 +108,9 @@ class EventDecoder:
         # What nearly every piece is: one whole event on one line.
         if self._idle and data.startswith(b"data: ") and len(data) <= self._longest:
             text = data[6:-2] if data.endswith(b"\n\n") else data[6:-4] if data.endswith(b"\r\n\r\n") else b""
-            if text and b"\n" not in text and b"\r" not in text:
+            # Not "in": bytes try what is searched for as a number first, and swallow the exception that this raises.
+            # For the two of them that took a tenth of a chunk's whole way.
+            if text and text.find(b"\n") < 0 and text.find(b"\r") < 0:
                 return [Event("", text)]
         return self._read_lines(data if self._started else self._skip_byte_order_mark(data))
 

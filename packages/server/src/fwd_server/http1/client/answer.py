@@ -307,6 +307,8 @@ class _ChunkedBody:
 class _ParserEvents:
     """What llhttp calls while it reads chunks; apart from `_Chunked`, so that no reference cycle forms."""
 
+    __slots__ = ("_pieces", "complete", "messages")
+
     def __init__(self) -> None:
         self.messages = 0
         self.complete = False

@@ -53,15 +53,24 @@ class Carrier(Protocol):
 class Reply(HTTPConnection):
     """The connection object of one request (``request.connection``)."""
 
-    # What most requests never change is kept in the class: a reply is made for every request.
-    begun = False  # whether the head of the answer is out
-    body_got = 0
-    held = False  # whether the delegate asked for time before it takes more of the body
-    delivered = False  # whether the delegate was told that the body is complete
-    delegate: HTTPMessageDelegate = NOBODY
-    _on_close: Callable[[], None] | None = None
-    _chunked = False
-    _left: int | None = None  # bytes of the answer yet to come, where it said how many
+    # A reply is made for every request, and slots are faster and smaller than a dictionary.
+    __slots__ = (
+        "_carrier",
+        "_chunked",
+        "_left",
+        "_on_close",
+        "begun",
+        "body_got",
+        "body_s",
+        "context",
+        "delegate",
+        "delivered",
+        "head",
+        "held",
+        "keeps_alive",
+        "max_body",
+        "received",
+    )
 
     def __init__(self, carrier: Carrier, head: Head, limits: ServerLimits) -> None:
         self.context = carrier.context
@@ -70,7 +79,15 @@ class Reply(HTTPConnection):
         self.body_s = limits.body_s
         self.keeps_alive = head.keeps_alive
         self.received = head.length == 0  # whether all of the body has come
+        self.begun = False  # whether the head of the answer is out
+        self.body_got = 0
+        self.held = False  # whether the delegate asked for time before it takes more of the body
+        self.delivered = False  # whether the delegate was told that the body is complete
+        self.delegate: HTTPMessageDelegate = NOBODY
         self._carrier: Carrier | None = carrier
+        self._on_close: Callable[[], None] | None = None
+        self._chunked = False
+        self._left: int | None = None  # bytes of the answer yet to come, where it said how many
 
     @property
     def over(self) -> bool:

@@ -61,6 +61,8 @@ class CallFragments:
     call unless the name is another's, and a fragment without a name continues the last call.
     """
 
+    __slots__ = ("_all", "_by_index", "_by_server_id", "_ids", "_last")
+
     def __init__(self, ids: AnswerIds) -> None:
         self._ids = ids
         self._by_index: dict[int, OpenCall] = {}

@@ -33,6 +33,20 @@ class ChoiceStream:
     one at the end of the thinking. So it is held until the end of the stream, and goes out once, alone and last.
     """
 
+    __slots__ = (
+        "_called",
+        "_calls",
+        "_finish",
+        "_halves",
+        "_null",
+        "_opened",
+        "_profile",
+        "_reasoning",
+        "index",
+        "relays",
+        "size",
+    )
+
     def __init__(self, profile: ProviderProfile, index: int, ids: AnswerIds) -> None:
         self._profile = profile
         self.index = index

@@ -18,6 +18,8 @@ _GROWING: Final = ("text", "summary", "signature", "data")
 class ReasoningEntries:
     """The entry that is being gathered, and those before it that are whole but were not sent yet."""
 
+    __slots__ = ("_entry", "_index", "_next", "_whole")
+
     def __init__(self) -> None:
         self._entry: Json | None = None
         self._index: object = None  # the server's

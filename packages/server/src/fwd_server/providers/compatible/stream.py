@@ -32,6 +32,24 @@ class CompatibleDecoder:
     counts over the whole stream is kept here or in the choices, because a provider may begin anything anew in a chunk.
     """
 
+    __slots__ = (
+        "_call_ids",
+        "_choices",
+        "_done",
+        "_events",
+        "_failure",
+        "_finish_fields",
+        "_frame_decoder",
+        "_head",
+        "_key",
+        "_last_fields",
+        "_new_id",
+        "_profile",
+        "_request",
+        "_wants_usage",
+        "usage",
+    )
+
     progress = 0  # thinking is shown in this language, so every sign of work is an event
 
     def __init__(
