@@ -12,6 +12,7 @@ from tests.cli.conftest import KEY, FakeGateway
 from fwd_cli import checks
 from fwd_cli.child import gateway as running_gateway
 from fwd_cli.findings import Finding
+from fwd_client.profiles import Profile
 
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no modes")
 
@@ -132,3 +133,50 @@ def test_keys(tmp_path: Path) -> None:
     assert states(list(checks.keys_file(path, needed=True))) == ["bad"]
     path.write_text("fwd_" + "x" * 43 + "\nsha256:half\n")
     assert states(list(checks.keys_file(path, needed=True))) == ["note", "ok"]
+
+
+WORK = Profile("work", "https://gw.example", KEY)
+
+
+@pytest.mark.parametrize(
+    ("profile", "url", "key", "state", "words"),
+    [
+        (None, "https://gw.example", KEY, "ok", "none stored"),
+        (
+            WORK,
+            "https://gw.example/v1",
+            KEY,
+            "ok",
+            "work (https://gw.example), with its key",
+        ),
+        (
+            WORK,
+            "https://gw.example",
+            "fwd_other",
+            "note",
+            "another key than its own",
+        ),
+        (
+            WORK,
+            "http://127.0.0.1:8000",
+            KEY,
+            "note",
+            "work (https://gw.example) is not used",
+        ),
+    ],
+)
+def test_the_profile_is_named(profile: Profile | None, url: str, key: str, state: str, words: str) -> None:
+    """Which one it is, and why it may not count; never its key (S12)."""
+    (finding,) = checks.stored_login(profile, url, key)
+    assert (finding.state, words in finding.detail, KEY in finding.detail) == (state, True, False)
+
+
+def test_only_whoever_runs_the_gateway_is_told_to_make_a_key() -> None:
+    """Everybody else has an operator."""
+    for url, fix in (
+        ("http://127.0.0.1:1", "fwd generate-key"),
+        ("https://gw.example", "fwd login https://gw.example"),
+    ):
+        with checks.Client(base_url=url, api_key="none") as client:
+            (finding,) = checks.your_key(client, None)
+        assert fix in finding.fix

@@ -16,6 +16,7 @@ from fwd_cli import session as session_module
 from fwd_cli.conversation import Conversation
 from fwd_cli.session import COMMANDS, Session, Spending, summary
 from fwd_client import Client, Receipt
+from fwd_client.testing import FakeGateway as ScriptedGateway
 
 Say = Callable[..., Ended]
 
@@ -73,6 +74,42 @@ def test_an_answer_that_breaks_off_is_kept(say: Say, gateway: FakeGateway) -> No
     gateway.pieces = [chunk("Hel")]
     say("hi", "so?", "/retry")
     assert sent(gateway) == [["hi"], ["hi", "Hel", "so?"], ["hi", "Hel", "so?"]]
+
+
+def test_functions_are_run(fwd: Run) -> None:
+    """--tools: the model calls a function of the file, and the next message knows what was said, not how."""
+    Path("sums.py").write_text("def add(a: int, b: int) -> int:\n    return a + b\n")
+    gateway = ScriptedGateway()
+    gateway.call_tool("add", a=1, b=2)
+    gateway.say("It is 3.")
+    gateway.say("Still 3.")
+    with gateway.serve() as url:
+        ended = fwd("chat", "--server", url, "--key", gateway.key, "--tools", "sums.py", stdin="1 + 2?\nsure?\n")
+    assert (ended.code, ended.out) == (0, "It is 3.\nStill 3.\n")
+    assert "add(a=1, b=2) → 3" in ended.err
+    last = gateway.requests[2].json
+    assert [message["content"] for message in last["messages"]] == ["1 + 2?", "It is 3.", "sure?"]
+    assert last["tools"][0]["function"]["name"] == "add"
+
+
+def test_a_function_that_raises_does_not_end_the_talk(fwd: Run) -> None:
+    """It is the user's mistake, said with its line; the message can be asked again."""
+    Path("bad.py").write_text("def add(a: int, b: int) -> int:\n    raise ValueError('no')\n")
+    gateway = ScriptedGateway()
+    gateway.call_tool("add", a=1, b=2)
+    gateway.say("Never mind.")
+    with gateway.serve() as url:
+        ended = fwd("chat", "--server", url, "--key", gateway.key, "--tools", "bad.py", stdin="1 + 2?\n/retry\n")
+    assert (ended.code, ended.out) == (0, "Never mind.\n")
+    assert "error: your tool add raised an exception" in ended.err
+
+
+def test_definitions_are_no_functions(say: Say, gateway: FakeGateway) -> None:
+    """Definitions in JSON are for fwd call: a chat runs functions."""
+    Path("tools.json").write_text("[]")
+    ended = say("hi", options=("--tools", "tools.json"))
+    assert (ended.code, gateway.requests) == (2, [])
+    assert "--tools takes a .py file" in ended.err
 
 
 def test_model_and_system(say: Say, gateway: FakeGateway) -> None:

@@ -32,6 +32,15 @@ def test_json_is_one_finding_a_line(fwd: Run) -> None:
     assert findings[-1]["fix"].startswith("fwd run-server")
 
 
+def test_the_profile_in_use_is_named(fwd: Run) -> None:
+    """By its name, and with its address; here FORWARDER_URL wins over it."""
+    fwd("login", "https://gw.example", "--key", KEY, "--profile", "work", "--no-check")
+    lines = fwd("doctor", "--json", "--offline").out.splitlines()
+    findings = {found["name"]: found for found in map(json.loads, lines)}
+    assert findings["profile"]["detail"].startswith("work (https://gw.example) is not used")
+    assert KEY not in str(findings)
+
+
 def test_all_well_is_exit_code_0(fwd: Run, gateway: FakeGateway) -> None:
     """Notes alone are no reason to fail."""
     gateway.reply = {"status": "ready", "object": "list", "data": []}

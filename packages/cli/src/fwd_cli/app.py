@@ -32,6 +32,7 @@ COMMANDS = (
     Entry("Use", "call", "call", "Send a prompt and print the answer."),
     Entry("Use", "chat", "chat", "Have a conversation with a model."),
     Entry("Use", "login", "login", "Store the address of a gateway and your key for it."),
+    Entry("Use", "logout", "logout", "Remove a gateway that fwd login stored, and your key for it."),
     Entry("Use", "models", "models", "List the models your key can use."),
     Entry("Run", "generate-key", "generate_key", "Make and store a key for a caller of the gateway."),
     Entry("Run", "run-server", "run_server", "Run the gateway."),

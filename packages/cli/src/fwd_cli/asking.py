@@ -113,10 +113,17 @@ def ask(client: Client, params: dict[str, Any], style: OutputStyle, shown: Shown
 
 
 def ask_with_tools(
-    client: Client, params: dict[str, Any], functions: Sequence[Function], style: OutputStyle
+    client: Client,
+    params: dict[str, Any],
+    functions: Sequence[Function],
+    style: OutputStyle,
+    shown: ShownAnswer | None = None,
 ) -> ShownAnswer:
-    """Ask, run the functions the model calls, and show its answers; errors of the SDK pass through."""
-    shown = ShownAnswer()
+    """Ask, run the functions the model calls, and show its answers; errors of the SDK pass through.
+
+    ``shown`` is as for ``ask``.
+    """
+    shown = shown or ShownAnswer()
     others = {name: value for name, value in params.items() if name != "tools"}
     live = style.stream and not (style.as_json or style.code_only)
     with ExitStack() as stack:

@@ -14,8 +14,10 @@ from urllib.parse import urlsplit
 
 from fwd_cli import names
 from fwd_cli.findings import Finding
+from fwd_cli.options import is_same_server
 from fwd_cli.provider_checks import providers
 from fwd_client import Client, FwdError, Health
+from fwd_client.profiles import Profile
 from fwd_server.settings import SettingsError, load_settings
 from fwd_server.store.key_file import KeyFileError, check_modes
 from fwd_server.store.key_set import parse
@@ -105,6 +107,19 @@ def _private(name: str, path: Path) -> list[Finding]:
     return [Finding(name, "note", warning) for warning in warnings]
 
 
+def stored_login(profile: Profile | None, url: str, key: str | None) -> Iterator[Finding]:
+    """Which profile was chosen, and what of it is used: a flag, a variable or ``.env`` may win over it."""
+    if profile is None:
+        yield Finding("profile", "ok", "none stored; fwd login URL stores one")
+    elif not is_same_server(profile.url, url):
+        detail = f"{profile.name} ({profile.url}) is not used: --server, FORWARDER_URL or .env names {url}"
+        yield Finding("profile", "note", detail)
+    elif profile.key != (key or ""):
+        yield Finding("profile", "note", f"{profile.name} ({profile.url}) is used, with another key than its own")
+    else:
+        yield Finding("profile", "ok", f"{profile.name} ({profile.url}), with its key")
+
+
 def gateway(url: str, key: str | None) -> Iterator[Finding]:
     """Whether a gateway answers, its state, and whether it knows our key."""
     try:
@@ -155,19 +170,23 @@ def clock(date: str | None, now: float) -> Iterator[Finding]:
 
 def your_key(client: Client, key: str | None) -> Iterator[Finding]:
     """Whether the gateway accepts the key in use here."""
+    is_here = urlsplit(client.base_url).hostname in LOOPBACK
+    # Only whoever runs a gateway can make keys for it.
+    login = f"ask its operator for a key, then fwd login {client.base_url}"
+    fix = "export FORWARDER_KEY=$(fwd generate-key)" if is_here else login
     if not key:
-        yield Finding("your key", "bad", "FORWARDER_KEY is not set", "export FORWARDER_KEY=$(fwd generate-key)")
+        yield Finding("your key", "bad", "FORWARDER_KEY is not set, and no profile has a key for this gateway", fix)
         return
     try:
         reached = [model.id for model in client.models.list()]
     except FwdError as error:
-        yield Finding("your key", "bad", error.args[0], "export FORWARDER_KEY=$(fwd generate-key)")
+        yield Finding("your key", "bad", error.args[0], fix)
         return
     names.remember(client.base_url, reached)
     yield Finding("your key", "ok", f"it can use {len(reached)} models")
 
 
-def all_of(url: str, key: str | None, keys: Path, *, ask: bool) -> Iterator[Finding]:
+def all_of(url: str, key: str | None, keys: Path, profile: Profile | None = None, *, ask: bool) -> Iterator[Finding]:
     """Every check, in the order in which they depend on each other."""
     path = Path(".env")
     yield from python()
@@ -175,4 +194,5 @@ def all_of(url: str, key: str | None, keys: Path, *, ask: bool) -> Iterator[Find
     yield from dotenv(path)
     yield from settings(os.environ, path, ask=ask)
     yield from keys_file(keys, needed=urlsplit(url).hostname in LOOPBACK)
+    yield from stored_login(profile, url, key)
     yield from gateway(url, key)

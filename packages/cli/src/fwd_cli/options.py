@@ -71,15 +71,20 @@ def _choose_profile(ctx: click.Context, param: click.Parameter, value: str | Non
     return value
 
 
+def current_profile() -> Profile | None:
+    """The profile of the running command: the one that was named, or the default one."""
+    profile: Profile | None = click.get_current_context().meta.get(_PROFILE)
+    return profile
+
+
 def _from_profile(field: str) -> str:
     """A value of the profile in use; empty without one, and for a key that was stored for another address.
 
     The second matters: ``--server``, a variable, or a ``.env`` that came with somebody's repository could otherwise
     send a stored key to a host of its own choosing (contract S11).
     """
-    ctx = click.get_current_context()
-    profile: Profile | None = ctx.meta.get(_PROFILE)
-    if profile is None or (field == "key" and not is_same_server(profile.url, ctx.params.get("server") or "")):
+    profile, server = current_profile(), click.get_current_context().params.get("server") or ""
+    if profile is None or (field == "key" and not is_same_server(profile.url, server)):
         return ""
     return str(getattr(profile, field))
 
@@ -238,6 +243,7 @@ retries_option = click.option(
     show_default="2",
     help="How often a failed call is repeated.",
 )
+approve_option = click.option("--approve", is_flag=True, help="Ask before each function of --tools runs.")
 no_fallback_option = click.option(
     "--no-fallback", is_flag=True, help="Use the named model only, whatever happens to its provider."
 )

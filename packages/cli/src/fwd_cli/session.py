@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TextIO
@@ -13,12 +13,13 @@ import click
 from attrs import define, field, frozen
 
 from fwd_cli import names, render
-from fwd_cli.asking import OutputStyle, ShownAnswer, ask
+from fwd_cli.asking import OutputStyle, ShownAnswer, ask, ask_with_tools
 from fwd_cli.clipboard import copy
 from fwd_cli.conversation import BadConversation, Conversation, known_names, named_path
 from fwd_cli.errors import ExitCode, Failure, failure_of
 from fwd_cli.keystrokes import usual_keys
 from fwd_cli.notices import aside, three_lines
+from fwd_cli.toolfiles import Function
 from fwd_cli.typed import Source
 from fwd_client import Client, FwdError, Receipt
 
@@ -70,6 +71,7 @@ class Spending:
 class Session:
     """One chat. ``kept`` is where the conversation is saved after every answer, ``out`` the terminal for the clipboard.
 
+    The model may call the ``functions``; what they return is part of the answer it belongs to, and not kept.
     ``kept`` None is a private chat: nothing is saved, and no other conversation is opened.
     """
 
@@ -79,6 +81,7 @@ class Session:
     params: Mapping[str, Any] = field(factory=dict)
     style: OutputStyle = field(factory=OutputStyle)
     kept: Path | None = None
+    functions: Sequence[Function] = ()
     code: ExitCode = ExitCode.OK
     draft: str = ""
     stopped: bool = False
@@ -126,19 +129,20 @@ class Session:
         """Ask the model, show its answer, and remember it."""
         shown = ShownAnswer()
         messages = self.conversation.request_messages()
+        params = {**self.params, "model": self.conversation.model, "messages": messages}
         try:
-            ask(
-                self.client,
-                {**self.params, "model": self.conversation.model, "messages": messages},
-                self.style,
-                shown,
-            )
+            if self.functions:
+                ask_with_tools(self.client, params, self.functions, self.style, shown)
+            else:
+                ask(self.client, params, self.style, shown)
             self.code = ExitCode.OK
         except KeyboardInterrupt:
             self.stopped = True
             aside("Stopped. Press Ctrl-C again to leave.")
         except FwdError as error:
             self._fail(failure_of(error, "/model", self.client.base_url))
+        except Failure as failure:  # a function of --tools raised, or nobody could be asked
+            self._fail(failure)
         else:
             self.spending.add(shown.receipt)
             self._print_receipt(shown)

@@ -40,6 +40,15 @@ def definitions(name: str) -> list[dict[str, Any]]:
     return [tool if "function" in tool else {"type": "function", "function": tool} for tool in tools]
 
 
+def tools_to_run(name: str | None, *, approve: bool) -> list[Function]:
+    """The functions of a Python file of tools, none without one; ``approve`` asks before each call.
+
+    Raises ``click.UsageError`` as ``functions``.
+    """
+    found = functions(name) if name and is_python(name) else []
+    return [*map(approved, found)] if approve else found
+
+
 def functions(name: str) -> list[Function]:
     """The functions a Python file defines, but those with a ``_`` in front; each says on standard error when it runs.
 

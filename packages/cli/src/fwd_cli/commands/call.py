@@ -11,9 +11,9 @@ import click
 from fwd_cli.attachments import answer_format, read_content
 from fwd_cli.errors import Failure, no_key, sdk_errors_explained
 from fwd_cli.notices import aside
-from fwd_cli.options import call_options, call_parameters, examples, json_option
+from fwd_cli.options import approve_option, call_options, call_parameters, examples, json_option
 from fwd_cli.prompts import usage_error
-from fwd_cli.toolfiles import approved, definitions, functions, is_python
+from fwd_cli.toolfiles import definitions, is_python, tools_to_run
 
 if TYPE_CHECKING:
     from fwd_cli.asking import ShownAnswer
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     help="Tools the model may call: definitions in a JSON file, whose calls are shown, or functions in a Python file, "
     "which are run.",
 )
-@click.option("--approve", is_flag=True, help="Ask before each function of --tools runs.")
+@approve_option
 @click.option("--dry-run", is_flag=True, help="Show the requests the gateway would send to providers; send none.")
 @click.option("--raw", count=True, help="Do not filter control characters. On a terminal, give it twice.")
 def command(
@@ -109,8 +109,7 @@ def command(
     }
     if schema:
         params["response_format"] = answer_format(schema)
-    to_run = functions(tools) if tools and is_python(tools) else []
-    to_run = [*map(approved, to_run)] if approve else to_run
+    to_run = tools_to_run(tools, approve=approve)
     if not key:
         raise no_key(server)
     with sdk_errors_explained(server):

@@ -13,8 +13,9 @@ from fwd_cli import folders, names
 from fwd_cli.errors import ExitCode, Failure, no_key, sdk_errors_explained
 from fwd_cli.keystrokes import hold_keys
 from fwd_cli.notices import aside
-from fwd_cli.options import call_options, call_parameters, examples
+from fwd_cli.options import approve_option, call_options, call_parameters, examples
 from fwd_cli.prompts import usage_error
+from fwd_cli.toolfiles import is_python, tools_to_run
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -39,6 +40,7 @@ def _conversations(ctx: click.Context, param: click.Parameter, incomplete: str) 
         'fwd chat --model ollama:llama3:8b --system "Answer in one sentence."',
         "fwd chat -c                # continue the last conversation",
         "fwd chat --name trip       # begin or continue the conversation of this name",
+        "fwd chat --tools tools.py --approve",
     ),
 )
 @call_options
@@ -50,6 +52,13 @@ def _conversations(ctx: click.Context, param: click.Parameter, incomplete: str) 
     shell_complete=_conversations,
     help="Begin or continue the conversation of this name.",
 )
+@click.option(
+    "--tools",
+    type=click.Path(),
+    metavar="FILE",
+    help="Python file with functions that the model may call.",
+)
+@approve_option
 @click.option("--private", is_flag=True, help="Keep neither the conversation nor what is typed.")
 def command(
     model: str | None,
@@ -67,6 +76,8 @@ def command(
     quiet: bool,
     go_on: bool,
     name: str | None,
+    tools: str | None,
+    approve: bool,
     private: bool,
 ) -> int:
     """Have a conversation with a model.
@@ -81,6 +92,9 @@ def command(
         raise no_key(server)
     if name and (go_on or private):
         raise usage_error("--name is used alone, without --continue and --private")
+    if tools and not is_python(tools):
+        raise usage_error("fwd chat runs functions: --tools takes a .py file; fwd call shows the calls of a JSON file")
+    to_run = tools_to_run(tools, approve=approve)
     with sdk_errors_explained(server), hold_keys(sys.stdin, for_prompt=True):
         from fwd_cli.asking import OutputStyle
         from fwd_cli.session import Session
@@ -93,7 +107,7 @@ def command(
         with Client(base_url=server, api_key=key, timeout=timeout, max_retries=retries) as client:
             if sys.stdin.isatty():
                 names.remember(server, (model.id for model in client.models.list()))
-            session = Session(client, conversation, sys.stdout, params, style, kept)
+            session = Session(client, conversation, sys.stdout, params, style, kept, to_run)
             session.run(_source(session, private=private))
     return ExitCode.OK if sys.stdin.isatty() else session.code
 

@@ -11,7 +11,7 @@ import click
 from fwd_cli import colour, render
 from fwd_cli.errors import ExitCode
 from fwd_cli.notices import lines_of
-from fwd_cli.options import connection_options, examples, json_option, keys_file_option
+from fwd_cli.options import connection_options, current_profile, examples, json_option, keys_file_option
 from fwd_cli.terminal import clean_line
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ def command(key: str | None, server: str, keys_file: Path, offline: bool, as_jso
     """Find problems and how to fix them.
 
     Checks Python, the installed packages, .env, the settings and keys of a server started here, whether each provider
-    can be reached and accepts its key, and the gateway in use: whether it answers, its own state and that of its
-    providers, its clock, and whether it accepts your key. Exit code 1 when something needs fixing. Providers are asked
-    for their list of models, which is free; --offline skips that.
+    can be reached and accepts its key, the profile that fwd login stored, and the gateway in use: whether it answers,
+    its own state and that of its providers, its clock, and whether it accepts your key. Exit code 1 when something
+    needs fixing. Providers are asked for their list of models, which is free; --offline skips that.
     """
     from fwd_cli.checks import all_of
 
     worst = ExitCode.OK
-    for finding in all_of(server, key, keys_file, ask=not offline):
+    for finding in all_of(server, key, keys_file, current_profile(), ask=not offline):
         click.echo(render.as_json(finding.as_dict()) if as_json else line(finding), nl=False, color=colour.wanted())
         worst = ExitCode.ERROR if finding.state == "bad" else worst
     return worst

@@ -5,17 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from fwd_cli import names
-from fwd_cli.errors import file_errors_explained, sdk_errors_explained
+from fwd_cli.errors import sdk_errors_explained
 from fwd_cli.options import Documented, dotenv, examples, is_same_server
+from fwd_cli.profile_file import add_profile
 from fwd_cli.prompts import is_piped, usage_error
-
-if TYPE_CHECKING:
-    from fwd_client.profiles import Profile
 
 
 @click.command(
@@ -44,6 +41,7 @@ def command(url: str, key: str | None, profile: str, model: str | None, no_check
     fwd call, fwd chat, fwd models, fwd doctor and the SDK use it from then on, wherever no flag, variable or .env says
     otherwise. The key is sent to this address only. It is kept in ~/.config/fwd/config.toml (or XDG_CONFIG_HOME), which
     only you can read. The first gateway becomes the default; --profile chooses another one, here and in other commands.
+    fwd logout removes it again.
     """
     from fwd_client import Client
     from fwd_client.profiles import Profile, check_profile_name
@@ -56,7 +54,7 @@ def command(url: str, key: str | None, profile: str, model: str | None, no_check
             reached = [] if no_check else [model.id for model in client.models.list()]
     if reached:
         names.remember(address, reached)
-    path, is_default = _store(Profile(profile, address, secret, model or ""))
+    path, is_default = add_profile(Profile(profile, address, secret, model or ""))
     checked = "not checked" if no_check else f"it can use {len(reached)} model{'' if len(reached) == 1 else 's'}"
     click.echo(f"Stored in {path}: {address}, profile {profile}; {checked}.", err=True)
     _print_next(address, profile, is_default=is_default)
@@ -75,22 +73,6 @@ def _read_key(option: str | None) -> str:
     if not key:
         raise usage_error("the key is empty")
     return key
-
-
-def _store(profile: Profile) -> tuple[Path, bool]:
-    """Add a profile to the file, or replace it; where it is, and whether it is the default one."""
-    from fwd_client.profiles import Profiles, config_path, format_profiles, load_profiles
-    from fwd_server.store.atomic import replace
-
-    path = config_path(os.environ)
-    with file_errors_explained(f"{path} cannot be written", "fwd login with XDG_CONFIG_HOME set to a folder of yours"):
-        before = load_profiles(path)
-        by_name = {**before.by_name, profile.name: profile}
-        # The first profile becomes the default one; later ones do not take its place.
-        default = before.default if before.default in before.by_name else profile.name
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        replace(path, format_profiles(Profiles(by_name, default)).encode())
-    return path, default == profile.name
 
 
 def _print_next(address: str, profile: str, *, is_default: bool) -> None:
