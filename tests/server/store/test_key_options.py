@@ -5,18 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fwd_server.metering.rules import Rule
-from fwd_server.store import key_set
-from fwd_server.store.key_options import KEY_OPTIONS
+from fwd_server.store.key_options import KEY_OPTIONS, KeyRights
 from fwd_server.store.key_set import Entry, fingerprint, key_id_of, parse
 
 USD = 10**9
 KEY = "fwd_" + "k" * 43
 ID = key_id_of(fingerprint(KEY))
-
-
-@pytest.fixture(autouse=True)
-def enforced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_set, "RIGHTS_ARE_ENFORCED", True)
 
 
 def entry(options: str) -> Entry:
@@ -42,11 +36,10 @@ def test_limits_and_budgets_become_rules_with_lasting_ids() -> None:
 
 
 def test_rights_are_read() -> None:
-    rights = entry("project=shop models=gpt-5*,openai:* ips=10.0.0.0/8,2001:db8::/32 short=cap user=required").rights
+    rights = entry("project=shop models=gpt-5*,openai:* ips=10.0.0.0/8,2001:db8::/32 user=required").rights
     assert (rights.project, rights.models) == ("shop", ("gpt-5*", "openai:*"))
-    assert rights.caps_output
     assert rights.needs_user
-    assert entry("name=x").rights == key_set.KeyRights()
+    assert entry("name=x").rights == KeyRights()
 
 
 @pytest.mark.parametrize(
@@ -61,7 +54,7 @@ def test_a_key_for_a_network_is_good_there_only(address: str, allowed: bool) -> 
 
 BAD = [
     "budget=5/fortnight", "budget=5/day,6/day", "budget=", "budget=x", "rpm=0", "rpm=many", "tpm=-1", "tz=Mars/Olympus",
-    "models=", "models=a,,b", "ips=10.0.0.1/8", "ips=everywhere", "short=long", "user=maybe", "project=a/b", "name=a/b",
+    "models=", "models=a,,b", "ips=10.0.0.1/8", "ips=everywhere", "user=maybe", "project=a/b", "name=a/b",
 ]  # fmt: skip
 
 
@@ -114,10 +107,16 @@ def test_an_admin_key_is_never_a_callers_key() -> None:
     assert "admin key" in parsed.alerts[0]
 
 
-def test_options_that_are_not_enforced_skip_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A key is never served without its limits."""
-    monkeypatch.setattr(key_set, "RIGHTS_ARE_ENFORCED", False)
-    for line in (f"{KEY} rpm=60", "project shop rpm=60"):
-        parsed = parse(line.encode())
+def test_where_nobody_counts_keys_with_limits_are_refused() -> None:
+    """Several workers have no common book: a key is never served without its limits, nor one of a project with them."""
+    for text in (f"{KEY} rpm=60", f"project shop rpm=60\n{KEY} project=shop"):
+        parsed = parse(text.encode(), counts=False)
         assert len(parsed.keys) == 0
-        assert len(parsed.alerts) == 1
+        assert "FWD_WORKERS=1" in parsed.alerts[0]
+    assert len(parse(f"{KEY} models=gpt-5* ips=10.0.0.0/8".encode(), counts=False).keys) == 1
+
+
+def test_a_key_of_a_project_whose_line_is_bad_is_refused() -> None:
+    parsed = parse(f"{KEY} project=shop\nproject shop budget=5/fortnight".encode())
+    assert len(parsed.keys) == 0
+    assert [alert.partition(":")[0] for alert in parsed.alerts] == ["line 2 is skipped", "line 1 is skipped"]

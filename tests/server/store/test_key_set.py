@@ -117,7 +117,7 @@ def test_a_key_is_refused_from_its_expiry_on() -> None:
         f"{KEY} name=a name=b",
         f"{KEY} expires=",
         f"{KEY} expires=tomorrow",
-        f"{KEY} models=gpt-*",
+        f"{KEY} model=gpt-*",
         f"{KEY}{OTHER[:4]}é",
     ],
 )

@@ -281,7 +281,7 @@ def test_calls_of_a_dead_run_become_interrupted_and_the_book_gets_its_counters(t
     ledger = Ledger(tmp_path, clock)
     assert ledger.interrupted == 1
     book = Book([Rule("b", "key:key_a", "budget", 100, "day")])
-    ledger.restore_book(book)
+    ledger.restore_book(book, {rule.id for rule in book.rules})
     (state,) = book.list_budgets(book.find_rules("key_a", "", ("m",)), clock.now())
     assert (state.spent, state.held) == (9, 0)
     asyncio.run(ledger.close())

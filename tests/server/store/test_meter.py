@@ -284,7 +284,7 @@ def test_hour_and_day_windows_are_counted_again_after_a_restart(tmp_path: Path) 
     run(tmp_path, rules, test).close()
     book = Book(rules)
     ledger = Ledger(tmp_path, FakeClock())
-    ledger.restore_book(book)
+    ledger.restore_book(book, {rule.id for rule in rules})
     limits = {
         state.rule.kind: state.used
         for state in book.list_limits(book.find_rules(KEY, "", ("gpt-a", "claude")), FakeClock().monotonic())

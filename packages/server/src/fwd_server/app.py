@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -23,7 +24,6 @@ from fwd_server.gateway.retry_policy import RetryPolicy
 from fwd_server.gateway.translation import Translator
 from fwd_server.http1.client.pool import Limits, Pool, Proxies
 from fwd_server.machine import MemoryUse, connection_cap
-from fwd_server.metering.book import Book
 from fwd_server.observe import log
 from fwd_server.observe.access_log import AccessLog
 from fwd_server.observe.hub import Observer, ObserverHub
@@ -34,8 +34,10 @@ from fwd_server.routing.planner import Routes
 from fwd_server.routing.table import NO_FACTS, ModelFacts
 from fwd_server.settings import Settings
 from fwd_server.settings.config_file_table import BuiltRoutes, build_routes
+from fwd_server.store.accounts import Accounts
 from fwd_server.store.key_file import KeyFile
 from fwd_server.store.meter import Meter
+from fwd_server.store.migrate import StoreError
 from fwd_server.store.price_store import PriceFiles, PriceWatch
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import ImageFetcher
@@ -77,6 +79,7 @@ class App:
     discovery: ModelDiscovery
     prices: PriceWatch
     meter: Meter
+    accounts: Accounts
     images: ImageFetcher | None = None
 
     def poll_prices(self) -> None:
@@ -90,7 +93,12 @@ class App:
 
     def poll_keys(self) -> None:
         """Take a change of the key file, and say what it means (contract D8)."""
+        self.accounts.tidy(self.clock)
         if self.keys.poll(self.clock.monotonic()):
+            try:
+                self.accounts.take_rules(self.keys.keys.list_rules())
+            except (StoreError, sqlite3.OperationalError) as error:
+                log.app.error("What new limits and budgets have used before cannot be read: %s", error)
             log.app.info("Keys: %s", self.keys.summary())
             for notice in self.keys.notices():
                 log.app.warning("%s", notice)
@@ -114,11 +122,13 @@ def build_app(
     policies: Sequence[Policy] = (),
     observers: Sequence[Observer] = (),
     dialects: Mapping[str, Dialect[Any, Any]] | None = None,
+    accounts: Accounts | None = None,
 ) -> App:
     """Build a gateway from its settings, on the running event loop.
 
     ``policies`` may refuse calls and settle them, ``observers`` hear of everything beside the access log, and
     ``dialects`` (path -> caller language) are served beside our own; CONTRIBUTING.md has an example of each.
+    ``accounts`` are the book and the ledger that calls go into: by default a new book and no ledger.
     ``clock``, ``pool`` and ``images`` (used only with FWD_FETCH_IMAGES=public) are for tests and embedders;
     ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` returns how much of its limit is used.
     """
@@ -139,13 +149,24 @@ def build_app(
     attempts = AttemptRunner(providers, upstream, clock, health, hub)
     fallback = FallbackRunner(translator, attempts, health, clock, retry_policy(settings), images)
     prices = PriceWatch.start(PriceFiles.in_directory(settings.data, settings.prices))
-    meter = Meter(Book(), prices.table, clock)
+    accounts = accounts or Accounts()
+    accounts.book.max_requests = most_calls(settings)
+    meter = Meter(
+        accounts.book,
+        prices.table,
+        clock,
+        accounts.ledger,
+        refuse_unknown=settings.unknown_price == "refuse",
+        bound_output=settings.bound_output,
+        fail_open=settings.usage_fail_open,
+    )
     policies = (*policies, MeterPolicy(meter, routes, clock))
     gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
-    keys = KeyFile(settings.keys_file)
+    keys = KeyFile(settings.keys_file, not accounts.is_shared)
     # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())
-    state = GatewayStatus(routes, clock, clock.monotonic(), keys.notices, health)
+    accounts.take_rules(keys.keys.list_rules())
+    state = GatewayStatus(routes, clock, clock.monotonic(), lambda: (*keys.notices(), *accounts.notices()), health)
     discovery = ModelDiscovery(providers, upstream, clock)
     guard = _build_guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
@@ -154,7 +175,7 @@ def build_app(
     application = GatewayApplication(
         _build_handlers(settings, guard, state, gateway, discovery), guard, hub, calls, service
     )
-    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, images)
+    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, images)
 
 
 def known_providers(routes: Routes) -> dict[str, Provider]:

@@ -21,7 +21,7 @@ from fwd_server.metering.rules import matches_model
 from fwd_server.routing.planner import Routes
 from fwd_server.routing.table import Lane, PublicModel
 from fwd_server.store.ledger import to_micro
-from fwd_server.store.meter import CallEnd, CallFacts, Meter, MeteredCall, Place, PricedAttempt
+from fwd_server.store.meter import CallEnd, CallFacts, Meter, MeteredCall, Place, PricedAttempt, full_name
 from fwd_server.values.call import Attempt, Call
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.errors import GatewayError
@@ -117,7 +117,7 @@ class MeterPolicy:
         if found is None:
             if model is not None and not matches_model(caller.models, model):
                 raise Refusal("model_not_allowed", model=model).to_error()
-            names = {place: f"{place.provider}:{place.model}" for place in places}
+            names = {place: full_name(place.provider, place.model) for place in places}
             allowed = tuple(place for place in places if matches_model(caller.models, names[place]))
             barred = {
                 (place.provider, place.model): Refusal("model_not_allowed", model=names[place]).to_error()

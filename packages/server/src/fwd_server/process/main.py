@@ -14,6 +14,7 @@ import gc
 import logging
 import os
 import socket
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ from tornado import autoreload
 from fwd_server import settings as configuration
 from fwd_server._version import __version__
 from fwd_server.app import App, build_app
+from fwd_server.clock import SystemClock
 from fwd_server.machine import memory_use, raise_file_limit
 from fwd_server.metering.price_file import PriceFileError
 from fwd_server.observe import log
@@ -42,13 +44,16 @@ from fwd_server.settings import LoadedSettings, SettingProblem, Settings, Settin
 from fwd_server.settings.config_file import DEFAULT_NAME, ConfigError, ConfigText
 from fwd_server.settings.problems import ConfigProblem
 from fwd_server.settings.units import Address, is_everywhere, is_loopback
+from fwd_server.store.accounts import Accounts
 from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
+from fwd_server.store.ledger import Ledger
+from fwd_server.store.migrate import StoreError
 
 OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
 DOTENV: Final = Path(".env")
-# The sockets are bound once and kept over a reload, so these need a restart.
+# The sockets are bound and the ledger is opened once, and both are kept over a reload, so these need a restart.
 FIXED: Final = (
     "FWD_HOST",
     "FWD_PORT",
@@ -57,7 +62,14 @@ FIXED: Final = (
     "FWD_WORKERS",
     "FWD_SSL_CERTFILE",
     "FWD_SSL_KEYFILE",
+    "FWD_DATA",
+    "FWD_LEDGER",
+    "FWD_SYNC",
+    "FWD_SPOOL",
+    "FWD_SETTLE_WAIT",
+    "FWD_KEEP_CALLS",
 )
+_DAY_S: Final = 86_400.0
 T = TypeVar("T")
 
 
@@ -94,14 +106,18 @@ def run_worker(line: workers.ControlChannel, sockets: list[socket.socket]) -> in
     _prepare_process(settings)
 
     async def serve_slot() -> None:
-        app = build_app(settings, environment=os.environ, memory=memory_use)
+        accounts = open_accounts(settings, is_shared=True)
+        app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts)
 
         def started(port: int) -> None:
             if order.announces:
                 log_start(app, settings, port)
             _freeze_garbage()
 
-        await serve_app(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
+        try:
+            await serve_app(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
+        finally:
+            await accounts.aclose()
 
     return _until_complete(serve_slot())
 
@@ -111,7 +127,7 @@ def _with_exit_code(action: Callable[[], int]) -> int:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it stays open
     try:
         return action()
-    except (SettingsError, KeyFileError, PriceFileError) as error:
+    except (SettingsError, KeyFileError, PriceFileError, StoreError) as error:
         sys.stderr.write(f"{error}\n")
         return BAD_CONFIGURATION
 
@@ -240,7 +256,8 @@ async def _serve_in_process(
     current: CurrentConfig, sockets: list[socket.socket], health: list[socket.socket], *, reload: bool
 ) -> None:
     settings = current.loaded.settings
-    app = build_app(settings, environment=os.environ, memory=memory_use)
+    accounts = current.accounts = open_accounts(settings)
+    app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts)
     if reload:
         autoreload.watch(str(DOTENV))
         autoreload.add_reload_hook(logging.shutdown)  # the new program takes this one's place at once
@@ -250,7 +267,38 @@ async def _serve_in_process(
         log_start(app, settings, port)
         _freeze_garbage()
 
-    await serve_app(app, sockets, settings, started, health=health, renew=current.rebuild_app)
+    try:
+        await serve_app(app, sockets, settings, started, health=health, renew=current.rebuild_app)
+    finally:
+        await accounts.aclose()
+
+
+def open_accounts(settings: Settings, *, is_shared: bool = False) -> Accounts:
+    """The book and the ledger of this process, recovered and ready. Raises StoreError for one that cannot be used."""
+    if not settings.ledger:
+        return Accounts(is_shared=is_shared)
+    keep_s = settings.keep_calls * _DAY_S if settings.keep_calls else None
+    try:
+        ledger = Ledger(
+            settings.data,
+            SystemClock(),
+            full_sync=settings.sync == "full",
+            spool=settings.spool,
+            settle_wait_s=settings.settle_wait,
+            keep_s=keep_s,
+            is_shared=is_shared,
+        )
+    except (OSError, sqlite3.OperationalError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        problem = f"{settings.data} cannot hold the ledger ({reason}); FWD_DATA names another directory"
+        # Only who asked for a directory relies on it: a read-only container must still be able to start.
+        if settings.data != Settings().data:
+            raise StoreError(problem) from None
+        return Accounts(is_shared=is_shared, trouble=f"calls are not recorded: {problem}")
+    if ledger.interrupted:
+        log.app.warning("The last run ended in the middle of %d calls; each is in the ledger.", ledger.interrupted)
+    ledger.start()
+    return Accounts(ledger=ledger, is_shared=is_shared)
 
 
 @define
@@ -262,11 +310,15 @@ class CurrentConfig:
 
     flags: dict[str, str]
     loaded: LoadedSettings
+    accounts: Accounts | None = None
 
     def rebuild_app(self) -> tuple[App, Settings] | None:
         """A gateway of the settings as they are now, for one process."""
         return self._reload(
-            lambda loaded: (build_app(loaded.settings, environment=os.environ, memory=memory_use), loaded.settings)
+            lambda loaded: (
+                build_app(loaded.settings, environment=os.environ, memory=memory_use, accounts=self.accounts),
+                loaded.settings,
+            )
         )
 
     def reload_worker_config(self) -> workers.WorkerConfig | None:

@@ -308,8 +308,57 @@ class Settings:
         "Usage and costs",
         "Directory of the ledger and of installed prices; made when missing.",
     )
+    ledger: bool = setting(
+        "FWD_LEDGER", True, "Usage and costs", "Whether calls are recorded; without it, keys with budgets are refused."
+    )
     prices: Path | None = setting(
         "FWD_PRICES", None, "Usage and costs", "Your own price file; its models come before the packaged ones."
+    )
+    unknown_price: Literal["allow", "refuse"] = setting(
+        "FWD_UNKNOWN_PRICE",
+        "allow",
+        "Usage and costs",
+        "What becomes of a call whose model has no price: allow, or refuse. A budget refuses it in any case.",
+    )
+    bound_output: int = setting(
+        "FWD_BOUND_OUTPUT",
+        32_768,
+        "Usage and costs",
+        "Output tokens that a budget reckons with where neither the call nor the price table limits them.",
+        between=(1, 10_000_000),
+    )
+    keep_calls: int = setting(
+        "FWD_KEEP_CALLS",
+        90,
+        "Usage and costs",
+        "Days for which single calls are kept; sums are kept for ever. 0 keeps calls for ever too.",
+        between=(0, 36_500),
+    )
+    sync: Literal["normal", "full"] = setting(
+        "FWD_SYNC",
+        "normal",
+        "Usage and costs",
+        "normal: records survive a crash of the gateway. full: a power failure as well, which takes the disk longer.",
+    )
+    spool: Size = setting(
+        "FWD_SPOOL",
+        Size(2**30),
+        "Usage and costs",
+        "Most that the journal may hold while the ledger cannot be written; then calls are refused.",
+        between=(2**20, 2**40),
+    )
+    settle_wait: Seconds = setting(
+        "FWD_SETTLE_WAIT",
+        Seconds(2),
+        "Usage and costs",
+        "How long a call waits for its record to be durable.",
+        between=_MOMENT,
+    )
+    usage_fail_open: bool = setting(
+        "FWD_USAGE_FAIL_OPEN",
+        False,
+        "Usage and costs",
+        "Whether calls of keys without a hard budget are served when they cannot be recorded.",
     )
 
     log_level: Literal["debug", "info", "warning", "error"] = setting(

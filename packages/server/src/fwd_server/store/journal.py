@@ -27,6 +27,7 @@ from typing import Final
 from fwd_server.store.migrate import StoreError
 
 JOURNAL_NAME: Final = "journal.db"
+MOST_JOURNALS: Final = 512  # twice as many as workers: old and new ones run side by side during a reload
 OWNER_NAME: Final = "owner"
 LOCK_S: Final = 5.0  # a predecessor that is ending may need so long
 RESERVE_BYTES: Final = 64 * 1024  # the end of the spool is kept for calls that already run
@@ -40,10 +41,18 @@ class JournalFull(Exception):
 class JournalFile:
     """The file itself. Every method may be called from any thread; one commit runs at a time."""
 
-    def __init__(self, directory: Path, *, full_sync: bool = False, spool: int = DEFAULT_SPOOL, lock_s: float = LOCK_S):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        full_sync: bool = False,
+        spool: int = DEFAULT_SPOOL,
+        lock_s: float = LOCK_S,
+        name: str = JOURNAL_NAME,
+    ) -> None:
         """Take the file for this process alone. Raises StoreError that names the owner, or says what is wrong."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.path: Final = directory / JOURNAL_NAME
+        self.path: Final = directory / name
         self.spool: Final = spool
         self._lock: Final = threading.Lock()
         with contextlib.suppress(FileExistsError):
@@ -56,7 +65,7 @@ class JournalFile:
             self._bytes = self._measure()
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise _explain_lock(error, directory) from error
+            raise _explain_lock(error, self.path) from error
         # For the message of the next process only: the lock is SQLite's, and goes with the process.
         (directory / OWNER_NAME).write_text(f"{os.getpid()}\n")
 
@@ -117,13 +126,27 @@ class JournalFile:
             self._connection.close()
 
 
-def _explain_lock(error: sqlite3.DatabaseError, directory: Path) -> StoreError:
+class JournalInUse(StoreError):
+    """Another process has it."""
+
+
+def take_free_journal(directory: Path, *, full_sync: bool = False, spool: int = DEFAULT_SPOOL) -> JournalFile:
+    """The first journal that no other worker has. Raises StoreError when there is none, or it cannot be used."""
+    for number in range(MOST_JOURNALS):
+        name = JOURNAL_NAME if number == 0 else f"journal-{number}.db"
+        with contextlib.suppress(JournalInUse):
+            return JournalFile(directory, full_sync=full_sync, spool=spool, lock_s=0.0, name=name)
+    raise JournalInUse(f"{directory} is in use by {MOST_JOURNALS} other workers; FWD_DATA names another directory")
+
+
+def _explain_lock(error: sqlite3.DatabaseError, path: Path) -> StoreError:
+    directory = path.parent
     if not isinstance(error, sqlite3.OperationalError):
-        return StoreError(f"{directory / JOURNAL_NAME} is corrupt ({error}): `fwd store recover` moves it aside")
+        return StoreError(f"{path} is corrupt ({error}): `fwd store recover` moves it aside")
     if "locked" not in str(error):
         return StoreError(f"{directory} cannot be written ({error}); FWD_DATA names another directory")
     owner = ""
     with contextlib.suppress(OSError):
         owner = (directory / OWNER_NAME).read_text().strip()
     who = f"process {owner}" if owner.isdigit() else "another process"
-    return StoreError(f"{directory} is in use by {who}; FWD_DATA names another directory")
+    return JournalInUse(f"{directory} is in use by {who}; FWD_DATA names another directory")

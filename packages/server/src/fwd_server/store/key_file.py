@@ -60,6 +60,7 @@ class KeyFile:
     """
 
     path: Path
+    counts: bool = True  # whether limits and budgets can be kept
     keys: KeySet = field(factory=KeySet, init=False)
     _modes: tuple[str, ...] = field(default=(), init=False)
     _alerts: tuple[str, ...] = field(default=(), init=False)
@@ -93,7 +94,7 @@ class KeyFile:
         return state != self._taken and now - self._since >= wait
 
     def _take(self, content: _Content) -> bool:
-        parsed = parse(content.data or b"")
+        parsed = parse(content.data or b"", counts=self.counts)
         self._taken, self._seen = content.state, content.stamp
         self.keys = parsed.keys
         self._alerts = _alerts(self.path, content, parsed.alerts, len(parsed.keys))

@@ -22,7 +22,7 @@ from fwd_server.metering.rules import BUDGET, LIMITS, BudgetText, Rule, parse_bu
 
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 RULE_OPTIONS: Final = (*LIMITS, "budget", "tz")
-KEY_OPTIONS: Final = ("name", "expires", "project", *RULE_OPTIONS, "models", "ips", "short", "user")
+KEY_OPTIONS: Final = ("name", "expires", "project", *RULE_OPTIONS, "models", "ips", "user")
 
 _WINDOWS: Final = ", ".join(name for name in BUDGET_WINDOWS if name != "all")
 Network = IPv4Network | IPv6Network
@@ -37,15 +37,13 @@ class BadLine(ValueError):
 class KeyRights:
     """What a key may do. Empty ``models`` and ``networks`` mean all of them.
 
-    ``caps_output`` (``short=cap``): instead of a refusal, a shorter answer is requested. ``needs_user``
-    (``user=required``): every call must name its user.
+    ``needs_user`` (``user=required``): every call must name its user.
     """
 
     project: str = ""
     rules: tuple[Rule, ...] = ()
     models: tuple[str, ...] = ()
     networks: tuple[Network, ...] = ()
-    caps_output: bool = False
     needs_user: bool = False
 
     def allows_address(self, address: str) -> bool:
@@ -83,7 +81,6 @@ def read_rights(options: Mapping[str, str], key_id: str, name: str) -> KeyRights
         read_rules(options, key_id, f"key:{key_id}", label),
         _read(options, "models", parse_models, "models is a list such as gpt-5*,openai:*") or (),
         _read(options, "ips", _parse_networks, "ips is a list of networks such as 10.0.0.0/8,2001:db8::/32") or (),
-        _read_word(options, "short", "cap"),
         _read_word(options, "user", "required"),
     )
 

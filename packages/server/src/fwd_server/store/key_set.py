@@ -37,8 +37,6 @@ from fwd_server.store.key_options import (
 )
 
 PREFIX: Final = "fwd_"
-# A line with options that are not enforced is skipped: a key must never be served without its limits.
-RIGHTS_ARE_ENFORCED: bool = False
 ADMIN_PREFIX: Final = "fwd_adm_"
 SHORTEST: Final = 22  # characters after the prefix: 128 bits (contract S25)
 
@@ -50,6 +48,7 @@ _DAY_S: Final = 86_400
 _ID_LENGTH: Final = 8
 _LINES: Final = re.compile(rb"[^\n]*\n|[^\n]+")
 _PROJECT: Final = b"project"
+_NOBODY_COUNTS: Final = "limits and budgets need a gateway of one worker (FWD_WORKERS=1)"
 _BOM: Final = b"\xef\xbb\xbf"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(rf"({_DATE.pattern})[Tt]([0-9:]{{8}})(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
@@ -195,32 +194,57 @@ def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
     return enumerate(data.removeprefix(_BOM).split(b"\n"), start=1)
 
 
-def parse(data: bytes) -> Parsed:
-    """Read a whole key file. Of two lines with the same key or project the first counts."""
+def parse(data: bytes, *, counts: bool = True) -> Parsed:
+    """Read a whole key file. Of two lines with the same key or project the first counts.
+
+    Without ``counts`` nobody can keep limits and budgets, and a line that has any is skipped: a key must never be
+    served without its limits. So is a key of a project whose line cannot be used.
+    """
     entries: dict[bytes, Entry] = {}
     projects: dict[str, tuple[Rule, ...]] = {}
-    alerts = tuple(alert for number, raw in _numbered(data) if (alert := _add(entries, projects, number, raw)))
-    return Parsed(KeySet(entries, projects), alerts)
+    broken: set[str] = set()
+    alerts = [
+        alert
+        for number, raw in _numbered(data)
+        if (alert := _add(entries, projects, broken, number, raw, counts=counts))
+    ]
+    for entry in [entry for entry in entries.values() if entry.rights.project in broken]:
+        del entries[entry.digest]
+        alerts.append(f"line {entry.line} is skipped: the line of its project cannot be used")
+    return Parsed(KeySet(entries, projects), tuple(alerts))
 
 
-def _add(entries: dict[bytes, Entry], projects: dict[str, tuple[Rule, ...]], number: int, raw: bytes) -> str:
+def _add(
+    entries: dict[bytes, Entry],
+    projects: dict[str, tuple[Rule, ...]],
+    broken: set[str],
+    number: int,
+    raw: bytes,
+    *,
+    counts: bool,
+) -> str:
     """Add the key or project of a line, if it has one; what is wrong with it, or nothing."""
+    words = raw.split(maxsplit=2)
     try:
-        if RIGHTS_ARE_ENFORCED and raw.split(maxsplit=1)[:1] == [_PROJECT]:
-            _add_project(projects, raw)
+        if words[:1] == [_PROJECT]:
+            _add_project(projects, raw, counts=counts)
             return ""
         entry = _read(raw)
         if entry is None:
             return ""
+        if entry.rights.rules and not counts:
+            raise BadLine(_NOBODY_COUNTS)
         if entry.digest in entries:
             raise BadLine(f"the same key stands in line {entries[entry.digest].line}")
     except BadLine as error:
+        if words[:1] == [_PROJECT]:
+            broken.update(word.decode("utf-8", "replace") for word in words[1:2])
         return f"line {number} is skipped: {error}"
     entries[entry.digest] = evolve(entry, line=number)
     return ""
 
 
-def _add_project(projects: dict[str, tuple[Rule, ...]], raw: bytes) -> None:
+def _add_project(projects: dict[str, tuple[Rule, ...]], raw: bytes, *, counts: bool) -> None:
     words = [*_words(_decode(raw))]
     if len(words) < 2 or not NAME.fullmatch(words[1]):
         raise BadLine("a project is 1 to 64 of A-Z a-z 0-9 . _ -, as in: project shop budget=500/month")
@@ -228,7 +252,10 @@ def _add_project(projects: dict[str, tuple[Rule, ...]], raw: bytes) -> None:
     if name in projects:
         raise BadLine("the same project stands in a line above")
     options = split_options(words[2:], RULE_OPTIONS)
-    projects[name] = read_rules(options, f"project_{name}", f"project:{name}", f"project '{name}'")
+    rules = read_rules(options, f"project_{name}", f"project:{name}", f"project '{name}'")
+    if rules and not counts:
+        raise BadLine(_NOBODY_COUNTS)
+    projects[name] = rules
 
 
 def _read(raw: bytes) -> Entry | None:
@@ -248,7 +275,7 @@ def parse_line(text: str) -> Entry | None:
     if not words:
         return None
     digest = _digest(words[0])
-    options = split_options(words[1:], KEY_OPTIONS if RIGHTS_ARE_ENFORCED else ("name", "expires"))
+    options = split_options(words[1:], KEY_OPTIONS)
     name = _name(options)
     return Entry(digest, name, _expires(options), rights=read_rights(options, key_id_of(digest), name))
 

@@ -11,7 +11,7 @@ import contextlib
 import os
 import sqlite3
 import threading
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -24,10 +24,11 @@ from fwd_server.metering.counters import BudgetKey, Counter
 from fwd_server.metering.rules import LIMITS, Rule, matches_model
 from fwd_server.metering.windows import SLOTS
 from fwd_server.store.fold import REJECTED_NAME, Fold
-from fwd_server.store.journal import DEFAULT_SPOOL, JournalFile
+from fwd_server.store.journal import DEFAULT_SPOOL, JournalFile, take_free_journal
 from fwd_server.store.journal_writer import JournalWriter
 from fwd_server.store.statements import LATEST_TIME, READ_COUNTERS, RECENT_CALLS
-from fwd_server.store.store_file import STORE_NAME, open_store
+from fwd_server.store.store_file import STORE_NAME, open_store, read_store
+from fwd_server.store.upkeep import prune_calls
 
 SETTLE_WAIT_S: Final = 2.0
 FOLD_S: Final = 0.5  # reports are complete up to a second ago
@@ -48,14 +49,22 @@ class Ledger:
         full_sync: bool = False,
         spool: int = DEFAULT_SPOOL,
         settle_wait_s: float = SETTLE_WAIT_S,
+        keep_s: float | None = None,
+        is_shared: bool = False,
     ) -> None:
-        """Take the directory and recover. Raises StoreError, OSError, or OperationalError for a locked store."""
+        """Take the directory and recover. Raises StoreError, OSError, or OperationalError for a locked store.
+
+        ``keep_s`` is how long single calls are kept (None: for ever). ``is_shared``: other workers write to the same
+        store, each from a journal of its own.
+        """
         self.directory: Final = directory
         self.settle_wait_s: Final = settle_wait_s
         self._clock: Final = clock
+        self._keep_s: Final = keep_s
         self._ids: Final = CallIds(clock)
         with contextlib.ExitStack() as stack:
-            self._journal: Final = JournalFile(directory, full_sync=full_sync, spool=spool)
+            take = take_free_journal if is_shared else JournalFile
+            self._journal: Final = take(directory, full_sync=full_sync, spool=spool)
             stack.callback(self._journal.close)
             self._store: Final = open_store(directory / STORE_NAME, to_micro(clock.now()))
             stack.callback(self._store.close)
@@ -87,17 +96,23 @@ class Ledger:
         self._writer = JournalWriter(self._journal, asyncio.get_running_loop())
         self._thread.start()
 
-    def restore_book(self, book: Book) -> None:
-        """Give a new book the counters of the current periods, and the calls of the last hour and day."""
-        (latest,) = self._store.execute(LATEST_TIME).fetchone()
-        # A clock that was set back over the restart must not open yesterday's budget again (D10).
-        wall = max(self._clock.now(), latest / MICRO)
-        for rule_id, subject, period, spent, calls, adjusted in self._store.execute(READ_COUNTERS):
-            book.restore_counter(Counter(BudgetKey(rule_id, subject, period), spent, 0, adjusted, calls), wall)
-        for rule in book.rules:
-            self._restore_window(book, rule)
+    def restore_book(self, book: Book, rules: Collection[str]) -> None:
+        """Give rules of a book, by their ids, the counters of their periods and the calls of the last hour and day.
 
-    def _restore_window(self, book: Book, rule: Rule) -> None:
+        Raises OperationalError for a locked store, StoreError for one that cannot be read.
+        """
+        with contextlib.closing(read_store(self.directory / STORE_NAME, busy_s=0.1)) as store:
+            (latest,) = store.execute(LATEST_TIME).fetchone()
+            # A clock that was set back over the restart must not open yesterday's budget again (D10).
+            wall = max(self._clock.now(), latest / MICRO)
+            for rule_id, subject, period, spent, calls, adjusted in store.execute(READ_COUNTERS):
+                if rule_id in rules:
+                    book.restore_counter(Counter(BudgetKey(rule_id, subject, period), spent, 0, adjusted, calls), wall)
+            for rule in book.rules:
+                if rule.id in rules:
+                    self._restore_window(store, book, rule)
+
+    def _restore_window(self, store: sqlite3.Connection, book: Book, rule: Rule) -> None:
         """Count the calls of the last hour or day again. Minute windows begin empty: an error of one window (D10)."""
         _, seconds = LIMITS.get(rule.kind, ("calls", None))
         if seconds is None or seconds <= _FORGOTTEN_S:
@@ -107,7 +122,7 @@ class Ledger:
         kind, _, name = rule.scope.partition(":")
         where = {"key": " and key_id = ?", "project": " and project_id = ?"}.get(kind, "")
         values = (now, slot, now - seconds * MICRO, *([name] if where else []))
-        rows = self._store.execute(RECENT_CALLS.format(where=where), values)
+        rows = store.execute(RECENT_CALLS.format(where=where), values)
         for age, model, user, calls, tokens in rows:
             if matches_model(rule.models, model or ""):
                 book.restore_window(rule.id, user or "", mono, age * slot / MICRO, calls, tokens)
@@ -187,10 +202,17 @@ class Ledger:
                 wait = min(max(wait * 2, _BACKOFF_S[0]), _BACKOFF_S[1])
                 continue
             wait, self._folded_at = FOLD_S, now
+            if self._keep_s is not None:
+                self._try_prune(self._keep_s)
             if now - trimmed_at >= TRIM_S:
                 with contextlib.suppress(sqlite3.OperationalError):  # no room to carry calls on: the same again later
                     self._fold.trim_journal()
                 trimmed_at = now
+
+    def _try_prune(self, keep_s: float) -> None:
+        """Delete some of the calls that are older than they are kept: a step of 9 ms, twice a second."""
+        with contextlib.suppress(sqlite3.OperationalError):  # locked: there is no hurry
+            prune_calls(self._store, to_micro(self._clock.now() - keep_s))
 
     def _try_fold(self) -> str:
         """Fold what there is; why that failed, or nothing."""

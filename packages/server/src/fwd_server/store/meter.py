@@ -52,6 +52,11 @@ class Place(NamedTuple):
     type: str = ""
 
 
+def full_name(provider: str, model: str) -> str:
+    """A model with its provider; echo's own has nothing but that."""
+    return model if model == f"{provider}:" else f"{provider}:{model}"
+
+
 class CallFacts(NamedTuple):
     """What is known of a call before it is sent. ``places`` are those that its plan can lead to."""
 
@@ -121,7 +126,7 @@ class PricedAttempt(NamedTuple):
     def as_row(self) -> dict[str, Any]:
         """Its row in the ledger."""
         return {
-            "provider": self.provider, "model": f"{self.provider}:{self.model}", "at": self.at,
+            "provider": self.provider, "model": full_name(self.provider, self.model), "at": self.at,
             "ms": round(self.ms), "status": self.status, "code": self.code,
             "cost": self.cost.nano, "cost_kind": self.cost.kind,
             "prompt": self.usage.prompt if self.usage else None,
@@ -321,7 +326,7 @@ class Meter:
 
     def _make_plan(self, facts: CallFacts) -> CallPlan:
         table = self.table
-        models = (facts.requested, *(f"{place.provider}:{place.model}" for place in facts.places))
+        models = (facts.requested, *(full_name(place.provider, place.model) for place in facts.places))
         prices = {place: self._find_price(table, place) for place in facts.places}
         head = {
             "key_id": facts.key_id, "key_name": facts.key_name or None, "project_id": facts.project or None,
@@ -330,7 +335,7 @@ class Meter:
         first = b""
         if facts.places:
             place = facts.places[0]
-            first = b"," + orjson.dumps({"provider": place.provider, "model": f"{place.provider}:{place.model}"})[1:-1]
+            first = b"," + orjson.dumps({"provider": place.provider, "model": full_name(*place[:2])})[1:-1]
         return CallPlan(
             table,
             self.book.rules,
@@ -440,7 +445,7 @@ def _end_columns(end: CallEnd, total: Cost, over_bound: int, at: int) -> dict[st
         columns["dropped"] = end.dropped
     if end.attempts:
         last = end.attempts[-1]
-        columns["provider"], columns["model"] = last.provider, f"{last.provider}:{last.model}"
+        columns["provider"], columns["model"] = last.provider, full_name(last.provider, last.model)
     usage = end.usage
     if usage is not None:
         columns["prompt"], columns["completion"], columns["cached"] = usage.prompt, usage.completion, usage.cached
