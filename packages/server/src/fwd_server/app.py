@@ -12,6 +12,7 @@ from tornado.routing import URLSpec
 
 from fwd_server._version import __version__
 from fwd_server.callers.base import Dialect
+from fwd_server.callers.messages import MESSAGES
 from fwd_server.callers.openai_chat import OPENAI_CHAT
 from fwd_server.callers.openai_embeddings import OPENAI_EMBEDDINGS
 from fwd_server.clock import Clock, SystemClock
@@ -63,6 +64,7 @@ _ANSWER_BYTES: Final = 64 << 20
 DIALECTS: Final[Mapping[str, Dialect[Any, Any]]] = {
     "/v1/chat/completions": OPENAI_CHAT,
     "/v1/embeddings": OPENAI_EMBEDDINGS,
+    "/v1/messages": MESSAGES,
 }
 
 

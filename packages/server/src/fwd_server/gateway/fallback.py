@@ -83,7 +83,9 @@ class FallbackRunner:
             try:
                 images = await self._fetch_images(record, deployment)
                 selected = deployment.provider == plan[0].provider
-                translation = self.translator.translate_call(record.call, deployment, selected=selected, images=images)
+                translation = self.translator.translate_call(
+                    record.call, deployment, selected=selected, images=images, moved=deployment.model != plan[0].model
+                )
             except Refused as error:
                 # The first refusal is kept: it is about the provider the caller chose, so it is the one that helps.
                 refusal = refusal or error
@@ -109,7 +111,7 @@ class FallbackRunner:
         only_candidate: bool,
     ) -> T | UpstreamError:
         """One deployment: an attempt, an amended one where the codec asks for it, a retry where that may help."""
-        exchange, lost = translation.exchange, translation.dropped[len(translation.exchange.dropped) :]
+        exchange = translation.exchange
         amended = retried = False
         while True:
             result = await self._attempts.run_attempt(exchange, deployment, record, read)
@@ -120,7 +122,7 @@ class FallbackRunner:
                     continue
                 result = result.error
             if not isinstance(result, UpstreamError):
-                record.commit(deployment, (*exchange.dropped, *lost), self._clock.monotonic())
+                record.commit(deployment, translation.dropped_by(exchange), self._clock.monotonic())
                 return result
             if self._next_step(result, record, only_candidate=only_candidate, retried=retried) is not NextStep.RETRY:
                 return result

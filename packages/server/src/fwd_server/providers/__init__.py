@@ -11,6 +11,7 @@ from fwd_server.providers import compatible, echo, listing, media
 from fwd_server.providers.anthropic import AnthropicChat
 from fwd_server.providers.anthropic import parts as anthropic
 from fwd_server.providers.anthropic.failure import rate_limits
+from fwd_server.providers.anthropic.native import NativeMessages
 from fwd_server.providers.base import Provider
 from fwd_server.providers.google import GoogleChat
 from fwd_server.providers.google import parts as google
@@ -22,7 +23,12 @@ from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provid
 
 def _anthropic(name: str) -> Provider:
     return Provider(
-        name, AnthropicChat(), models=listing.ModelList(), limits=rate_limits, needs_bytes=anthropic.needs_bytes
+        name,
+        AnthropicChat(),
+        models=listing.ModelList(),
+        native={"anthropic-messages": NativeMessages()},
+        limits=rate_limits,
+        needs_bytes=anthropic.needs_bytes,
     )
 
 

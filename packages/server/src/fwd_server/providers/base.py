@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import msgspec
-from attrs import frozen
+from attrs import field, frozen
 
 from fwd_server.values.chat import ChatRequest, ChatResponse, Json, StreamEvent
 from fwd_server.values.deployment import Deployment, Endpoint
 from fwd_server.values.embeddings import EmbeddingsRequest, EmbeddingsResponse
 from fwd_server.values.errors import UpstreamError
+from fwd_server.values.foreign import ForeignRequest
 from fwd_server.values.secret import Secret
 from fwd_server.values.usage import Usage
 
@@ -124,6 +125,16 @@ class ChatCodec(Protocol):
         ...
 
 
+class NativeCodec(Protocol):
+    """A caller language that is the provider's own: the caller's bytes go there as they are, but for named edits."""
+
+    def open(
+        self, request: ForeignRequest, deployment: Deployment, now: int, new_id: NewId, *, moved: bool
+    ) -> ChatExchange:
+        """Pass a call on. ``moved`` says that the conversation was held with another model so far."""
+        ...
+
+
 class EmbeddingsExchange(Protocol):
     """One attempt at embeddings in one language."""
 
@@ -187,6 +198,7 @@ class ModelsCodec(Protocol):
 class Provider:
     """A provider: its name, and a codec for each operation it has (None: it has no such operation).
 
+    ``native`` are the caller languages it speaks itself.
     ``limits`` reads its rate limits from the headers of an answer, under OpenAI's names; ``needs_bytes`` says of
     an image's URL that the provider does not open it, but takes what is there as a ``data:`` URL.
     """
@@ -195,6 +207,7 @@ class Provider:
     chat: ChatCodec | None = None
     embeddings: EmbeddingsCodec | None = None
     models: ModelsCodec | None = None
+    native: Mapping[str, NativeCodec] = field(factory=dict)
     limits: Callable[[Mapping[str, str], int], Iterable[tuple[str, str]]] = rate_limits
     needs_bytes: Callable[[str], bool] = lambda url: False
 

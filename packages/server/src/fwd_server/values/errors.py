@@ -157,9 +157,13 @@ class Refused(BadRequest):
 
 @define(eq=False, slots=False)
 class UpstreamError(GatewayError):
-    """How an attempt at a provider failed. ``upstream_status`` is the provider's own, where it gave one."""
+    """How an attempt at a provider failed. ``upstream_status`` is the provider's own, where it gave one.
+
+    ``native`` are the provider's own bytes about it, for a caller who speaks its language.
+    """
 
     kind: ErrorKind = field(default=ErrorKind.PROVIDER, kw_only=True)
+    native: bytes | None = field(default=None, kw_only=True, repr=False)
     upstream_status: int | None = field(default=None, kw_only=True)
     upstream_request_id: str | None = field(default=None, kw_only=True)
 

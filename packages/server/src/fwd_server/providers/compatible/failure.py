@@ -60,6 +60,7 @@ _STATUS_OF: Final = {
     "rate_limit_error": 429,
     "rate_limit_exceeded": 429,
     "overloaded_error": 503,
+    "overloaded": 503,
 }
 
 _NO_KEY_WORDS: Final = re.compile(r"(?:incorrect|invalid) api key", re.IGNORECASE)

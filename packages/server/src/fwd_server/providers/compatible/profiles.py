@@ -18,7 +18,7 @@ from fwd_server.values.errors import Refused
 # -- OpenAI: https://platform.openai.com/docs/guides/reasoning
 
 # Names that the table does not have yet: o-series, GPT-5 and later, but not their chat-tuned relatives.
-_REASONS: Final = re.compile(r"(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
+OPENAI_REASONS: Final = re.compile(r"(?:o\d|gpt-(?:[5-9]|\d\d)(?!.*-chat))")
 _SAMPLING: Final = ("temperature", "top_p", "logprobs", "top_logprobs", "frequency_penalty", "presence_penalty")
 _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -26,7 +26,7 @@ _EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 def edit_openai(draft: RequestDraft) -> None:
     """Reasoning models have their own name for the token cap, take no sampling, and only some efforts."""
     model = draft.find("openai")
-    if not (model.reasons if model else _REASONS.match(draft.model)):
+    if not (model.reasons if model else OPENAI_REASONS.match(draft.model)):
         return
     body = draft.body
     rename_field(body, "max_tokens", "max_completion_tokens")

@@ -1,0 +1,39 @@
+"""What a caller language has to know of a deployment: from the table of models, and else by provider."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fwd_server.providers.compatible.profiles import OPENAI_REASONS
+from fwd_server.providers.model_catalog import load_catalog
+from fwd_server.values.deployment import Deployment
+from fwd_server.values.foreign import TargetTraits
+
+# Fields that only some providers have. Those with a language of their own say themselves what they leave out, so they
+# are asked for everything; a server that is only known by its address mostly takes what vLLM and llama.cpp do.
+_OWN_LANGUAGE: Final = frozenset({"top_k"})
+_TAKES: Final = {
+    "openai": frozenset({"service_tier", "safety_identifier"}),
+    "openrouter": frozenset({"top_k", "cache_control"}),
+    **dict.fromkeys(("groq", "mistral", "xai", "cohere", "cerebras", "deepseek"), frozenset()),
+}
+_TOOL_MEDIA: Final = frozenset({"anthropic", "google"})
+# They leave an effort out by themselves where the model takes none, and say so.
+_JUDGE_EFFORT: Final = frozenset({"anthropic", "google", "ollama", "groq", "openrouter"})
+
+
+def traits_of(deployment: Deployment) -> TargetTraits:
+    """The traits of a deployment."""
+    info = deployment.endpoint.info
+    model = load_catalog().find_model(info.name, deployment.model)
+    reasons = model.reasons if model else info.name == "openai" and bool(OPENAI_REASONS.match(deployment.model))
+    return TargetTraits(
+        provider=info.name,
+        model=deployment.model,
+        reasons=reasons or info.name in _JUDGE_EFFORT or info.language in _JUDGE_EFFORT,
+        samples=info.name != "openai",
+        max_output=model.max_output if model else None,
+        takes=_TAKES.get(info.name, _OWN_LANGUAGE),
+        tool_media=info.language in _TOOL_MEDIA,
+        cap="max_completion_tokens" if info.name == "openai" else "max_tokens",
+    )
