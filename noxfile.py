@@ -24,6 +24,8 @@ SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 CODE = [*SOURCES, "tests", "bench", "fuzz", "docs", "noxfile.py"]
 OTHER_PYTHONS = [v for v in ("3.10", "3.11", "3.12", "3.13") if v != f"{sys.version_info[0]}.{sys.version_info[1]}"]
 UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
+# Two processes; what must be in one is marked xdist_group. If one dies, the other ends the run: a new one may hang.
+SHARED = ("-n", "2", "--dist", "loadgroup", "--max-worker-restart", "0")
 
 
 def install(session: nox.Session, requirements: str) -> None:
@@ -39,9 +41,12 @@ def install(session: nox.Session, requirements: str) -> None:
 
 
 def measured(session: nox.Session, *arguments: str) -> None:
-    """Run pytest under coverage; ``cover`` adds the pieces up."""
+    """Run pytest under coverage, in two processes; ``cover`` adds the pieces up.
+
+    Coverage finds the two by itself (``patch = ["subprocess"]``). ``-- -n 0`` is one process, as a debugger needs it.
+    """
     env = {"COVERAGE_FILE": str(HERE / f".coverage.{session.name}"), "COVERAGE_CORE": "ctrace"}
-    session.run("coverage", "run", "-m", "pytest", *arguments, *session.posargs, env=env)
+    session.run("coverage", "run", "-m", "pytest", *SHARED, *arguments, *session.posargs, env=env)
 
 
 @nox.session
@@ -109,7 +114,8 @@ def others(session: nox.Session) -> None:
     """The unit tests on every other Python that is there; one that is missing is left out, never downloaded."""
     install(session, "tests")
     # The table of faults asks what callers see, not what an interpreter does: it is played once.
-    session.run("python", "-m", "pytest", "-q", "--ignore=tests/server/faults", *UNIT_TESTS, *session.posargs)
+    shared = (*SHARED, "--ignore=tests/server/faults", *UNIT_TESTS)
+    session.run("python", "-m", "pytest", "-q", *shared, *session.posargs)
 
 
 @nox.session(default=False)
@@ -117,7 +123,7 @@ def plain(session: nox.Session) -> None:
     """All tests on asyncio's own event loop: uvloop is taken away, which not every platform has."""
     install(session, "tests")
     session.run("uv", "pip", "uninstall", "--quiet", "--python", f"{session.bin}/python", "uvloop", external=True)
-    session.run("python", "-m", "pytest", "-q", *UNIT_TESTS, "tests/together", *session.posargs)
+    session.run("python", "-m", "pytest", "-q", *SHARED, *UNIT_TESTS, "tests/together", *session.posargs)
 
 
 @nox.session(default=False)

@@ -23,7 +23,7 @@ TMUX = shutil.which("tmux")
 pytestmark = pytest.mark.skipif(
     TMUX is None and os.environ.get("CI") != "true", reason="tmux is not installed: a real terminal is needed"
 )
-DEADLINE_S = 10
+DEADLINE_S = 30  # for a condition that comes within a second where nothing else runs
 
 
 @frozen

@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,13 +21,19 @@ from .conftest import KEY, PROVIDER_KEY, Gateway
 Start = Callable[..., Gateway]
 
 
-def post(gateway: Gateway, body: Any, key: str = KEY, timeout: float = 20) -> tuple[int, bytes]:
-    """One call over a connection of its own."""
+def ask(gateway: Gateway, body: Any, key: str = KEY, timeout: float = 20) -> http.client.HTTPConnection:
+    """The connection of a call that has been sent."""
     connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=timeout)
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     data = body if isinstance(body, bytes) else json.dumps(body, ensure_ascii=False).encode()
+    connection.request("POST", "/v1/chat/completions", data, headers)
+    return connection
+
+
+def post(gateway: Gateway, body: Any, key: str = KEY, timeout: float = 20) -> tuple[int, bytes]:
+    """One call over a connection of its own."""
+    connection = ask(gateway, body, key, timeout)
     try:
-        connection.request("POST", "/v1/chat/completions", data, headers)
         response = connection.getresponse()
         return response.status, response.read()
     finally:
@@ -212,9 +217,7 @@ def test_a_refused_call_logs_its_model_and_its_field(start_gateway: Start) -> No
 
 def start_stream(gateway: Gateway, model: str) -> tuple[http.client.HTTPConnection, http.client.HTTPResponse]:
     """A stream that has begun."""
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=20)
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    connection.request("POST", "/v1/chat/completions", json.dumps(hello(model, stream=True)), headers)
+    connection = ask(gateway, hello(model, stream=True))
     response = connection.getresponse()
     response.read1(10)
     return connection, response
@@ -259,14 +262,13 @@ def test_the_end_of_the_drain_time_is_the_end(start_gateway: Start) -> None:
 def test_a_call_in_one_piece_is_told_too(start_gateway: Start) -> None:
     """D14: 503 shutdown, which SDKs retry elsewhere."""
     gateway = start_gateway(FWD_DRAIN_TIMEOUT="0.2")
-    found: list[tuple[int, bytes]] = []
-    caller = threading.Thread(target=lambda: found.append(post(gateway, hello("echo:slow?ttft=30s"))))
-    caller.start()
-    time.sleep(0.3)
+    connection = ask(gateway, hello("echo:slow?ttft=30s"))
+    assert post(gateway, hello())[0] == 200  # what came after it is answered, so it has been read
     assert gateway.stop() == 0
-    caller.join(10)
-    assert found[0][0] == 503
-    assert json.loads(found[0][1])["error"]["code"] == "shutdown"
+    response = connection.getresponse()
+    assert response.status == 503
+    assert json.loads(response.read())["error"]["code"] == "shutdown"
+    connection.close()
 
 
 def test_an_idle_gateway_stops_at_once(start_gateway: Start) -> None:

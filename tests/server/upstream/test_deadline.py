@@ -6,6 +6,7 @@ import asyncio
 import sys
 
 import pytest
+from kit import loop
 
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.values.errors import UpstreamError
@@ -84,15 +85,15 @@ def test_a_restart_gives_the_time_anew_but_never_beyond_the_bound() -> None:
 
     async def work(restarts: int) -> str | None:
         try:
-            with Deadline(0.08, "upstream_timeout", 0.3, "deadline") as deadline:
+            with Deadline(8, "upstream_timeout", 30, "deadline") as deadline:
                 for _ in range(restarts):
-                    await asyncio.sleep(0.04)
+                    await asyncio.sleep(4)
                     deadline.restart()
-                await asyncio.sleep(30)
+                await asyncio.sleep(3000)
         except UpstreamError as error:
             return error.code
         return None
 
-    assert asyncio.run(work(0)) == "upstream_timeout"
-    assert asyncio.run(work(3)) == "upstream_timeout"
-    assert asyncio.run(work(100)) == "deadline"
+    assert loop.run(work(0)) == "upstream_timeout"
+    assert loop.run(work(3)) == "upstream_timeout"
+    assert loop.run(work(100)) == "deadline"
