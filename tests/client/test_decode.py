@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fwd_client import APIResponseError, Chat, Embeddings, FailedAttempt, Plan, Receipt, Usage
-from fwd_client._decode import amend, parse_json, read, receipt, retry_after, status_error
+from fwd_client._decode import amend_receipt, parse_json, read_receipt, read_value, retry_after, status_error
 
 HEAD = {
     "x-request-id": "req_1",
@@ -24,7 +24,7 @@ HEAD = {
 
 def test_receipt() -> None:
     """Every header of an answer finds its place."""
-    assert receipt(200, HEAD, retries=1) == Receipt(
+    assert read_receipt(200, HEAD, retries=1) == Receipt(
         request_id="req_1",
         provider="openai",
         model="gpt-5",
@@ -39,7 +39,7 @@ def test_receipt() -> None:
 
 def test_receipt_of_nothing() -> None:
     """Headers that are missing or make no sense give None, never an error."""
-    known = receipt(200, {"x-fwd-attempts": "many", "server-timing": ""})
+    known = read_receipt(200, {"x-fwd-attempts": "many", "server-timing": ""})
     assert (known.attempts, known.request_id, known.dropped, known.timings) == (None, None, (), {})
 
 
@@ -59,13 +59,13 @@ def test_receipt_of_nothing() -> None:
 )
 def test_amend(comment: bytes, expected: Receipt) -> None:
     """Contract 3a: a stream's comments complete its receipt, and no comment can break a stream."""
-    assert amend(Receipt(), comment) == expected
+    assert amend_receipt(Receipt(), comment) == expected
 
 
 def test_amend_keeps_the_usage_of_a_chunk() -> None:
     """What the provider counted is not replaced by the gateway's shorter count."""
     known = Receipt(usage=Usage(1, 2, 3))
-    assert amend(known, b'fwd {"usage":{"prompt_tokens":9}}') == known
+    assert amend_receipt(known, b'fwd {"usage":{"prompt_tokens":9}}') == known
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_redirect() -> None:
 def test_wrong_shape(data: Any) -> None:
     """An answer of another shape is an error that names the class."""
     with pytest.raises(APIResponseError, match="not a valid Chat"):
-        read(Chat, data)
+        read_value(Chat, data)
 
 
 def test_not_json() -> None:
@@ -131,7 +131,7 @@ def test_not_json() -> None:
 def test_vectors() -> None:
     """Vectors are floats, whether they came as numbers or as base64 of little-endian float32."""
     data = [{"embedding": [1, 2.5], "new": 1}, {"embedding": "AACAPwAAAEA=", "index": 1}]
-    found = read(Embeddings, {"data": data, "model": "m"})
+    found = read_value(Embeddings, {"data": data, "model": "m"})
     assert found.vectors == [(1.0, 2.5), (1.0, 2.0)]
     assert (len(found), [one.index for one in found]) == (2, [0, 1])
     assert found.data[0].to_dict() == {"index": 0, "object": "embedding", "embedding": [1.0, 2.5], "new": 1}
@@ -141,12 +141,12 @@ def test_vectors() -> None:
 def test_broken_vectors(vector: Any) -> None:
     """What is no vector is an error of the answer."""
     with pytest.raises(APIResponseError, match="not a valid Embeddings"):
-        read(Embeddings, {"data": [{"embedding": vector}]})
+        read_value(Embeddings, {"data": [{"embedding": vector}]})
 
 
 def test_plan() -> None:
     """A plan has what each provider would get, or why it would not be asked."""
-    plan = read(
+    plan = read_value(
         Plan, {"plan": [{"provider": "a", "dropped": ["x"], "request": {"url": "u"}}, {"error": {"code": "c"}}]}
     )
     assert (len(plan), [call.provider for call in plan]) == (2, ["a", ""])
@@ -156,10 +156,12 @@ def test_plan() -> None:
 
 def test_skipped_providers_and_cost() -> None:
     """Who was passed over and why, as a header and inside a stream; and what the call cost, where that is known."""
-    known = receipt(200, {"x-fwd-skipped": "anthropic=provider_not_configured, groq=cooling_down", "x-fwd-cost": "0.5"})
+    known = read_receipt(
+        200, {"x-fwd-skipped": "anthropic=provider_not_configured, groq=cooling_down", "x-fwd-cost": "0.5"}
+    )
     assert known.skipped == {"anthropic": "provider_not_configured", "groq": "cooling_down"}
     assert known.cost == 0.5
     comment = b'fwd {"skipped": {"google": "cooling_down"}, "cost_usd": "0.000482500"}'
-    assert amend(receipt(200, {}), comment).skipped == {"google": "cooling_down"}
-    assert amend(receipt(200, {}), comment).cost == 0.0004825
-    assert amend(receipt(200, {}), b"fwd skipped=groq").skipped == {"groq": ""}
+    assert amend_receipt(read_receipt(200, {}), comment).skipped == {"google": "cooling_down"}
+    assert amend_receipt(read_receipt(200, {}), comment).cost == 0.0004825
+    assert amend_receipt(read_receipt(200, {}), b"fwd skipped=groq").skipped == {"groq": ""}

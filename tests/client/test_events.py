@@ -14,7 +14,7 @@ from fwd_client import (
     ToolCallReady,
     ToolCallStarted,
 )
-from fwd_client._decode import read
+from fwd_client._decode import read_value
 from fwd_client._events import StreamEvent
 from fwd_client._stream import Folder
 from fwd_client._values import Chunk, FunctionCall
@@ -25,7 +25,7 @@ def events(*deltas: dict[str, Any], finish: str | None = None) -> list[StreamEve
     choices = [{"index": 2, "delta": delta} for delta in deltas]
     if finish:
         choices.append({"index": 2, "delta": {}, "finish_reason": finish})
-    return [event for choice in choices for event in folder.add(read(Chunk, {"choices": [choice]}))]
+    return [event for choice in choices for event in folder.add(read_value(Chunk, {"choices": [choice]}))]
 
 
 def test_kinds_of_text() -> None:

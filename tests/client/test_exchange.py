@@ -11,8 +11,15 @@ import pytest
 from attrs import define, evolve, field
 
 from fwd_client import APIConnectionError, APIError, APIResponseError, APITimeoutError, ConfigurationError, Timeout
-from fwd_client._exchange import GRACE_S, Retry, Send, World, connection_error, exchange, retry_delay, too_late
-from fwd_client._operations import Operation, Reply, chat, chat_stream, health, models
+from fwd_client._exchange import GRACE_S, Retry, Send, World, connection_error, retry_delay, run_exchange, too_late
+from fwd_client._operations import (
+    Operation,
+    Reply,
+    chat,
+    chat_stream,
+    health,
+    models,
+)
 from fwd_client._options import Options, Secret
 
 from .conftest import CHAT
@@ -33,7 +40,7 @@ class Script:
     slept: list[float] = field(factory=list)
 
     def run(self, operation: Operation[Any]) -> Any:
-        steps = exchange(operation, self.options, World(lambda: self.now, lambda: 0.0))
+        steps = run_exchange(operation, self.options, World(lambda: self.now, lambda: 0.0))
         outcome = None
         while True:
             try:

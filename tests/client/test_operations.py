@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from fwd_client import ChatParams, Message
-from fwd_client._operations import Reply, chat, chat_stream, embed, encode, explain, health, model, models, ready
+from fwd_client._operations import (
+    Reply,
+    chat,
+    chat_stream,
+    embed,
+    encode_body,
+    explain,
+    health,
+    model,
+    models,
+    ready,
+)
 
 from .conftest import CHAT
 
@@ -56,12 +67,12 @@ def test_unknown_argument(name: str, advice: str) -> None:
 def test_what_json_cannot_hold(bad: Any) -> None:
     """A value with no place in JSON is refused here, not by the gateway."""
     with pytest.raises((TypeError, ValueError)):
-        encode({"x": bad})
+        encode_body({"x": bad})
 
 
 def test_text_is_not_escaped() -> None:
     """Text travels as UTF-8, compact."""
-    assert encode({"a": ["ä", 1]}) == '{"a":["ä",1]}'.encode()
+    assert encode_body({"a": ["ä", 1]}) == '{"a":["ä",1]}'.encode()
 
 
 def test_headers_of_a_call() -> None:
@@ -96,7 +107,11 @@ def test_paths() -> None:
     """Slashes and colons of a model's id stay; nothing else can leave the path."""
     assert model("ollama:a/b:8b").path == "/v1/models/ollama:a/b:8b"
     assert model("a?b#c d").path == "/v1/models/a%3Fb%23c%20d"
-    assert (models().path, health().path, ready().path) == ("/v1/models", "/health", "/ready")
+    assert (models().path, health().path, ready().path) == (
+        "/v1/models",
+        "/health",
+        "/ready",
+    )
     assert [op.needs_key for op in (models(), health(), ready())] == [True, False, False]
 
 
@@ -109,5 +124,5 @@ def test_not_ready_is_an_answer() -> None:
 
 def test_usage_is_on_the_receipt_too() -> None:
     """The tokens of a whole answer are on its receipt as well, as they are for a stream."""
-    answer = chat("x", {}).read(Reply(200, {}, encode(CHAT)))
+    answer = chat("x", {}).read(Reply(200, {}, encode_body(CHAT)))
     assert answer.receipt.usage == answer.usage

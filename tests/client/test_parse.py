@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 from fwd_client import Chat, ParseError, Receipt
-from fwd_client._decode import read
+from fwd_client._decode import read_value
 from fwd_client._parse import parsed, response_format
 
 from .conftest import CHAT
@@ -28,7 +28,7 @@ class Tags:
 
 def answer(text: str, finish: str = "stop", **message: Any) -> Chat:
     choice = {"message": {"content": text, **message}, "finish_reason": finish}
-    return read(Chat, {**CHAT, "choices": [choice]}, receipt=Receipt(request_id="r"))
+    return read_value(Chat, {**CHAT, "choices": [choice]}, receipt=Receipt(request_id="r"))
 
 
 def test_question() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fwd_client import Client, ConfigurationError, Secret
-from fwd_client._options import resolve
+from fwd_client._options import resolve_options
 from fwd_client.profiles import (
     Profile,
     Profiles,
@@ -108,7 +108,7 @@ def stored(tmp_path: Path) -> dict[str, str]:
 
 
 def shown(env: dict[str, str], **arguments: Any) -> tuple[str, str | None, str, str]:
-    options = resolve(env, **arguments)
+    options = resolve_options(env, **arguments)
     key = options.key.reveal() if isinstance(options.key, Secret) else None
     return options.base_url, key, options.sources["base_url"], options.sources["api_key"]
 
@@ -128,9 +128,9 @@ def test_a_named_profile_is_an_argument(stored: dict[str, str]) -> None:
     assert shown({**env, "FWD_PROFILE": "work"})[:2] == ("http://env", "fwd_env")
     assert shown(env, profile="home")[:2] == ("http://127.0.0.1:8000", "fwd_env")
     with pytest.raises(ConfigurationError, match="profile= is 'x'"):
-        resolve(env, profile="x")
+        resolve_options(env, profile="x")
     with pytest.raises(ConfigurationError, match="FWD_PROFILE is 'x'"):
-        resolve({**stored, "FWD_PROFILE": "x"})
+        resolve_options({**stored, "FWD_PROFILE": "x"})
 
 
 @pytest.mark.parametrize("url", ["https://evil.example", "https://gw.example:444", "http://gw.example"])

@@ -34,7 +34,7 @@ from fwd_client import (
     ToolError,
 )
 from fwd_client._client import http_settings
-from fwd_client._options import resolve
+from fwd_client._options import resolve_options
 from fwd_client.testing import FakeGateway
 
 from .conftest import (
@@ -535,7 +535,7 @@ def test_certificates_of_a_gateway_on_this_machine(
     """A gateway that serves https here has a certificate of one's own making: SSL_CERT_FILE says whose."""
     made = certificates.folder(tmp_path_factory.getbasetemp())
     monkeypatch.setenv("SSL_CERT_FILE", str(made / "ca.crt"))
-    settings = http_settings(resolve({}, base_url="https://localhost:8000"))
+    settings = http_settings(resolve_options({}, base_url="https://localhost:8000"))
     assert [found["subject"] for found in settings["verify"].get_ca_certs()] == [((("commonName", "ca"),),)]
     assert settings["trust_env"] is False
 

@@ -21,9 +21,9 @@ from fwd_client import (
     UpstreamError,
     Usage,
 )
-from fwd_client._decode import read
+from fwd_client._decode import read_value
 from fwd_client._operations import Reply
-from fwd_client._stream import Folder, Reader, StreamFacts, merge
+from fwd_client._stream import Folder, Reader, StreamFacts, merge_fields
 from fwd_client._values import Chunk, FunctionCall
 
 from .conftest import STREAM, chunk, event
@@ -42,7 +42,7 @@ def read_all(*parts: bytes) -> tuple[list[Chunk], Reader]:
 def folded(*chunks: Any) -> Chat:
     folder = Folder()
     for data in chunks:
-        folder.add(read(Chunk, data))
+        folder.add(read_value(Chunk, data))
     return folder.chat(Receipt())
 
 
@@ -169,7 +169,7 @@ def test_fold_unknown_fields() -> None:
 )
 def test_merge(known: Any, new: Any, expected: Any) -> None:
     """Null changes nothing."""
-    assert merge(known, new) == expected
+    assert merge_fields(known, new) == expected
 
 
 @pytest.mark.parametrize("path", GOLDEN, ids=lambda path: f"{path.parent.name}-{path.name}")

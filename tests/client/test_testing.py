@@ -147,7 +147,7 @@ def test_served() -> None:
         with pytest.raises(StreamInterruptedError):
             client.chat.completions.create(messages="a b", stream=True).final()
         with pytest.raises(NotFoundError):
-            client.with_options(headers={"x": "y"})._run(_odd_path())
+            client.with_options(headers={"x": "y"})._run_call(_odd_path())
 
 
 def _odd_path() -> Any:

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from fwd_client import Chat, ConfigurationError, ToolCall, ToolError, ToolStepsExceeded
-from fwd_client._decode import read
+from fwd_client._decode import read_value
 from fwd_client._tools import Ask, Reject, Run, as_text, refusal, tool_loop, tool_of, tool_table
 from fwd_client._values import FunctionCall
 
@@ -121,7 +121,7 @@ def said(text: str | None = None, *calls: tuple[str, str]) -> Chat:
         for i, (name, arguments) in enumerate(calls)
     ]
     message = {"content": text, **({"tool_calls": listed} if listed else {})}
-    return read(Chat, {"choices": [{"message": message}]})
+    return read_value(Chat, {"choices": [{"message": message}]})
 
 
 def play(chats: list[Chat], max_steps: int = 5) -> tuple[Any, list[Any]]:

@@ -79,6 +79,7 @@ if TYPE_CHECKING:
     from fwd_client._options import Secret, Timeout
     from fwd_client._params import CallOptions, ChatParams, EmbeddingParams, TalkParams
     from fwd_client._parse import AsyncParsedStream, Parsed, ParsedStream
+    from fwd_client._receipt import Receipt, Usage
     from fwd_client._sync import Client, Stream
     from fwd_client._tools import ToolRun
     from fwd_client._values import (
@@ -95,9 +96,7 @@ if TYPE_CHECKING:
         Models,
         Plan,
         PlannedCall,
-        Receipt,
         ToolCall,
-        Usage,
     )
 
 _HOMES = {
@@ -116,10 +115,11 @@ _HOMES = {
     "_options": "Secret Timeout",
     "_params": "CallOptions ChatParams EmbeddingParams TalkParams",
     "_parse": "AsyncParsedStream Parsed ParsedStream",
+    "_receipt": "Receipt Usage",
     "_sync": "Client Stream",
     "_tools": "ToolRun",
     "_values": "Chat Choice Chunk Delta Embedding Embeddings FunctionCall Health Message Model Models Plan PlannedCall "
-    "Receipt ToolCall Usage",
+    "ToolCall",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -13,7 +13,7 @@ from fwd_client import _operations, logging
 from fwd_client._client import AsyncHttpClient, ClientBase, TransportBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import RunEvent, StepStarted, StreamEvent, ToolFinished, ToolStarted
-from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
+from fwd_client._exchange import Outcome, Send, Step, run_exchange, too_late, transport_errors
 from fwd_client._messages import Messages
 from fwd_client._operations import Operation, Reply, Texts
 from fwd_client._options import Options, for_call
@@ -35,10 +35,10 @@ T = TypeVar("T")
 class AsyncTransport(TransportBase[AsyncHttpClient]):
     """Sends requests through an `httpx.AsyncClient`."""
 
-    def _here(self) -> object:
+    def _current_place(self) -> object:
         return asyncio.get_running_loop()
 
-    def _new(self, settings: Mapping[str, Any]) -> AsyncHttpClient:
+    def _new_client(self, settings: Mapping[str, Any]) -> AsyncHttpClient:
         import httpx  # takes half of a program's start-up time, and nothing before the first call needs it
 
         return httpx.AsyncClient(**settings)
@@ -49,7 +49,7 @@ class AsyncTransport(TransportBase[AsyncHttpClient]):
         try:
             with transport_errors(send.url):
                 response = await http.send(request_of(http, send, key), stream=True)
-                body = _body(response, send)
+                body = _read_body(response, send)
                 await anext(body)
                 if send.stream and response.status_code == 200:
                     return Reply(response.status_code, headers_of(response), source=body)
@@ -64,7 +64,7 @@ class AsyncTransport(TransportBase[AsyncHttpClient]):
             await http.aclose()
 
 
-async def _body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
+async def _read_body(response: Any, send: Send) -> AsyncGenerator[bytes, None]:
     """The bytes of a response, which is always closed at the end.
 
     The first item is empty, because only a generator that has begun runs its `finally` when it is dropped.
@@ -106,7 +106,7 @@ class AsyncStream(StreamFacts):
         return self
 
     async def __anext__(self) -> Chunk:
-        return self._take(await anext(self._chunks))
+        return self._take_chunk(await anext(self._chunks))
 
     @property
     def text(self) -> AsyncIterator[str]:
@@ -122,7 +122,7 @@ class AsyncStream(StreamFacts):
         """Read to the end and return the whole answer."""
         async for _ in self:
             pass
-        return self._whole()
+        return self._whole_answer()
 
     async def close(self) -> None:
         """End the call; the gateway then ends its call to the provider."""
@@ -136,7 +136,7 @@ class AsyncStream(StreamFacts):
         await self.close()
 
 
-async def drive(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitable[R]]) -> T:
+async def drive_steps(steps: Generator[S, R | None, T], perform: Callable[[S], Awaitable[R]]) -> T:
     """Run a generator of steps to its end: perform each step, and send the outcome back."""
     outcome: R | None = None
     while True:
@@ -155,7 +155,7 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
     that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
     """
 
-    def _connect(self, http: AsyncHttpClient | None) -> None:
+    def _open_transport(self, http: AsyncHttpClient | None) -> None:
         self._transport = AsyncTransport(http, self._options)
 
     @property
@@ -184,11 +184,11 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
 
     async def health(self) -> Health:
         """Whether the gateway is running. Needs no key."""
-        return await self._run(_operations.health())
+        return await self._run_call(_operations.health())
 
     async def ready(self) -> Health:
         """Whether the gateway can answer calls, and what is degraded. Needs no key."""
-        return await self._run(_operations.ready())
+        return await self._run_call(_operations.ready())
 
     async def close(self) -> None:
         """Close the connections. A client from `with_options()` leaves them open for the first one."""
@@ -202,20 +202,20 @@ class AsyncClient(ClientBase[AsyncHttpClient]):
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, operation: Operation[T], options: Options | None = None) -> T:
-        return await drive(exchange(operation, options or self._options, self._world), self._perform)
+    async def _run_call(self, operation: Operation[T], options: Options | None = None) -> T:
+        return await drive_steps(run_exchange(operation, options or self._options, self._world), self._perform_step)
 
-    async def _perform(self, step: Step) -> Outcome:
+    async def _perform_step(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
             self._report_retry(step)
             await asyncio.sleep(step.delay_s)
             return None
-        logging.sending(step)
-        outcome = await self._transport.send(step, await self._key())
-        logging.received(step, outcome)
+        logging.log_request(step)
+        outcome = await self._transport.send(step, await self._current_key())
+        logging.log_outcome(step, outcome)
         return outcome
 
-    async def _key(self) -> str | None:
+    async def _current_key(self) -> str | None:
         key = self._options.ask_key()
         return await key if isinstance(key, Awaitable) else key
 
@@ -240,7 +240,7 @@ class AsyncEmbeddingCalls:
             input: one text, a list of texts, or lists of token ids.
             params: see `EmbeddingParams`.
         """
-        return await self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
+        return await self._client._run_call(_operations.embed(input, params), for_call(self._client.options, params))
 
 
 class AsyncModelCalls:
@@ -251,7 +251,7 @@ class AsyncModelCalls:
 
     async def list(self) -> Models:
         """Every model that this key can use."""
-        return await self._client._run(_operations.models())
+        return await self._client._run_call(_operations.models())
 
     async def retrieve(self, model: str) -> Model:
         """One model.
@@ -259,7 +259,7 @@ class AsyncModelCalls:
         Args:
             model: its name. Raises `ModelNotFoundError` for an unknown one.
         """
-        return await self._client._run(_operations.model(model))
+        return await self._client._run_call(_operations.model(model))
 
 
 class AsyncCompletions:
@@ -292,8 +292,8 @@ class AsyncCompletions:
         """
         options = for_call(self._client.options, params)
         if stream:
-            return AsyncStream(await self._client._run(_operations.chat_stream(messages, params), options))
-        return await self._client._run(_operations.chat(messages, params), options)
+            return AsyncStream(await self._client._run_call(_operations.chat_stream(messages, params), options))
+        return await self._client._run_call(_operations.chat(messages, params), options)
 
     @asynccontextmanager
     async def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> AsyncIterator[AsyncStream]:
@@ -314,7 +314,9 @@ class AsyncCompletions:
             messages: the conversation, or a text for one user message.
             params: see `ChatParams`.
         """
-        return await self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
+        return await self._client._run_call(
+            _operations.explain(messages, params), for_call(self._client.options, params)
+        )
 
     async def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class.
@@ -376,7 +378,7 @@ class AsyncCompletions:
                 on_event(event)
             return event.result
 
-        return await drive(tool_loop(messages, tools, max_steps), perform)
+        return await drive_steps(tool_loop(messages, tools, max_steps), perform)
 
     async def _ask_step(self, step: Ask, on_event: Callable[[RunEvent], object] | None, params: TalkParams) -> Chat:
         if on_event is None:

@@ -13,7 +13,7 @@ from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from fwd_client import logging
 from fwd_client._exchange import Retry, Send, World
-from fwd_client._options import KeySource, Options, Secret, Timeout, checked_key, override, resolve
+from fwd_client._options import KeySource, Options, Secret, Timeout, checked_key, override_options, resolve_options
 
 C = TypeVar("C", bound="ClientBase[Any]")
 H = TypeVar("H")
@@ -66,23 +66,23 @@ class TransportBase(ABC, Generic[H]):
         self._lock = threading.Lock()
 
     @abstractmethod
-    def _here(self) -> object:
+    def _current_place(self) -> object:
         """Where connections that are made now may be used: in this process, or in this event loop."""
 
     @abstractmethod
-    def _new(self, settings: Mapping[str, Any]) -> H:
+    def _new_client(self, settings: Mapping[str, Any]) -> H:
         """An HTTP client of our own."""
 
     def http(self) -> H:
         """The HTTP client; one of our own is left behind by a fork, and by the end of its event loop."""
         with self._lock:
-            if self._http is None or (self._is_ours and self._place != self._here()):
-                self._http, self._place = self._new(http_settings(self._options)), self._here()
+            if self._http is None or (self._is_ours and self._place != self._current_place()):
+                self._http, self._place = self._new_client(http_settings(self._options)), self._current_place()
             return self._http
 
     def own(self) -> H | None:
         """The HTTP client if it was made here and is to be closed here."""
-        return self._http if self._is_ours and self._place == self._here() else None
+        return self._http if self._is_ours and self._place == self._current_place() else None
 
 
 class ClientBase(ABC, Generic[H]):
@@ -118,7 +118,7 @@ class ClientBase(ABC, Generic[H]):
         Raises `ConfigurationError` for a value that cannot be used.
         """
         logging.set_up(os.environ)
-        self._options = resolve(
+        self._options = resolve_options(
             os.environ,
             base_url=base_url,
             api_key=api_key,
@@ -130,10 +130,10 @@ class ClientBase(ABC, Generic[H]):
         )
         self._world = World(time.monotonic, random.random)
         self._is_twin = False
-        self._connect(http_client)
+        self._open_transport(http_client)
 
     @abstractmethod
-    def _connect(self, http: H | None) -> None:
+    def _open_transport(self, http: H | None) -> None:
         """Make the transport, around this HTTP client if there is one."""
 
     @property
@@ -166,7 +166,7 @@ class ClientBase(ABC, Generic[H]):
         """
         twin = object.__new__(type(self))
         vars(twin).update(vars(self))
-        twin._options = override(
+        twin._options = override_options(
             self._options,
             api_key=api_key,
             timeout=timeout,
@@ -179,7 +179,7 @@ class ClientBase(ABC, Generic[H]):
 
     def _report_retry(self, retry: Retry) -> None:
         """Log a wait, and tell the program that asked to know."""
-        logging.waiting(retry)
+        logging.log_wait(retry)
         if self._options.on_retry is not None:
             self._options.on_retry(retry)
 

@@ -14,12 +14,13 @@ from cattrs import Converter
 from cattrs.gen import make_dict_structure_fn
 
 from fwd_client._errors import APIResponseError, APIStatusError, FailedAttempt, class_for
-from fwd_client._values import Receipt, Usage, Value
+from fwd_client._receipt import Receipt, Usage
+from fwd_client._value import Value
 
 V = TypeVar("V", bound=Value)
 
 
-def _reader(cls: type[Value]) -> Callable[[Any, Any], Value]:
+def _make_reader(cls: type[Value]) -> Callable[[Any, Any], Value]:
     """A function that reads one class: null counts as absent, unknown fields go to `extra`."""
     known = {a.name for a in fields(cls)} - {"extra", "receipt"}
     structure = make_dict_structure_fn(cls, _converter, _cattrs_detailed_validation=False)
@@ -34,7 +35,7 @@ def _reader(cls: type[Value]) -> Callable[[Any, Any], Value]:
 
 
 _converter = Converter(detailed_validation=False)
-_converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Value), _reader)
+_converter.register_structure_hook_factory(lambda cls: isinstance(cls, type) and issubclass(cls, Value), _make_reader)
 
 
 @_converter.register_structure_hook
@@ -45,7 +46,7 @@ def _only_text(value: Any, _: type[str]) -> str:
     return value
 
 
-def _vector(value: Any, _: Any) -> tuple[float, ...]:
+def _read_vector(value: Any, _: Any) -> tuple[float, ...]:
     """Numbers, or the base64 of little-endian float32."""
     if not isinstance(value, str):
         return tuple(map(float, value))
@@ -53,10 +54,10 @@ def _vector(value: Any, _: Any) -> tuple[float, ...]:
     return struct.unpack(f"<{len(packed) // 4}f", packed)
 
 
-_converter.register_structure_hook_func(lambda kind: kind == tuple[float, ...], _vector)
+_converter.register_structure_hook_func(lambda kind: kind == tuple[float, ...], _read_vector)
 
 
-def read(cls: type[V], data: Any, **more: Any) -> V:
+def read_value(cls: type[V], data: Any, **more: Any) -> V:
     """An instance of `cls` from parsed JSON; `APIResponseError` when it does not fit."""
     try:
         value = _converter.structure(data, cls)
@@ -74,50 +75,50 @@ def parse_json(text: bytes) -> Any:
         raise APIResponseError(f"Expected JSON from the gateway, got {start!r}.") from error
 
 
-def receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> Receipt:
+def read_receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> Receipt:
     """The receipt in the head of an answer; `headers` have lower-case names."""
     return Receipt(
         status=status,
         request_id=headers.get("x-request-id"),
         provider=headers.get("x-fwd-provider"),
         model=headers.get("x-fwd-model"),
-        attempts=_count(headers.get("x-fwd-attempts")),
+        attempts=_as_count(headers.get("x-fwd-attempts")),
         retries=retries,
-        dropped=_names(headers.get("x-fwd-dropped")),
-        skipped=_pairs(headers.get("x-fwd-skipped")),
-        cost=_number(headers.get("x-fwd-cost")),
-        timings=_timings(headers.get("server-timing", "")),
+        dropped=_as_names(headers.get("x-fwd-dropped")),
+        skipped=_as_reasons(headers.get("x-fwd-skipped")),
+        cost=_as_float(headers.get("x-fwd-cost")),
+        timings=_read_timings(headers.get("server-timing", "")),
         upstream_request_id=headers.get("x-fwd-upstream-request-id"),
         headers=headers,
     )
 
 
-def amend(known: Receipt, comment: bytes) -> Receipt:
+def amend_receipt(known: Receipt, comment: bytes) -> Receipt:
     """The receipt with what a `fwd ...` comment of a stream adds; other comments add nothing."""
     word, _, text = comment.partition(b" ")
     if word != b"fwd":
         return known
     facts = _comment_facts(text.strip())
     found: dict[str, Any] = {
-        "request_id": _text(facts.get("request_id")),
-        "provider": _text(facts.get("provider")),
-        "model": _text(facts.get("model")),
-        "attempts": _count(facts.get("attempts")),
-        "dropped": _names(facts.get("dropped")),
-        "skipped": _pairs(facts.get("skipped")),
-        "cost": _amount(facts.get("cost_usd")),
-        "timings": _numbers(facts.get("timings")),
-        "upstream_request_id": _text(facts.get("upstream_request_id")),
-        "usage": known.usage or _usage(facts.get("usage")),
+        "request_id": _as_text(facts.get("request_id")),
+        "provider": _as_text(facts.get("provider")),
+        "model": _as_text(facts.get("model")),
+        "attempts": _as_count(facts.get("attempts")),
+        "dropped": _as_names(facts.get("dropped")),
+        "skipped": _as_reasons(facts.get("skipped")),
+        "cost": _as_amount(facts.get("cost_usd")),
+        "timings": _float_values(facts.get("timings")),
+        "upstream_request_id": _as_text(facts.get("upstream_request_id")),
+        "usage": known.usage or _read_usage(facts.get("usage")),
     }
     return evolve(known, **{name: value for name, value in found.items() if value})
 
 
-def _usage(value: Any) -> Usage | None:
+def _read_usage(value: Any) -> Usage | None:
     """The gateway's own count, which leaves the sum to the reader; the provider's, in a chunk, says more."""
     if not isinstance(value, dict):
         return None
-    counted = read(Usage, value)
+    counted = read_value(Usage, value)
     return evolve(counted, total_tokens=counted.total_tokens or counted.prompt_tokens + counted.completion_tokens)
 
 
@@ -139,7 +140,7 @@ def status_error(status: int, headers: Mapping[str, str], body: bytes) -> APISta
         parsed = json.loads(body)
     except ValueError:
         parsed = None
-    return error_of(parsed, receipt(status, headers), status, headers)
+    return error_of(parsed, read_receipt(status, headers), status, headers)
 
 
 def error_of(
@@ -149,13 +150,13 @@ def error_of(
     headers = headers or {}
     facts = parsed.get("error") if isinstance(parsed, dict) else None
     facts = facts if isinstance(facts, dict) else {}
-    code, type_ = _text(facts.get("code")), _text(facts.get("type"))
-    failures = _failures(facts.get("attempts"))
+    code, type_ = _as_text(facts.get("code")), _as_text(facts.get("type"))
+    failures = _failed_attempts(facts.get("attempts"))
     return class_for(status, code, type_)(
-        _text(facts.get("message")) or _wordless(status, headers),
+        _as_text(facts.get("message")) or _fallback_message(status, headers),
         code=code,
         type=type_,
-        param=_text(facts.get("param")),
+        param=_as_text(facts.get("param")),
         status=status,
         request_id=known.request_id,
         provider=known.provider,
@@ -167,30 +168,30 @@ def error_of(
     )
 
 
-def _wordless(status: int | None, headers: Mapping[str, str]) -> str:
+def _fallback_message(status: int | None, headers: Mapping[str, str]) -> str:
     if status and 300 <= status < 400:
         return f"The address answers with a redirect to {headers.get('location', 'nowhere')}."
     return f"The answer was HTTP {status} without the gateway's error object."
 
 
-def _failures(attempts: Any) -> tuple[FailedAttempt, ...]:
+def _failed_attempts(attempts: Any) -> tuple[FailedAttempt, ...]:
     if not isinstance(attempts, list):
         return ()
     rows = (row for row in attempts if isinstance(row, dict))
-    return tuple(FailedAttempt(_text(row.get("provider")), _text(row.get("code"))) for row in rows)
+    return tuple(FailedAttempt(_as_text(row.get("provider")), _as_text(row.get("code"))) for row in rows)
 
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] | None = None) -> float | None:
     """Seconds the gateway asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
-    milliseconds = _number(headers.get("retry-after-ms"))
+    milliseconds = _as_float(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(milliseconds / 1000, 0.0)
     text = headers.get("retry-after", "")
-    seconds = _number(text)
-    return max(seconds, 0.0) if seconds is not None else _until(text, now)
+    seconds = _as_float(text)
+    return max(seconds, 0.0) if seconds is not None else _seconds_until(text, now)
 
 
-def _until(date: str, now: Callable[[], float] | None) -> float | None:
+def _seconds_until(date: str, now: Callable[[], float] | None) -> float | None:
     from email.utils import parsedate_to_datetime  # rarely needed, and it loads half of the email package
 
     try:
@@ -200,26 +201,26 @@ def _until(date: str, now: Callable[[], float] | None) -> float | None:
     return max(moment - (now or time.time)(), 0.0)
 
 
-def _timings(text: str) -> dict[str, float]:
+def _read_timings(text: str) -> dict[str, float]:
     """`queue;dur=0.1, total;dur=12` as milliseconds by name. https://www.w3.org/TR/server-timing/"""
     found: dict[str, float] = {}
     for entry in text.split(","):
         name, *parameters = (part.strip() for part in entry.split(";"))
         for parameter in parameters:
             key, _, value = parameter.partition("=")
-            number = _number(value.strip('"')) if key == "dur" else None
+            number = _as_float(value.strip('"')) if key == "dur" else None
             if number is not None:
                 found[name] = number
     return found
 
 
-def _numbers(value: Any) -> dict[str, float]:
+def _float_values(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         return {}
     return {name: float(number) for name, number in value.items() if isinstance(number, (int, float))}
 
 
-def _number(text: str | None) -> float | None:
+def _as_float(text: str | None) -> float | None:
     try:
         number = float(text or "")
     except ValueError:
@@ -227,26 +228,26 @@ def _number(text: str | None) -> float | None:
     return number if abs(number) < float("inf") else None
 
 
-def _count(value: Any) -> int | None:
-    number = _number(str(value)) if value is not None else None
+def _as_count(value: Any) -> int | None:
+    number = _as_float(str(value)) if value is not None else None
     return None if number is None else int(number)
 
 
-def _names(value: Any) -> tuple[str, ...]:
+def _as_names(value: Any) -> tuple[str, ...]:
     names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
     return tuple(str(name).strip() for name in names if str(name).strip())
 
 
-def _pairs(value: Any) -> dict[str, str]:
+def _as_reasons(value: Any) -> dict[str, str]:
     """`anthropic=provider_not_configured,groq=cooling_down`, or the same as an object; a bare name has no reason."""
     if isinstance(value, dict):
         return {str(name): str(reason) for name, reason in value.items()}
-    return {name: reason.strip() for name, _, reason in (entry.partition("=") for entry in _names(value))}
+    return {name: reason.strip() for name, _, reason in (entry.partition("=") for entry in _as_names(value))}
 
 
-def _amount(value: Any) -> float | None:
-    return _number(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
+def _as_amount(value: Any) -> float | None:
+    return _as_float(str(value)) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else None
 
 
-def _text(value: Any) -> str | None:
+def _as_text(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None

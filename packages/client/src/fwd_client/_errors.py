@@ -61,12 +61,12 @@ class FwdError(Exception):
         self.hint = hint or self.default_hint
 
     def __str__(self) -> str:
-        lines = [self.message + self._facts()]
+        lines = [self.message + self._known_facts()]
         if self.hint:
             lines.append(self.hint)
-        return printable("\n".join(lines))
+        return printable_text("\n".join(lines))
 
-    def _facts(self) -> str:
+    def _known_facts(self) -> str:
         return ""
 
 
@@ -134,7 +134,7 @@ class APIError(FwdError):
         self.failures = failures
         self.body = body
 
-    def _facts(self) -> str:
+    def _known_facts(self) -> str:
         facts = [str(self.status) if self.status else "", self.code or ""]
         words = [" ".join(fact for fact in facts if fact)]
         if self.request_id:
@@ -320,6 +320,6 @@ def class_for(status: int | None, code: str | None, type_: str | None = None) ->
     return BadRequestError if status >= 400 else APIStatusError
 
 
-def printable(text: str) -> str:
+def printable_text(text: str) -> str:
     """The text with control and direction characters escaped, so that a traceback cannot steer a terminal."""
     return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

@@ -99,7 +99,7 @@ StreamEvent = TextDelta | ReasoningDelta | RefusalDelta | ToolCallStarted | Tool
 RunEvent = StreamEvent | StepStarted | ToolStarted | ToolFinished
 
 
-def changes(choice: ChunkChoice, whole: Callable[[], Choice] | None = None) -> list[StreamEvent]:
+def chunk_events(choice: ChunkChoice, whole: Callable[[], Choice] | None = None) -> list[StreamEvent]:
     """The events of one choice of a chunk; `whole` gives the complete choice when this chunk finishes it."""
     delta, number = choice.delta, choice.index
     events: list[StreamEvent] = []
@@ -112,7 +112,7 @@ def changes(choice: ChunkChoice, whole: Callable[[], Choice] | None = None) -> l
     for call in delta.tool_calls or ():
         events += _call_changes(call, number)
     if whole is not None:
-        events += _endings(whole(), number)
+        events += _ending_events(whole(), number)
     return events
 
 
@@ -126,7 +126,7 @@ def _call_changes(call: ToolCallDelta, number: int) -> list[StreamEvent]:
     return events
 
 
-def _endings(choice: Choice, number: int) -> list[StreamEvent]:
+def _ending_events(choice: Choice, number: int) -> list[StreamEvent]:
     calls = choice.message.tool_calls or ()
     ready: list[StreamEvent] = [ToolCallReady(index, call, number) for index, call in enumerate(calls)]
     return [*ready, Finished(choice.finish_reason or "", number)]

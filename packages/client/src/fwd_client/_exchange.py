@@ -71,19 +71,19 @@ class World:
     chance: Callable[[], float]
 
 
-def exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
+def run_exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
     """Send the operation, and repeat it after failures that may pass, until it is answered or the error is final."""
     if operation.needs_key and options.key is None:
         raise missing_key(options)
     start, limits = world.clock(), options.timeout
-    end = start + _seconds(limits.total)
-    begin = min(end, start + _seconds(limits.first_token)) if operation.stream else end
+    end = start + _limit_seconds(limits.total)
+    begin = min(end, start + _limit_seconds(limits.first_token)) if operation.stream else end
     attempt = 0
     while True:
-        outcome = yield _request(operation, options, attempt, world.clock(), begin, end)
+        outcome = yield _build_request(operation, options, attempt, world.clock(), begin, end)
         if isinstance(outcome, Reply) and operation.is_answer(outcome.status):
-            return _read(operation, evolve(outcome, retries=attempt))
-        error = _failure(outcome)
+            return _read_answer(operation, evolve(outcome, retries=attempt))
+        error = _read_failure(outcome)
         delay = retry_delay(error, attempt, options.max_retries, world.chance())
         if delay is None or world.clock() + delay >= begin:
             raise error
@@ -91,17 +91,19 @@ def exchange(operation: Operation[T], options: Options, world: World) -> Generat
         yield Retry(error, delay, attempt, options.max_retries)
 
 
-def _seconds(limit: float | None) -> float:
+def _limit_seconds(limit: float | None) -> float:
     return math.inf if limit is None else limit
 
 
-def _request(operation: Operation[T], options: Options, attempt: int, now: float, begin: float, end: float) -> Send:
+def _build_request(
+    operation: Operation[T], options: Options, attempt: int, now: float, begin: float, end: float
+) -> Send:
     """The next try: the answer has to begin and to end by these moments."""
-    silence = min(end - now, _seconds(options.timeout.idle if operation.stream else None))
+    silence = min(end - now, _limit_seconds(options.timeout.idle if operation.stream else None))
     return Send(
         method=operation.method,
         url=options.base_url + operation.path,
-        headers=_headers(operation, options, attempt, begin - now),
+        headers=_build_headers(operation, options, attempt, begin - now),
         body=operation.body,
         stream=operation.stream,
         attempt=attempt,
@@ -111,7 +113,7 @@ def _request(operation: Operation[T], options: Options, attempt: int, now: float
     )
 
 
-def _headers(operation: Operation[T], options: Options, attempt: int, left: float) -> dict[str, str]:
+def _build_headers(operation: Operation[T], options: Options, attempt: int, left: float) -> dict[str, str]:
     headers = {
         "accept": "text/event-stream" if operation.stream else "application/json",
         "user-agent": f"fwd-client/{__version__}",
@@ -123,7 +125,7 @@ def _headers(operation: Operation[T], options: Options, attempt: int, left: floa
     return headers | {name.lower(): value for name, value in options.headers.items()}
 
 
-def _failure(outcome: Outcome) -> APIError:
+def _read_failure(outcome: Outcome) -> APIError:
     if isinstance(outcome, Reply):
         return status_error(outcome.status, outcome.headers, outcome.body)
     if outcome is None:
@@ -131,7 +133,7 @@ def _failure(outcome: Outcome) -> APIError:
     return outcome
 
 
-def _read(operation: Operation[T], reply: Reply) -> T:
+def _read_answer(operation: Operation[T], reply: Reply) -> T:
     try:
         return operation.read(reply)
     except APIError as error:

@@ -144,24 +144,24 @@ def handler_for(gateway: Answers) -> Callable[..., BaseHTTPRequestHandler]:
         """Reads a request, writes the gateway's answer."""
 
         def do_GET(self) -> None:
-            self._serve()
+            self._serve_request()
 
         def do_POST(self) -> None:
-            self._serve()
+            self._serve_request()
 
-        def _serve(self) -> None:
+        def _serve_request(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = gateway.answer(FakeRequest(self.command, self.path, headers, body))
             time.sleep(reply.latency_s)
             self.send_response(reply.status)
-            for name, value in {**reply.headers, **self._framing(reply)}.items():
+            for name, value in {**reply.headers, **self._framing_headers(reply)}.items():
                 self.send_header(name, value)
             self.end_headers()
             for piece in reply.pieces:
                 self.wfile.write(piece)
 
-        def _framing(self, reply: FakeReply) -> dict[str, str]:
+        def _framing_headers(self, reply: FakeReply) -> dict[str, str]:
             """The length, which a cut answer does not keep."""
             length = sum(len(piece) for piece in reply.pieces) + (1 if reply.is_cut else 0)
             return {"content-length": str(length), "connection": "close"}

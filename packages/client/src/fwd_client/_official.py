@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fwd_client._errors import ConfigurationError
-from fwd_client._options import Secret, missing_key, resolve
+from fwd_client._options import Secret, missing_key, resolve_options
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -16,37 +16,37 @@ if TYPE_CHECKING:
 
 def openai(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> OpenAI:
     """`openai.OpenAI` for the gateway, from the arguments and variables of `Client`; needs `pip install openai`."""
-    client: OpenAI = _make("openai", "OpenAI", "/v1", base_url, api_key, options)
+    client: OpenAI = _make_client("openai", "OpenAI", "/v1", base_url, api_key, options)
     return client
 
 
 def async_openai(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> AsyncOpenAI:
     """`openai.AsyncOpenAI` for the gateway."""
-    client: AsyncOpenAI = _make("openai", "AsyncOpenAI", "/v1", base_url, api_key, options)
+    client: AsyncOpenAI = _make_client("openai", "AsyncOpenAI", "/v1", base_url, api_key, options)
     return client
 
 
 def anthropic(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> Any:
     """`anthropic.Anthropic` for the gateway, which must serve `/v1/messages`; needs `pip install anthropic`."""
-    return _make("anthropic", "Anthropic", "", base_url, api_key, options)
+    return _make_client("anthropic", "Anthropic", "", base_url, api_key, options)
 
 
 def async_anthropic(*, base_url: str | None = None, api_key: str | None = None, **options: Any) -> Any:
     """`anthropic.AsyncAnthropic` for the gateway."""
-    return _make("anthropic", "AsyncAnthropic", "", base_url, api_key, options)
+    return _make_client("anthropic", "AsyncAnthropic", "", base_url, api_key, options)
 
 
-def _make(
+def _make_client(
     module: str, name: str, path: str, base_url: str | None, api_key: str | None, options: Mapping[str, Any]
 ) -> Any:
-    found = resolve(os.environ, base_url=base_url, api_key=api_key)
+    found = resolve_options(os.environ, base_url=base_url, api_key=api_key)
     if not isinstance(found.key, Secret):
         raise missing_key(found)
-    cls = getattr(_library(module), name)
+    cls = getattr(_import_library(module), name)
     return cls(base_url=found.base_url + path, api_key=found.key.reveal(), **options)
 
 
-def _library(module: str) -> Any:
+def _import_library(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:

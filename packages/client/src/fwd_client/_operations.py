@@ -14,7 +14,8 @@ from attrs import evolve, field, frozen
 from fwd_client import _decode
 from fwd_client._messages import Messages
 from fwd_client._params import CallOptions, ChatParams, EmbeddingParams
-from fwd_client._values import Answer, Chat, Embeddings, Health, Model, Models, Plan, Value
+from fwd_client._value import Value
+from fwd_client._values import Answer, Chat, Embeddings, Health, Model, Models, Plan
 
 T = TypeVar("T")
 A = TypeVar("A", bound=Answer)
@@ -52,8 +53,8 @@ def chat(messages: Messages, params: ChatParams) -> Operation[Chat]:
         method="POST",
         path="/v1/chat/completions",
         read=partial(_read_answer, Chat),
-        body=encode(chat_body(messages, params)),
-        headers=_headers(params),
+        body=encode_body(chat_body(messages, params)),
+        headers=_call_headers(params),
     )
 
 
@@ -76,8 +77,8 @@ def embed(texts: Texts, params: EmbeddingParams) -> Operation[Embeddings]:
         method="POST",
         path="/v1/embeddings",
         read=partial(_read_answer, Embeddings),
-        body=encode({"input": inputs, **_fields(params, EmbeddingParams)}),
-        headers=_headers(params),
+        body=encode_body({"input": inputs, **_body_fields(params, EmbeddingParams)}),
+        headers=_call_headers(params),
     )
 
 
@@ -87,8 +88,8 @@ def chat_stream(messages: Messages, params: ChatParams) -> Operation[Reply]:
         method="POST",
         path="/v1/chat/completions",
         read=read_stream_head,
-        body=encode({**chat_body(messages, params), "stream": True}),
-        headers={**_headers(params), "accept-encoding": "identity"},
+        body=encode_body({**chat_body(messages, params), "stream": True}),
+        headers={**_call_headers(params), "accept-encoding": "identity"},
         stream=True,
         is_answer=lambda status: status == 200,
     )
@@ -123,7 +124,7 @@ def ready() -> Operation[Health]:
 
 def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
     """The request as a plain object: None counts as not given, a text is one user message."""
-    return {"messages": message_list(messages), **_fields(params, ChatParams)}
+    return {"messages": message_list(messages), **_body_fields(params, ChatParams)}
 
 
 def message_list(messages: Messages) -> list[Any]:
@@ -133,7 +134,7 @@ def message_list(messages: Messages) -> list[Any]:
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
 
 
-def _fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
+def _body_fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     """Those of the arguments that belong into the body; `TypeError` for one that the kind of call does not have."""
     unknown = params.keys() - kind.__optional_keys__
     if unknown:
@@ -148,12 +149,12 @@ def _unknown_argument(name: str, kind: Any) -> str:
     return f"got an unexpected keyword argument {name!r}.{advice}"
 
 
-def _headers(params: CallOptions) -> dict[str, str]:
+def _call_headers(params: CallOptions) -> dict[str, str]:
     headers = {"x-fwd-strict": "true"} if params.get("strict") else {}
     return headers if params.get("fallback", True) else {**headers, "x-fwd-fallback": "none"}
 
 
-def encode(body: Any) -> bytes:
+def encode_body(body: Any) -> bytes:
     """Compact JSON; values of this package may stand anywhere in it, as in a list of messages."""
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_wire_form)
     return text.encode()
@@ -168,8 +169,8 @@ def _wire_form(value: Any) -> Any:
 
 
 def _read_answer(cls: type[A], reply: Reply) -> A:
-    known = _decode.receipt(reply.status, reply.headers, reply.retries)
-    answer = _decode.read(cls, _decode.parse_json(reply.body), receipt=known)
+    known = _decode.read_receipt(reply.status, reply.headers, reply.retries)
+    answer = _decode.read_value(cls, _decode.parse_json(reply.body), receipt=known)
     usage = getattr(answer, "usage", None)
     return evolve(answer, receipt=evolve(known, usage=usage)) if usage else answer
 

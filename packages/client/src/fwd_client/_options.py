@@ -87,7 +87,7 @@ class Options:
         return self.key.reveal() if isinstance(self.key, Secret) else self.key and self.key()
 
 
-def resolve(
+def resolve_options(
     env: Mapping[str, str],
     *,
     base_url: str | None = None,
@@ -104,7 +104,7 @@ def resolve(
     named = stored if profile else None
     found = Profile("") if stored is None else stored
     label = f"profile {found.name}"
-    url, url_source = _first(
+    url, url_source = _first_given(
         ("base_url=", base_url),
         (label, named and named.url),
         ("FORWARDER_URL", env.get("FORWARDER_URL")),
@@ -113,7 +113,7 @@ def resolve(
     address = read_url(url or DEFAULT_URL, url_source)
     # A key is stored together with the address that checked it. Sending it to another one would give it away.
     is_its_gateway = bool(found.url) and read_url(found.url, label) == address
-    key, key_source = _first(
+    key, key_source = _first_given(
         ("api_key=", api_key),
         (label, named and is_its_gateway and named.key),
         ("FORWARDER_KEY", env.get("FORWARDER_KEY")),
@@ -124,7 +124,7 @@ def resolve(
         key=read_key(key, key_source),
         sources={"base_url": url_source, "api_key": key_source},
     )
-    return override(options, **limits)
+    return override_options(options, **limits)
 
 
 def _stored_profile(
@@ -138,14 +138,14 @@ def _stored_profile(
     return load_profiles(config_path(env)).select(chosen, source)
 
 
-def _first(*candidates: tuple[str, Any]) -> tuple[Any, str]:
+def _first_given(*candidates: tuple[str, Any]) -> tuple[Any, str]:
     for source, value in candidates:
         if value:
             return value, source
     return None, "default"
 
 
-def override(
+def override_options(
     options: Options,
     *,
     api_key: str | KeySource | None = None,
@@ -171,7 +171,7 @@ def override(
 
 def for_call(options: Options, params: Mapping[str, Any]) -> Options:
     """The options of one call, with those of its arguments."""
-    return override(
+    return override_options(
         options,
         timeout=params.get("timeout"),
         max_retries=params.get("max_retries"),
@@ -181,7 +181,7 @@ def for_call(options: Options, params: Mapping[str, Any]) -> Options:
 
 def read_url(text: str, source: str) -> str:
     """The gateway's address without `/v1` and trailing slashes; `ConfigurationError` for anything else."""
-    parts = _address(text)
+    parts = _clean_address(text)
     if parts is None:
         raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -190,7 +190,7 @@ def read_url(text: str, source: str) -> str:
     return f"{parts.scheme}://{parts.netloc}{path}"
 
 
-def _address(text: str) -> SplitResult | None:
+def _clean_address(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text.strip())
         is_usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0

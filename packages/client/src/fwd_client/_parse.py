@@ -10,8 +10,9 @@ from attrs import define, frozen
 
 from fwd_client._errors import ParseError
 from fwd_client._partial import parse_partial
+from fwd_client._receipt import Receipt, Receipted
 from fwd_client._schema import class_schema, is_strict, load
-from fwd_client._values import Chat, Receipt, Receipted, clip
+from fwd_client._values import Chat, clip_text
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -105,7 +106,7 @@ def parsed(cls: type[P], chat: Chat) -> Parsed[P]:
         return Parsed(load(cls, json.loads(chat.text)), chat)
     except ValueError as error:
         raise ParseError(
-            f"The answer is not a {cls.__name__}: {error}. It begins {clip(chat.text)!r}.", text=chat.text
+            f"The answer is not a {cls.__name__}: {error}. It begins {clip_text(chat.text)!r}.", text=chat.text
         ) from error
 
 

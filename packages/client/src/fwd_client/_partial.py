@@ -46,11 +46,11 @@ def parse_partial(text: str) -> Any:
         places.append((end, '"' + closing))
     elif text[-1:] in _ENDS:
         places.append((len(text), closing))
-    values = (_load(text[:end] + rest) for end, rest in reversed(places))
+    values = (_load_json(text[:end] + rest) for end, rest in reversed(places))
     return next((value for value in values if value is not _NOTHING), None)
 
 
-def _load(text: str) -> Any:
+def _load_json(text: str) -> Any:
     try:
         return json.loads(text)
     except ValueError:

@@ -65,24 +65,24 @@ class Book:
         if _is_known(hint):
             return dict(PLAIN[hint])
         if get_origin(hint) is not None:
-            return self._generic(hint)
+            return self._container_schema(hint)
         if isinstance(hint, type) and issubclass(hint, enum.Enum):
             return {"enum": [member.value for member in hint]}
         foreign = _foreign_schema(hint)
         if foreign is not None or _is_plain_class(hint):
-            return {"$ref": f"#/$defs/{self._name(hint, foreign)}"}
+            return {"$ref": f"#/$defs/{self._definition_name(hint, foreign)}"}
         raise ConfigurationError(
             f"No JSON schema for {hint!r}.",
             hint="Use str, int, float, bool, None, Literal, Enum, list, dict, Optional, datetime, attrs, dataclass, "
             "msgspec or pydantic classes.",
         )
 
-    def _generic(self, hint: Any) -> dict[str, Any]:
+    def _container_schema(self, hint: Any) -> dict[str, Any]:
         origin, args = get_origin(hint), get_args(hint)
         if origin is typing.Literal:
             return {"enum": list(args)}
         if origin is typing.Annotated:
-            return self.schema(args[0]) | _description(args[1:])
+            return self.schema(args[0]) | _note_description(args[1:])
         if origin in {typing.Union, types.UnionType}:
             return {"anyOf": [self.schema(arg) for arg in args]}
         if origin in _SEQUENCES:
@@ -91,23 +91,23 @@ class Book:
             return {"type": "object", "additionalProperties": self.schema(args[1])}
         raise ConfigurationError(f"No JSON schema for {hint!r}.")
 
-    def _name(self, cls: type[Any], foreign: dict[str, Any] | None) -> str:
+    def _definition_name(self, cls: type[Any], foreign: dict[str, Any] | None) -> str:
         if cls in self._classes:
             return self._classes[cls]
         name = cls.__name__ if cls.__name__ not in self.defs else f"{cls.__name__}{len(self.defs)}"
         self._classes[cls] = name
         self.defs[name] = {}  # known before its fields are, so that a class may hold itself
-        self.defs[name] = self._adopt(foreign) if foreign is not None else self._fields(cls)
+        self.defs[name] = self._adopt_schema(foreign) if foreign is not None else self._object_schema(cls)
         return name
 
-    def _fields(self, cls: type[Any]) -> dict[str, Any]:
+    def _object_schema(self, cls: type[Any]) -> dict[str, Any]:
         hints = typing.get_type_hints(cls, include_extras=True)
         schema = closed_object({name: self.schema(hints[name]) for name in _field_names(cls)})
-        return schema | _description([(cls.__doc__ or "") if _has_own_words(cls) else ""])
+        return schema | _note_description([(cls.__doc__ or "") if _has_own_words(cls) else ""])
 
-    def _adopt(self, foreign: dict[str, Any]) -> dict[str, Any]:
+    def _adopt_schema(self, foreign: dict[str, Any]) -> dict[str, Any]:
         """The schema another library made: its definitions join ours, its objects are closed as ours are."""
-        foreign = _closed(foreign)
+        foreign = _closed_schema(foreign)
         self.defs.update(foreign.pop("$defs", {}))
         return dict(self.defs[foreign["$ref"].rpartition("/")[2]]) if "$ref" in foreign else foreign
 
@@ -125,22 +125,22 @@ def closed_object(properties: dict[str, Any], required: list[str] | None = None)
 def is_strict(schema: dict[str, Any]) -> bool:
     """Whether providers can enforce the schema to the letter: no open objects anywhere."""
     is_open = schema.get("type") == "object" and schema.get("additionalProperties") is not False
-    return not is_open and schema != {} and all(is_strict(item) for item in _parts(schema))
+    return not is_open and schema != {} and all(is_strict(item) for item in _inner_schemas(schema))
 
 
-def _parts(schema: dict[str, Any]) -> list[Any]:
+def _inner_schemas(schema: dict[str, Any]) -> list[Any]:
     """The schemas inside a schema."""
     named = [item for key in ("properties", "$defs") for item in schema.get(key, {}).values()]
     return [*named, *schema.get("anyOf", ()), *([schema["items"]] if "items" in schema else [])]
 
 
-def _closed(schema: Any) -> Any:
+def _closed_schema(schema: Any) -> Any:
     """A foreign schema with closed objects, every field required and no defaults, as strict providers want it."""
     if isinstance(schema, list):
-        return [_closed(item) for item in schema]
+        return [_closed_schema(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: _closed(item) for name, item in schema.items() if name != "default"}
+    found = {name: _closed_schema(item) for name, item in schema.items() if name != "default"}
     properties = schema.get("properties")
     return {**found, **closed_object(found["properties"])} if isinstance(properties, dict) else found
 
@@ -171,7 +171,7 @@ def _foreign_schema(hint: Any) -> dict[str, Any] | None:
     return None
 
 
-def _description(notes: Any) -> dict[str, Any]:
+def _note_description(notes: Any) -> dict[str, Any]:
     text = next((note.strip() for note in notes if isinstance(note, str) and note.strip()), "")
     return {"description": text} if text else {}
 
@@ -194,7 +194,7 @@ _converter = Converter(forbid_extra_keys=True)
 configure_converter(_converter)
 
 
-def _strictly(kind: type[Any], *allowed: type[Any]) -> Callable[[Any, Any], Any]:
+def _strict_hook(kind: type[Any], *allowed: type[Any]) -> Callable[[Any, Any], Any]:
     """A hook that takes this type and no other, where cattrs would convert: `bool("false")` is True."""
 
     def check(value: Any, _: Any) -> Any:
@@ -205,10 +205,10 @@ def _strictly(kind: type[Any], *allowed: type[Any]) -> Callable[[Any, Any], Any]
     return check
 
 
-_converter.register_structure_hook(str, _strictly(str))
-_converter.register_structure_hook(bool, _strictly(bool))
-_converter.register_structure_hook(int, _strictly(int))
-_converter.register_structure_hook(float, _strictly(float, int))
+_converter.register_structure_hook(str, _strict_hook(str))
+_converter.register_structure_hook(bool, _strict_hook(bool))
+_converter.register_structure_hook(int, _strict_hook(int))
+_converter.register_structure_hook(float, _strict_hook(float, int))
 _converter.register_structure_hook_func(_is_pydantic, lambda value, cls: cls.model_validate(value))
 
 
@@ -229,10 +229,10 @@ def load(hint: Any, data: Any) -> Any:
     try:
         return _converter.structure(data, hint)
     except (BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError("; ".join(transform_error(error, format_exception=_words))) from error
+        raise ValueError("; ".join(transform_error(error, format_exception=_error_words))) from error
 
 
-def _words(error: BaseException, hint: type[Any] | None) -> str:
+def _error_words(error: BaseException, hint: type[Any] | None) -> str:
     return str(error) if isinstance(error, (TypeError, ValueError)) else format_exception(error, hint)
 
 

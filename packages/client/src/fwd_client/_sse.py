@@ -40,10 +40,10 @@ class Decoder:
 
     def feed(self, data: bytes) -> list[Event | Comment]:
         """The events and comments that these bytes complete, in order."""
-        found = (self._line(line) for line in self._lines(data))
+        found = (self._take_line(line) for line in self._split_lines(data))
         return [item for item in found if item is not None]
 
-    def _lines(self, data: bytes) -> list[bytes]:
+    def _split_lines(self, data: bytes) -> list[bytes]:
         if not data:
             return []
         if self._after_cr:  # a CR ended the last line at once; an LF now is its second half
@@ -57,12 +57,12 @@ class Decoder:
             self._partial.append(rest)
         return lines
 
-    def _line(self, line: bytes) -> Event | Comment | None:
+    def _take_line(self, line: bytes) -> Event | Comment | None:
         if self._at_start:
             self._at_start = False
             line = line.removeprefix(_BOM)
         if not line:
-            return self._dispatch()
+            return self._dispatch_event()
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         if not name:
@@ -71,7 +71,7 @@ class Decoder:
             self._data.append(value)
         return None
 
-    def _dispatch(self) -> Event | None:
+    def _dispatch_event(self) -> Event | None:
         if not self._data:
             return None
         event = Event(b"\n".join(self._data))

@@ -15,8 +15,9 @@ from fwd_client._errors import (
     APITimeoutError,
     StreamInterruptedError,
 )
-from fwd_client._events import StreamEvent, changes
+from fwd_client._events import StreamEvent, chunk_events
 from fwd_client._operations import Reply
+from fwd_client._receipt import Receipt, Receipted, Usage
 from fwd_client._sse import Comment, Decoder
 from fwd_client._values import (
     Chat,
@@ -26,12 +27,9 @@ from fwd_client._values import (
     FunctionCall,
     FunctionDelta,
     Message,
-    Receipt,
-    Receipted,
     ToolCall,
     ToolCallDelta,
-    Usage,
-    clip,
+    clip_text,
 )
 
 E = TypeVar("E", bound=APIError)
@@ -49,7 +47,7 @@ class Reader:
     @classmethod
     def of(cls, reply: Reply) -> Reader:
         """A reader that starts with the headers of the answer."""
-        return cls(_decode.receipt(reply.status, reply.headers, reply.retries))
+        return cls(_decode.read_receipt(reply.status, reply.headers, reply.retries))
 
     def feed(self, data: bytes) -> Iterator[Chunk]:
         """The chunks these bytes complete, one by one: those before an error are given before it is raised."""
@@ -57,11 +55,11 @@ class Reader:
             if self.done:
                 return
             if isinstance(item, Comment):
-                self.receipt = _decode.amend(self.receipt, item.text)
+                self.receipt = _decode.amend_receipt(self.receipt, item.text)
             elif item.data == _DONE:
                 self.done = True
             else:
-                yield self._chunk(item.data)
+                yield self._read_chunk(item.data)
 
     def close(self, cause: APIConnectionError | None = None) -> None:
         """To be called where the bytes end, with what ended them: an error unless `[DONE]` was seen before."""
@@ -73,24 +71,24 @@ class Reader:
         else:
             reason = f": {cause.message}" if cause else "."
             error = StreamInterruptedError(f"The stream ended without [DONE]{reason}", code="stream_interrupted")
-        raise self._named(error) from cause
+        raise self._name_call(error) from cause
 
-    def _chunk(self, text: bytes) -> Chunk:
+    def _read_chunk(self, text: bytes) -> Chunk:
         try:
-            chunk = self._read(_decode.parse_json(text))
+            chunk = self._read_event(_decode.parse_json(text))
         except APIResponseError as error:
-            self._named(error)
+            self._name_call(error)
             raise
         if chunk.usage is not None:
             self.receipt = evolve(self.receipt, usage=chunk.usage)
         return chunk
 
-    def _read(self, data: Any) -> Chunk:
+    def _read_event(self, data: Any) -> Chunk:
         if isinstance(data, dict) and data.get("error"):
             raise _decode.error_of(data, self.receipt)
-        return _decode.read(Chunk, data)
+        return _decode.read_value(Chunk, data)
 
-    def _named(self, error: E) -> E:
+    def _name_call(self, error: E) -> E:
         error.request_id = self.receipt.request_id
         error.provider = self.receipt.provider
         error.attempts = self.receipt.attempts
@@ -137,21 +135,21 @@ class _ChoiceDraft:
     def add(self, choice: ChunkChoice) -> None:
         delta = choice.delta
         self.role = delta.role or self.role
-        self.content = _more(self.content, delta.content)
-        self.refusal = _more(self.refusal, delta.refusal)
-        self.reasoning = _more(self.reasoning, delta.reasoning_content)
+        self.content = _append_piece(self.content, delta.content)
+        self.refusal = _append_piece(self.refusal, delta.refusal)
+        self.reasoning = _append_piece(self.reasoning, delta.reasoning_content)
         self.finish_reason = choice.finish_reason or self.finish_reason
-        self.logprobs = merge(self.logprobs, choice.logprobs)
-        self.extra = merge(self.extra, dict(delta.extra))
+        self.logprobs = merge_fields(self.logprobs, choice.logprobs)
+        self.extra = merge_fields(self.extra, dict(delta.extra))
         for call in delta.tool_calls or ():
             self.calls.setdefault(call.index, _CallDraft()).add(call)
 
     def value(self) -> Choice:
         message = Message(
             role=self.role,
-            content=_joined(self.content),
-            refusal=_joined(self.refusal),
-            reasoning_content=_joined(self.reasoning),
+            content=_join_pieces(self.content),
+            refusal=_join_pieces(self.refusal),
+            reasoning_content=_join_pieces(self.reasoning),
             tool_calls=tuple(self.calls[index].value() for index in sorted(self.calls)) or None,
             extra=dict(self.extra),
         )
@@ -175,7 +173,7 @@ class Folder:
     def _add_choice(self, choice: ChunkChoice) -> list[StreamEvent]:
         draft = self._choices.setdefault(choice.index, _ChoiceDraft(choice.index))
         draft.add(choice)
-        return changes(choice, draft.value) if choice.finish_reason else changes(choice)
+        return chunk_events(choice, draft.value) if choice.finish_reason else chunk_events(choice)
 
     def chat(self, receipt: Receipt) -> Chat:
         """The answer so far, with a receipt."""
@@ -201,7 +199,7 @@ class StreamFacts(Receipted):
         self._folder = Folder()
         self._happened: list[StreamEvent] = []
 
-    def _take(self, chunk: Chunk) -> Chunk:
+    def _take_chunk(self, chunk: Chunk) -> Chunk:
         self._happened = self._folder.add(chunk)
         return chunk
 
@@ -215,7 +213,7 @@ class StreamFacts(Receipted):
         """The answer so far."""
         return self._folder.chat(self.receipt)
 
-    def _whole(self) -> Chat:
+    def _whole_answer(self) -> Chat:
         """The answer, which must be complete: a stream that was closed before its end has none."""
         self._reader.close()
         return self.snapshot
@@ -232,10 +230,10 @@ class StreamFacts(Receipted):
 
     def __repr__(self) -> str:
         state = "done" if self.is_done else "open"
-        return f"{type(self).__name__}({state}, text={clip(self.snapshot.text)!r}, request_id={self.request_id!r})"
+        return f"{type(self).__name__}({state}, text={clip_text(self.snapshot.text)!r}, request_id={self.request_id!r})"
 
 
-def _more(pieces: list[str] | None, piece: str | None) -> list[str] | None:
+def _append_piece(pieces: list[str] | None, piece: str | None) -> list[str] | None:
     if piece is None:
         return pieces
     pieces = [] if pieces is None else pieces
@@ -243,16 +241,16 @@ def _more(pieces: list[str] | None, piece: str | None) -> list[str] | None:
     return pieces
 
 
-def _joined(pieces: list[str] | None) -> str | None:
+def _join_pieces(pieces: list[str] | None) -> str | None:
     return None if pieces is None else "".join(pieces)
 
 
-def merge(known: Any, new: Any) -> Any:
+def merge_fields(known: Any, new: Any) -> Any:
     """Unknown fields of many deltas as one: lists and texts grow, objects merge, the rest is replaced."""
     if new is None or known is None:
         return new if known is None else known
     if isinstance(known, dict) and isinstance(new, dict):
-        return {**known, **{name: merge(known.get(name), value) for name, value in new.items()}}
+        return {**known, **{name: merge_fields(known.get(name), value) for name, value in new.items()}}
     if isinstance(known, list) and isinstance(new, list):
         return known + new
     return new

@@ -12,7 +12,7 @@ from fwd_client import _operations, logging
 from fwd_client._client import ClientBase, HttpClient, TransportBase, headers_of, request_of
 from fwd_client._errors import APIConnectionError, ToolError
 from fwd_client._events import RunEvent, StepStarted, StreamEvent, ToolFinished, ToolStarted
-from fwd_client._exchange import Outcome, Send, Step, exchange, too_late, transport_errors
+from fwd_client._exchange import Outcome, Send, Step, run_exchange, too_late, transport_errors
 from fwd_client._messages import Messages
 from fwd_client._operations import Operation, Reply, Texts
 from fwd_client._options import Options, for_call
@@ -34,10 +34,10 @@ T = TypeVar("T")
 class Transport(TransportBase[HttpClient]):
     """Sends requests through an `httpx.Client`."""
 
-    def _here(self) -> object:
+    def _current_place(self) -> object:
         return os.getpid()
 
-    def _new(self, settings: Mapping[str, Any]) -> HttpClient:
+    def _new_client(self, settings: Mapping[str, Any]) -> HttpClient:
         import httpx  # takes half of a program's start-up time, and nothing before the first call needs it
 
         return httpx.Client(**settings)
@@ -48,7 +48,7 @@ class Transport(TransportBase[HttpClient]):
         try:
             with transport_errors(send.url):
                 response = http.send(request_of(http, send, key), stream=True)
-                body = _body(response, send)
+                body = _read_body(response, send)
                 next(body)
                 if send.stream and response.status_code == 200:
                     return Reply(response.status_code, headers_of(response), source=body)
@@ -66,7 +66,7 @@ class Transport(TransportBase[HttpClient]):
         self.close()
 
 
-def _body(response: Any, send: Send) -> Generator[bytes, None, None]:
+def _read_body(response: Any, send: Send) -> Generator[bytes, None, None]:
     """The bytes of a response, which is always closed at the end.
 
     The first item is empty, because only a generator that has begun runs its `finally` when it is dropped.
@@ -107,7 +107,7 @@ class Stream(StreamFacts):
         return self
 
     def __next__(self) -> Chunk:
-        return self._take(next(self._chunks))
+        return self._take_chunk(next(self._chunks))
 
     @property
     def text(self) -> Iterator[str]:
@@ -123,7 +123,7 @@ class Stream(StreamFacts):
         """Read to the end and return the whole answer."""
         for _ in self:
             pass
-        return self._whole()
+        return self._whole_answer()
 
     def close(self) -> None:
         """End the call; the gateway then ends its call to the provider."""
@@ -137,7 +137,7 @@ class Stream(StreamFacts):
         self.close()
 
 
-def drive(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
+def drive_steps(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> T:
     """Run a generator of steps to its end: perform each step, and send the outcome back."""
     outcome: R | None = None
     while True:
@@ -156,7 +156,7 @@ class Client(ClientBase[HttpClient]):
     that `fwd login` stored; the address is http://127.0.0.1:8000 by default. `__init__` documents every argument.
     """
 
-    def _connect(self, http: HttpClient | None) -> None:
+    def _open_transport(self, http: HttpClient | None) -> None:
         self._transport = Transport(http, self._options)
 
     @property
@@ -185,11 +185,11 @@ class Client(ClientBase[HttpClient]):
 
     def health(self) -> Health:
         """Whether the gateway is running. Needs no key."""
-        return self._run(_operations.health())
+        return self._run_call(_operations.health())
 
     def ready(self) -> Health:
         """Whether the gateway can answer calls, and what is degraded. Needs no key."""
-        return self._run(_operations.ready())
+        return self._run_call(_operations.ready())
 
     def close(self) -> None:
         """Close the connections. A client from `with_options()` leaves them open for the first one."""
@@ -203,20 +203,20 @@ class Client(ClientBase[HttpClient]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, operation: Operation[T], options: Options | None = None) -> T:
-        return drive(exchange(operation, options or self._options, self._world), self._perform)
+    def _run_call(self, operation: Operation[T], options: Options | None = None) -> T:
+        return drive_steps(run_exchange(operation, options or self._options, self._world), self._perform_step)
 
-    def _perform(self, step: Step) -> Outcome:
+    def _perform_step(self, step: Step) -> Outcome:
         if not isinstance(step, Send):
             self._report_retry(step)
             time.sleep(step.delay_s)
             return None
-        logging.sending(step)
-        outcome = self._transport.send(step, self._key())
-        logging.received(step, outcome)
+        logging.log_request(step)
+        outcome = self._transport.send(step, self._current_key())
+        logging.log_outcome(step, outcome)
         return outcome
 
-    def _key(self) -> str | None:
+    def _current_key(self) -> str | None:
         key = self._options.ask_key()
         if isinstance(key, Awaitable):
             raise TypeError("api_key must return a str here; an async callable works with AsyncClient")
@@ -243,7 +243,7 @@ class EmbeddingCalls:
             input: one text, a list of texts, or lists of token ids.
             params: see `EmbeddingParams`.
         """
-        return self._client._run(_operations.embed(input, params), for_call(self._client.options, params))
+        return self._client._run_call(_operations.embed(input, params), for_call(self._client.options, params))
 
 
 class ModelCalls:
@@ -254,7 +254,7 @@ class ModelCalls:
 
     def list(self) -> Models:
         """Every model that this key can use."""
-        return self._client._run(_operations.models())
+        return self._client._run_call(_operations.models())
 
     def retrieve(self, model: str) -> Model:
         """One model.
@@ -262,7 +262,7 @@ class ModelCalls:
         Args:
             model: its name. Raises `ModelNotFoundError` for an unknown one.
         """
-        return self._client._run(_operations.model(model))
+        return self._client._run_call(_operations.model(model))
 
 
 class Completions:
@@ -289,8 +289,8 @@ class Completions:
         """
         options = for_call(self._client.options, params)
         if stream:
-            return Stream(self._client._run(_operations.chat_stream(messages, params), options))
-        return self._client._run(_operations.chat(messages, params), options)
+            return Stream(self._client._run_call(_operations.chat_stream(messages, params), options))
+        return self._client._run_call(_operations.chat(messages, params), options)
 
     @contextmanager
     def stream(self, *, messages: Messages, **params: Unpack[ChatParams]) -> Iterator[Stream]:
@@ -311,7 +311,7 @@ class Completions:
             messages: the conversation, or a text for one user message.
             params: see `ChatParams`.
         """
-        return self._client._run(_operations.explain(messages, params), for_call(self._client.options, params))
+        return self._client._run_call(_operations.explain(messages, params), for_call(self._client.options, params))
 
     def parse(self, *, messages: Messages, into: type[P], **params: Unpack[ChatParams]) -> Parsed[P]:
         """An answer in the shape of a class.
@@ -370,7 +370,7 @@ class Completions:
                 on_event(event)
             return event.result
 
-        return drive(tool_loop(messages, tools, max_steps), perform)
+        return drive_steps(tool_loop(messages, tools, max_steps), perform)
 
     def _ask_step(self, step: Ask, on_event: Callable[[RunEvent], object] | None, params: TalkParams) -> Chat:
         if on_event is None:

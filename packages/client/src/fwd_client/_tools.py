@@ -15,8 +15,9 @@ from fwd_client._errors import ConfigurationError, ToolError, ToolStepsExceeded
 from fwd_client._events import ToolFinished
 from fwd_client._messages import Messages
 from fwd_client._operations import message_list
+from fwd_client._receipt import Receipt, Receipted
 from fwd_client._schema import Book, closed_object, dump, load
-from fwd_client._values import Chat, Receipt, Receipted, ToolCall
+from fwd_client._values import Chat, ToolCall
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SECTION: Final = re.compile(r"^\s*(Args|Arguments|Parameters|Returns|Raises|Yields|Examples?):\s*$", re.MULTILINE)
@@ -41,12 +42,12 @@ class Tool:
     def arguments(self, call: ToolCall) -> dict[str, Any]:
         """The call's arguments as values of the right types; `ToolError` for the model if they do not fit."""
         try:
-            values = self._checked(call.function.parsed())
+            values = self._checked_arguments(call.function.parsed())
             return {name: load(self.types[name], value) for name, value in values.items()}
         except ValueError as error:
             raise ToolError(f"The arguments do not fit {self.name}: {error}") from error
 
-    def _checked(self, values: Any) -> dict[str, Any]:
+    def _checked_arguments(self, values: Any) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ValueError("they are not an object")  # noqa: TRY004 - one kind of error for all that models do
         unknown, missing = values.keys() - self.types.keys(), set(self.parameters["required"]) - values.keys()
@@ -60,16 +61,18 @@ def tool_of(function: Callable[..., Any]) -> Tool:
     name = getattr(function, "__name__", type(function).__name__)
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"A tool cannot be called {name!r}: letters, digits, _ and - only, 64 at most.")
-    types = _types(function, name)
-    described = _described(function)
+    types = _signature_types(function, name)
+    described = _argument_notes(function)
     book = Book()
     properties = {key: book.schema(hint) | described.get(key, {}) for key, hint in types.items()}
     parameters = inspect.signature(function).parameters
     schema = closed_object(properties, [key for key in types if parameters[key].default is inspect.Parameter.empty])
-    return Tool(name, _summary(function), schema | ({"$defs": book.defs} if book.defs else {}), function, types)
+    return Tool(
+        name, _docstring_summary(function), schema | ({"$defs": book.defs} if book.defs else {}), function, types
+    )
 
 
-def _types(function: Callable[..., Any], name: str) -> dict[str, Any]:
+def _signature_types(function: Callable[..., Any], name: str) -> dict[str, Any]:
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
@@ -80,11 +83,11 @@ def _types(function: Callable[..., Any], name: str) -> dict[str, Any]:
     return {parameter.name: hints[parameter.name] for parameter in parameters}
 
 
-def _summary(function: Callable[..., Any]) -> str:
+def _docstring_summary(function: Callable[..., Any]) -> str:
     return _SECTION.split(inspect.getdoc(function) or "", maxsplit=1)[0].strip()
 
 
-def _described(function: Callable[..., Any]) -> dict[str, dict[str, str]]:
+def _argument_notes(function: Callable[..., Any]) -> dict[str, dict[str, str]]:
     """The `Args:` section of a Google style docstring as descriptions by name."""
     parts = _SECTION.split(inspect.getdoc(function) or "")
     sections = dict(zip(parts[1::2], parts[2::2], strict=True))

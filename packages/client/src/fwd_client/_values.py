@@ -7,111 +7,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
-from attrs import field, fields, frozen
+from attrs import field, frozen
 
-
-@frozen
-class Value:
-    """An object of the wire: its known fields, and in `extra` all the others."""
-
-    extra: Mapping[str, Any] = field(factory=dict, repr=False, kw_only=True)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The JSON object again, unknown fields included, without those that are None."""
-        known = {a.name: _plain(getattr(self, a.name)) for a in fields(type(self)) if a.name not in _OURS}
-        return {name: value for name, value in known.items() if value is not None} | dict(self.extra)
-
-    def to_json(self, *, indent: int | None = None) -> str:
-        """`to_dict()` as JSON text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent)
-
-
-_OURS = frozenset({"extra", "receipt"})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Value):
-        return value.to_dict()
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
-
-
-@frozen(kw_only=True)
-class Receipt:
-    """What the gateway reports about one call: who answered, in how many attempts, how fast.
-
-    `attempts` counts the provider calls the gateway made; `retries` the calls this client repeated; `dropped` names
-    the fields of the request that the provider does not support; `skipped` has the providers that were passed over,
-    with the reason for each; `timings` are milliseconds by name (queue, attempt, first, total); `model` is the
-    provider's own name for the model; `cost` is in US dollars. What the gateway did not report is None or empty.
-    """
-
-    status: int = 200
-    request_id: str | None = None
-    provider: str | None = None
-    model: str | None = None
-    attempts: int | None = None
-    retries: int = 0
-    dropped: tuple[str, ...] = ()
-    skipped: Mapping[str, str] = field(factory=dict)
-    cost: float | None = None
-    timings: Mapping[str, float] = field(factory=dict)
-    upstream_request_id: str | None = None
-    usage: Usage | None = None
-    headers: Mapping[str, str] = field(factory=dict, repr=False)
-
-
-class HasReceipt(Protocol):
-    """An object with a receipt, as a field or as a property."""
-
-    @property
-    def receipt(self) -> Receipt:
-        """What the gateway reports about the call."""
-        ...
-
-
-class Receipted:
-    """The receipt's facts, one attribute away."""
-
-    __slots__ = ()
-
-    @property
-    def request_id(self: HasReceipt) -> str | None:
-        """The gateway's id of this call; its log and its errors carry the same one."""
-        return self.receipt.request_id
-
-    @property
-    def provider(self: HasReceipt) -> str | None:
-        """Who answered."""
-        return self.receipt.provider
-
-    @property
-    def attempts(self: HasReceipt) -> int | None:
-        """How many provider calls the gateway made."""
-        return self.receipt.attempts
-
-    @property
-    def dropped(self: HasReceipt) -> tuple[str, ...]:
-        """Fields of the request that the provider does not support."""
-        return self.receipt.dropped
-
-    @property
-    def skipped(self: HasReceipt) -> Mapping[str, str]:
-        """Providers that were passed over, each with the reason, as `{"anthropic": "provider_not_configured"}`."""
-        return self.receipt.skipped
-
-    @property
-    def cost(self: HasReceipt) -> float | None:
-        """US dollars, where the gateway knows."""
-        return self.receipt.cost
-
-    @property
-    def timings(self: HasReceipt) -> Mapping[str, float]:
-        """Milliseconds by name: queue, attempt, first, total."""
-        return self.receipt.timings
+from fwd_client._receipt import Receipt, Receipted, Usage
+from fwd_client._value import Value
 
 
 @frozen
@@ -119,37 +20,6 @@ class Answer(Value, Receipted):
     """A whole answer of the gateway, with its receipt."""
 
     receipt: Receipt = field(factory=Receipt, repr=False, eq=False, kw_only=True)
-
-
-@frozen
-class PromptDetails(Value):
-    """Parts of the prompt's tokens; each is contained in `Usage.prompt_tokens`."""
-
-    cached_tokens: int | None = None
-    cache_write_tokens: int | None = None
-    audio_tokens: int | None = None
-
-
-@frozen
-class CompletionDetails(Value):
-    """Parts of the answer's tokens; each is contained in `Usage.completion_tokens`."""
-
-    reasoning_tokens: int | None = None
-    audio_tokens: int | None = None
-    accepted_prediction_tokens: int | None = None
-    rejected_prediction_tokens: int | None = None
-
-
-@frozen
-class Usage(Value):
-    """Tokens of one call; `cost` in US dollars, only where the provider states it."""
-
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    total_tokens: int = 0
-    prompt_tokens_details: PromptDetails | None = field(default=None, repr=False)
-    completion_tokens_details: CompletionDetails | None = field(default=None, repr=False)
-    cost: float | None = None
 
 
 @frozen
@@ -228,8 +98,8 @@ class Chat(Answer):
         return self.choices[0].finish_reason if self.choices else None
 
     def __repr__(self) -> str:
-        return _short(
-            self, text=clip(self.text), model=self.model, finish=self.finish_reason, request_id=self.request_id
+        return _short_repr(
+            self, text=clip_text(self.text), model=self.model, finish=self.finish_reason, request_id=self.request_id
         )
 
 
@@ -291,7 +161,7 @@ class Chunk(Value):
         return "".join(choice.delta.content or "" for choice in self.choices if choice.index == 0)
 
     def __repr__(self) -> str:
-        return _short(self, text=clip(self.text), choices=len(self.choices), usage=self.usage)
+        return _short_repr(self, text=clip_text(self.text), choices=len(self.choices), usage=self.usage)
 
 
 @frozen(repr=False)
@@ -305,7 +175,7 @@ class Model(Answer):
     fwd: Mapping[str, Any] = field(factory=dict)
 
     def __repr__(self) -> str:
-        return _short(self, id=self.id, owned_by=self.owned_by)
+        return _short_repr(self, id=self.id, owned_by=self.owned_by)
 
 
 @frozen(repr=False)
@@ -322,7 +192,7 @@ class Models(Answer):
         return len(self.data)
 
     def __repr__(self) -> str:
-        return _short(self, count=len(self.data), first=[model.id for model in self.data[:3]])
+        return _short_repr(self, count=len(self.data), first=[model.id for model in self.data[:3]])
 
 
 @frozen
@@ -356,7 +226,7 @@ class Embeddings(Answer):
 
     def __repr__(self) -> str:
         size = len(self.data[0].embedding) if self.data else None
-        return _short(self, count=len(self.data), size=size, model=self.model, request_id=self.request_id)
+        return _short_repr(self, count=len(self.data), size=size, model=self.model, request_id=self.request_id)
 
 
 @frozen
@@ -399,14 +269,14 @@ class Health(Answer):
         return self.receipt.status == 200
 
     def __repr__(self) -> str:
-        return _short(self, status=self.status, ok=self.ok)
+        return _short_repr(self, status=self.status, ok=self.ok)
 
 
-def clip(text: str, limit: int = 40) -> str:
+def clip_text(text: str, limit: int = 40) -> str:
     """The start of a text, for a repr."""
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
-def _short(value: object, **facts: Any) -> str:
+def _short_repr(value: object, **facts: Any) -> str:
     shown = ", ".join(f"{name}={fact!r}" for name, fact in facts.items() if fact is not None)
     return f"{type(value).__name__}({shown})"

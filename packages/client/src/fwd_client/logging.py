@@ -48,12 +48,12 @@ LOGGER.addFilter(Redaction())
 LOGGER.addHandler(logging.NullHandler())  # without one, Python itself would print warnings to stderr
 
 
-def sending(send: Send) -> None:
+def log_request(send: Send) -> None:
     """A request goes out."""
     LOGGER.debug("%s %s, try %d", send.method, send.url, send.attempt + 1)
 
 
-def received(send: Send, outcome: Outcome) -> None:
+def log_outcome(send: Send, outcome: Outcome) -> None:
     """What came of it."""
     if isinstance(outcome, Reply):
         request_id = outcome.headers.get("x-request-id", "-")
@@ -62,6 +62,6 @@ def received(send: Send, outcome: Outcome) -> None:
         LOGGER.warning("%s %s: %s", send.method, send.url, type(outcome).__name__)
 
 
-def waiting(retry: Retry) -> None:
+def log_wait(retry: Retry) -> None:
     """A failed call will be repeated."""
     LOGGER.info("waiting %.2f s before retry %d of %d", retry.delay_s, retry.number, retry.max_retries)

@@ -99,12 +99,12 @@ def parse_profiles(text: str, source: str = "config.toml") -> Profiles:
             raise ConfigurationError(
                 f'{source}, line {number}: expected [profiles.NAME] or NAME = "text".', hint=_LOGIN_HINT
             )
-        current[entry[1]] = _string(entry, source, number)
+        current[entry[1]] = _read_string(entry, source, number)
     default = tables.pop("").get("profile") or DEFAULT_PROFILE
-    return Profiles({name: _profile(name, values) for name, values in tables.items()}, default)
+    return Profiles({name: _make_profile(name, values) for name, values in tables.items()}, default)
 
 
-def _string(entry: re.Match[str], source: str, number: int) -> str:
+def _read_string(entry: re.Match[str], source: str, number: int) -> str:
     if entry[2] is None:
         return entry[3]
     try:
@@ -113,7 +113,7 @@ def _string(entry: re.Match[str], source: str, number: int) -> str:
         raise ConfigurationError(f"{source}, line {number}: an unknown escape in the text.") from None
 
 
-def _profile(name: str, values: Mapping[str, str]) -> Profile:
+def _make_profile(name: str, values: Mapping[str, str]) -> Profile:
     # Unknown names are left alone: a later version of fwd may store more than this one knows.
     return Profile(name, values.get("url", ""), values.get("key", ""), values.get("model", ""))
 

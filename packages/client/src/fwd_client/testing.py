@@ -128,7 +128,7 @@ class FakeGateway:
             headers: further headers; `retry_after="2"` becomes `retry-after`.
         """
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._answers.append(_ScriptedAnswer(error=_error(status, code, message, named)))
+        self._answers.append(_ScriptedAnswer(error=_error_reply(status, code, message, named)))
 
     def fail_midway(self, code: str, *, after: int = 1) -> None:
         """Repeat the last user message in the next stream, with an error of this `code` after `after` words."""
@@ -153,13 +153,13 @@ class FakeGateway:
 
     def client(self, **options: Any) -> Client:
         """A client of this gateway inside the process; `options` are those of `Client`."""
-        return Client(**self._options(options), http_client=FakeHttp(self))
+        return Client(**self._client_options(options), http_client=FakeHttp(self))
 
     def async_client(self, **options: Any) -> AsyncClient:
         """The same for asyncio; `options` are those of `AsyncClient`."""
-        return AsyncClient(**self._options(options), http_client=AsyncFakeHttp(self))
+        return AsyncClient(**self._client_options(options), http_client=AsyncFakeHttp(self))
 
-    def _options(self, options: dict[str, Any]) -> dict[str, Any]:
+    def _client_options(self, options: dict[str, Any]) -> dict[str, Any]:
         return {"base_url": "http://fake.invalid", "api_key": self.key, **options}
 
     @contextmanager
@@ -180,44 +180,44 @@ class FakeGateway:
         with self._lock:
             self.requests.append(request)
             headers = {"x-request-id": f"req_{len(self.requests)}"}
-            reply = self._route(request)
+            reply = self._route_request(request)
         return evolve(reply, headers={**headers, **reply.headers})
 
-    def _route(self, request: FakeRequest) -> FakeReply:
+    def _route_request(self, request: FakeRequest) -> FakeReply:
         path = unquote(urlsplit(request.path).path)
         if path in {"/health", "/ready"}:
-            return _json({"status": "ok"})
+            return _json_reply({"status": "ok"})
         if request.headers.get("authorization") != f"Bearer {self.key}":
-            return _error(401, "invalid_api_key", "The key is not one of this gateway's.")
+            return _error_reply(401, "invalid_api_key", "The key is not one of this gateway's.")
         if path == "/v1/chat/completions" and request.method == "POST":
-            return self._chat(request)
+            return self._answer_chat(request)
         if path == "/v1/embeddings" and request.method == "POST":
-            return _json(_embeddings(request.json))
+            return _json_reply(_build_embeddings(request.json))
         if path == "/v1/models":
-            return _json({"object": "list", "data": [_model(name) for name in self.models]})
+            return _json_reply({"object": "list", "data": [_model(name) for name in self.models]})
         return self._model(path)
 
     def _model(self, path: str) -> FakeReply:
         name = path.removeprefix("/v1/models/")
         if name in self.models:
-            return _json(_model(name))
+            return _json_reply(_model(name))
         if name != path:
-            return _error(404, "model_not_found", f"There is no model {name!r}.")
-        return _error(404, "not_found", f"There is nothing at {path}.")
+            return _error_reply(404, "model_not_found", f"There is no model {name!r}.")
+        return _error_reply(404, "not_found", f"There is nothing at {path}.")
 
-    def _chat(self, request: FakeRequest) -> FakeReply:
+    def _answer_chat(self, request: FakeRequest) -> FakeReply:
         body = request.json
         if not body.get("messages"):
-            return _error(400, None, "messages: expected a list of at least one message.")
+            return _error_reply(400, None, "messages: expected a list of at least one message.")
         if request.headers.get("x-fwd-dry-run") == "true":
-            return _json(_dry_run(body))
+            return _json_reply(_dry_run(body))
         scripted = self._answers.popleft() if self._answers else _ScriptedAnswer()
         if scripted.is_refused:
             raise ConnectError("connection refused")
         if scripted.error is not None:
             return scripted.error
-        chat = _completion(body, scripted, len(self.requests))
-        reply = _stream(chat, scripted, body) if body.get("stream") else _json(chat)
+        chat = _build_completion(body, scripted, len(self.requests))
+        reply = _build_stream(chat, scripted, body) if body.get("stream") else _json_reply(chat)
         headers = {**reply.headers, **_receipt_headers(chat, scripted)}
         return evolve(reply, headers=headers, latency_s=scripted.latency_s)
 
@@ -239,7 +239,7 @@ def _stream_error(code: str) -> dict[str, Any]:
     return {"error": {"message": "This failure was scripted.", "type": "server_error", "param": None, "code": code}}
 
 
-def _completion(body: Mapping[str, Any], scripted: _ScriptedAnswer, number: int) -> dict[str, Any]:
+def _build_completion(body: Mapping[str, Any], scripted: _ScriptedAnswer, number: int) -> dict[str, Any]:
     message = dict(scripted.message or {"role": "assistant", "content": _last_words(body["messages"])})
     counted = {
         "prompt_tokens": len(_WORD.findall(json.dumps(body["messages"]))),
@@ -257,7 +257,7 @@ def _completion(body: Mapping[str, Any], scripted: _ScriptedAnswer, number: int)
     }
 
 
-def _embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
+def _build_embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
     """A vector for each text: the same every time, and another one for another text."""
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     size = body.get("dimensions") or 8
@@ -288,24 +288,24 @@ def _last_words(messages: list[Any]) -> str:
     return last if isinstance(last, str) else "".join(part.get("text", "") for part in last)
 
 
-def _stream(chat: Mapping[str, Any], scripted: _ScriptedAnswer, body: Mapping[str, Any]) -> FakeReply:
+def _build_stream(chat: Mapping[str, Any], scripted: _ScriptedAnswer, body: Mapping[str, Any]) -> FakeReply:
     headers = {"content-type": "text/event-stream", "cache-control": "no-cache"}
     message = chat["choices"][0]["message"]
-    pieces = [_event(chat, delta) for delta in _deltas(message)]
+    pieces = [_format_chunk(chat, delta) for delta in _split_deltas(message)]
     # Words count from the answer's text: the role, and thinking, come before it.
     head = 1 + len(_WORD.findall(message.get("reasoning_content") or ""))
     if scripted.cut_after is not None:
         return FakeReply(200, headers, tuple(pieces[: scripted.cut_after + head]), is_cut=True)
     if scripted.fail_after is not None:
         after, error = scripted.fail_after
-        return FakeReply(200, headers, (*pieces[: after + head], _data(error)))
-    pieces.append(_event(chat, {}, chat["choices"][0]["finish_reason"]))
+        return FakeReply(200, headers, (*pieces[: after + head], _format_event(error)))
+    pieces.append(_format_chunk(chat, {}, chat["choices"][0]["finish_reason"]))
     if (body.get("stream_options") or {}).get("include_usage"):
-        pieces.append(_data({**_chunk_head(chat), "choices": [], "usage": chat["usage"]}))
-    return FakeReply(200, headers, (*pieces, _receipt(chat, scripted), _DONE))
+        pieces.append(_format_event({**_chunk_head(chat), "choices": [], "usage": chat["usage"]}))
+    return FakeReply(200, headers, (*pieces, _format_receipt(chat, scripted), _DONE))
 
 
-def _deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _split_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     yield {"role": "assistant", "content": ""}
     for word in _WORD.findall(message.get("reasoning_content") or ""):
         yield {"reasoning_content": word}
@@ -322,16 +322,16 @@ def _chunk_head(chat: Mapping[str, Any]) -> dict[str, Any]:
     return {**head, "object": "chat.completion.chunk"}
 
 
-def _event(chat: Mapping[str, Any], delta: Mapping[str, Any], finish: str | None = None) -> bytes:
-    return _data({**_chunk_head(chat), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
+def _format_chunk(chat: Mapping[str, Any], delta: Mapping[str, Any], finish: str | None = None) -> bytes:
+    return _format_event({**_chunk_head(chat), "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 
 
-def _receipt(chat: Mapping[str, Any], scripted: _ScriptedAnswer) -> bytes:
+def _format_receipt(chat: Mapping[str, Any], scripted: _ScriptedAnswer) -> bytes:
     facts = {"provider": scripted.provider, "model": chat["model"], "attempts": 1}
     return b": fwd " + json.dumps(facts).encode() + b"\n\n"
 
 
-def _data(value: Any) -> bytes:
+def _format_event(value: Any) -> bytes:
     return b"data: " + json.dumps(value, ensure_ascii=False).encode() + b"\n\n"
 
 
@@ -340,10 +340,10 @@ def _model(name: str) -> dict[str, Any]:
     return {"id": name, "object": "model", "created": 0, "owned_by": owner, "fwd": {"provider": owner}}
 
 
-def _json(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> FakeReply:
+def _json_reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> FakeReply:
     return FakeReply(status, {"content-type": "application/json", **(headers or {})}, (json.dumps(value).encode(),))
 
 
-def _error(status: int, code: str | None, message: str, headers: Mapping[str, str] | None = None) -> FakeReply:
+def _error_reply(status: int, code: str | None, message: str, headers: Mapping[str, str] | None = None) -> FakeReply:
     kind = {429: "rate_limit_error"}.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return _json({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
+    return _json_reply({"error": {"message": message, "type": kind, "param": None, "code": code}}, status, headers)
