@@ -177,7 +177,7 @@ def test_an_observer_that_raises_costs_nobody_an_answer(tmp_path: Path, caplog: 
 
     with caplog.at_level(logging.ERROR):
         assert run(tmp_path, act, observers=[Crashes(), observer]) == [200, 200, 400, 200, 401]
-    assert sum("A bug: the observer" in record.message for record in caplog.records) >= 8
+    assert sum("Bug: the observer" in record.message for record in caplog.records) >= 8
     assert observer.heard == [
         *["start", "try echo", "tried ok", "end 200"] * 2,
         "request 400 invalid_request_error",

@@ -68,5 +68,5 @@ def test_a_unix_socket_for_calls_is_removed_too(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("precious")
     done = run("--uds", str(tmp_path / "s"), "--health-listen", str(tmp_path / "taken"), cwd=tmp_path)
     assert done.returncode == 70
-    assert "there is a file that is no socket" in done.stderr
+    assert "there is a file that is not a socket" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]

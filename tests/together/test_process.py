@@ -228,7 +228,7 @@ def test_a_stop_lets_what_runs_finish(start_gateway: Start) -> None:
     gateway = start_gateway()
     connection, response = start_stream(gateway, "echo:slow?rate=10")
     gateway.process.send_signal(signal.SIGTERM)
-    gateway.wait_for("1 requests still run")
+    gateway.wait_for("1 requests are still running")
     with pytest.raises(OSError):  # noqa: PT011 - refused or reset, as the system words it
         socket.create_connection(("127.0.0.1", gateway.port), 1).recv(1)
     assert response.read().endswith(b"data: [DONE]\n\n")
@@ -242,7 +242,7 @@ def test_a_second_signal_ends_streams_with_an_event(start_gateway: Start, second
     gateway = start_gateway()
     connection, response = start_stream(gateway, "echo:slow?rate=1")
     gateway.process.send_signal(signal.SIGINT)
-    gateway.wait_for("1 requests still run")
+    gateway.wait_for("1 requests are still running")
     gateway.process.send_signal(second)
     text = response.read()
     connection.close()

@@ -227,7 +227,7 @@ def test_a_second_signal_ends_all_at_once(gateway: Gateway) -> None:
     """D14: every open stream gets EV(shutdown)."""
     with opened(gateway, 4, "echo:slow?rate=1") as streams:
         gateway.process.send_signal(signal.SIGTERM)
-        gateway.wait_for("requests still run")
+        gateway.wait_for("requests are still running")
         gateway.process.send_signal(signal.SIGINT)
         assert [stream.end() for stream in streams] == ["shutdown"] * 4
     assert gateway.process.wait(10) == 0

@@ -77,7 +77,7 @@ def test_a_cent_and_a_model_of_a_million_tokens() -> None:
         429, "insufficient_quota", "budget_exceeded", False,
     )  # fmt: skip
     assert error.retry_after_s == 86400
-    assert "0.01 of 0.01 USD are left until 2026-12-02T00:00:00Z" in str(error)
+    assert "0.01 of 0.01 USD left until 2026-12-02T00:00:00Z" in str(error)
     assert "This call may cost up to 20.00 USD." in str(error)
 
 

@@ -41,7 +41,7 @@ def test_what_is_no_budget_is_refused(text: str) -> None:
 
 
 def test_a_wrong_window_names_the_right_ones() -> None:
-    with pytest.raises(ValueError, match="'fortnight' is no window; the windows are hour, day, week"):
+    with pytest.raises(ValueError, match="'fortnight' is not a window; the windows are hour, day, week"):
         parse_budget("5/fortnight")
 
 

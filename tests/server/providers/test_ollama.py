@@ -457,9 +457,9 @@ def test_what_is_asked_beside_the_options() -> None:
     ("body", "words"),
     [
         ({"n": 2}, "'n' must be 1 for this model."),
-        ({"ollama": {"model": "x"}}, "'ollama' must not have 'model'; give it at the top level."),
-        ({"ollama": {"stream": True}}, "'ollama' must not have 'stream'; give it at the top level."),
-        ({"ollama": {"messages": []}}, "'ollama' must not have 'messages'; give it at the top level."),
+        ({"ollama": {"model": "x"}}, "'ollama' must not contain 'model'; send it at the top level."),
+        ({"ollama": {"stream": True}}, "'ollama' must not contain 'stream'; send it at the top level."),
+        ({"ollama": {"messages": []}}, "'ollama' must not contain 'messages'; send it at the top level."),
         ({"messages": user(file("application/pdf", b"x"))}, "application/pdf"),
     ],
 )

@@ -301,7 +301,7 @@ def test_what_certainly_cannot_is_left_out_with_its_reason() -> None:
     assert [seat.lane.name for seat in made] == ["good"]
     assert [(one.name, one.reason) for one in made.omissions] == [
         ("small", "the prompt of about 2,500 tokens does not fit its 1,000"),
-        ("blind", "it takes no image"),
+        ("blind", "it does not support image"),
     ]
     assert len(list(plan(model(small, blind), estimate=2500, needs=frozenset({"image"})))) == 2
 

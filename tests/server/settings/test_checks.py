@@ -108,7 +108,7 @@ def test_an_unknown_or_repeated_entry_of_the_list_is_named() -> None:
     """With the names that are allowed."""
     unknown, repeated = problems({"PROVIDERS_PRIORITY": "closedai,echo,echo"})
     names = "openai, anthropic, google, groq, openrouter, ollama, echo"
-    assert unknown == f"PROVIDERS_PRIORITY (environment): found 'closedai'; allowed: names out of {names}"
+    assert unknown == f"PROVIDERS_PRIORITY (environment): found 'closedai'; allowed: names from {names}"
     assert repeated == "PROVIDERS_PRIORITY (environment): found 'echo' more than once; allowed: each name once"
 
 
@@ -150,6 +150,6 @@ def test_an_attempt_has_no_more_time_than_the_call() -> None:
 )
 def test_a_key_over_plain_http_to_another_machine_is_warned_about(url: str, key: str, warned: bool) -> None:
     """The start goes on; whoever runs the gateway may trust the wire."""
-    expected = "OPENAI_BASE_URL is plain http: OPENAI_API_KEY travels readable to gpu-box; use https"
+    expected = "OPENAI_BASE_URL is plain http: OPENAI_API_KEY is sent unencrypted to gpu-box; use https"
     warnings = load_settings({}, {"OPENAI_BASE_URL": url, "OPENAI_API_KEY": key}).warnings
     assert warnings == ((expected,) if warned else ())

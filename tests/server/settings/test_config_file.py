@@ -114,20 +114,20 @@ def test_without_a_file_nothing_changes() -> None:
     ("line", "expected"),
     [
         ("[models.a", "1: expected ']' at the end of a table declaration"),
-        ("[models]\na = \"grok:llama\"", "2: models.a: 'grok:llama' names no provider; there are openai, anthropic"),
-        ("[model]", "1: model: not a name that is known here; did you mean models?"),
+        ("[models]\na = \"grok:llama\"", "2: models.a: 'grok:llama' does not name a provider; the providers are openai, anthropic"),
+        ("[model]", "1: model: not a known name here; did you mean models?"),
         ('[providers.openai]\nkeys = ["sk-canary-9"]', '2: providers.openai.keys[0]: found a literal secret (hidden); write "env:NAME"'),
-        ('[providers.openai]\nkeys = ["env:NONE"]', "2: providers.openai.keys[0]: env:NONE gives nothing: it is not set"),
-        ('[providers.openai]\nkeys = ["file:none"]', "2: providers.openai.keys[0]: file:none gives nothing: the file cannot be read: No such"),
-        ('[providers.openai]\nkeys = ["cmd:false"]', "2: providers.openai.keys[0]: the command gives nothing: the command ended with status 1"),
+        ('[providers.openai]\nkeys = ["env:NONE"]', "2: providers.openai.keys[0]: no key from env:NONE: it is not set"),
+        ('[providers.openai]\nkeys = ["file:none"]', "2: providers.openai.keys[0]: no key from file:none: the file cannot be read: No such"),
+        ('[providers.openai]\nkeys = ["cmd:false"]', "2: providers.openai.keys[0]: no key from the command: the command ended with status 1"),
         ('[providers.openai]\nkeys = ["env:SECOND", "env:SECOND"]', "2: providers.openai.keys[1]: there is a key 'SECOND' already"),
-        ('[providers.x]\ntype = "opneai"', "2: providers.x.type: 'opneai' is no provider that is known; did you mean openai?"),
+        ('[providers.x]\ntype = "opneai"', "2: providers.x.type: 'opneai' is not a known provider; did you mean openai?"),
         ('[providers.x]\nkeys = []', "1: providers.x: base_url is missing"),
         ('[providers.x]\nbase_url = "https://u:canary@h"', "2: providers.x.base_url: found a value that is not shown; an http"),
         ('[providers.x]\nbase_url = "http://127.0.0.1:8000/v1"', "2: providers.x.base_url: it is the gateway's own address"),
         ('[providers.openai]\nheaders = { Host = "x" }', "2: providers.openai.headers.Host: found 'Host'; a header is allowed"),
-        ('[providers.openai]\nheaders = { x-a = "env:SECOND" }', "2: providers.openai.headers.x-a: a secret cannot stand in a header"),
-        ('[models.a]\ndeployments = []', "2: models.a.deployments: there is none; name at least one"),
+        ('[providers.openai]\nheaders = { x-a = "env:SECOND" }', "2: providers.openai.headers.x-a: a header must not contain a secret"),
+        ('[models.a]\ndeployments = []', "2: models.a.deployments: the list is empty; at least one is needed"),
         ('[models.a]\naliases = ["b"]', "1: models.a: deployments is missing"),
         ('[models]\na = "openai:x"\n[models.b]\naliases = ["a"]\ndeployments = ["openai:y"]', "4: models.b.aliases[0]: there is a model 'a' already"),
         ('[models.a]\ndeployments = [{ to = "openai:x", weight = 0 }]', "2: models.a.deployments: all weights are 0"),
@@ -135,15 +135,15 @@ def test_without_a_file_nothing_changes() -> None:
         ('[models.a]\ndeployments = [{ to = "openai:x", price = { input = -1 } }]', "2: models.a.deployments[0].price.input: found -1; a number"),
         ('[models.a]\ndeployments = [{ to = "openai:x", keys = ["teem"] }]', "2: models.a.deployments[0].keys: openai has no key 'teem'"),
         ('[models.a]\ndeployments = [{ to = "openai:x", name = "n" }, { to = "openai:y", name = "n" }]', "2: models.a.deployments[1].name: there is a deployment 'n' already"),
-        ('[models.a]\ndeployments = ["openai:x"]\nfallback = ["smrat"]\n[models.smart]\ndeployments = ["openai:y"]', "3: models.a.fallback[0]: 'smrat' names no model, no deployment and no provider; did you mean smart?"),
+        ('[models.a]\ndeployments = ["openai:x"]\nfallback = ["smrat"]\n[models.smart]\ndeployments = ["openai:y"]', "3: models.a.fallback[0]: 'smrat' is not a model, a deployment or a provider; did you mean smart?"),
         ('[models.a]\ndeployments = ["openai:x"]\non.context_lenght = ["a"]', "3: models.a.on.context_lenght: found 'context_lenght'; a kind of failure is allowed here; did you mean context_length?"),
         ('[models.a]\ndeployments = ["openai:x"]\nbalance = "randon"', "3: models.a.balance: found 'randon'; one of order, weighted"),
         ('[models.a]\ndeployments = ["openai:x"]\nforce = { model = "y" }', "3: models.a.force: found a table; a table of fields of a chat completion"),
-        ('[models.a]\ndeployments = ["openai:x"]\ndrop = ["user"]\nforce = { user = "y" }', "3: models.a.drop: user stands in force, too"),
-        ('[models]\na = "openai:*"', "2: models.a: * stands for what * in the model's name matched, and 'a' has none"),
+        ('[models.a]\ndeployments = ["openai:x"]\ndrop = ["user"]\nforce = { user = "y" }', "3: models.a.drop: user is also in force"),
+        ('[models]\na = "openai:*"', "2: models.a: * stands for what the * in the model's name matched, but 'a' has no *"),
         ('[models]\n"a b" = "openai:x"', "2: models.\"a b\": found 'a b'; a model's name is allowed"),
         ('[settings]\nmax_requsts = 3', "2: settings.max_requsts: not a setting; did you mean max_requests?"),
-        ('[settings]\nconfig = "x"', "2: settings.config: it cannot stand in the file itself"),
+        ('[settings]\nconfig = "x"', "2: settings.config: it cannot be set in the file itself"),
     ],
 )  # fmt: skip
 def test_each_problem_has_its_line(line: str, expected: str) -> None:
@@ -189,7 +189,7 @@ def test_a_deployment_of_a_provider_that_is_off_is_a_warning() -> None:
     """The rest of the file is used; the model says so when nothing else is left of it."""
     table = routes('[models]\na = "anthropic:claude-x"\n[models.b]\ndeployments = ["mistral:x", "openai:y"]\n')
     assert [d.name for d in plan_call(table, "b")] == ["openai:y"]
-    with pytest.raises(ProviderNotConfigured, match="No deployment of the model a is switched on"):
+    with pytest.raises(ProviderNotConfigured, match="No deployment of the model a is enabled"):
         plan_call(table, "a")
 
 
@@ -222,9 +222,9 @@ def test_aliases_of_the_environment_are_the_short_form() -> None:
     assert [d.name for d in plan_call(table, "quick")] == ["groq:llama"]
     assert table.find_model("best") is table.find_model("smart")
     assert [d.name for d in plan_call(table, "my-6")] == ["openai:gpt-6"]
-    assert problems(GOOD, FWD_ALIASES="fast=openai:x") == ["fwd.toml: FWD_ALIASES: 'fast' is a model of the file, too"]
+    assert problems(GOOD, FWD_ALIASES="fast=openai:x") == ["fwd.toml: FWD_ALIASES: 'fast' is also a model in the file"]
     (problem,) = problems(GOOD, FWD_ALIASES="x=grok:y")
-    assert problem.startswith("fwd.toml: FWD_ALIASES: 'grok:y' names no provider; there are openai")
+    assert problem.startswith("fwd.toml: FWD_ALIASES: 'grok:y' does not name a provider; the providers are openai")
 
 
 def test_references_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ def test_an_empty_value_counts_as_not_set_and_is_warned_about() -> None:
     file = read_dotenv("A=\nB\n")
     assert file.values == {}
     assert file.warnings == (
-        "A (.env line 1) is empty and counts as not set",
-        "B (.env line 2) is empty and counts as not set",
+        "A (.env line 1) is empty and treated as not set",
+        "B (.env line 2) is empty and treated as not set",
     )
 
 

@@ -139,7 +139,7 @@ def test_names_of_the_sdk_and_the_cli_are_known() -> None:
 
 def test_an_empty_line_of_dotenv_is_a_warning() -> None:
     """The file's warnings are the settings' too."""
-    assert load_settings({}, {}, "FWD_ECHO=\n").warnings == ("FWD_ECHO (.env line 1) is empty and counts as not set",)
+    assert load_settings({}, {}, "FWD_ECHO=\n").warnings == ("FWD_ECHO (.env line 1) is empty and treated as not set",)
 
 
 def test_attempts_are_three_or_the_length_of_the_list() -> None:

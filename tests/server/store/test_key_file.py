@@ -141,7 +141,7 @@ def test_many_bad_lines_are_counted(path: Path) -> None:
     """A file that is something else does not fill the log."""
     notices = opened(path, "x\n" * 1000 + KEY).notices()
     assert len(notices) == 21
-    assert notices[-1] == f"{path}: 980 more lines are skipped"
+    assert notices[-1] == f"{path}: 980 more lines were skipped"
 
 
 def test_a_file_that_is_gone_for_five_seconds_denies_all(path: Path) -> None:
@@ -331,7 +331,7 @@ def test_a_key_that_is_written_in_part_is_an_error(path: Path, monkeypatch: pyte
     write_all = os.write
     with monkeypatch.context() as patch:
         patch.setattr(files.os, "write", lambda descriptor, data: write_all(descriptor, data[:20]))
-        with pytest.raises(OSError, match="in part only"):
+        with pytest.raises(OSError, match="partly written"):
             append_key(path, OTHER)
     append_key(path, KEY)
     file = KeyFile(path)
@@ -356,10 +356,10 @@ def test_modes_are_fine_warned_about_or_refused(tmp_path: Path, name: str, mode:
     path.touch()
     path.chmod(mode)
     if mode & 0o002:
-        with pytest.raises(KeyFileError, match=f"written by everybody.*mode {mode:03o}.*: chmod 600 "):
+        with pytest.raises(KeyFileError, match=f"writable by everyone.*mode {mode:03o}.*: chmod 600 "):
             check_modes(path)
     else:
-        warning = f"{path} is open to others on this machine (mode {mode:03o}): chmod 600 {path}"
+        warning = f"{path} is accessible to others on this machine (mode {mode:03o}): chmod 600 {path}"
         assert check_modes(path) == ((warning,) if mode & 0o077 else ())
 
 

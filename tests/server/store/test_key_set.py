@@ -141,7 +141,7 @@ def test_bytes_that_are_no_text_are_a_bad_line() -> None:
 def test_of_two_lines_with_one_key_the_first_counts() -> None:
     """In clear or as a digest, it is the same key."""
     parsed = parse(f"{KEY} name=a\n\nsha256:{digest_of(KEY)} name=b\n".encode())
-    assert parsed.alerts == ("line 3 is skipped: the same key stands in line 1",)
+    assert parsed.alerts == ("line 3 is skipped: the same key is already in line 1",)
     assert [entry.name for entry in parsed.keys.entries.values()] == ["a"]
 
 

@@ -160,8 +160,8 @@ async def test_scarce_memory_refuses_all_calls_until_it_is_over(
                 await one.send(call())
                 assert (await one.answer())[0] == (200 if used is None else 503)
     assert [r.getMessage() for r in caplog.records if "Memory" in r.getMessage()] == [
-        "Memory is scarce now (before: ample).",
-        "Memory is ample now (before: scarce).",
+        "Memory is now scarce (before: ample).",
+        "Memory is now ample (before: scarce).",
     ]
 
 

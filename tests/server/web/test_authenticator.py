@@ -33,7 +33,7 @@ class Hands:
     timer: float = 1000.0
 
     def now(self) -> float:
-        """Seconds of the epoch."""
+        """Seconds since the epoch."""
         return self.wall
 
     def monotonic(self) -> float:

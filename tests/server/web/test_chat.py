@@ -200,7 +200,7 @@ async def test_a_failure_after_an_early_head_is_an_event(ask: Ask, script: Scrip
         (b'{"model":"echo:","messages":"x"}', "expected array", "messages"),
         (b'{"model":1,"messages":[{"role":"user","content":"x"}]}', "expected", "model"),
         (b'{"model":"echo:","messages":[{"role":"bad","content":"x"}]}', "bad", "messages[0].role"),
-        (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", "deeper than 64", None),
+        (b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", "more than 64 levels", None),
         (b'{"a":' + b"[" * 3000 + b"]" * 3000 + b"}", "not valid JSON", None),
         (b"\xff", "not valid JSON", None),
     ],
@@ -220,7 +220,7 @@ async def test_bad_bodies_get_a_clear_400(ask: Ask, raw: bytes, said: str, param
         ("openia:gpt-x", 404, "model_not_found", "'openai:gpt-x'"),
         ("../../etc/passwd", 404, "model_not_found", "does not exist"),
         ("groq:llama", 503, "provider_not_configured", "GROQ_API_KEY"),
-        ("evil\nname", 404, "model_not_found", "not valid"),
+        ("evil\nname", 404, "model_not_found", "name is invalid"),
         (None, 400, "model_required", "PROVIDERS_PRIORITY"),
     ],
 )

@@ -11,7 +11,7 @@ class Clock(Protocol):
     """Time for everything that measures or waits; tests hand in one of their own."""
 
     def now(self) -> float:
-        """Seconds of the epoch, for what people read. It may jump (contract D10)."""
+        """Seconds since the epoch, for what people read. It may jump (contract D10)."""
         ...
 
     def monotonic(self) -> float:

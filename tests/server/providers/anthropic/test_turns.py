@@ -122,7 +122,7 @@ def test_one_marked_system_message_alone_keeps_its_mark() -> None:
 
 def test_nothing_at_all_is_refused() -> None:
     """There is no call without a turn."""
-    with pytest.raises(Refused, match="'messages' has no text"):
+    with pytest.raises(Refused, match="'messages' contains no text"):
         turns({"role": "user", "content": " "}, {"role": "system", "content": []})
 
 

@@ -327,7 +327,7 @@ def test_groq_has_names_of_its_own_for_tiers(asked: str, given: str) -> None:
 
 def test_groq_takes_functions_only() -> None:
     """A custom tool changes the answer, so it is refused."""
-    with pytest.raises(Refused, match="tools of type 'function' only"):
+    with pytest.raises(Refused, match="only accepts tools of type 'function'"):
         exchange("groq", tools=[{"type": "custom", "custom": {"name": "x"}}])
 
 

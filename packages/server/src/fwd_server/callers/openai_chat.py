@@ -161,7 +161,7 @@ def _replace_functions(body: Json) -> bool:
     if old_turns and isinstance(messages, list):
         body["messages"] = list(_modern_turns(messages))
     if functions is not None and body.get("tools") is not None:
-        raise BadRequest("Give 'tools' or the deprecated 'functions', not both.", param="functions")
+        raise BadRequest("Use either 'tools' or the deprecated 'functions', not both.", param="functions")
     if isinstance(functions, list):
         body["tools"] = [{"type": "function", "function": function} for function in functions]
     elif functions is not None:

@@ -22,10 +22,12 @@ def parse_request(body: bytes, head: CallHead = NO_HEAD) -> EmbeddingsRequest:
     extra_body = take_extra_body(travelling)
     seen = convert_body(travelling, EmbeddingsBody)
     if not seen.input:
-        raise BadRequest("'input' is empty: give a text, a list of texts, or token ids.", param="input")
+        raise BadRequest("'input' is empty: send a text, a list of texts, or token ids.", param="input")
     if seen.model is None:
         raise BadRequest(
-            "Embeddings need a 'model': two models have no vectors in common.", code="model_required", param="model"
+            "Embeddings need a 'model': vectors of different models cannot be compared.",
+            code="model_required",
+            param="model",
         )
     return EmbeddingsRequest(travelling, seen, extra_body)
 

@@ -36,7 +36,7 @@ def take_extra_body(body: dict[str, Any]) -> dict[str, Any] | None:
     for name in _NOT_EXTRA:
         if name in extra:
             raise BadRequest(
-                f"'extra_body' must not have '{name}'; give it at the top level.", param=f"extra_body.{name}"
+                f"'extra_body' must not contain '{name}'; send it at the top level.", param=f"extra_body.{name}"
             )
     return extra
 

@@ -77,7 +77,7 @@ class PolicyChain:
             except GatewayError as error:
                 failure = failure or error
             except Exception:  # noqa: BLE001 - a policy is not ours, and the others must be settled all the same
-                log.app.exception("A bug: %s could not settle the call %s.", type(policy).__name__, record.call.id)
+                log.app.exception("Bug: %s could not settle the call %s.", type(policy).__name__, record.call.id)
                 failure = failure or internal_error()
         if failure is not None:
             # The first failure stays: it is what the caller has been or will be told.

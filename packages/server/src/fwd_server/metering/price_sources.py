@@ -96,7 +96,7 @@ def read_price_list(data: bytes, form: str = "auto", source: str = "") -> PriceL
     except (AttributeError, KeyError, TypeError, IndexError) as error:
         raise PriceFileError([f"the file is not in the form of {form} ({type(error).__name__})"]) from None
     if not rows:
-        raise PriceFileError([f"no price of a provider that fwd knows is in the file, read as {form}"])
+        raise PriceFileError([f"the file, read as {form}, has no price of a provider that fwd knows"])
     models = {(row.provider, row.id): row for row in rows}
     return PriceLayer(models, "", hashlib.sha256(data).hexdigest(), source or form)
 
@@ -111,7 +111,7 @@ def _detect_form(value: object) -> str:
         return "litellm"
     if rows and any(isinstance(row.get("models"), dict) for row in rows):
         return "models.dev"
-    raise PriceFileError(["the file is in no form that is known: fwd, litellm, genai-prices or models.dev"])
+    raise PriceFileError(["the file is in none of the known formats: fwd, litellm, genai-prices or models.dev"])
 
 
 def _read_litellm(value: Mapping[str, Any]) -> Iterator[ModelPrice]:

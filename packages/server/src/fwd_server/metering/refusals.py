@@ -85,7 +85,7 @@ def describe_refusal(refusal: Refusal) -> str:
         return f"Budget '{rule.window}' {name} already counts as many users as a budget can."
     left = max(refusal.limit - refusal.used, 0)
     until = f" until {_show_time(refusal.period.end)}" if refusal.period and refusal.period.end else ""
-    text = f"Budget '{rule.window}' {name}: {show_usd(left)} of {show_usd(refusal.limit)} USD are left{until}."
+    text = f"Budget '{rule.window}' {name}: {show_usd(left)} of {show_usd(refusal.limit)} USD left{until}."
     if refusal.code == "budget_busy":
         return f"{text} Running calls hold {show_usd(refusal.held)} USD of it; try again in a moment."
     text += f" This call may cost up to {show_usd(refusal.needed)} USD"
@@ -97,22 +97,20 @@ def _describe_limit(refusal: Refusal, rule: Rule, name: str) -> str:
     if seconds is None:
         return f"Limit {name}: {rule.describe()}, and {refusal.used} are running."
     if refusal.code == "request_exceeds_limit":
-        return (
-            f"Limit {name}: {rule.describe()}; this call alone needs {refusal.needed:,}, so it can never be admitted."
-        )
+        return f"Limit {name}: {rule.describe()}; this call alone needs {refusal.needed:,}, so it can never be allowed."
     units = "requests" if what == "calls" else "tokens"
     window = WINDOW_NAMES[seconds]
     return f"Limit {name}: {rule.describe()}; {refusal.used:,} {units} were used in the last {window}."
 
 
 _PLAIN: Final = {
-    "price_unknown": "The price of {model} is unknown, so a budget refuses it: `fwd prices set` adds a price.",
+    "price_unknown": "The price of {model} is unknown, so the budget does not allow it: `fwd prices set` adds a price.",
     "model_not_allowed": "This key may not use {model}.",
     "endpoint_not_allowed": "This key may not use this endpoint.",
     "user_required": "This key needs a user: send the header x-fwd-user.",
     "storage_busy": "The gateway cannot record calls at the moment.",
     "budget_unavailable": "The budget of this key cannot be checked at the moment.",
-    "overloaded": "The gateway is nearly full, and this key runs more than its share; try again in a moment.",
+    "overloaded": "The gateway is almost at capacity, and this key uses more than its share; try again in a moment.",
 }
 
 

@@ -90,7 +90,7 @@ def parse_budget(text: str) -> BudgetText:
         raise ValueError(f"budget {text!r}: only :soft may follow the window")
     if slash and (window not in BUDGET_WINDOWS or window == "all"):
         names = ", ".join(name for name in BUDGET_WINDOWS if name != "all")
-        raise ValueError(f"budget {text!r}: {window!r} is no window; the windows are {names}")
+        raise ValueError(f"budget {text!r}: {window!r} is not a window; the windows are {names}")
     try:
         return BudgetText(parse_usd(amount), window, mode == "soft")
     except ValueError as error:
@@ -118,7 +118,7 @@ def check_rule(rule: Rule) -> None:
         parse_limit(rule.kind, str(rule.amount))
         return
     if rule.window not in BUDGET_WINDOWS:
-        raise ValueError(f"{rule.window!r} is no window of a budget; the windows are {', '.join(BUDGET_WINDOWS)}")
+        raise ValueError(f"{rule.window!r} is not a window of a budget; the windows are {', '.join(BUDGET_WINDOWS)}")
     if not 1 <= rule.anchor <= LAST_ANCHOR:
         raise ValueError(f"a month begins on a day from 1 to {LAST_ANCHOR}, not on {rule.anchor}")
     if rule.amount < 0:

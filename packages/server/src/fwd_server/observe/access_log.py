@@ -21,7 +21,7 @@ from fwd_server.values.usage import Usage
 # Failures that do not pass by themselves (contract F4, F18).
 _ALARMS: Final = {
     "provider_auth": "the provider refused the gateway's API key; check its variable",
-    "tls_failed": "no trusted TLS connection could be made, and nothing was sent",
+    "tls_failed": "the TLS connection is not trusted; nothing was sent",
 }
 
 

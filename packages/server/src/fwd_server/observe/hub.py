@@ -92,4 +92,4 @@ def _call_safely(tell: Callable[..., None], *told: Any) -> None:
     try:
         tell(*told)
     except Exception:  # noqa: BLE001 - that is the point
-        log.app.exception("A bug: the observer %s failed.", getattr(tell, "__qualname__", tell))
+        log.app.exception("Bug: the observer %s failed.", getattr(tell, "__qualname__", tell))

@@ -78,7 +78,7 @@ class LoopLag:
 def most_seen(places: list[str]) -> str:
     """The place named most often. Takes a copy first: the watcher may still be adding to the list."""
     counted = Counter(places.copy()).most_common(1)
-    return counted[0][0] if counted else "nobody saw where"
+    return counted[0][0] if counted else "the place is unknown"
 
 
 def current_calls(thread: int) -> str:

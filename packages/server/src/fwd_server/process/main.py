@@ -79,8 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given is not None:
         return _with_exit_code(lambda: run_worker(*given))
     parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
-    parser.add_argument("--check", action="store_true", help="Print the settings in force, and stop.")
-    parser.add_argument("--reload", action="store_true", help="Start again when a source file changes.")
+    parser.add_argument("--check", action="store_true", help="Print the effective settings and exit.")
+    parser.add_argument("--reload", action="store_true", help="Restart when a source file changes.")
     parser.add_argument("--version", action="version", version=f"fwd-server {__version__}")
     variables = [variable for variable in documented_variables() if variable.option]
     for variable in variables:
@@ -214,7 +214,11 @@ def _serve_until_stopped(flags: dict[str, str], *, reload: bool) -> int:
 def _failure_reason(error: OSError) -> str:
     """What the system says, and for a place that is taken what to do about it."""
     said = error.strerror or str(error)
-    return f"{said}. Stop what listens there, or choose another place." if error.errno == errno.EADDRINUSE else said
+    return (
+        f"{said}. Stop the program that listens there, or choose another address."
+        if error.errno == errno.EADDRINUSE
+        else said
+    )
 
 
 def _listen_for_probes(wanted: Address | None, stack: contextlib.ExitStack) -> list[socket.socket]:

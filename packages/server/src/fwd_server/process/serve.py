@@ -81,7 +81,7 @@ def _check_free(path: Path) -> None:
     A socket that nobody listens on is what a gateway that was killed left behind.
     """
     if path.exists() and not path.is_socket():
-        raise FileExistsError(errno.EEXIST, "there is a file that is no socket")
+        raise FileExistsError(errno.EEXIST, "there is a file that is not a socket")
     with socket.socket(socket.AF_UNIX) as probe, contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
         # Connecting to a full backlog would block the start.
         probe.setblocking(False)
@@ -310,7 +310,7 @@ async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.
     serving.start_draining()
     if running := serving.running_requests():
         log.app.info(
-            "Stopping: %d requests still run, for up to %g s. Send the signal again to stop immediately.",
+            "Stopping: %d requests are still running; waiting up to %g s. Send the signal again to stop immediately.",
             len(running),
             seconds,
         )
@@ -318,7 +318,7 @@ async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.
     idle = asyncio.ensure_future(serving.wait_until_over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if running := serving.running_requests():
-        log.app.warning("Stopped with %d requests unfinished.", len(running))
+        log.app.warning("Stopped; %d requests were not finished.", len(running))
         for handler in running:
             # Each caller gets an error that says why, instead of a connection that is cut.
             handler.shut_down()

@@ -119,8 +119,8 @@ def media_type(start: bytes) -> str | None:
 def link_refused(provider: str, where: str) -> Refused:
     """The provider needs bytes where the caller gave a link."""
     return Refused(
-        f"'{where}' is a link, and {provider} takes images and files only as bytes. Send a base64 'data:' URL, or set "
-        "FWD_FETCH_IMAGES=public on the gateway.",
+        f"'{where}' is a link, but {provider} only accepts images and files as bytes. Send a base64 'data:' URL, or "
+        "set FWD_FETCH_IMAGES=public on the gateway.",
         code="image_link_not_supported",
         param=where,
     )

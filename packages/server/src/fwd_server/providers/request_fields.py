@@ -53,7 +53,7 @@ def calls_of(message: Json, provider: str, where: str) -> Iterator[tuple[Json, s
     for index, call in enumerate(objects(message.get("tool_calls"))):
         at = f"{where}.tool_calls[{index}]"
         if not isinstance(call.get("function"), dict):
-            raise Refused(f"{provider} takes calls of functions only; '{at}' is another kind.", param=at)
+            raise Refused(f"{provider} only accepts function calls; '{at}' is of another type.", param=at)
         yield call, at
 
 
@@ -63,7 +63,7 @@ def function_definitions(body: Json, provider: str) -> list[Json]:
     for index, tool in enumerate(objects(body.get("tools"))):
         if not isinstance(tool.get("function"), dict):
             at = f"tools[{index}]"
-            raise Refused(f"{provider} takes tools of type 'function' only; '{at}' is another kind.", param=at)
+            raise Refused(f"{provider} only accepts tools of type 'function'; '{at}' is of another type.", param=at)
         found.append(tool["function"])
     return found
 

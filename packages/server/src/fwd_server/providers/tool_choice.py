@@ -63,7 +63,7 @@ def _allowed_name(tool: Any, provider: str) -> str:
 def _needed_name(choice: Json) -> str:
     name = _function_name(choice)
     if not name:
-        raise _without_name("it names no function")
+        raise _without_name("it does not name a function")
     return name
 
 

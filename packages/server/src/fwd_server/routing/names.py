@@ -18,7 +18,7 @@ def check_name(model: str) -> None:
     """Refuse what no model can be called. Raises ModelNotFound."""
     bare, _, options = model.partition("?")
     if (bare and not _NAME.fullmatch(bare)) or not _OPTIONS.fullmatch(options):
-        raise ModelNotFound("The model's name is not valid: 1 to 128 letters, digits and . _ : / @ - are allowed.")
+        raise ModelNotFound("The model name is invalid; allowed are 1 to 128 letters, digits and . _ : / @ -")
 
 
 def split_provider(model: str, providers: Collection[str], known: Collection[str] = ()) -> tuple[str, str] | None:

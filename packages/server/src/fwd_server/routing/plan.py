@@ -119,7 +119,7 @@ class Plan:
         """Why there is no seat at all: every one is at a limit of ours (or there is none)."""
         wait_s = min(self._limit_waits, default=math.inf)
         return GatewayError(
-            f"The limits that this gateway keeps for {self.model.name} are reached.",
+            f"This gateway's limits for {self.model.name} are reached.",
             429,
             "rate_limit_error",
             "rate_limit_exceeded",
@@ -221,7 +221,9 @@ class Plan:
             until = self._state.resting_until(seat, self.now)
             if wait_s > 0:
                 self._limit_waits.append(wait_s)
-                self.omissions.append(Omission(f"{lane.name} ({seat.key.name})", "it is at a limit of this gateway"))
+                self.omissions.append(
+                    Omission(f"{lane.name} ({seat.key.name})", "it has reached a limit set in this gateway")
+                )
             elif until is not None:
                 resting.append((until, seat))
             else:
@@ -244,7 +246,7 @@ class Plan:
     def _unfit(self, lane: Lane) -> str:
         lacking = self.ask.needs & lane.facts.lacks
         if lacking:
-            return f"it takes no {', '.join(sorted(lacking))}"
+            return f"it does not support {', '.join(sorted(lacking))}"
         context = lane.facts.context
         if context is not None and self.ask.estimate > SURELY_TOO_LONG * context:
             return f"the prompt of about {self.ask.estimate:,} tokens does not fit its {context:,}"

@@ -132,7 +132,7 @@ class Routes:
         if self._priority_model.lanes:
             return self._priority_model
         raise BadRequest(
-            "No model was given and the gateway has no list of its own. Send 'model', or set PROVIDERS_PRIORITY and "
+            "No model was given, and the gateway has no default. Send 'model', or set PROVIDERS_PRIORITY and "
             "the default model of each provider in it (for example OPENAI_MODEL) on the gateway.",
             code="model_required",
             param="model",
@@ -170,7 +170,7 @@ def make_plan(routes: Routes, name: str | None, ask: Ask, state: PlanState, now:
         if model.chosen and not model.lanes and name is not None:
             raise unusable_endpoint(resolve_model(routes, name)[0])
         if not model.lanes:
-            raise ProviderNotConfigured(f"No deployment of the model {model.name} is switched on: fwd check says why.")
+            raise ProviderNotConfigured(f"No deployment of the model {model.name} is enabled; fwd check shows why.")
         raise plan.refusal()
     return plan
 
@@ -240,7 +240,7 @@ def resolve_model(routes: Routes, model: str) -> tuple[Endpoint, str]:
 def unusable_endpoint(endpoint: Endpoint) -> GatewayError:
     """Why an endpoint cannot be used, and what to do about it."""
     if not endpoint.available:
-        return ProviderNotAvailable(f"This version of fwd does not speak to {endpoint.provider} yet.")
+        return ProviderNotAvailable(f"This version of fwd does not support {endpoint.provider} yet.")
     return ProviderNotConfigured(
         f"The provider {endpoint.provider} is not configured: set {endpoint.enabled_by} on the gateway."
     )

@@ -78,7 +78,7 @@ class PlanWalk:
         """The attempt at the last seat failed."""
         seat = self._current
         if seat is None:
-            raise AssertionError("no attempt was begun")
+            raise AssertionError("no attempt was started")
         self.made += 1
         self._failed.add(seat.lane.identity)
         model, entries = self.plan.model, self._entries_for(kind)

@@ -77,7 +77,7 @@ class SettingsChecks:
         """An entry of the priority list must be known, stand there once, and have a key and a model."""
         provider = self.settings.providers.get(name)
         if provider is None:
-            allowed = f"names out of {', '.join(self.settings.providers)}"
+            allowed = f"names from {', '.join(self.settings.providers)}"
             yield self._make_problem("PROVIDERS_PRIORITY", repr(name), allowed)
         elif self.settings.priority.count(name) > 1:
             yield self._make_problem("PROVIDERS_PRIORITY", f"{name!r} more than once", "each name once")
@@ -115,4 +115,4 @@ def readable_keys(settings: Settings) -> Iterator[str]:
         parts = urlsplit(provider.base_url)
         if provider.api_key and parts.scheme == "http" and not is_loopback(parts.hostname or ""):
             stem = stem_of(provider.name)
-            yield f"{stem}_BASE_URL is plain http: {stem}_API_KEY travels readable to {parts.hostname}; use https"
+            yield f"{stem}_BASE_URL is plain http: {stem}_API_KEY is sent unencrypted to {parts.hostname}; use https"

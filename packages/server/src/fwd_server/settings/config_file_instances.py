@@ -72,7 +72,7 @@ class InstanceBuilder:
         for header, value in config.headers.items():
             if is_reference(value):
                 self.problems.note(
-                    ("providers", name, "headers", header), "a secret cannot stand in a header; use keys"
+                    ("providers", name, "headers", header), "a header must not contain a secret; use keys"
                 )
         existing = self.endpoints.get(name)
         return Endpoint(
@@ -94,7 +94,7 @@ class InstanceBuilder:
             known = (*PROVIDER_TABLE, COMPATIBLE)
             self.problems.note(
                 ("providers", name, "type"),
-                f"{config.type!r} is no provider that is known{suggest(config.type, known)}",
+                f"{config.type!r} is not a known provider{suggest(config.type, known)}",
             )
         return provider_info(config.type)
 
@@ -110,7 +110,7 @@ class InstanceBuilder:
             try:
                 secret = Secret(self.problems.file.resolve(key.key), name_of(key.key, place))
             except BadReference as error:
-                self.problems.note(path, f"{_shown(key)} gives nothing: {error}")
+                self.problems.note(path, f"no key from {_shown(key)}: {error}")
                 continue
             yield ProviderKey(
                 shown,
@@ -136,7 +136,7 @@ def build_changes(
     for action, name, value in entries:
         if name in changes:
             place = (*path, _LISTS[action], name) if value is not None else (*path, _LISTS[action])
-            problems.note(place, f"{name} stands in {_LISTS[changes[name].action]}, too; what is meant?")
+            problems.note(place, f"{name} is also in {_LISTS[changes[name].action]}; keep it in one of them")
         changes[name] = Change(action, value)
     return changes
 

@@ -67,7 +67,7 @@ def _flatten(error: Exception, path: Path) -> Iterator[PathProblem]:
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.name for field in attrs.fields(error.cl)]
         for name in sorted(error.extra_fields):
-            yield PathProblem((*path, name), f"not a name that is known here{suggest(name, known)}")
+            yield PathProblem((*path, name), f"not a known name here{suggest(name, known)}")
     elif isinstance(error, KeyError):
         yield PathProblem(path[:-1], f"{path[-1]} is missing")
     else:

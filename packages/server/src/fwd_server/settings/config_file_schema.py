@@ -60,13 +60,13 @@ def table(help: str) -> Any:
 class KeyConfig:
     """A key of a provider. A text alone is its ``key``."""
 
-    key: Reference = needed('Where the key is: "env:NAME", "file:PATH" or "cmd:COMMAND".')
-    name: EntryName | None = item("What it is called in logs and receipts; else it is counted.")
-    weight: Weight = item("Share of the calls with rotate = spread.", 1)
-    rpm: Count | None = item("Most requests a minute.")
-    tpm: Count | None = item("Most tokens a minute.")
-    concurrency: Count | None = item("Most calls at once.")
-    models: tuple[ModelPattern, ...] = item("Models of the provider it may be used for; else all.", ())
+    key: Reference = needed('Where to read the key from: "env:NAME", "file:PATH" or "cmd:COMMAND".')
+    name: EntryName | None = item("Its name in logs and receipts; default: its number.")
+    weight: Weight = item("Its share of the calls with rotate = spread.", 1)
+    rpm: Count | None = item("Maximum requests per minute.")
+    tpm: Count | None = item("Maximum tokens per minute.")
+    concurrency: Count | None = item("Maximum concurrent calls.")
+    models: tuple[ModelPattern, ...] = item("Models of the provider that may use it; default: all.", ())
 
 
 @frozen(kw_only=True)
@@ -76,7 +76,7 @@ class TimeoutsConfig:
     connect: Duration | None = item("For a connection.")
     first_byte: Duration | None = item("For the head of an answer.")
     first_event: Duration | None = item("For the first event of a stream.")
-    idle: Duration | None = item("For silence in the middle of an answer.")
+    idle: Duration | None = item("Maximum silence in the middle of an answer.")
     total: Duration | None = item("For one attempt.")
 
 
@@ -84,19 +84,21 @@ class TimeoutsConfig:
 class ProviderConfig:
     """A provider instance; its name is a prefix of models."""
 
-    type: ProviderName | None = item("Which provider of the table it is; default: its own name, else compatible.")
-    base_url: Url | None = item("Where it is; default: the provider's own address.")
+    type: ProviderName | None = item(
+        "Its provider in the table of providers; default: the one of the same name, else compatible."
+    )
+    base_url: Url | None = item("Its address; default: the provider's own.")
     keys: tuple[KeyConfig, ...] = item("Its keys; default: the variables of the provider.", ())
     rotate: Literal["fill", "spread"] = item("fill: the first usable key; spread: all by weight.", "fill")
-    auth: Literal["key", "none"] = item("How it is asked: with a key, or without.", "key")
-    headers: Mapping[HeaderName, Text] = table("Fixed headers of every request; a value may be a reference.")
-    labels: tuple[EntryName, ...] = item("Labels of all its deployments.", ())
-    timeouts: TimeoutsConfig | None = item("Times that are its own.")
-    enabled: Flag = item("false: as if it were not there.", True)
-    defaults: Parameters = table("Parameters where the caller gives none.")
-    force: Parameters = table("Parameters whatever the caller gives.")
-    deny: tuple[Parameter, ...] = item("Parameters that are 400 parameter_not_allowed.", ())
-    drop: tuple[Parameter, ...] = item("Parameters that are left out, and said in x-fwd-dropped.", ())
+    auth: Literal["key", "none"] = item("How requests are authenticated: with a key, or not at all.", "key")
+    headers: Mapping[HeaderName, Text] = table("Headers sent with every request; a value may be a reference.")
+    labels: tuple[EntryName, ...] = item("Labels for all its deployments.", ())
+    timeouts: TimeoutsConfig | None = item("Its own timeouts.")
+    enabled: Flag = item("false: disabled.", True)
+    defaults: Parameters = table("Parameters for calls that do not set them.")
+    force: Parameters = table("Parameters that override the caller's.")
+    deny: tuple[Parameter, ...] = item("Parameters that are refused (400 parameter_not_allowed).", ())
+    drop: tuple[Parameter, ...] = item("Parameters that are left out and listed in x-fwd-dropped.", ())
 
 
 @frozen(kw_only=True)
@@ -105,31 +107,31 @@ class PriceConfig:
 
     input: Price | None = item("Prompt.")
     output: Price | None = item("Answer.")
-    cached: Price | None = item("Prompt that was read from a cache.")
+    cached: Price | None = item("Prompt tokens that were read from a cache.")
 
 
 @frozen(kw_only=True)
 class DeploymentConfig:
     """One way to serve a model. A text alone is its ``to``."""
 
-    to: Target = needed('Provider and model there, as "openai:gpt-5".')
-    name: EntryName | None = item("What it is called, once in the file; default: to.")
-    weight: Weight = item("Share of the calls; 0: only when all others of its tier are out.", 1)
+    to: Target = needed('Provider and its model, as "openai:gpt-5".')
+    name: EntryName | None = item("Its name, unique in the file; default: to.")
+    weight: Weight = item("Its share of the calls; 0: only when all others of its tier are unavailable.", 1)
     tier: Tier = item("Lower tiers come first.", 0)
-    keys: tuple[EntryName, ...] = item("Names of the provider's keys it may use; else all.", ())
-    labels: tuple[EntryName, ...] = item("Labels, besides those of the provider.", ())
-    rpm: Count | None = item("Most requests a minute.")
-    tpm: Count | None = item("Most tokens a minute.")
-    concurrency: Count | None = item("Most calls at once.")
-    max_context: Count | None = item("Longest prompt in tokens, in place of the table.")
-    price: PriceConfig | None = item("Prices, in place of the table.")
-    headers: Mapping[HeaderName, Text] = table("Fixed headers, besides those of the provider.")
-    timeouts: TimeoutsConfig | None = item("Times that are its own.")
-    enabled: Flag = item("false: as if it were not there.", True)
-    defaults: Parameters = table("Parameters where the caller gives none.")
-    force: Parameters = table("Parameters whatever the caller gives.")
-    deny: tuple[Parameter, ...] = item("Parameters that are 400 parameter_not_allowed.", ())
-    drop: tuple[Parameter, ...] = item("Parameters that are left out, and said in x-fwd-dropped.", ())
+    keys: tuple[EntryName, ...] = item("Names of the provider's keys it may use; default: all.", ())
+    labels: tuple[EntryName, ...] = item("Labels, in addition to those of the provider.", ())
+    rpm: Count | None = item("Maximum requests per minute.")
+    tpm: Count | None = item("Maximum tokens per minute.")
+    concurrency: Count | None = item("Maximum concurrent calls.")
+    max_context: Count | None = item("Context length in tokens, instead of the table's.")
+    price: PriceConfig | None = item("Prices, instead of the table's.")
+    headers: Mapping[HeaderName, Text] = table("Headers, in addition to those of the provider.")
+    timeouts: TimeoutsConfig | None = item("Its own timeouts.")
+    enabled: Flag = item("false: disabled.", True)
+    defaults: Parameters = table("Parameters for calls that do not set them.")
+    force: Parameters = table("Parameters that override the caller's.")
+    deny: tuple[Parameter, ...] = item("Parameters that are refused (400 parameter_not_allowed).", ())
+    drop: tuple[Parameter, ...] = item("Parameters that are left out and listed in x-fwd-dropped.", ())
 
 
 @frozen(kw_only=True)
@@ -137,36 +139,38 @@ class DeprecatedConfig:
     """A model that will go; answers carry deprecation and sunset headers."""
 
     replacement: ModelName | None = item("The model to use instead.")
-    sunset: Day | None = item("The day it goes.")
+    sunset: Day | None = item("The day it is removed.")
 
 
 @frozen(kw_only=True)
 class ModelConfig:
     """A public name. A text alone is the ``to`` of its one deployment."""
 
-    deployments: tuple[DeploymentConfig, ...] = needed("The ways to serve it.")
-    description: Text | None = item("A line for people.")
-    aliases: tuple[ModelName, ...] = item("More names for it.", ())
-    hidden: Flag = item("true: it works and is in no list.", False)
-    reveal: Flag = item("false: callers see its name and nothing behind it.", True)
+    deployments: tuple[DeploymentConfig, ...] = needed("Its deployments.")
+    description: Text | None = item("A description for people.")
+    aliases: tuple[ModelName, ...] = item("Other names for it.", ())
+    hidden: Flag = item("true: it works but is not listed.", False)
+    reveal: Flag = item("false: callers see its name but not what serves it.", True)
     balance: Balance = item("How the first deployment of a tier is chosen.", "weighted")
-    sticky: Sticky = item("What keeps a conversation at one deployment, for its prompt cache.", "off")
-    fallback: tuple[FallbackEntry, ...] = item('Models, deployments, or "@priority": where a failed call goes on.', ())
+    sticky: Sticky = item("What keeps a conversation on one deployment, for its prompt cache.", "off")
+    fallback: tuple[FallbackEntry, ...] = item(
+        'Models, deployments, or "@priority": where a failed call continues.', ()
+    )
     on: Mapping[ErrorKindName, tuple[FallbackEntry, ...]] = table("The same for one kind of failure.")
-    attempts: Attempts | None = item("Most attempts for one call; default: FWD_ATTEMPTS.")
+    attempts: Attempts | None = item("Maximum attempts per call; default: FWD_ATTEMPTS.")
     max_price_ratio: Ratio | None = item("Skip fallbacks that cost more than this many times the first deployment.")
-    deprecated: DeprecatedConfig | None = item("It will go.")
-    defaults: Parameters = table("Parameters where the caller gives none.")
-    force: Parameters = table("Parameters whatever the caller gives.")
-    deny: tuple[Parameter, ...] = item("Parameters that are 400 parameter_not_allowed.", ())
-    drop: tuple[Parameter, ...] = item("Parameters that are left out, and said in x-fwd-dropped.", ())
+    deprecated: DeprecatedConfig | None = item("It will be removed.")
+    defaults: Parameters = table("Parameters for calls that do not set them.")
+    force: Parameters = table("Parameters that override the caller's.")
+    deny: tuple[Parameter, ...] = item("Parameters that are refused (400 parameter_not_allowed).", ())
+    drop: tuple[Parameter, ...] = item("Parameters that are left out and listed in x-fwd-dropped.", ())
 
 
 @frozen(kw_only=True)
 class RoutingConfig:
-    """How names are looked up."""
+    """How model names are resolved."""
 
-    only_listed: Flag = item("true: callers reach the names of [models] and nothing else.", False)
+    only_listed: Flag = item("true: callers can only use the names in [models].", False)
 
 
 @frozen(kw_only=True)
@@ -174,7 +178,7 @@ class Config:
     """The whole of ``fwd.toml``."""
 
     settings: Mapping[str, Any] = table("Any setting by its field name: FWD_MAX_REQUESTS is max_requests.")
-    routing: RoutingConfig = field(factory=RoutingConfig, metadata={"help": "How names are looked up."})
+    routing: RoutingConfig = field(factory=RoutingConfig, metadata={"help": "How model names are resolved."})
     providers: Mapping[ProviderName, ProviderConfig] = table("Provider instances by their names.")
     models: Mapping[ModelPattern, ModelConfig] = table("Public names of models.")
 

@@ -88,7 +88,9 @@ def _check_secret(reference: str, secret: str) -> str:
         empty = "it is not set" if reference.startswith("env:") else "it is empty"
         raise BadReference(empty)
     if not _SECRET.fullmatch(secret):
-        raise BadReference("what it gives is no key: printable ASCII characters without spaces and quotes are")
+        raise BadReference(
+            "it does not contain a valid key; allowed are printable ASCII characters without spaces and quotes"
+        )
     if secret.startswith("fwd_"):
-        raise BadReference("it gives a key of a gateway (fwd_...), not one of the provider")
+        raise BadReference("it contains a key of a gateway (fwd_...), not one of the provider")
     return secret

@@ -112,7 +112,7 @@ class ModelBuilder:
         """``FWD_ALIASES``: the short form of ``[models]``, for those who have no file."""
         for alias, target in self.settings.aliases:
             if alias in self._names:
-                self.problems.note((), f"FWD_ALIASES: {alias!r} is a model of the file, too")
+                self.problems.note((), f"FWD_ALIASES: {alias!r} is also a model in the file")
             elif target in self._names:
                 self._names[alias] = self._names[target]
             else:
@@ -129,7 +129,7 @@ class ModelBuilder:
         if config.deployments and not any(one.weight for one in config.deployments):
             self.problems.note(("models", name, "deployments"), "all weights are 0; at least one must be more")
         if not config.deployments:
-            self.problems.note(("models", name, "deployments"), "there is none; name at least one")
+            self.problems.note(("models", name, "deployments"), "the list is empty; at least one is needed")
         deprecated = config.deprecated
         return PublicModel(
             name,
@@ -161,7 +161,9 @@ class ModelBuilder:
         if found is None:
             return None
         if config.to.endswith("*") and not name.endswith("*"):
-            self.problems.note((*path, "to"), f"* stands for what * in the model's name matched, and {name!r} has none")
+            self.problems.note(
+                (*path, "to"), f"* stands for what the * in the model's name matched, but {name!r} has no *"
+            )
         instance, upstream = found
         for key in config.keys:
             known = [one.name for one in instance.keys]
@@ -213,7 +215,9 @@ class ModelBuilder:
             found = (family, to)
         if found is None:
             names = ", ".join(self.instances)
-            self.problems.note(path, f"{'' if path else 'FWD_ALIASES: '}{to!r} names no provider; there are {names}")
+            self.problems.note(
+                path, f"{'' if path else 'FWD_ALIASES: '}{to!r} does not name a provider; the providers are {names}"
+            )
             return None
         provider, model = found
         if provider not in self.instances:
@@ -233,10 +237,10 @@ class ModelBuilder:
     def _check_fallback(self, entry: str, path: Path) -> None:
         if entry == PRIORITY:
             if not self.settings.priority:
-                self.problems.warn(path, "it leads nowhere: PROVIDERS_PRIORITY is empty")
+                self.problems.warn(path, "it has no target: PROVIDERS_PRIORITY is empty")
             return
         if entry in self._names or entry in self._deployments:
             return
         if split_provider(entry, self.instances) is None and find_family(entry, self.instances) is None:
             near = suggest(entry, [*self._names, *self._deployments])
-            self.problems.note(path, f"{entry!r} names no model, no deployment and no provider{near}")
+            self.problems.note(path, f"{entry!r} is not a model, a deployment or a provider{near}")

@@ -27,7 +27,7 @@ def read_dotenv(text: str) -> DotEnv:
         if binding.error:
             warnings.append(f".env line {line} cannot be read; allowed: NAME=value, or # and a comment")
         elif binding.key is not None and not binding.value:
-            warnings.append(f"{binding.key} (.env line {line}) is empty and counts as not set")
+            warnings.append(f"{binding.key} (.env line {line}) is empty and treated as not set")
         elif binding.key is not None:
             if binding.key in values:
                 warnings.append(f"{binding.key} (.env line {line}) was set in line {values[binding.key][1]} already")

@@ -109,7 +109,7 @@ def _unknown_settings(config: ConfigFile | None) -> list[ConfigProblem]:
     found = ProblemList(config)
     for name in config.config.settings:
         if name == "config":
-            found.note(("settings", name), "it cannot stand in the file itself")
+            found.note(("settings", name), "it cannot be set in the file itself")
         elif name not in known:
             found.note(("settings", name), f"not a setting{suggest(name, known)}")
     return found.problems

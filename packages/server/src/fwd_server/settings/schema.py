@@ -272,7 +272,7 @@ class Settings:
         "FORWARDER_KEYS_FILE",
         Path("keys/forwarder_api_keys.txt"),
         "Access",
-        "File with the keys that callers use, one a line. `fwd generate-key` adds one.",
+        "File with the callers' keys, one per line. `fwd generate-key` adds one.",
     )
     allowed_hosts: HostNames = setting(
         "FWD_ALLOWED_HOSTS",
@@ -306,13 +306,13 @@ class Settings:
         "FWD_DATA",
         Path("data"),
         "Usage and costs",
-        "Directory of the ledger and of installed prices; made when missing.",
+        "Directory of the ledger and of installed prices; created if missing.",
     )
     ledger: bool = setting(
         "FWD_LEDGER", True, "Usage and costs", "Whether calls are recorded; without it, keys with budgets are refused."
     )
     prices: Path | None = setting(
-        "FWD_PRICES", None, "Usage and costs", "Your own price file; its models come before the packaged ones."
+        "FWD_PRICES", None, "Usage and costs", "Your own price file; it takes precedence over the packaged one."
     )
     unknown_price: Literal["allow", "refuse"] = setting(
         "FWD_UNKNOWN_PRICE",
@@ -375,7 +375,7 @@ class Settings:
         "FWD_SLOW_LOOP",
         Seconds(0),
         "Log",
-        "Log where the event loop was blocked for longer than this; 0 turns it off. With FWD_LOG_LEVEL=debug 50ms.",
+        "Log where the event loop was blocked for longer than this. 0: off, or 50ms with FWD_LOG_LEVEL=debug.",
         between=(0, 60),
     )
 
@@ -433,7 +433,7 @@ class Settings:
     )
 
     connect_timeout: Seconds = setting(
-        "FWD_CONNECT_TIMEOUT", Seconds(5), OF_PROVIDERS, "For a connection to a provider.", between=_MOMENT
+        "FWD_CONNECT_TIMEOUT", Seconds(5), OF_PROVIDERS, "Time to connect to a provider.", between=_MOMENT
     )
     first_byte_timeout: Seconds = setting(
         "FWD_FIRST_BYTE_TIMEOUT",
@@ -447,11 +447,11 @@ class Settings:
         "FWD_FIRST_EVENT_TIMEOUT",
         Seconds(60),
         OF_PROVIDERS,
-        "For the first event of a stream; while this is not changed, a model that thinks has 300 s.",
+        "Time to the first event of a stream. Unless this is set, models that think have 300 s.",
         between=_MOMENT,
     )
     idle_timeout: Seconds = setting(
-        "FWD_IDLE_TIMEOUT", Seconds(60), OF_PROVIDERS, "For silence in the middle of an answer.", between=_MOMENT
+        "FWD_IDLE_TIMEOUT", Seconds(60), OF_PROVIDERS, "Maximum silence in the middle of an answer.", between=_MOMENT
     )
     total_timeout: Seconds = setting(
         "FWD_TOTAL_TIMEOUT",
@@ -488,7 +488,7 @@ def provider_variables(name: str) -> tuple[SettingVariable, ...]:
     model = SettingVariable(f"{stem}_MODEL", "model", info.default_model, model_help, title, Model | None)
     if info.built_in:
         return (model,)
-    key_help = f"Key for {title}; " + ("without it the provider is off." if info.key_required else "it may have none.")
+    key_help = f"Key for {title}; " + ("without it the provider is off." if info.key_required else "optional.")
     key = SettingVariable(f"{stem}_API_KEY", "api_key", None, key_help, title, Secret | None)
     address = SettingVariable(f"{stem}_BASE_URL", "base_url", info.base_url, f"Address of {title}.", title, BaseUrl)
     if info.language != "openai":

@@ -188,7 +188,7 @@ class Fold:
         elif kind == "a":
             self._insert_adjustment(event[1])
         elif kind not in ("o", "h", "x"):
-            raise ValueError(f"an event of the unknown kind {kind!r}")
+            raise ValueError(f"unknown kind of event {kind!r}")
 
     def _insert_adjustment(self, row: Mapping[str, Any]) -> None:
         names = ("id", "at", "rule_id", "subject", "period", "amount", "reason", "actor")

@@ -96,7 +96,7 @@ class JournalFile:
         """Raise JournalFull when so many bytes do not fit; the last 64 KiB are for calls that already run."""
         room = self.spool - (RESERVE_BYTES if opens else 0)
         if self._bytes + needed > room:
-            raise JournalFull(f"the journal holds {self._bytes:,} bytes that the store has not taken")
+            raise JournalFull(f"the journal holds {self._bytes:,} bytes that are not in the store yet")
 
     def append(self, events: Sequence[bytes]) -> int:
         """Write a batch; when this returns it is durable. Its number. Raises sqlite3.OperationalError."""

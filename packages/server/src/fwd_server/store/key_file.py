@@ -117,7 +117,7 @@ class KeyFile:
 def _alerts(path: Path, content: _Content, bad: tuple[str, ...], keys: int) -> tuple[str, ...]:
     shown = [f"{path} {alert}" for alert in bad[:_MOST_ALERTS]]
     if len(bad) > _MOST_ALERTS:
-        shown.append(f"{path}: {len(bad) - _MOST_ALERTS} more lines are skipped")
+        shown.append(f"{path}: {len(bad) - _MOST_ALERTS} more lines were skipped")
     if not keys:
         shown.append(f"{path} {content.why or 'holds no key'}: every call is refused; `fwd generate-key` adds a key")
     return tuple(shown)
@@ -176,7 +176,7 @@ def _append(descriptor: int, text: bytes, path: Path) -> None:
         raise OSError(errno.EINVAL, "not a regular file", str(path))
     whole = text if _ends_with_newline(descriptor) else b"\n" + text
     if os.write(descriptor, whole) != len(whole):
-        raise OSError(errno.ENOSPC, "the key was written in part only and is not valid", str(path))
+        raise OSError(errno.ENOSPC, "the key was only partly written and is not valid", str(path))
     os.fsync(descriptor)
 
 
@@ -237,10 +237,10 @@ def check_modes(path: Path) -> tuple[str, ...]:
     mode = stat.S_IMODE(status.st_mode)
     remedy = f"chmod 600 {shlex.quote(str(path))}"
     if mode & stat.S_IWOTH:
-        raise KeyFileError(f"{path} can be written by everybody on this machine (mode {mode:03o}): {remedy}")
+        raise KeyFileError(f"{path} is writable by everyone on this machine (mode {mode:03o}): {remedy}")
     groups = {os.getegid(), *os.getgroups()}
     if mode & (stat.S_IRWXG | stat.S_IRWXO) and not is_lent(status, os.geteuid(), groups, read_only=read_only):
-        return (f"{path} is open to others on this machine (mode {mode:03o}): {remedy}",)
+        return (f"{path} is accessible to others on this machine (mode {mode:03o}): {remedy}",)
     return ()
 
 

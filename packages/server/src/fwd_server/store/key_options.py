@@ -120,7 +120,7 @@ def _check_zone(text: str) -> str:
 def _parse_budgets(text: str) -> tuple[BudgetText, ...]:
     budgets = tuple(parse_budget(part) for part in text.split(","))
     if len({budget.window for budget in budgets}) != len(budgets):
-        raise ValueError("two budgets of one window")
+        raise ValueError("two budgets with the same window")
     return budgets
 
 

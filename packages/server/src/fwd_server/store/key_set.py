@@ -235,7 +235,7 @@ def _add(
         if entry.rights.rules and not counts:
             raise BadLine(_NOBODY_COUNTS)
         if entry.digest in entries:
-            raise BadLine(f"the same key stands in line {entries[entry.digest].line}")
+            raise BadLine(f"the same key is already in line {entries[entry.digest].line}")
     except BadLine as error:
         if words[:1] == [_PROJECT]:
             broken.update(word.decode("utf-8", "replace") for word in words[1:2])
@@ -250,7 +250,7 @@ def _add_project(projects: dict[str, tuple[Rule, ...]], raw: bytes, *, counts: b
         raise BadLine("a project is 1 to 64 of A-Z a-z 0-9 . _ -, as in: project shop budget=500/month")
     name = words[1]
     if name in projects:
-        raise BadLine("the same project stands in a line above")
+        raise BadLine("the same project is already in a line above")
     options = split_options(words[2:], RULE_OPTIONS)
     rules = read_rules(options, f"project_{name}", f"project:{name}", f"project '{name}'")
     if rules and not counts:
@@ -294,7 +294,7 @@ def _digest(word: str) -> bytes:
         return bytes.fromhex(hashed[1])
     if word.startswith(ADMIN_PREFIX):
         # An admin key must never become a user's key by being pasted into the wrong file.
-        raise BadLine(f"a key that begins with {ADMIN_PREFIX} is an admin key, which is no key of a caller")
+        raise BadLine(f"a key that begins with {ADMIN_PREFIX} is an admin key, not a caller's key")
     if not _CLEAR.fullmatch(word):
         raise BadLine(f"a key is {PREFIX} and at least {SHORTEST} of A-Z a-z 0-9 _ -, or sha256: and 64 hex digits")
     return fingerprint(word)
@@ -315,7 +315,7 @@ def _expires(options: Mapping[str, str]) -> float:
 
 
 def read_expiry(text: str) -> float:
-    """Seconds of the epoch from which on a key is refused. Raises ValueError."""
+    """Seconds since the epoch from which on a key is refused. Raises ValueError."""
     if _DATE.fullmatch(text):
         return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp() + _DAY_S
     parts = _TIME.fullmatch(text)
@@ -331,7 +331,7 @@ def line(key: str, *, name: str = "", expires: str = "") -> str:
     words = [key, *([f"name={name}"] if name else []), *([f"expires={expires}"] if expires else [])]
     text = " ".join(words)
     if any(character.isspace() or character == "#" for word in words for character in word):
-        raise BadLine("a key, a name and a time hold neither spaces nor #")
+        raise BadLine("a key, a name or a time must not contain spaces or #")
     if parse_line(text) is None:
         raise BadLine("there is no key")
     return text

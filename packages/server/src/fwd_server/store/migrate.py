@@ -50,10 +50,10 @@ def find_pending(connection: sqlite3.Connection, migrations: Sequence[Migration]
     known = {step.version: step for step in migrations}
     for version, digest in rows:
         if version not in known:
-            raise StoreError(f"the store is of a newer version of fwd (step {version}): start that version")
+            raise StoreError(f"the store was written by a newer version of fwd (step {version}): start that version")
         if known[version].sha256 != digest:
             raise StoreError(
-                f"step {version} of the store's schema is not the one it was made with: reinstall fwd-server"
+                f"step {version} of the store's schema differs from the one it was created with: reinstall fwd-server"
             )
     applied = {version for version, _ in rows}
     return [step for step in migrations if step.version not in applied]

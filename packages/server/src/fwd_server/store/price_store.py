@@ -92,7 +92,7 @@ class PriceWatch:
         try:
             self.table, self.trouble = self.files.read_table(), ""
         except (PriceFileError, OSError) as error:
-            self.trouble = f"the prices stay as they were: {error}"
+            self.trouble = f"the prices are unchanged: {error}"
         return True
 
 

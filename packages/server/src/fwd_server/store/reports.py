@@ -49,7 +49,7 @@ def report_usage(store: sqlite3.Connection, query: UsageQuery) -> list[dict[str,
         name for name in query.only if name not in _FILTERS
     ]
     if unknown:
-        raise ReportError(f"{unknown[0]!r} is nothing to group by: {', '.join(USAGE_KEYS)}")
+        raise ReportError(f"{unknown[0]!r} cannot be grouped by; choose from {', '.join(USAGE_KEYS)}")
     columns = [USAGE_KEYS[name] for name in query.by]
     sums = ", ".join(f"sum({name}) as {name}" for name in ROLLUP_SUMS)
     where = " and ".join(["day between ? and ?", *(f"{name} = ?" for name in query.only)])
@@ -59,7 +59,7 @@ def report_usage(store: sqlite3.Connection, query: UsageQuery) -> list[dict[str,
         sql += f" group by {', '.join(columns)} order by {', '.join(columns)}"
     rows = store.execute(sql + " limit ?", (query.first, query.last, *query.only.values(), MOST_ROWS + 1)).fetchall()
     if len(rows) > MOST_ROWS:
-        raise ReportError(f"more than {MOST_ROWS:,} rows: choose fewer days or groups")
+        raise ReportError(f"more than {MOST_ROWS:,} rows: select fewer days or groups")
     names = [*query.by, *ROLLUP_SUMS]
     return [dict(zip(names, row, strict=True)) for row in rows if row[len(columns)] is not None]
 

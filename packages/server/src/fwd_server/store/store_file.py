@@ -42,7 +42,7 @@ def open_store(path: Path, at: int, *, busy_s: float = BUSY_S) -> sqlite3.Connec
 def read_store(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
     """The store for reading only. Raises StoreError when there is none, or when it cannot be read."""
     if not path.exists():
-        raise StoreError(f"there is no ledger at {path}: it begins with the first call, and FWD_DATA says where it is")
+        raise StoreError(f"there is no ledger at {path}: it is created with the first call, in the directory FWD_DATA")
     address = f"file:{quote(str(path))}?mode=ro"
     connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:

@@ -147,10 +147,10 @@ _REASONS: Final[Mapping[Code, str]] = {
     "dns_failed": "its host has no address, or one that is not public",
     "connect_failed": "its server cannot be reached",
     "connect_timeout": "its server cannot be reached",
-    "tls_failed": "no trusted TLS connection to its server could be made",
+    "tls_failed": "the TLS connection to its server is not trusted",
     "too_large": "it is too large",
 }
-_BROKEN: Final = "its server did not send it whole"
+_BROKEN: Final = "its server did not send all of it"
 
 
 class ImageFetcher:
@@ -204,11 +204,11 @@ class ImageFetcher:
         except TransportError as error:
             raise _refuse_image(where, _REASONS.get(error.code, _BROKEN)) from error
         except UpstreamError as error:
-            raise _refuse_image(where, f"it was not there within {self._bounds.seconds:g} s") from error
+            raise _refuse_image(where, f"it did not arrive within {self._bounds.seconds:g} s") from error
         except _UnusableImage as error:
             raise _refuse_image(where, str(error)) from error
         except ValueError as error:
-            raise _refuse_image(where, "it is no valid link") from error
+            raise _refuse_image(where, "it is not a valid link") from error
 
     async def _data_url(self, link: str, room: _ByteBudget) -> str:
         origin, target = _parse_link(link)
@@ -261,7 +261,7 @@ class _ByteBudget:
     def spend_bytes(self, size: int) -> None:
         self.remaining_bytes -= size
         if self.remaining_bytes < 0:
-            raise _UnusableImage("it is too large, or all images of the call together are")
+            raise _UnusableImage("it is too large, or the images of the call are too large together")
 
 
 @define
@@ -295,7 +295,7 @@ class _ImageReader:
         if not self._type:
             self._type = image_type(self._rest) or ""
             if not self._type:
-                raise _UnusableImage("what is there is no jpeg, png, gif or webp image")
+                raise _UnusableImage("it is not a jpeg, png, gif or webp image")
             self._written.append(b"data:%b;base64," % self._type.encode())
 
     def _encode_bytes(self, size: int) -> None:

@@ -100,7 +100,7 @@ class Message:
     tool_call_id: str | None = None
     refusal: str | None = None
     function_call: FunctionCall | None = None
-    audio: Annotated[Json | None, _field_doc("The id of an earlier spoken answer")] = None
+    audio: Annotated[Json | None, _field_doc("The id of an earlier audio answer")] = None
     reasoning_content: Annotated[str | None, _field_doc("Readable reasoning of an earlier answer")] = None
     reasoning: Annotated[str | None, _field_doc("Another name of `reasoning_content`")] = None
     reasoning_details: Annotated[
@@ -149,7 +149,7 @@ class ResponseFormat:
 class StreamOptions:
     """Options of a streamed answer."""
 
-    include_usage: Annotated[bool | None, _field_doc("One more chunk before the end holds the usage")] = None
+    include_usage: Annotated[bool | None, _field_doc("One more chunk before the end contains the usage")] = None
     include_obfuscation: bool | None = None
 
 
@@ -163,8 +163,10 @@ class ChatBody:
     ] = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
-    max_completion_tokens: Annotated[int | None, _field_doc("Cap on visible and reasoning tokens")] = None
-    max_tokens: Annotated[int | None, _field_doc("Older name of `max_completion_tokens`, which wins")] = None
+    max_completion_tokens: Annotated[int | None, _field_doc("Maximum number of visible and reasoning tokens")] = None
+    max_tokens: Annotated[int | None, _field_doc("Older name of `max_completion_tokens`, which takes precedence")] = (
+        None
+    )
     temperature: Annotated[float | None, _field_doc("0 to 2")] = None
     top_p: Annotated[float | None, _field_doc("0 to 1")] = None
     n: Annotated[Annotated[int, msgspec.Meta(ge=1, le=128)] | None, _field_doc("Number of choices")] = None

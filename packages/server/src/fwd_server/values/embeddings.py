@@ -81,7 +81,7 @@ class EmbeddingsRequest:
         given = [self.view.input] if isinstance(self.view.input, str) else self.view.input
         if given and all(isinstance(one, str) for one in given):
             return given
-        raise Refused(f"{provider} takes 'input' as a text or a list of texts, not as token ids.", param="input")
+        raise Refused(f"{provider} accepts 'input' as a text or a list of texts, not as token ids.", param="input")
 
 
 @frozen

@@ -289,21 +289,21 @@ _TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
     "connect_timeout": (
         ErrorKind.TIMEOUT,
         504,
-        "The provider cannot be reached: no answer to the connection.",
+        "The provider cannot be reached: the connection timed out.",
     ),
     "dns_failed": (ErrorKind.CONNECTION, 502, "The provider's host name cannot be resolved."),
-    "tls_failed": (ErrorKind.CONNECTION, 502, "No trusted TLS connection to the provider could be made."),
+    "tls_failed": (ErrorKind.CONNECTION, 502, "The TLS connection to the provider is not trusted."),
     "upstream_reset": (ErrorKind.CONNECTION, 502, "The provider closed the connection before it answered."),
     "upstream_truncated": (ErrorKind.CONNECTION, 502, "The provider stream ended before completion."),
     "upstream_timeout": (ErrorKind.TIMEOUT, 504, "The provider did not answer in time."),
     "upstream_stalled": (ErrorKind.TIMEOUT, 504, "The provider stopped sending in the middle of its answer."),
     "bad_response": (ErrorKind.PAYLOAD, 502, "The provider's answer is not valid HTTP."),
-    "bad_encoding": (ErrorKind.PAYLOAD, 502, "The provider's answer has an encoding that was not asked for."),
+    "bad_encoding": (ErrorKind.PAYLOAD, 502, "The provider's answer has an encoding that was not requested."),
     "bad_content_type": (ErrorKind.PAYLOAD, 502, "The provider's answer has an unexpected content type."),
     "bad_payload": (ErrorKind.PAYLOAD, 502, "The provider's answer cannot be read."),
-    "too_large": (ErrorKind.PAYLOAD, 502, "The provider's answer is larger than the gateway takes."),
+    "too_large": (ErrorKind.PAYLOAD, 502, "The provider's answer is larger than the gateway accepts."),
     "shutdown": (ErrorKind.CONNECTION, 503, "The gateway is shutting down."),
-    "deadline": (ErrorKind.TIMEOUT, 504, "The time for the whole call is over."),
+    "deadline": (ErrorKind.TIMEOUT, 504, "The time for the whole call is up."),
 }
 
 

@@ -86,14 +86,14 @@ class AdmissionController:
         """Raises Overloaded when no further call can be taken, or none with a body of ``size`` bytes."""
         # Refused at once instead of queued: a caller can try another gateway, and a queue would only hide the overload.
         if len(self._calls) >= self.most:
-            raise Overloaded(f"The gateway serves {self.most} calls already, the most it takes at once.")
+            raise Overloaded(f"The gateway is already serving {self.most} calls, the maximum.")
         if self.memory is MemoryPressure.SCARCE or (self._use is not None and self._used_share(size) >= SCARCE):
             raise Overloaded("The gateway is short of memory.")
 
     def check_stream(self) -> None:
         """Raises Overloaded when no further stream can be taken."""
         if self.memory is not MemoryPressure.AMPLE:
-            raise Overloaded("The gateway is short of memory and takes no streams now.")
+            raise Overloaded("The gateway is short of memory and accepts no streams at the moment.")
 
     def begin_call(self, call: RunningRequest, size: int) -> None:
         """Count in a call that will answer by itself, from its head."""
@@ -133,7 +133,7 @@ class AdmissionController:
         self._unseen = 0
         memory = MemoryPressure.from_share(self._used_share(0))
         if memory is not self.memory:
-            log.app.warning("Memory is %s now (before: %s).", memory.value, self.memory.value)
+            log.app.warning("Memory is now %s (before: %s).", memory.value, self.memory.value)
             self.memory = memory
 
     def _used_share(self, size: int) -> float:

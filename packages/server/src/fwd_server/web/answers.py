@@ -45,7 +45,7 @@ def render_head(
     # Counting once is cheaper than checking every header, and finds the same.
     breaks = len(lines) + (10 if streams else 9)
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("A header of the answer has a line break or a NUL in it.")
+        raise ValueError("A response header contains a line break or a NUL.")
     return text.encode("latin-1")
 
 

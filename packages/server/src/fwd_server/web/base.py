@@ -128,7 +128,7 @@ class BaseHandler(RequestHandler):
     ) -> None:
         """Only what is a bug of ours is worth more than the request's own line."""
         if not isinstance(value, (GatewayError, HTTPError, StreamClosedError, asyncio.CancelledError)):
-            log.app.error("A bug: request %s failed.", self.context.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
+            log.app.error("Bug: request %s failed.", self.context.id, exc_info=(typ, value, tb))  # type: ignore[arg-type]
 
 
 def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHandler) -> GatewayError:
@@ -148,7 +148,7 @@ def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHand
 def not_found(request: httputil.HTTPServerRequest) -> GatewayError:
     """A path that leads nowhere."""
     return BadRequest(
-        f"There is nothing at {request.path[:200]!r}. The API is under /v1, its description at /docs.",
+        f"There is nothing at {request.path[:200]!r}. The API is under /v1; it is described at /docs.",
         status=404,
         code="not_found",
     )
@@ -159,7 +159,7 @@ def _method_not_allowed(handler: RequestHandler) -> GatewayError:
     allowed += getattr(handler, "allowed_methods", ())
     allowed += ["HEAD"] if "GET" in allowed else []
     return BadRequest(
-        f"{handler.request.method} is not allowed here; {', '.join(allowed) or 'nothing'} is.",
+        f"{handler.request.method} is not allowed here; allowed: {', '.join(allowed) or 'nothing'}.",
         status=405,
         code="method_not_allowed",
         headers=(("Allow", ", ".join(allowed)),),

@@ -238,7 +238,7 @@ class CallExchange(HTTPMessageDelegate):
         except GatewayError as error:
             self._answer_failure(error)
         except Exception:  # noqa: BLE001 - logged, and the caller gets an answer
-            log.app.exception("A bug: request %s failed.", self._context.id)
+            log.app.exception("Bug: request %s failed.", self._context.id)
             self._answer_failure(internal_error())
         finally:
             self._release_admission()

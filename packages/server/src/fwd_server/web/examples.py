@@ -36,7 +36,9 @@ def chat_requests() -> dict[str, Json]:
             "An answer that fits a schema", _chat_body("echo:json", "Oslo", response_format=_response_format())
         ),
         "image": _named_example("An image", _chat_body("echo:", _image_parts())),
-        "listed": _named_example("No model: the list in PROVIDERS_PRIORITY", {"messages": [_user_message("Hello")]}),
+        "listed": _named_example(
+            "No model: the providers in PROVIDERS_PRIORITY", {"messages": [_user_message("Hello")]}
+        ),
     }
 
 
@@ -75,7 +77,7 @@ def embedding_requests() -> dict[str, Json]:
     texts = {"model": "text-embedding-3-small", "input": ["Hello", "Good bye"], "dimensions": 256}
     return {
         "text": _named_example("One text", {"model": "text-embedding-3-small", "input": "Hello"}),
-        "texts": _named_example("Several, with the length of the vectors", texts),
+        "texts": _named_example("Several texts, with the length of the vectors", texts),
     }
 
 

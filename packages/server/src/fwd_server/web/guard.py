@@ -54,7 +54,7 @@ class HostGuard:
             return
         if self.bound_to_loopback or self.allowed:
             raise BadRequest(
-                f"This gateway does not answer for the host {name!r}. Add it to FWD_ALLOWED_HOSTS if it should.",
+                f"This gateway does not accept the host {name!r}. Add it to FWD_ALLOWED_HOSTS if it should.",
                 status=421,
                 code="host_not_allowed",
             )
@@ -169,12 +169,12 @@ def check_content_type(headers: HeaderMap) -> None:
 def _authentication_crashed(error: Exception) -> GatewayError:
     """Log an authentication crash by type and traceback only; the message may contain the key (S5)."""
     bug = RuntimeError(type(error).__name__)
-    log.app.error("A bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
-    return GatewayError("The key cannot be checked now.", 503, code="internal")
+    log.app.error("Bug: a key could not be checked.", exc_info=(RuntimeError, bug, error.__traceback__))
+    return GatewayError("The key cannot be checked at the moment.", 503, code="internal")
 
 
 def too_large(limit: int) -> BadRequest:
     """A body over the limit."""
     return BadRequest(
-        f"The body is larger than {limit} bytes, the most this gateway takes.", status=413, code="request_too_large"
+        f"The body is larger than {limit} bytes, the maximum of this gateway.", status=413, code="request_too_large"
     )

@@ -148,7 +148,7 @@ class _NoKeys:
 
 
 class HealthHandler(BaseHandler):
-    """The process lives; 503 when nothing of it moves any more."""
+    """The process is alive; 503 when nothing of it moves any more."""
 
     needs_key = False
 

@@ -34,7 +34,7 @@ _SOURCES: Final = (
 
 _ABOUT: Final = """\
 One address for every model. Send an OpenAI chat completion with a `fwd_...` key; the gateway picks the provider from
-the model's name, falls back when a provider fails, and says what happened in the headers of its answer.
+the model's name, falls back when a provider fails, and reports what happened in the response headers.
 
 Models are named `provider:model` (`openai:`, `anthropic:`, `google:`, `groq:`, `openrouter:`, `ollama:`, `echo:`).
 `echo:` is built in and needs no provider key: the examples here use it, so they work as they stand.
@@ -52,12 +52,12 @@ one `data: {"error": ...}` frame and **no** `[DONE]`.
 _SECONDS: Final[Json] = {"type": "number", "exclusiveMinimum": 0}
 # name -> schema, what it says
 _HEADERS_IN: Final[dict[str, tuple[Json, str]]] = {
-    "x-fwd-fallback": ({"type": "string", "enum": ["none"]}, "Keep to the given model: no other provider is tried."),
-    "x-fwd-strict": ({"type": "boolean"}, "Refuse with 400 what would otherwise be dropped."),
-    "x-fwd-timeout": (_SECONDS, "Seconds for the whole call; at most what the gateway is set to, as all of these."),
+    "x-fwd-fallback": ({"type": "string", "enum": ["none"]}, "Use the given model only: no other provider is tried."),
+    "x-fwd-strict": ({"type": "boolean"}, "Answer 400 instead of dropping unsupported parameters."),
+    "x-fwd-timeout": (_SECONDS, "Seconds for the whole call; at most the gateway's own setting, as for all of these."),
     "x-fwd-connect-timeout": (_SECONDS, "Seconds for a connection to a provider."),
     "x-fwd-first-byte-timeout": (_SECONDS, "Seconds for the head of a provider's answer, once the request is sent."),
-    "x-fwd-first-event-timeout": (_SECONDS, "Seconds for a provider's first event, of a stream."),
+    "x-fwd-first-event-timeout": (_SECONDS, "Seconds to a provider's first event of a stream."),
     "x-fwd-idle-timeout": (_SECONDS, "Seconds of silence in the middle of a provider's answer."),
     "x-fwd-dry-run": (
         {"type": "boolean"},
@@ -67,25 +67,28 @@ _HEADERS_IN: Final[dict[str, tuple[Json, str]]] = {
         {"type": "string", "maxLength": 128},
         "Your user; else `safety_identifier` or `user` of the body.",
     ),
-    "x-fwd-tags": ({"type": "string"}, "Up to 8 of `name=value`, with commas between them, for reports."),
+    "x-fwd-tags": ({"type": "string"}, "Up to 8 `name=value` pairs for reports, comma-separated."),
     "x-request-id": (
         {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
-        "Your own id of the call; kept if it has this form.",
+        "Your own id for the call; kept if it has this form.",
     ),
 }
 _HEADERS_OUT: Final[dict[str, tuple[Json, str]]] = {
-    "x-request-id": ({"type": "string"}, "The call's id, in the log too. Name it when you report something."),
+    "x-request-id": ({"type": "string"}, "The call's id, also in the log. Include it when you report a problem."),
     "x-fwd-provider": ({"type": "string"}, "Who answered."),
     "x-fwd-model": ({"type": "string"}, "The model that answered, as its provider names it."),
-    "x-fwd-attempts": ({"type": "integer", "minimum": 0}, "How many tries it took."),
-    "x-fwd-dropped": ({"type": "string"}, "Fields that the provider cannot take and that were left out, with commas."),
+    "x-fwd-attempts": ({"type": "integer", "minimum": 0}, "Number of attempts."),
+    "x-fwd-dropped": (
+        {"type": "string"},
+        "Fields that the provider does not support and that were left out, comma-separated.",
+    ),
     "x-fwd-upstream-request-id": ({"type": "string"}, "The provider's own id of the call."),
     "x-fwd-cost": ({"type": "string", "pattern": r"^\d+\.\d{9}$"}, "US dollars; absent if unknown."),
-    "x-fwd-cost-kind": ({"type": "string", "enum": ["exact", "estimated", "unknown"]}, "How sure the cost is."),
+    "x-fwd-cost-kind": ({"type": "string", "enum": ["exact", "estimated", "unknown"]}, "How certain the cost is."),
     "server-timing": ({"type": "string"}, "Milliseconds: `queue`, `attempt`, `first`, `total`."),
-    "retry-after": ({"type": "integer", "minimum": 0}, "Seconds to wait before another try."),
+    "retry-after": ({"type": "integer", "minimum": 0}, "Seconds to wait before trying again."),
     "retry-after-ms": ({"type": "integer", "minimum": 0}, "The same in milliseconds, where seconds are too coarse."),
-    "x-should-retry": ({"type": "string", "enum": ["true", "false"]}, "Whether another try makes sense."),
+    "x-should-retry": ({"type": "string", "enum": ["true", "false"]}, "Whether trying again makes sense."),
 }
 _RATE_LIMITS: Final = tuple(
     f"x-ratelimit-{what}-{unit}" for what in ("limit", "remaining", "reset") for unit in ("requests", "tokens")
@@ -135,8 +138,8 @@ def build_document(version: str) -> Json:
         "tags": [
             {"name": "chat", "description": "Chat completions, whole or streamed"},
             {"name": "embeddings", "description": "Vectors of texts"},
-            {"name": "models", "description": "What can be called"},
-            {"name": "operations", "description": "Whether the gateway lives and can serve"},
+            {"name": "models", "description": "The models that can be called"},
+            {"name": "operations", "description": "Whether the gateway is alive and can serve"},
             {"name": "pages", "description": "For people"},
         ],
         "security": [{"bearer": []}, {"apiKey": []}],
@@ -211,7 +214,7 @@ def _embeddings_operation() -> Json:
         "operationId": "createEmbedding",
         "tags": ["embeddings"],
         "summary": "Create embeddings",
-        "description": "Vectors of texts, by the model that is named and no other.",
+        "description": "Vectors of texts, by the named model only.",
         "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN],
         "requestBody": {"required": True, "content": {"application/json": body}},
         "responses": {
@@ -226,7 +229,7 @@ def _list_models() -> Json:
         "operationId": "listModels",
         "tags": ["models"],
         "summary": "List models",
-        "description": "What this caller can reach; each `id` can be sent as `model`.",
+        "description": "The models this caller can use; each `id` can be sent as `model`.",
         "responses": {
             "200": _json_answer("The models.", "ModelList", examples.model_list()),
             **_failure_refs(*_GUARD_STATUSES),
@@ -239,7 +242,7 @@ def _get_model() -> Json:
         "name": "id",
         "in": "path",
         "required": True,
-        "description": "The model's id. It may hold slashes and colons, as they are or percent-encoded.",
+        "description": "The model's id. It may contain slashes and colons, plain or percent-encoded.",
         "schema": {"type": "string"},
         "example": "echo:",
     }
@@ -259,19 +262,19 @@ def _health_operation() -> Json:
     return {
         "operationId": "getHealth",
         "tags": ["operations"],
-        "summary": "The process lives",
+        "summary": "The process is alive",
         "security": [],
         "responses": {"200": _json_answer("It lives.", "Health", {"status": "ok"})},
     }
 
 
 def _ready_operation() -> Json:
-    unready = _json_answer("It cannot: starting, stopping or without a way to serve.", "Ready", {"status": "unready"})
+    unready = _json_answer("It cannot serve: it is stopping, or no provider is on.", "Ready", {"status": "unready"})
     return {
         "operationId": "getReady",
         "tags": ["operations"],
         "summary": "The gateway can serve",
-        "description": "Details are shown to loopback and to callers with a key; the status to everybody.",
+        "description": "Details are shown to loopback and to callers with a key; the status to everyone.",
         "security": [{}, {"bearer": []}, {"apiKey": []}],
         "responses": {
             "200": _json_answer("It can, perhaps degraded.", "Ready", examples.ready_answer()),
@@ -349,7 +352,7 @@ def _failure_response(errors: list[GatewayError]) -> Json:
 
 def _header_components() -> Json:
     limits: dict[str, tuple[Json, str]] = {
-        name: ({"type": "string"}, "The provider's own limit, where it states one.") for name in _RATE_LIMITS
+        name: ({"type": "string"}, "The provider's own limit, if it reports one.") for name in _RATE_LIMITS
     }
     rows = {**_HEADERS_OUT, **limits}
     return {name: {"schema": schema, "description": text} for name, (schema, text) in rows.items()}
@@ -402,14 +405,14 @@ def _part_schemas() -> Json:
     types = [part["properties"]["type"]["const"] for part in known.values()]
     other = {
         "title": "OtherPart",
-        "description": "Any other part: travels on to OpenAI-compatible providers, and is 400 for the others.",
+        "description": "Any other part: passed on to OpenAI-compatible providers, 400 for the others.",
         "type": "object",
         "properties": {"type": {"type": "string", "not": {"enum": types}}},
         "required": ["type"],
     }
     either = {
         "title": "Part",
-        "description": "One part of a message's content; `type` says which.",
+        "description": "One part of a message's content; `type` says what it is.",
         "oneOf": [_schema_ref(name) for name in (*known, "OtherPart")],
     }
     return {"Part": either, **known, "OtherPart": other}

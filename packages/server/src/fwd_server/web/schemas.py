@@ -160,7 +160,7 @@ class TokenUsage:
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails | None = None
     completion_tokens_details: CompletionTokensDetails | None = None
-    cost: Annotated[float | None, _field_doc("USD, only where the provider itself states it (an extension of fwd)")] = (
+    cost: Annotated[float | None, _field_doc("USD, only if the provider itself reports it (an extension of fwd)")] = (
         None
     )
 
@@ -171,7 +171,7 @@ class ChatCompletion:
 
     id: str
     object: Literal["chat.completion"]
-    created: Annotated[int, _field_doc("Seconds of the epoch")]
+    created: Annotated[int, _field_doc("Seconds since the epoch")]
     model: Annotated[str, _field_doc("The model that answered, as its provider names it")]
     choices: list[Choice]
     usage: TokenUsage | None = None
@@ -234,8 +234,8 @@ class ChatCompletionChunk:
     object: Literal["chat.completion.chunk"]
     created: int
     model: str
-    choices: Annotated[list[ChunkChoice], _field_doc("Empty in the chunk that holds the usage")]
-    usage: Annotated[TokenUsage | None, _field_doc("Only with `stream_options.include_usage`, in one last chunk")] = (
+    choices: Annotated[list[ChunkChoice], _field_doc("Empty in the chunk with the usage")]
+    usage: Annotated[TokenUsage | None, _field_doc("Only with `stream_options.include_usage`, in the last chunk")] = (
         None
     )
     service_tier: str | None = None
@@ -263,8 +263,8 @@ class ErrorDetail:
         str, _field_doc("`invalid_request_error`, `rate_limit_error`, `insufficient_quota`, `server_error`, ...")
     ]
     param: Annotated[str | None, _field_doc("The field of the request that is wrong")]
-    code: Annotated[str | None, _field_doc("What programs should look at, next to the status")]
-    attempts: Annotated[list[FailedAttempt] | None, _field_doc("What was tried, where more than one thing was")] = None
+    code: Annotated[str | None, _field_doc("The code that programs should check, along with the status")]
+    attempts: Annotated[list[FailedAttempt] | None, _field_doc("The attempts, if there was more than one")] = None
 
 
 @frozen
@@ -308,9 +308,7 @@ class ModelDetails:
     provider: str
     listed: Annotated[
         Literal["provider", "table", "configured"] | None,
-        _field_doc(
-            "Who says that there is such a model: the provider's own list, the table of the gateway, its settings"
-        ),
+        _field_doc("Where the model is known from: the provider's own list, the gateway's table, its settings"),
     ] = None
     kind: Annotated[str | None, _field_doc("`chat` or `embedding`")] = None
     context: Annotated[int | None, _field_doc("Tokens of the largest prompt")] = None
@@ -319,7 +317,7 @@ class ModelDetails:
         None
     )
     prices: Annotated[dict[str, float | None] | None, _field_doc("USD per million tokens, by kind of token")] = None
-    source: Annotated[str | None, _field_doc("Where these figures come from")] = None
+    source: Annotated[str | None, _field_doc("The source of these figures")] = None
 
 
 @frozen
@@ -344,7 +342,7 @@ class ModelList:
 
 @frozen
 class Health:
-    """The process lives."""
+    """The process is alive."""
 
     status: Literal["ok"]
 
@@ -364,7 +362,7 @@ class CoolingDown:
 
     provider: str
     model: str
-    seconds: Annotated[float, _field_doc("How much longer; 0: the next call tries it")]
+    seconds: Annotated[float, _field_doc("How much longer; 0: the next call tries it again again")]
 
 
 @frozen
@@ -372,6 +370,6 @@ class Ready:
     """Whether the gateway can serve. Details are shown to loopback and to callers with a key only."""
 
     status: Literal["ready", "degraded", "unready"]
-    degraded: Annotated[list[str] | None, _field_doc("What is not as it should be, in words")] = None
+    degraded: Annotated[list[str] | None, _field_doc("What needs attention, in words")] = None
     providers: list[ProviderState] | None = None
     cooling_down: list[CoolingDown] | None = None

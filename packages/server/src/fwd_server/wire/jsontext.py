@@ -62,7 +62,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
         raise BadRequest(f"The body must be a JSON object, not {_describe_type(value)}.")
     # Counting bytes is fast and never too low, so the slow walk is needed for few documents.
     if _count_brackets(body) > MAX_DEPTH and _deeper_than(value, MAX_DEPTH):
-        raise BadRequest(f"The body is nested deeper than {MAX_DEPTH} levels.")
+        raise BadRequest(f"The body is nested more than {MAX_DEPTH} levels deep.")
     if any(name in value and body.count(quoted) > 1 for name, quoted in _QUOTED):
         _refuse_repeated(body)
     return cast("dict[str, Any]", value)
@@ -83,7 +83,7 @@ def loads(written: bytes | str, *, keep_halves: bool = False) -> Any:
         value = _decode_in_python(data)
         value = value if keep_halves else replace_halves(value)
     if _count_brackets(data) > WRITABLE_DEPTH and _deeper_than(value, WRITABLE_DEPTH):
-        raise _decode_error(f"nested deeper than {WRITABLE_DEPTH} levels")
+        raise _decode_error(f"nested more than {WRITABLE_DEPTH} levels deep")
     return value
 
 
@@ -167,7 +167,7 @@ def _read_integer(digits: str) -> int | LongInteger:
 def _read_float(written: str) -> float:
     value = float(written)
     if value in (float("inf"), float("-inf")):
-        raise ValueError("a number is beyond the range of a double")
+        raise ValueError("a number is outside the range of a double")
     return value
 
 

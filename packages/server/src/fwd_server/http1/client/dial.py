@@ -60,7 +60,7 @@ class Proxies:
             return cls()
         parts = urlsplit(url if "://" in url else f"http://{url}")
         if parts.scheme != "http":
-            raise ValueError("HTTPS_PROXY must be an http:// URL; a proxy spoken to by TLS or SOCKS is not supported")
+            raise ValueError("HTTPS_PROXY must be an http:// URL; proxies that use TLS or SOCKS are not supported")
         bypass = tuple(entry.strip().lower() for entry in skip.split(",") if entry.strip())
         return cls(Origin.of(parts), _basic(parts.username, parts.password), bypass)
 
@@ -114,7 +114,7 @@ class Resolver:
         try:
             addresses = await self._lookup(host, port)
         except (OSError, UnicodeError) as error:
-            raise TransportError("dns_failed", f"no address for {host}: {error}") from error
+            raise TransportError("dns_failed", f"cannot resolve {host}: {error}") from error
         if not addresses:
             raise TransportError("dns_failed", f"no address for {host}")
         self._keep(key, addresses)

@@ -50,7 +50,7 @@ def encode_header(name: bytes, value: bytes) -> bytes:
     """Return a header line; raises ValueError for what is not one, or is not the caller's to set (contract T18)."""
     line = b"%b: %b\r\n" % (name, value)
     if _HEADER.fullmatch(line) is None or name.lower() in _NOT_EXTRA:
-        raise ValueError("an extra header holds characters that do not belong there, or is not the caller's to set")
+        raise ValueError("an extra header contains invalid characters, or is one that the gateway sets itself")
     return line
 
 
@@ -64,7 +64,7 @@ def encode_start(
     """
     names = {name.lower() for name, _ in headers}
     if not names.isdisjoint(_OURS):
-        raise ValueError(f"the pool writes these headers itself: {sorted(names & _OURS)}")
+        raise ValueError(f"the pool sets these headers itself: {sorted(names & _OURS)}")
     asked = b"accept-encoding" in names
     lines = [f"{method} {target} HTTP/1.1\r\nHost: {origin.host_header}".encode("ascii")]
     lines += [b"%b: %b" % header for header in headers]
@@ -73,7 +73,7 @@ def encode_start(
     start = b"\r\n".join(lines) + b"\r\n"
     # A line break smuggled into a value would match as one more header: hence the count.
     if _REQUEST_HEAD.fullmatch(start) is None or start.count(b"\r\n") != len(lines) + 1:
-        raise ValueError("a method, target or header holds characters that do not belong there")
+        raise ValueError("a method, target or header contains invalid characters")
     return start, _codings(headers) if asked else frozenset()
 
 

@@ -55,7 +55,7 @@ class Origin:
         """
         parts = urlsplit(url)
         if parts.username is not None or parts.password is not None:
-            raise ValueError("a base URL must not hold a user name or password")
+            raise ValueError("a base URL must not contain a user name or password")
         return cls.of(parts)
 
     @classmethod

@@ -62,7 +62,7 @@ def target_too_long(limits: ServerLimits) -> Refusal:
 
 def late(part: str) -> Refusal:
     """A request of which a part, "head" or "body", did not come in time."""
-    return Refusal(408, "request_timeout", f"The {part} of the request did not come in time.")
+    return Refusal(408, "request_timeout", f"The request {part} did not arrive in time.")
 
 
 def headers_too_large(message: str) -> Refusal:

@@ -238,6 +238,4 @@ class HTTPServer:
 
 
 def _too_many(limits: ServerLimits) -> Refusal:
-    return Refusal(
-        503, "overloaded", f"More than {limits.strangers} connections from this address have not shown a key yet."
-    )
+    return Refusal(503, "overloaded", f"More than {limits.strangers} unauthenticated connections from this address.")

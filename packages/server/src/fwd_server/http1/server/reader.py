@@ -248,7 +248,7 @@ class ChunkedBody:
         """Begin a chunk; the last one has no size. More framing than content is an attack, not a stream."""
         self._framing += framing
         if self._framing > self._content + _FREE_FRAMING:
-            raise malformed("The body comes in too many too small chunks.")
+            raise malformed("The body is split into too many small chunks.")
         self.ended = size is None
         self._left = int(size or b"0", 16)
 

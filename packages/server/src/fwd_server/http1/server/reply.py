@@ -196,7 +196,7 @@ class Reply(HTTPConnection):
         if carrier is None:
             return closed_write()
         if not self.begun:
-            self._fail(carrier, "Tried to write to a stream that was not begun")
+            self._fail(carrier, "Tried to write to a stream that has not been started")
         return carrier.write(self._frame_piece(data))
 
     def end_stream(self, last: bytes = b"") -> asyncio.Future[None]:
@@ -205,7 +205,7 @@ class Reply(HTTPConnection):
         if carrier is None:
             return closed_write()
         if not self.begun:
-            self._fail(carrier, "Tried to end a stream that was not begun")
+            self._fail(carrier, "Tried to end a stream that has not been started")
         done = carrier.write(self._frame_piece(last) + _LAST_CHUNK if self._chunked else self._frame_piece(last))
         self._end_answer(carrier)
         return done
@@ -308,7 +308,7 @@ class Reply(HTTPConnection):
 
     def _refuse_upgrade(self, carrier: Carrier) -> asyncio.Future[None]:
         self._on_close = None  # whoever asked knows
-        carrier.refuse(Refusal(501, "upgrade_not_implemented", "This server speaks HTTP/1.1 and nothing else."))
+        carrier.refuse(Refusal(501, "upgrade_not_implemented", "This server only speaks HTTP/1.1."))
         return closed_write()
 
 
@@ -324,7 +324,7 @@ def encode_head(start: ResponseStartLine, headers: HTTPHeaders) -> bytes:
     text = "\r\n".join(lines)
     breaks = len(lines) - 1
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
-        raise ValueError("A header of the answer has a line break or a NUL in it.")
+        raise ValueError("A response header contains a line break or a NUL.")
     return (text + "\r\n\r\n").encode("latin-1")
 
 

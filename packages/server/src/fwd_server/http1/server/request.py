@@ -188,7 +188,7 @@ def _parse_length(head: Head, repeated: set[str]) -> int | None:
         return None
     if length is None:
         if head.method in _BODY_METHODS:
-            raise Refusal(411, "length_required", f"A {head.method} needs a Content-Length, also when it is 0.")
+            raise Refusal(411, "length_required", f"A {head.method} request needs a Content-Length, even if it is 0.")
         return 0
     if "content-length" in repeated or LENGTH.fullmatch(length) is None:
         raise malformed("The Content-Length is not one number of at most 15 digits.")
@@ -201,5 +201,5 @@ def _parse_expect(head: Head) -> bool:
     if expectation is None or head.version == "HTTP/1.0":
         return False
     if expectation.lower() != "100-continue":
-        raise Refusal(417, "expectation_failed", "The only expectation that can be met is 100-continue.")
+        raise Refusal(417, "expectation_failed", "The only supported expectation is 100-continue.")
     return True

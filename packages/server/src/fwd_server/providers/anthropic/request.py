@@ -87,9 +87,9 @@ def lost_names(new: Translation) -> tuple[str, ...]:
 
 def _refuse_impossible(given: Json) -> None:
     if (given.get("n") or 1) > 1:
-        raise Refused("anthropic gives one answer: 'n' must be 1.", param="n")
+        raise Refused("anthropic returns one choice: 'n' must be 1.", param="n")
     if given.get("audio") is not None:
-        raise Refused("anthropic cannot answer with sound: leave 'audio' out.", param="audio")
+        raise Refused("anthropic cannot return audio: omit 'audio'.", param="audio")
     request_fields.refuse_output(given, parts.PROVIDER)
     request_fields.refuse_hosted_search(given, parts.PROVIDER)
 
@@ -220,7 +220,7 @@ def _read_extras(given: Json) -> Json:
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"anthropic.{name}"
-            raise Refused(f"'anthropic' must not have '{name}'; give it at the top level.", code=None, param=at)
+            raise Refused(f"'anthropic' must not contain '{name}'; send it at the top level.", code=None, param=at)
     return extras
 
 

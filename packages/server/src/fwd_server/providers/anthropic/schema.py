@@ -56,7 +56,7 @@ def rewrite_schema(schema: Json, param: str, *, exact: bool = False) -> Rewritte
     reference = unusable_reference(schema)
     if reference is not None:
         raise Refused(
-            f"anthropic cannot keep to '{param}': '{reference[:64]}' leads back to itself, or out of the schema.",
+            f"anthropic cannot enforce '{param}': '{reference[:64]}' refers to itself, or outside the schema.",
             param=param,
         )
     writer = _SubsetWriter(schema)

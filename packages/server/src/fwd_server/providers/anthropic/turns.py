@@ -51,7 +51,7 @@ def build_turns(messages: list[Json], names: CallNames, *, mid_system: bool) -> 
     placed = _joined_results(_placed_systems(turns.done, mid_system))
     if not placed:
         if not system:
-            raise Refused("'messages' has no text, image, file or tool call in it.", code=None, param="messages")
+            raise Refused("'messages' contains no text, image, file or tool call.", code=None, param="messages")
         return [], [{"role": "user", "content": parts.as_plain(system)}]
     if placed[-1]["role"] == "assistant":
         _check_last_turn(messages)
@@ -190,7 +190,7 @@ def _check_last_turn(messages: list[Json]) -> None:
     if messages[spoken[-1]]["role"] == "user":
         where = f"messages[{spoken[-1]}].content"
         raise Refused(
-            f"'{where}' has no text, image or file in it, and anthropic needs something to answer.",
+            f"'{where}' contains no text, image or file, and anthropic needs something to respond to.",
             code=None,
             param=where,
         )

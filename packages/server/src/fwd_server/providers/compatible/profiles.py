@@ -64,7 +64,7 @@ def edit_groq(draft: RequestDraft) -> None:
     """Efforts by family of models, reasoning apart from the answer, Groq's names of the service tiers."""
     body = draft.body
     if any(tool.get("type", "function") != "function" for tool in body.get("tools") or ()):
-        raise Refused("groq takes tools of type 'function' only.", param="tools")
+        raise Refused("groq only accepts tools of type 'function'.", param="tools")
     _groq_effort(draft)
     tier = body.get("service_tier")
     if tier is not None:

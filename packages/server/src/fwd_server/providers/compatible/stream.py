@@ -203,9 +203,7 @@ class CompatibleDecoder:
     def _end_stream(self, events: list[StreamEvent]) -> None:
         """Choices left open are over; then the usage, counted by us where the provider did not, and the end."""
         if not self._choices:
-            self._end_with_error(
-                upstream_failure("bad_payload", "The provider ended its answer without saying anything."), events
-            )
+            self._end_with_error(upstream_failure("bad_payload", "The provider returned an empty answer."), events)
             return
         self._done = True
         for choice in self._choices.values():

@@ -47,7 +47,9 @@ def _file_part(part: Json, where: str, traits: Traits) -> Json:
     uri = file.get("file_id") or ""
     if _FILES.fullmatch(uri):
         return {"fileData": {"fileUri": uri}}
-    raise Refused(f"Invalid value for '{at}': {PROVIDER} takes URIs of its own Files API and gs:// only.", param=at)
+    raise Refused(
+        f"Invalid value for '{at}': {PROVIDER} only accepts URIs of its own Files API and gs:// URIs.", param=at
+    )
 
 
 def needs_bytes(url: str) -> bool:

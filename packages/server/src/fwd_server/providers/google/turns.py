@@ -58,7 +58,7 @@ class Conversation:
             else:
                 self._add_messages(run)
         if not instructions and all(part == {"text": _BLANK} for turn in self.turns for part in turn["parts"]):
-            raise Refused(f"'messages' say nothing that {PROVIDER} could be sent.", code=None, param="messages")
+            raise Refused(f"'messages' contain nothing that can be sent to {PROVIDER}.", code=None, param="messages")
         contents = {"contents": self._finished_turns()}
         return {"systemInstruction": {"parts": instructions}, **contents} if instructions else contents
 

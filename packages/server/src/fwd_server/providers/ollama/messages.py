@@ -125,7 +125,7 @@ def _read_file(part: Json, where: str) -> _Read:
             return base64.b64decode(read.data, validate=True).decode(), None
     except (binascii.Error, UnicodeDecodeError):
         raise Refused(f"Invalid value for '{at}': expected UTF-8 text in base64.", code=None, param=at) from None
-    raise Refused(f"{PROVIDER} takes text files only; '{at}' is {read.mime}.", param=at)
+    raise Refused(f"{PROVIDER} only accepts text files; '{at}' is {read.mime}.", param=at)
 
 
 _PARTS: Final[Mapping[str, Callable[[Json, str], _Read]]] = {

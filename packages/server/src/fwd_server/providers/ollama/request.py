@@ -121,7 +121,7 @@ def own_fields(body: Json) -> Json:
     for name in _NOT_EXTRA:
         if name in extras:
             at = f"ollama.{name}"
-            raise Refused(f"'ollama' must not have '{name}'; give it at the top level.", code=None, param=at)
+            raise Refused(f"'ollama' must not contain '{name}'; send it at the top level.", code=None, param=at)
     return extras
 
 
