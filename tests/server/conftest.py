@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from kit.calls import make_call
 from kit.clock import FakeClock
-from kit.fallbacks import make_fallback
+from kit.fallbacks import TestedFallback, make_fallback
 from kit.overheard import Listener, listening
 from tornado.ioloop import IOLoop
 
-from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import compatible
 from fwd_server.upstream.send import Upstream
@@ -47,10 +46,10 @@ def pool(io_loop: IOLoop) -> Iterator[Pool]:
 
 
 @pytest.fixture
-def walker(pool: Pool, clock: FakeClock) -> Callable[..., FallbackRunner]:
+def walker(pool: Pool, clock: FakeClock) -> Callable[..., TestedFallback]:
     """Makes a fallback over OpenAI-compatible providers; its parameters are those of ``make_fallback``."""
 
-    def make(**options: Any) -> FallbackRunner:
+    def make(**options: Any) -> TestedFallback:
         providers = {name: compatible.provider(name) for name in ("openai", "groq", "openrouter", "local")}
         return make_fallback(providers, Upstream(pool, clock), clock, **options)
 

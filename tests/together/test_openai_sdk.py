@@ -155,17 +155,21 @@ def up() -> Iterator[Fakeup]:
 
 @pytest.fixture
 def falling(start_gateway: Callable[..., Gateway], up: Fakeup) -> Iterator[Gateway]:
-    """OpenAI is scripted, and echo is next on the list."""
-    gateway = start_gateway(
-        "--log-level",
-        "debug",
-        OPENAI_API_KEY=PROVIDER_KEY,
-        OPENAI_BASE_URL=up.url,
-        OPENAI_MODEL="gpt-x",
-        PROVIDERS_PRIORITY="openai,echo",
-    )
-    yield gateway
-    assert gateway.stop() == 0
+    """OpenAI is scripted, and a server that answers is next on the list."""
+    with Fakeup(lambda seen: [json_answer(completion("Hello"))]) as other:
+        gateway = start_gateway(
+            "--log-level",
+            "debug",
+            OPENAI_API_KEY=PROVIDER_KEY,
+            OPENAI_BASE_URL=up.url,
+            OPENAI_MODEL="gpt-x",
+            FWD_COMPAT="other",
+            OTHER_BASE_URL=other.url,
+            OTHER_MODEL="m",
+            PROVIDERS_PRIORITY="openai,other",
+        )
+        yield gateway
+        assert gateway.stop() == 0
     assert PROVIDER_KEY not in "".join(gateway.lines)
 
 
@@ -178,8 +182,8 @@ def create(gateway: Gateway, **more: Any) -> Any:
 def test_fallback_before_the_first_byte(falling: Gateway) -> None:
     """F15 with fallback: the caller sees an answer, and the headers say whose."""
     answer = create(falling)
-    assert (answer.headers["x-fwd-provider"], answer.headers["x-fwd-attempts"]) == ("echo", "2")
-    assert answer.parse().choices[0].message.content == HELLO[0]["content"]
+    assert (answer.headers["x-fwd-provider"], answer.headers["x-fwd-attempts"]) == ("other", "2")
+    assert answer.parse().choices[0].message.content == "Hello"
 
 
 def test_no_fallback_on_request_and_no_secret_in_the_error(falling: Gateway, up: Fakeup) -> None:

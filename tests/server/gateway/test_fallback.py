@@ -29,10 +29,9 @@ from kit.fakeup import (
     piece,
     stream,
 )
-from kit.fallbacks import make_fallback
+from kit.fallbacks import TestedFallback, make_fallback
 
 from fwd_server.callers.openai_errors import error_object
-from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.relay import CommittedStream
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
@@ -42,7 +41,7 @@ from fwd_server.values.errors import ErrorKind, Refused, UpstreamError
 from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
-Walker = Callable[..., FallbackRunner]
+Walker = Callable[..., TestedFallback]
 Begin = Callable[..., CallRecord]
 GOLDEN = Path(__file__).parents[2] / "golden" / "wire"
 
@@ -353,14 +352,14 @@ async def test_streams_that_break_are_faults(walker: Walker, record: Begin, cloc
         fifth, bad.script = record(stream=True), lambda seen: stream("well again")
         await rest(await fallback.open_stream(fifth, plan))
     assert fifth.provider == "openai"
-    assert fallback._health.cooling_down(clock.monotonic()) == ()
+    assert fallback.state.cooling_down({}, clock.monotonic()) == ()
 
 
 # -- what a codec may ask for by itself
 
 
 @pytest.fixture
-def anthropic(clock: FakeClock, pool: Pool) -> FallbackRunner:
+def anthropic(clock: FakeClock, pool: Pool) -> TestedFallback:
     """A fallback for Anthropic, whose codec folds streams, amends requests and renames limits."""
     return make_fallback(PROVIDERS, Upstream(pool, clock), clock)
 
@@ -370,7 +369,7 @@ def anthropic_stream() -> bytes:
     return answer(200, sse.read_bytes(), "text/event-stream", anthropic_ratelimit_requests_limit="50")
 
 
-async def test_a_stream_the_codec_asked_for_is_folded(anthropic: FallbackRunner, record: Begin) -> None:
+async def test_a_stream_the_codec_asked_for_is_folded(anthropic: TestedFallback, record: Begin) -> None:
     """Anthropic wants long answers streamed: the caller asked for one piece, and gets one."""
     with Fakeup(lambda seen: [anthropic_stream()]) as up:
         begun = record(model="anthropic:claude-opus-4-8", max_tokens=20_000)

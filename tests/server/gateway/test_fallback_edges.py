@@ -23,10 +23,9 @@ from kit.fakeup import (
     piece,
     stream,
 )
-from kit.fallbacks import make_fallback
+from kit.fallbacks import TestedFallback, make_fallback
 
 from fwd_server.callers.openai_embeddings import parse_request
-from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.http1.client.pool import Pool
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.base import ChatCodec, Provider
@@ -40,7 +39,7 @@ from fwd_server.values.record import CallRecord
 
 pytestmark = pytest.mark.gen_test
 Begin = Callable[..., CallRecord]
-Make = Callable[..., FallbackRunner]
+Make = Callable[..., TestedFallback]
 LINK = "https://pictures.example/a.png"
 PIXEL = "data:image/png;base64,iVBORw0KGgo="
 PICTURE: Any = [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": LINK}}]}]
@@ -65,7 +64,7 @@ class Fetched:
 def make(clock: FakeClock, pool: Pool) -> Make:
     """Makes a fallback for every provider there is; what is given goes to it."""
 
-    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> FallbackRunner:
+    def made(providers: Mapping[str, Provider] = PROVIDERS, **more: Any) -> TestedFallback:
         return make_fallback(providers, Upstream(pool, clock), clock, **more)
 
     return made
@@ -198,4 +197,4 @@ async def test_a_callers_hurry_is_no_fault_of_the_provider(make: Make, record: B
             found = await fallback.open_stream(begun, (make_deployment(up.url, idle_s=60.0),))
             last = await found.deliver_events(lambda batch: None)
             assert getattr(last, "code", None) == "upstream_stalled"
-    assert fallback._health.cooling_down(clock.monotonic()) == ()
+    assert fallback.state.cooling_down({}, clock.monotonic()) == ()

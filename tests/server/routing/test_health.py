@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from kit.calls import make_deployment
 
-from fwd_server.routing.health import FAULTS, Cooldown, Health
+from fwd_server.routing.health import FAULTS, Health
+from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import UpstreamError, from_status, upstream_failure
 
 ONE = make_deployment("http://one.test", "openai")
@@ -21,31 +22,16 @@ def failing(times: int = FAULTS, now: float = 0.0, status: int = 500) -> Health:
     return health
 
 
-def limit(seconds: float | None) -> UpstreamError:
-    return from_status(429, retry_after_s=seconds)
+def order(health: Health, now: float) -> tuple[Deployment, ...]:
+    """What rests comes last."""
+    return tuple(sorted(PLAN, key=lambda deployment: health.resting_until(deployment, now) is not None))
 
 
 def test_nothing_rests_at_first() -> None:
     health = Health()
-    assert health.order_by_health(PLAN, 0.0) is PLAN
-    assert health.cooling_down(0.0) == ()
-
-
-@pytest.mark.parametrize(("given", "rest"), [(None, 5.0), (41.0, 41.0), (0.5, 0.5)])
-def test_a_rate_limit_rests_as_long_as_it_says(given: float | None, rest: float) -> None:
-    """G10, F11: Retry-After, else 5 s."""
-    health = Health()
-    health.note_failure(ONE, limit(given), 100.0)
-    assert health.cooling_down(100.0) == (Cooldown("openai", "gpt-x", rest),)
-    assert health.order_by_health(PLAN, 100.0) == (TWO, ONE)
-    assert health.order_by_health(PLAN, 100.0 + rest) == PLAN
-
-
-def test_a_shorter_limit_does_not_shorten_a_rest() -> None:
-    health = Health()
-    health.note_failure(ONE, limit(60.0), 0.0)
-    health.note_failure(ONE, limit(1.0), 0.0)
-    assert health.cooling_down(0.0)[0].seconds == 60.0
+    assert not health.records
+    assert order(health, 0.0) == PLAN
+    assert health.cooling_down(0.0) == []
 
 
 @pytest.mark.parametrize(
@@ -56,17 +42,17 @@ def test_the_third_fault_in_a_row_rests_it(fault: UpstreamError) -> None:
     health = Health()
     for _ in range(2):
         health.note_failure(ONE, fault, 0.0)
-    assert health.order_by_health(PLAN, 0.0) == PLAN
+    assert order(health, 0.0) == PLAN
     health.note_failure(ONE, fault, 0.0)
-    assert health.order_by_health(PLAN, 9.9) == (TWO, ONE)
-    assert health.order_by_health(PLAN, 10.0) == PLAN
+    assert order(health, 9.9) == (TWO, ONE)
+    assert order(health, 10.0) == PLAN
 
 
 def test_a_good_answer_between_faults_forgets_them() -> None:
     health = failing(2)
     health.note_success(ONE)
     health.note_failure(ONE, from_status(500), 0.0)
-    assert health.cooling_down(0.0) == ()
+    assert health.cooling_down(0.0) == []
 
 
 @pytest.mark.parametrize("status", [400, 404, 422])
@@ -75,7 +61,7 @@ def test_a_provider_that_refuses_a_call_is_up(status: int) -> None:
     health = failing(2)
     health.note_failure(ONE, from_status(status), 0.0)
     health.note_failure(ONE, from_status(500), 0.0)
-    assert health.cooling_down(0.0) == ()
+    assert health.cooling_down(0.0) == []
 
 
 def test_a_callers_own_deadline_is_no_fault() -> None:
@@ -83,7 +69,7 @@ def test_a_callers_own_deadline_is_no_fault() -> None:
     health = Health()
     for _ in range(10):
         health.note_failure(ONE, upstream_failure("deadline"), 0.0)
-    assert health.cooling_down(0.0) == ()
+    assert health.cooling_down(0.0) == []
 
 
 def test_rests_double_up_to_a_minute() -> None:
@@ -91,8 +77,8 @@ def test_rests_double_up_to_a_minute() -> None:
     health, now, rests = failing(), 0.0, []
     for _ in range(5):
         (rest,) = health.cooling_down(now)
-        rests.append(rest.seconds)
-        now += rest.seconds
+        rests.append(rest[1])
+        now += rest[1]
         health.note_attempt(ONE, now)
         health.note_failure(ONE, from_status(500), now)
     assert rests == [10, 20, 40, 60, 60]
@@ -100,37 +86,37 @@ def test_rests_double_up_to_a_minute() -> None:
 
 def test_faults_of_calls_from_before_the_rest_do_not_lengthen_it() -> None:
     """Fifty calls that fail together are one reason to rest, not fifty."""
-    assert failing(50).cooling_down(0.0)[0].seconds == 10.0
+    assert failing(50).cooling_down(0.0) == [(("openai", "gpt-x"), 10.0)]
 
 
 def test_one_call_tries_a_due_deployment() -> None:
     """G10: one probe at the end of a rest; the others go on elsewhere until it is back."""
     health = failing()
     health.note_attempt(ONE, 10.0)
-    assert health.order_by_health(PLAN, 10.0) == (TWO, ONE)
+    assert order(health, 10.0) == (TWO, ONE)
     health.note_success(ONE)
-    assert health.order_by_health(PLAN, 10.0) == PLAN
-    assert health.cooling_down(10.0) == ()
+    assert order(health, 10.0) == PLAN
+    assert health.cooling_down(10.0) == []
 
 
 def test_a_probe_whose_caller_left_gives_its_place_back() -> None:
     health = failing()
     health.note_attempt(ONE, 10.0)
     health.release_probe(ONE)
-    assert health.order_by_health(PLAN, 10.0) == PLAN
-    assert health.cooling_down(10.0) == (Cooldown("openai", "gpt-x", 0.0),)
+    assert order(health, 10.0) == PLAN
+    assert health.cooling_down(10.0) == [], "what is due is up"
 
 
 def test_an_attempt_at_a_resting_deployment_is_no_probe() -> None:
     """It was the last one left; the end of its rest stays open to a probe."""
     health = failing()
     health.note_attempt(ONE, 5.0)
-    assert health.order_by_health(PLAN, 10.0) == PLAN
+    assert order(health, 10.0) == PLAN
 
 
 def test_another_model_of_the_provider_does_not_rest() -> None:
     """A limit is a model's own."""
-    assert failing().order_by_health((make_deployment("http://one.test", "openai", "other"), TWO), 0.0)[1] == TWO
+    assert failing().resting_until(make_deployment("http://one.test", "openai", "other"), 0.0) is None
 
 
 def test_nothing_is_ever_removed() -> None:
@@ -138,19 +124,20 @@ def test_nothing_is_ever_removed() -> None:
     health = failing()
     for _ in range(FAULTS):
         health.note_failure(TWO, from_status(500), 0.0)
-    assert health.order_by_health(PLAN, 0.0) == PLAN
+    assert order(health, 0.0) == PLAN
 
 
 def test_what_is_remembered_is_bounded() -> None:
     """Callers choose models: the oldest makes room."""
     health = Health(most=3)
     for number in range(10):
-        health.note_failure(make_deployment("http://one.test", "openai", f"m{number}"), limit(60.0), 0.0)
-    assert [rest.model for rest in health.cooling_down(0.0)] == ["m7", "m8", "m9"]
+        for _ in range(FAULTS):
+            health.note_failure(make_deployment("http://one.test", "openai", f"m{number}"), from_status(500), 0.0)
+    assert [place[1] for place, _ in health.cooling_down(0.0)] == ["m7", "m8", "m9"]
 
 
 def test_nothing_known_can_be_released_or_tried() -> None:
     health = Health()
     health.note_attempt(ONE, 0.0)
     health.release_probe(ONE)
-    assert health.cooling_down(0.0) == ()
+    assert health.cooling_down(0.0) == []

@@ -208,4 +208,4 @@ def test_keys_of_no_table_are_forgotten() -> None:
     keys.forget_others(frozenset({second.key.identity}))
     assert keys.resting_until(first, 1.0) is None
     assert keys.resting_until(second, 1.0) == 60.0
-    assert keys.view(10.0) == {("id-1", ""): 50.0}
+    assert keys.cooling_down(10.0) == [(("id-1", ""), 50.0)]

@@ -14,7 +14,8 @@ from attrs import define, field, frozen
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fwd_server.routing.plan import Ask, Plan
+from fwd_server.routing.needs import Ask
+from fwd_server.routing.plan import Plan
 from fwd_server.routing.planner import Routes
 from fwd_server.routing.sticky import sticky_seed
 from fwd_server.routing.table import Instance, Lane, ModelFacts, ProviderKey, PublicModel, Seat
@@ -43,7 +44,7 @@ class Memory:
     def resting_until(self, seat: Seat, now: float) -> float | None:
         return self.resting.get(seat)
 
-    def limit_wait_s(self, seat: Seat, tokens: int, now: float) -> float:
+    def limit_wait_s(self, seat: Seat, call: object, now: float) -> float:
         return self.waits.get(seat, 0.0)
 
     def inflight(self, lane: Lane) -> int:
@@ -133,7 +134,7 @@ def cases(draw: st.DrawFn) -> Case:
     ask = Ask(
         estimate=draw(st.sampled_from([0, 900, 5000])),
         needs=draw(st.sampled_from([frozenset(), frozenset({"image"})])),
-        sticky_id=draw(st.sampled_from(["", "conversation-1"])),
+        conversation=draw(st.sampled_from(["", "conversation-1"])),
         fallback=draw(st.booleans()),
     )
     return Case(first, other, memory, ask, draw(st.integers(0, 2**64 - 1)))
@@ -220,7 +221,7 @@ def test_keys_that_are_spread_follow_their_weights() -> None:
 
 
 def chosen(one: PublicModel, sticky_id: str, memory: Memory | None = None) -> Seat:
-    seat = plan(one, sticky_id=sticky_id, memory=memory).seat(0)
+    seat = plan(one, conversation=sticky_id, memory=memory).seat(0)
     assert seat is not None
     return seat
 
@@ -243,7 +244,7 @@ def test_a_conversation_stays_whatever_the_call_draws() -> None:
     """RT12: one id, one seat while it is free."""
     sticky = model(lane("a"), lane("b"), lane("c", keys=3, spread=True), sticky="session")
     for one in ("x", "y", "z"):
-        assert len({plan(sticky, seed=seed, sticky_id=one).seat(0) for seed in range(200)}) == 1
+        assert len({plan(sticky, seed=seed, conversation=one).seat(0) for seed in range(200)}) == 1
 
 
 def test_two_processes_agree() -> None:
@@ -251,7 +252,7 @@ def test_two_processes_agree() -> None:
     code = (
         "from tests.server.routing.test_laws import *\n"
         "m = model(*(lane(n) for n in 'abcdef'), sticky='session')\n"
-        "print([[s.lane.name for s in plan(m, sticky_id=str(i))] for i in range(50)], sticky_seed('m', 'x'))\n"
+        "print([[s.lane.name for s in plan(m, conversation=str(i))] for i in range(50)], sticky_seed('m', 'x'))\n"
         "print([[s.lane.name for s in plan(model(*(lane(n) for n in 'abcdef')), seed=i)] for i in range(50)])"
     )
     root = Path(__file__).parents[3]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.plans import written_plan
 
-from fwd_server.routing.planner import KEPT_NAMES, Routes, plan_call
+from fwd_server.routing.planner import KEPT_NAMES, Routes
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import BadRequest, ModelNotFound, ProviderNotAvailable, ProviderNotConfigured
 
@@ -30,7 +31,7 @@ def routes(*priority: str, off: tuple[str, ...] = (), unspoken: tuple[str, ...] 
 
 
 def names(model: str | None, *priority: str, fallback: bool = True, off: tuple[str, ...] = ()) -> list[str]:
-    return [deployment.name for deployment in plan_call(routes(*priority, off=off), model, fallback=fallback)]
+    return [deployment.name for deployment in written_plan(routes(*priority, off=off), model, fallback=fallback)]
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,16 @@ def test_prefixes_and_families(model: str, found: str | None) -> None:
 
 def test_a_model_then_the_rest_of_the_list() -> None:
     """Design, *Fallback*: its own provider first, and it does not come twice."""
-    assert names("groq:x", "openai", "groq", "echo") == ["groq:x", "openai:openai-default", "echo:echo-default"]
+    assert names("groq:x", "openai", "groq", "local") == ["groq:x", "openai:openai-default", "local:local-default"]
+
+
+def test_an_echo_answers_nobody_who_named_a_model() -> None:
+    """It stands in where no model was named, and where it was named itself."""
+    assert names("groq:x", "openai", "echo") == ["groq:x", "openai:openai-default"]
+    assert names(None, "openai", "echo") == ["openai:openai-default", "echo:echo-default"]
+    assert names("echo:slow", "openai", "echo") == ["echo:slow", "openai:openai-default"]
+    with pytest.raises(ProviderNotConfigured, match="GROQ_API_KEY"):
+        names("groq:x", "echo", off=("groq",))
 
 
 def test_no_model_is_the_list() -> None:
@@ -115,13 +125,13 @@ def test_ollama_is_tried_on_its_prefix_in_any_case() -> None:
 
 def test_a_provider_not_spoken_yet_is_501() -> None:
     with pytest.raises(ProviderNotAvailable, match="google") as caught:
-        plan_call(routes(unspoken=("google",)), "gemini-3-pro")
+        written_plan(routes(unspoken=("google",)), "gemini-3-pro")
     assert (caught.value.status, caught.value.code) == (501, "provider_not_available")
 
 
 def test_no_model_and_no_list_says_what_to_set() -> None:
     with pytest.raises(BadRequest, match="PROVIDERS_PRIORITY") as caught:
-        plan_call(routes(), None)
+        written_plan(routes(), None)
     assert caught.value.code == "model_required"
 
 
@@ -138,7 +148,7 @@ def test_no_model_and_no_list_says_what_to_set() -> None:
 )
 def test_near_names_are_suggested(model: str, near: str) -> None:
     with pytest.raises(ModelNotFound) as caught:
-        plan_call(routes(), model)
+        written_plan(routes(), model)
     assert near in caught.value.message
 
 
@@ -155,18 +165,18 @@ def test_the_form_with_a_slash_means_the_form_with_a_colon(provider: str, model:
 def test_a_plan_is_made_once_for_a_name() -> None:
     """The same tuple again, apart for calls that may fall back and those that may not; never more than are allowed."""
     table = routes("openai")
-    first = plan_call(table, "groq:x")
-    assert plan_call(table, "groq:x") is first
-    assert plan_call(table, "groq:x", fallback=False) == first[:1]
-    assert plan_call(routes("echo"), "groq:x") != first, "another table has plans of its own"
+    first = written_plan(table, "groq:x")
+    assert written_plan(table, "groq:x") is first
+    assert written_plan(table, "groq:x", fallback=False) == first[:1]
+    assert written_plan(routes("echo"), "groq:x") != first, "another table has plans of its own"
     for number in range(KEPT_NAMES + 10):
-        plan_call(table, f"groq:{number}")
-    assert len(table._plans[True]) <= KEPT_NAMES
-    assert plan_call(table, "groq:x") == first
+        written_plan(table, f"groq:{number}")
+    assert len(table._reachable) <= KEPT_NAMES
+    assert written_plan(table, "groq:x") == first
 
 
 @pytest.mark.parametrize("model", ["", "a b", "x" * 129, "gpt-\n", "é", "gpt-x?" + "a" * 600, "openai:", "google:"])
 def test_names_that_cannot_be_are_refused(model: str) -> None:
     """T17: letters, digits and . _ : / @ - only."""
     with pytest.raises(ModelNotFound):
-        plan_call(routes(), model)
+        written_plan(routes(), model)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from kit.plans import written_plan
 
 from fwd_server.app import routes_of
-from fwd_server.routing.planner import Routes, plan_call
+from fwd_server.routing.planner import Routes
 from fwd_server.settings import SettingsError, load_settings
 from fwd_server.settings.config_file import ConfigText
 from fwd_server.settings.config_file_lines import LineIndex, parse_toml, show_path
@@ -91,14 +92,14 @@ def test_a_whole_file_becomes_a_table() -> None:
         "temperature": "default",
         "logit_bias": "deny",
     }
-    assert [d.name for d in plan_call(table, "smart")] == [
+    assert [d.name for d in written_plan(table, "smart")] == [
         "openai:gpt-6-astra",
         "box:big",
         "groq:llama-4-scout",
         "box:spare",
     ]
-    assert [d.name for d in plan_call(table, "gpt-7")] == ["openai:gpt-7"]
-    assert [d.name for d in plan_call(table, "groq:other")] == ["groq:other"]
+    assert [d.name for d in written_plan(table, "gpt-7")] == ["openai:gpt-7"]
+    assert [d.name for d in written_plan(table, "groq:other")] == ["groq:other"]
     assert [model.name for model in table.public_models()] == ["fast", "smart"]
     assert len(table.version) == 8
 
@@ -107,7 +108,7 @@ def test_without_a_file_nothing_changes() -> None:
     """Section 2: names of today stay."""
     table = routes_of(load_settings({}, ENV).settings)
     assert (table.models, table.version, table.only_listed) == ({}, "", False)
-    assert [d.name for d in plan_call(table, "gpt-5")] == ["openai:gpt-5"]
+    assert [d.name for d in written_plan(table, "gpt-5")] == ["openai:gpt-5"]
 
 
 @pytest.mark.parametrize(
@@ -188,9 +189,9 @@ def test_all_problems_come_at_once_in_the_order_of_lines() -> None:
 def test_a_deployment_of_a_provider_that_is_off_is_a_warning() -> None:
     """The rest of the file is used; the model says so when nothing else is left of it."""
     table = routes('[models]\na = "anthropic:claude-x"\n[models.b]\ndeployments = ["mistral:x", "openai:y"]\n')
-    assert [d.name for d in plan_call(table, "b")] == ["openai:y"]
+    assert [d.name for d in written_plan(table, "b")] == ["openai:y"]
     with pytest.raises(ProviderNotConfigured, match="No deployment of the model a is enabled"):
-        plan_call(table, "a")
+        written_plan(table, "a")
 
 
 def test_only_listed_models_can_be_reached() -> None:
@@ -198,11 +199,11 @@ def test_only_listed_models_can_be_reached() -> None:
     table = routes(
         '[routing]\nonly_listed = true\n[models]\nsmart = "openai:x"\nsecret.hidden = true\nsecret.deployments = ["openai:y"]'
     )
-    assert [d.name for d in plan_call(table, "smart")] == ["openai:x"]
-    assert [d.name for d in plan_call(table, "secret")] == ["openai:y"]
+    assert [d.name for d in written_plan(table, "smart")] == ["openai:x"]
+    assert [d.name for d in written_plan(table, "secret")] == ["openai:y"]
     for name in ("openai:x", "gpt-5", "smrat"):
         with pytest.raises(ModelNotFound) as caught:
-            plan_call(table, name)
+            written_plan(table, name)
         assert "secret" not in caught.value.message
     assert "'smart'" in caught.value.message
 
@@ -219,9 +220,9 @@ def test_numbered_variables_are_further_keys() -> None:
 def test_aliases_of_the_environment_are_the_short_form() -> None:
     """FWD_ALIASES: a provider's model, a model of the file, a pattern."""
     table = routes(FWD_ALIASES="quick=groq:llama,best=smart,my-*=openai:gpt-*")
-    assert [d.name for d in plan_call(table, "quick")] == ["groq:llama"]
+    assert [d.name for d in written_plan(table, "quick")] == ["groq:llama"]
     assert table.find_model("best") is table.find_model("smart")
-    assert [d.name for d in plan_call(table, "my-6")] == ["openai:gpt-6"]
+    assert [d.name for d in written_plan(table, "my-6")] == ["openai:gpt-6"]
     assert problems(GOOD, FWD_ALIASES="fast=openai:x") == ["fwd.toml: FWD_ALIASES: 'fast' is also a model in the file"]
     (problem,) = problems(GOOD, FWD_ALIASES="x=grok:y")
     assert problem.startswith("fwd.toml: FWD_ALIASES: 'grok:y' does not name a provider; the providers are openai")

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import pytest
+from kit.plans import written_plan
 
 from fwd_server.providers import LANGUAGES
-from fwd_server.routing.planner import Routes, plan_call
+from fwd_server.routing.planner import Routes
 from fwd_server.settings import load_settings
 from fwd_server.settings.endpoints import build_endpoints
 from fwd_server.values.deployment import Endpoint
@@ -92,13 +93,13 @@ def test_echo_can_be_turned_off() -> None:
     found = fleet(FWD_ECHO="false")
     assert not found["echo"].enabled
     with pytest.raises(ProviderNotConfigured, match="set FWD_ECHO"):
-        plan_call(Routes(found), "echo:")
+        written_plan(Routes(found), "echo:")
 
 
 def test_ollama_is_on_when_mentioned_and_tried_on_its_prefix_in_any_case() -> None:
     """Design section 4."""
     assert not fleet()["ollama"].enabled
-    assert [d.name for d in plan_call(Routes(fleet()), "ollama:llama3:8b")] == ["ollama:llama3:8b"]
+    assert [d.name for d in written_plan(Routes(fleet()), "ollama:llama3:8b")] == ["ollama:llama3:8b"]
     assert fleet(OLLAMA_MODEL="llama3:8b")["ollama"].enabled
 
 

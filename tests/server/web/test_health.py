@@ -6,16 +6,16 @@ import asyncio
 import json
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from attrs import frozen
-from kit.calls import make_deployment
 from kit.clock import FakeClock
 
 from fwd_server.process.serve import answer_probes, listen_at
-from fwd_server.routing.health import Health
 from fwd_server.routing.planner import Routes
+from fwd_server.routing.state import RoutingState
+from fwd_server.routing.table import Lane
 from fwd_server.settings.units import Address
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
@@ -28,19 +28,20 @@ OTHER = Endpoint("other", available=False)
 
 
 def state(*limited: str) -> GatewayStatus:
-    """A gateway whose openai has hit the rate limits of these models."""
-    clock, health = FakeClock(), Health()
-    for model in limited:
-        health.note_failure(make_deployment("", model=model), from_status(429, retry_after_s=41.0), clock.monotonic())
+    """A gateway whose key of openai has hit the rate limits of these models."""
+    clock, routing = FakeClock(), RoutingState()
     routes = Routes({endpoint.provider: endpoint for endpoint in (OPENAI, GOOGLE, OTHER)})
-    return GatewayStatus(routes, clock, clock.monotonic(), lambda: (), health)
+    for model in limited:
+        seat = Lane("one", routes.instances["openai"], model).seats[0]
+        routing.note_failure(seat, from_status(429, retry_after_s=41.0), clock.monotonic(), stream=False)
+    return GatewayStatus(routes, clock, clock.monotonic(), lambda: (), routing)
 
 
 def test_ready_lists_what_rests() -> None:
     """G10: which model, and for how long."""
     ready = state("gpt-x").ready_view(details=True)
     assert ready["status"] == "ready"
-    assert ready["cooling_down"] == [{"provider": "openai", "model": "gpt-x", "seconds": 41.0}]
+    assert ready["cooling_down"] == [{"provider": "openai", "model": "gpt-x", "key": "OPENAI_API_KEY", "seconds": 41.0}]
     assert [provider["state"] for provider in ready["providers"]] == ["cooling_down", "off", "unavailable"]
 
 
@@ -52,6 +53,27 @@ def test_strangers_see_one_word() -> None:
 def test_the_page_says_what_rests() -> None:
     notes = [provider.note for provider in state("gpt-x", "gpt-y").status_view().providers]
     assert notes == ["gpt-x is cooling down for 41 s and 1 more", "", "not supported by this version"]
+
+
+def test_a_deployment_and_a_whole_key_rest_in_their_own_words() -> None:
+    """G8, F18: three faults rest the deployment, a refused key the key for every model."""
+    status = state()
+    seat = Lane("one", status.routes.instances["openai"], "").seats[0]
+    for error in (from_status(401), *[from_status(500)] * 3):
+        status.routing.note_failure(seat, error, status.clock.monotonic(), stream=False)
+    assert status.ready_view(details=True)["cooling_down"] == [
+        {"provider": "openai", "model": "", "seconds": 10.0},
+        {"provider": "openai", "model": None, "key": "OPENAI_API_KEY", "seconds": 60.0},
+    ]
+    assert status.status_view().providers[0].note == "its own model is cooling down for 10 s and 1 more"
+
+
+def test_what_is_due_is_up() -> None:
+    """No cooldown is shown with 0 s left: the next call may try."""
+    status = state("gpt-x")
+    cast("FakeClock", status.clock).move(41.0)
+    assert status.ready_view(details=True)["cooling_down"] == []
+    assert status.status_view().providers[0].note == ""
 
 
 def test_nothing_rests() -> None:

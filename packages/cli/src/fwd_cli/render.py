@@ -21,7 +21,11 @@ SKIP_TEXTS = {
     "provider_not_configured": "has no key here",
     "provider_not_available": "is not available in this version",
     "cooling_down": "is cooling down after failures",
-    "not_allowed": "is not allowed for this key",
+    "model_not_allowed": "is not allowed for this key",
+    "price_unknown": "has no known price",
+    "price_ratio": "costs too much",
+    "own_limit": "is at a limit of this gateway",
+    "context_length": "takes no prompt of this length",
 }
 """Why a provider was passed over, by the reason in ``x-fwd-skipped``."""
 

@@ -30,8 +30,8 @@ from fwd_server.observe.access_log import AccessLog
 from fwd_server.observe.hub import Observer, ObserverHub
 from fwd_server.providers import LANGUAGES, build_provider, model_catalog
 from fwd_server.providers.base import Provider
-from fwd_server.routing.health import Health
 from fwd_server.routing.planner import Routes
+from fwd_server.routing.state import RoutingState
 from fwd_server.routing.table import NO_FACTS, ModelFacts
 from fwd_server.settings import Settings
 from fwd_server.settings.config_file_table import BuiltRoutes, build_routes
@@ -82,6 +82,7 @@ class App:
     prices: PriceWatch
     meter: Meter
     accounts: Accounts
+    routing: RoutingState
     images: ImageFetcher | None = None
 
     def poll_prices(self) -> None:
@@ -145,11 +146,11 @@ def build_app(
         clock,
         loop_guard,
     )
-    health = Health()
+    routing = RoutingState()
     images = (images or ImageFetcher()) if settings.fetch_images == "public" else None
     translator = Translator(providers, clock, ids.new_id, fetches_images=images is not None)
-    attempts = AttemptRunner(providers, upstream, clock, health, hub)
-    fallback = FallbackRunner(translator, attempts, health, clock, retry_policy(settings), images)
+    attempts = AttemptRunner(providers, upstream, clock, routing, hub)
+    fallback = FallbackRunner(translator, attempts, routing, clock, retry_policy(settings), images)
     prices = PriceWatch.start(PriceFiles.in_directory(settings.data, settings.prices))
     accounts = accounts or Accounts()
     accounts.book.max_requests = most_calls(settings)
@@ -163,12 +164,12 @@ def build_app(
         fail_open=settings.usage_fail_open,
     )
     policies = (*policies, MeterPolicy(meter, routes, clock))
-    gateway = Gateway(routes, fallback, clock, hub, policies, settings.fallback_explicit)
+    gateway = Gateway(routes, routing, fallback, clock, hub, policies, settings.fallback_explicit)
     keys = KeyFile(settings.keys_file, not accounts.is_shared)
     # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())
     accounts.take_rules(keys.keys.list_rules())
-    state = GatewayStatus(routes, clock, clock.monotonic(), lambda: (*keys.notices(), *accounts.notices()), health)
+    state = GatewayStatus(routes, clock, clock.monotonic(), lambda: (*keys.notices(), *accounts.notices()), routing)
     discovery = ModelDiscovery(providers, upstream, clock)
     guard = _build_guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
@@ -177,7 +178,7 @@ def build_app(
     application = GatewayApplication(
         _build_handlers(settings, guard, state, gateway, discovery), guard, hub, calls, service
     )
-    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, images)
+    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, routing, images)
 
 
 def known_providers(routes: Routes) -> dict[str, Provider]:

@@ -159,7 +159,7 @@ def _describe(model: PublicModel, lane: Lane | None) -> str:
 
 def _plan_rows(built: BuiltRoutes, name: str, tokens: int, needs: frozenset[str]) -> Iterator[dict[str, Any]]:
     """Where a call of this model would be tried, in this order, and what is left out."""
-    from fwd_server.routing.plan import Ask
+    from fwd_server.routing.needs import Ask
     from fwd_server.routing.planner import make_plan
     from fwd_server.routing.state import RoutingState
     from fwd_server.values.errors import GatewayError

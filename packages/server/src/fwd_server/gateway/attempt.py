@@ -9,13 +9,17 @@ from typing import Final, TypeVar
 from fwd_server.clock import Clock
 from fwd_server.gateway.reading import read_all
 from fwd_server.gateway.translation import AnyExchange
+from fwd_server.observe import log
 from fwd_server.observe.hub import ObserverHub
 from fwd_server.providers.base import AmendedRequest, Provider, UpstreamRequest
-from fwd_server.routing.health import Health
+from fwd_server.routing.needs import CallNeeds
+from fwd_server.routing.state import RoutingState, RunningAttempt
+from fwd_server.routing.table import Seat
+from fwd_server.routing.walk import Step
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.upstream.send import Upstream, UpstreamResponse
 from fwd_server.values.deployment import Deployment
-from fwd_server.values.errors import UpstreamError
+from fwd_server.values.errors import ErrorKind, UpstreamError
 from fwd_server.values.record import CallRecord
 from fwd_server.values.timeouts import FIRST_EVENT_S, THINKING_FIRST_EVENT_S, Timeouts
 
@@ -27,6 +31,9 @@ ReadAnswer = Callable[[UpstreamResponse, AnyExchange, Deadline], Awaitable[T]]
 # token of the answer. Without the factor every hard question would look like a dead provider.
 # An error page is read into memory whole. Some proxies send megabytes of HTML with a 502, and nobody reads it.
 _LONGEST_ERROR: Final = 1 << 20
+_DURATION: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?|(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d))+")
+_DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
+_UNIT_S: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
 # In the order of preference: OpenAI and compatible servers, Claude, OpenRouter.
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
@@ -40,29 +47,32 @@ _TIMES_OF_CODE: Final[Mapping[str | None, tuple[str, ...]]] = {
 
 
 class AttemptRunner:
-    """Runs attempts, and keeps the health of deployments."""
+    """Runs attempts, and tells the gateway's memory how they ended."""
 
     def __init__(
         self,
         providers: Mapping[str, Provider],
         upstream: Upstream,
         clock: Clock,
-        health: Health,
+        state: RoutingState,
         hub: ObserverHub,
     ) -> None:
         self._providers = providers
         self._upstream = upstream
         self._clock = clock
-        self._health = health
+        self._state = state
         self._hub = hub
 
     async def run_attempt(
-        self, exchange: AnyExchange, deployment: Deployment, record: CallRecord, read: ReadAnswer[T]
-    ) -> T | AmendedRequest | UpstreamError:
+        self, exchange: AnyExchange, step: Step, needs: CallNeeds, record: CallRecord, read: ReadAnswer[T]
+    ) -> tuple[T, RunningAttempt] | AmendedRequest | UpstreamError:
         """Try once. A failure is returned, not raised: whoever walks the plan decides what follows it.
 
-        The attempt ends with the commit: for a stream that is its first content, so ``read`` ends there.
+        The attempt ends with the commit: for a stream that is its first content, so ``read`` ends there. What comes
+        with an answer still runs at the provider, and must be given to ``RoutingState.end_attempt``.
         """
+        seat = step.seat
+        deployment = seat.target
         began = self._clock.monotonic()
         times = deployment.endpoint.timeouts.shortened_by(record.call.requested_timeouts)
         limit = _attempt_deadline(record, times, exchange, began)
@@ -70,39 +80,46 @@ class AttemptRunner:
         self._hub.attempt_started(record, deployment)
         # The probe is claimed before anything is awaited, or two calls could both become the one that tests a
         # deployment after its cooldown.
-        self._health.note_attempt(deployment, began)
+        running = self._state.begin_attempt(seat, needs, began)
         failure: UpstreamError | None = None
-        result: T | AmendedRequest | UpstreamError
+        result: T | AmendedRequest | UpstreamError | None = None
         try:
             with limit:
-                result = await self._send_request(exchange, deployment, record, times, read, limit)
+                result = await self._send_request(exchange, seat, record, times, read, limit)
             # The provider refused a field, not the call: the health of the deployment does not suffer for it.
             if isinstance(result, AmendedRequest):
                 failure = result.error
         except UpstreamError as error:
             result = failure = error
-            self.note_failure(record, deployment, error)
+            self.note_failure(record, seat, error)
         finally:
             # Also when the caller disconnects: a probe that nobody releases would keep the deployment in cooldown.
-            self._health.release_probe(deployment)
-        attempt = record.note_attempt(deployment, began, self._clock.monotonic(), failure)
+            self._state.release_probe(seat)
+            if failure is not None or result is None:
+                self._state.end_attempt(running, None, self._clock.monotonic())
+        attempt = record.note_attempt(deployment, began, self._clock.monotonic(), failure, step.why)
         self._hub.attempt_ended(record, attempt)
-        return result
+        return result if isinstance(result, AmendedRequest | UpstreamError) else (result, running)
 
-    def note_failure(self, record: CallRecord, deployment: Deployment, error: UpstreamError) -> None:
-        """Tell the deployment's health, unless the caller allowed less time than the operator does."""
-        if not _is_callers_timeout(error, record, deployment):
-            self._health.note_failure(deployment, error, self._clock.monotonic())
+    def note_failure(self, record: CallRecord, seat: Seat, error: UpstreamError) -> None:
+        """Tell the gateway's memory, unless the caller allowed less time than the operator does."""
+        if _is_callers_timeout(error, record, seat.target):
+            return
+        is_news = self._state.note_failure(seat, error, self._clock.monotonic(), stream=record.call.request.stream)
+        # A refused key has its alarm in the access log, with every call that met it.
+        if is_news and error.kind is ErrorKind.QUOTA:
+            log.upstream.error("%s: the account of %s is out of credit", seat.lane.instance.name, seat.key.name)
 
     async def _send_request(
         self,
         exchange: AnyExchange,
-        deployment: Deployment,
+        seat: Seat,
         record: CallRecord,
         times: Timeouts,
         read: ReadAnswer[T],
         limit: Deadline,
     ) -> T | AmendedRequest:
+        deployment = seat.target
         response = await self._upstream.send_request(deployment.endpoint, exchange.request, record.call.via, times)
         headers = response.headers
         try:
@@ -121,6 +138,25 @@ class AttemptRunner:
         if isinstance(failed, AmendedRequest):
             return failed
         raise failed
+
+    def note_exhausted(self, seat: Seat, limits: Mapping[str, str]) -> None:
+        """Let a key cool down that has no request or no token left, by the headers of a good answer."""
+        for unit in ("requests", "tokens"):
+            if limits.get(f"x-ratelimit-remaining-{unit}") == "0":
+                reset_s = read_reset(limits.get(f"x-ratelimit-reset-{unit}", ""))
+                if reset_s:
+                    self._state.keys.note_exhausted(seat, reset_s, self._clock.monotonic())
+
+
+def read_reset(text: str) -> float | None:
+    """Seconds in a rate limit's reset as OpenAI writes it (``6m0s``, ``20ms``), or a bare number of them.
+
+    https://platform.openai.com/docs/guides/rate-limits#rate-limits-in-headers
+    """
+    if not _DURATION.fullmatch(text):
+        return None
+    parts = _DURATION_PART.findall(text)
+    return sum(float(number) * _UNIT_S[unit] for number, unit in parts)
 
 
 def remaining_s(record: CallRecord, now: float) -> float:

@@ -1,8 +1,7 @@
 """Walks a plan until one attempt commits. Before the commit a failure may move on; after it, never (contract 3a, G2).
 
 Refused             the deployment is skipped: nothing was sent, and no attempt is counted (G11)
-the caller's fault  ends at once; so does a missing model or a full context, unless we chose the model (F17)
-anything else       moves on to the next deployment; an only candidate is retried once where that may help (G1)
+a failure           ``routing/walk.py`` says what follows; an only candidate is retried once where that may help (G1)
 """
 
 from __future__ import annotations
@@ -16,10 +15,13 @@ from fwd_server.clock import Clock
 from fwd_server.gateway.attempt import AttemptRunner, ReadAnswer, remaining_s
 from fwd_server.gateway.reading import read_first_content, read_whole
 from fwd_server.gateway.relay import CommittedStream
-from fwd_server.gateway.retry_policy import NextStep, RetryPolicy, next_step, retry_wait
-from fwd_server.gateway.translation import NO_IMAGES, AnyExchange, Translation, Translator
+from fwd_server.gateway.retry_policy import RetryPolicy, may_pass, retry_wait
+from fwd_server.gateway.translation import AS_MEANT, NO_IMAGES, Aim, AnyExchange, Translation, Translator, aim_of
 from fwd_server.providers.base import AmendedRequest, ChatExchange, UpstreamRequest
-from fwd_server.routing.health import Health
+from fwd_server.routing.plan import Plan
+from fwd_server.routing.state import RoutingState, RunningAttempt
+from fwd_server.routing.table import Lane, Seat
+from fwd_server.routing.walk import PlanWalk, Step
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.send import UpstreamResponse
@@ -27,6 +29,7 @@ from fwd_server.values.chat import ChatResponse
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import GatewayError, Refused, UpstreamError, upstream_failure
+from fwd_server.values.foreign import ForeignRequest
 from fwd_server.values.record import CallRecord
 
 T = TypeVar("T")
@@ -39,7 +42,7 @@ class FallbackRunner:
         self,
         translator: Translator,
         attempts: AttemptRunner,
-        health: Health,
+        state: RoutingState,
         clock: Clock,
         retry_policy: RetryPolicy,
         images: ImageFetcher | None = None,
@@ -47,22 +50,27 @@ class FallbackRunner:
     ) -> None:
         self.translator = translator
         self._attempts = attempts
-        self._health = health
+        self._state = state
         self._clock = clock
         self._retry_policy = retry_policy
         self._images = images
         self._rand = rand
 
-    async def answer_call(self, record: CallRecord, plan: tuple[Deployment, ...]) -> ChatResponse | EmbeddingsResponse:
+    async def answer_call(self, record: CallRecord, plan: Plan) -> ChatResponse | EmbeddingsResponse:
         """A whole answer. Raises GatewayError when no attempt gives one."""
-        answer = await self._walk_plan(record, plan, self._read_whole)
-        self._health.note_success(_committed_deployment(record))
+        answer, running = await self._walk_plan(record, plan, self._read_whole)
+        usage = answer.usage
+        self._note_answer(record, running, 0 if usage is None else usage.completion)
+        self._state.note_good_end(running.seat)
+        self._state.end_attempt(running, None if usage is None else usage.total, record.first_content_at or 0.0)
         return answer
 
-    async def open_stream(self, record: CallRecord, plan: tuple[Deployment, ...]) -> CommittedStream:
+    async def open_stream(self, record: CallRecord, plan: Plan) -> CommittedStream:
         """A stream that has its first content. Raises GatewayError when no attempt gets there."""
-        stream = await self._walk_plan(record, plan, self._read_first_content)
-        stream.ended = functools.partial(self._judge_stream, record)
+        stream, running = await self._walk_plan(record, plan, self._read_first_content)
+        self._note_answer(record, running, 0)
+        stream.ended = functools.partial(self._judge_stream, record, running.seat)
+        stream.closed = functools.partial(self._end_stream, record, running)
         # FWD_STREAM_TIMEOUT starts here, with the commit; the time before it belongs to the attempt.
         if stream.decoder is not None:  # a whole answer has nothing to wait for
             stream.end_after(self._retry_policy.stream_s)
@@ -70,61 +78,67 @@ class FallbackRunner:
 
     # -- the walk
 
-    async def _walk_plan(self, record: CallRecord, plan: tuple[Deployment, ...], read: ReadAnswer[T]) -> T:
-        only_candidate = len(plan) == 1
+    async def _walk_plan(self, record: CallRecord, plan: Plan, read: ReadAnswer[T]) -> tuple[T, RunningAttempt]:
+        walk = PlanWalk(plan, self._retry_policy.attempts)
         refusal: GatewayError | None = None
         failure: UpstreamError | None = None
-        # Deployments that cool down come last instead of being skipped: when all of them do, one is still tried.
-        for deployment in self._health.order_by_health(plan, self._clock.monotonic()):
-            barred = record.barred.get((deployment.provider, deployment.display_name)) if record.barred else None
+        refused: list[tuple[str, str]] = []
+        while (step := walk.next_step()) is not None:
+            seat = step.seat
+            target = seat.target
+            barred = record.barred.get((target.provider, target.display_name)) if record.barred else None
             if barred is not None:  # this key may not use it, or a budget has no price for it (S22)
                 refusal = refusal or barred
+                refused.append((target.provider, barred.code or barred.type))
                 continue
             try:
-                images = await self._fetch_images(record, deployment)
-                selected = deployment.provider == plan[0].provider
-                translation = self.translator.translate_call(
-                    record.call, deployment, selected=selected, images=images, moved=deployment.model != plan[0].model
-                )
+                images = await self._fetch_images(self._images, record, target) if self._images else NO_IMAGES
+                translation = self.translator.translate_call(record.call, seat, _aim(record, plan, target), images)
             except Refused as error:
                 # The first refusal is kept: it is about the provider the caller chose, so it is the one that helps.
                 refusal = refusal or error
+                refused.append((seat.target.provider, error.code or error.type))
                 continue
-            result = await self._try_deployment(translation, deployment, record, read, only_candidate=only_candidate)
+            made = len(record.attempts)
+            result = await self._try_seat(translation, step, record, walk, read)
             if not isinstance(result, UpstreamError):
+                if refused or not plan.is_clear:
+                    _note_skipped(record, plan, seat.lane, refused)
                 return result
             failure = result
-            if self._next_step(failure, record, only_candidate=only_candidate, retried=True) is NextStep.GIVE_UP:
+            if failure.code == "deadline" or not _may_continue(record):  # no time is left for anybody, or no money
                 break
+            if not walk.is_over:
+                walk.note_failure(failure.kind, len(record.attempts) - made)
+        _note_skipped(record, plan, None, refused)
         # A failure at a provider tells the caller more than a refusal, for which nothing was sent.
         if failure is not None:
             raise _as_final(failure, record)
         raise refusal or upstream_failure("provider_error")
 
-    async def _try_deployment(
-        self,
-        translation: Translation,
-        deployment: Deployment,
-        record: CallRecord,
-        read: ReadAnswer[T],
-        *,
-        only_candidate: bool,
-    ) -> T | UpstreamError:
-        """One deployment: an attempt, an amended one where the codec asks for it, a retry where that may help."""
-        exchange = translation.exchange
+    async def _try_seat(
+        self, translation: Translation, step: Step, record: CallRecord, walk: PlanWalk, read: ReadAnswer[T]
+    ) -> tuple[T, RunningAttempt] | UpstreamError:
+        """One seat: an attempt, an amended one where the codec asks for it, a retry where that may help."""
+        exchange, needs = translation.exchange, walk.plan.ask
+        most = len(record.attempts) + walk.attempts_left
         amended = retried = False
         while True:
-            result = await self._attempts.run_attempt(exchange, deployment, record, read)
+            result = await self._attempts.run_attempt(exchange, step, needs, record, read)
+            left = most - len(record.attempts)
             if isinstance(result, AmendedRequest):
                 # One change per deployment: a provider that refuses one field after another would use up every attempt.
-                if not amended and self._may_amend(result, exchange, record):
+                if not amended and left > 0 and _may_amend(result, exchange, record):
                     exchange, amended = result.exchange, True
                     continue
                 result = result.error
             if not isinstance(result, UpstreamError):
-                record.commit(deployment, translation.dropped_by(exchange), self._clock.monotonic())
+                dropped = translation.dropped_by(exchange)
+                changed = translation.changed_by(exchange)
+                record.commit(step.seat.target, dropped, self._clock.monotonic(), changed)
                 return result
-            if self._next_step(result, record, only_candidate=only_candidate, retried=retried) is not NextStep.RETRY:
+            may_help = not retried and left > 0 and may_pass(result)
+            if not may_help or not walk.may_repeat(result.kind) or not _may_continue(record):
                 return result
             wait_s = retry_wait(self._rand())
             # A retry that cannot begin before the deadline would replace the provider's error by our own timeout.
@@ -133,23 +147,27 @@ class FallbackRunner:
             retried = True
             await self._clock.sleep(wait_s)
 
-    def _next_step(self, error: UpstreamError, record: CallRecord, *, only_candidate: bool, retried: bool) -> NextStep:
-        step = next_step(
-            error,
-            attempts_left=self._retry_policy.attempts - len(record.attempts),
-            only_candidate=only_candidate,
-            retried=retried,
-            model_named=record.call.request.model is not None,
-        )
-        if step is NextStep.GIVE_UP or record.may_continue is None or record.may_continue():
-            return step
-        return NextStep.GIVE_UP  # the failed attempts may be billed, and a budget has no room for another one
+    # -- what the gateway remembers
 
-    def _may_amend(self, result: AmendedRequest, exchange: AnyExchange, record: CallRecord) -> bool:
-        """Whether a changed request may be sent: an attempt is left, and strict mode allows what it drops."""
-        if len(record.attempts) >= self._retry_policy.attempts:
-            return False
-        return not record.call.strict or set(result.exchange.dropped) <= set(exchange.dropped)
+    def _note_answer(self, record: CallRecord, running: RunningAttempt, tokens: int) -> None:
+        """The call has committed."""
+        seat, stream = running.seat, record.call.request.stream
+        now = record.first_content_at or 0.0
+        self._state.note_answer(seat, record.attempts[-1].ms / 1000, now, stream=stream, tokens=tokens)
+        if record.passed_headers:
+            self._attempts.note_exhausted(seat, dict(record.passed_headers))
+
+    def _judge_stream(self, record: CallRecord, seat: Seat, error: UpstreamError | None) -> None:
+        """A committed stream has ended: its deployment's health knows only now (G8)."""
+        if error is None:
+            self._state.note_good_end(seat)
+        else:
+            self._attempts.note_failure(record, seat, error)
+
+    def _end_stream(self, record: CallRecord, running: RunningAttempt) -> None:
+        """Nobody reads a stream any more: its attempt is over."""
+        usage = record.settled_usage() if running.reservations else None
+        self._state.end_attempt(running, None if usage is None else usage.total, self._clock.monotonic())
 
     # -- reading
 
@@ -166,32 +184,46 @@ class FallbackRunner:
         most = self._retry_policy.answer_bytes
         return await read_first_content(response, chat, most, limit.restart, json_lines=lines)
 
-    def _judge_stream(self, record: CallRecord, error: UpstreamError | None) -> None:
-        """A committed stream has ended: its deployment's health knows only now (G8)."""
-        if error is None:
-            self._health.note_success(_committed_deployment(record))
-        else:
-            self._attempts.note_failure(record, _committed_deployment(record), error)
-
     # -- images
 
-    async def _fetch_images(self, record: CallRecord, deployment: Deployment) -> Mapping[str, str]:
+    async def _fetch_images(
+        self, images: ImageFetcher, record: CallRecord, deployment: Deployment
+    ) -> Mapping[str, str]:
         """What the call's image links lead to, where the provider needs the bytes. Raises Refused."""
-        if self._images is None:
-            return NO_IMAGES
         links = self.translator.image_links(record.call, deployment)
         if not links:
             return NO_IMAGES
         try:
             with Deadline(remaining_s(record, self._clock.monotonic()), "deadline"):
-                return await self._images.fetch_images(links)
+                return await images.fetch_images(links)
         except UpstreamError as error:
             raise _as_final(error, record) from None
 
 
-def _committed_deployment(record: CallRecord) -> Deployment:
-    """Who answers a call that has committed."""
-    return cast("Deployment", record.deployment)
+def _aim(record: CallRecord, plan: Plan, target: Deployment) -> Aim:
+    """How a deployment relates to the one that the call was meant for; most calls are the same for all of them."""
+    request = record.call.request
+    if not request.extra_body and not isinstance(request, ForeignRequest):
+        return AS_MEANT
+    return aim_of(plan, target)
+
+
+def _may_continue(record: CallRecord) -> bool:
+    """Whether another attempt may be made: failed ones may be billed, and a budget must have room for the next."""
+    return record.may_continue is None or record.may_continue()
+
+
+def _may_amend(result: AmendedRequest, exchange: AnyExchange, record: CallRecord) -> bool:
+    """Whether a changed request may be sent: strict mode must allow what it drops."""
+    return not record.call.strict or set(result.exchange.dropped) <= set(exchange.dropped)
+
+
+def _note_skipped(record: CallRecord, plan: Plan, answered: Lane | None, refused: list[tuple[str, str]]) -> None:
+    """Say which providers were passed over on the way to this deployment, or to the failure (None)."""
+    tried = [attempt.provider for attempt in record.attempts]
+    skipped = plan.skipped(answered, tried)
+    if skipped or refused:
+        record.note_skipped(tuple(dict((*skipped, *refused)).items()))
 
 
 def _as_final(error: UpstreamError, record: CallRecord) -> UpstreamError:

@@ -18,7 +18,10 @@ class Policy(Protocol):
     """
 
     def admit(self, record: CallRecord) -> Awaitable[None] | None:
-        """Let the call in, before its plan is made. Raises GatewayError to refuse it: that is the caller's answer."""
+        """Let the call in, before anything is sent. Raises GatewayError to refuse it: that is the caller's answer.
+
+        ``record.plan`` says which deployments the call may reach.
+        """
         ...
 
     def settle(self, record: CallRecord) -> Awaitable[object] | None:

@@ -26,13 +26,14 @@ class CommittedStream:
     """The events read so far, and the rest as it comes.
 
     ``decoder`` is None where ``head`` is all there is. ``ended`` is told how it ended: with the failure, or None for
-    a good end.
+    a good end; ``closed`` that nobody reads it any more, once.
     """
 
     response: UpstreamResponse
     decoder: StreamDecoder | None
     head: list[StreamEvent]
     ended: Callable[[UpstreamError | None], None] = lambda error: None
+    closed: Callable[[], None] = lambda: None
     _timer: WheelTimer | None = None
     _expired: bool = False
     _sink: EventSink = lambda batch: None
@@ -61,6 +62,7 @@ class CommittedStream:
         if self._timer is not None:
             self._timer.cancel()
         self.response.close()
+        self.closed()
 
     def _on_data(self, data: bytes) -> None:
         if self.decoder is not None:

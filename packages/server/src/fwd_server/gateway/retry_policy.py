@@ -1,13 +1,12 @@
-"""What follows a failed attempt: pure decisions, tested as a table (contract G1, F17)."""
+"""When the only candidate is tried once more: pure decisions, tested as a table (contract G1)."""
 
 from __future__ import annotations
 
-import enum
 from typing import Final
 
 from attrs import frozen
 
-from fwd_server.values.errors import CALLERS_FAULT, MODELS_FAULT, UpstreamError
+from fwd_server.values.errors import UpstreamError
 
 RETRY_WAIT_S: Final = (0.2, 0.5)  # before an only candidate is tried again: anywhere between
 # 529 is Anthropic's "overloaded": https://docs.anthropic.com/en/api/errors. 501 and 505 do not pass by waiting.
@@ -25,37 +24,6 @@ class RetryPolicy:
     attempts: int = 3
     stream_s: float = 1800.0
     answer_bytes: int = 64 << 20
-
-
-class NextStep(enum.Enum):
-    """What to do after a failure."""
-
-    RETRY = "retry"  # the same deployment, after a short wait
-    MOVE_ON = "move_on"  # the next deployment of the plan
-    GIVE_UP = "give_up"
-
-
-def next_step(
-    error: UpstreamError, *, attempts_left: int, only_candidate: bool, retried: bool, model_named: bool
-) -> NextStep:
-    """Decide what follows ``error``.
-
-    The caller's own fault fails everywhere, so it ends the call; so does a missing model or a full context, unless
-    the gateway chose the model. Everything else moves on. A deployment that is the only candidate is tried once more
-    after a reset or a passing failure, since there is nothing to move on to.
-    """
-    if is_final(error, model_named=model_named) or attempts_left <= 0:
-        return NextStep.GIVE_UP
-    if only_candidate:
-        return NextStep.RETRY if not retried and may_pass(error) else NextStep.GIVE_UP
-    return NextStep.MOVE_ON
-
-
-def is_final(error: UpstreamError, *, model_named: bool) -> bool:
-    """Whether no other provider is tried after ``error``."""
-    if error.code == "deadline" or error.kind in CALLERS_FAULT:
-        return True
-    return error.kind in MODELS_FAULT and model_named
 
 
 def may_pass(error: UpstreamError) -> bool:

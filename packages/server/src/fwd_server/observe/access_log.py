@@ -61,6 +61,7 @@ class AccessLine(msgspec.Struct, omit_defaults=True, gc=False):
     param: str | None = None
     disconnected: bool | None = None
     dropped: tuple[str, ...] | None = None
+    skipped: dict[str, str] | None = None
     attempts: list[AttemptLine] | None = None
     upstream_request_id: str | None = None
     client_retry: int | None = None
@@ -116,6 +117,7 @@ def call_line(outcome: Outcome) -> AccessLine:
         param=outcome.param,
         disconnected=outcome.disconnected or None,
         dropped=outcome.dropped or None,
+        skipped=dict(outcome.skipped) or None,
         attempts=[_attempt_line(attempt) for attempt in outcome.attempts] or None,
         upstream_request_id=outcome.upstream_request_id,
         client_retry=outcome.retry_count,

@@ -362,21 +362,12 @@ class CurrentConfig:
             raise SettingsError(problems)
 
 
-# Checked, so that a file can be written today; to say nothing would let an operator rely on them.
-NOT_APPLIED: Final = (
-    "fwd.toml: deployments are tried in the order of their tiers, each with its first key. Weights, balance, sticky, "
-    "on, limits, attempts, price ratios and changes of parameters (defaults, force, deny, drop) are not applied yet."
-)
-
-
 def log_start(app: App, settings: Settings, port: int) -> None:
     """Say where the gateway listens, what it can do, and what to do next."""
     for line in start_lines(app, settings, port):
         log.app.info("%s", line)
     for warning in exposure_warnings(settings):
         log.app.warning("%s", warning)
-    if settings.config_file is not None:
-        log.app.warning("%s", NOT_APPLIED)
     for notice in app.state.notices():
         log.app.warning("%s", notice)
 

@@ -7,7 +7,6 @@ goes on cooling down until that call knows more.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final
 
 from attrs import define
@@ -38,40 +37,36 @@ class KeyHealth:
     """What is remembered of keys. ``now`` is in monotonic seconds everywhere."""
 
     def __init__(self) -> None:
-        self._cooldowns: dict[_Scope, _Cooldown] = {}
-
-    @property
-    def quiet(self) -> bool:
-        """Whether no key cools down, so that nothing has to be looked up."""
-        return not self._cooldowns
+        # Empty while no key cools down: whoever is in a hurry looks here first.
+        self.cooldowns: dict[_Scope, _Cooldown] = {}
 
     def resting_until(self, seat: Seat, now: float) -> float | None:
         """When the seat's key may be used for its model again; None if it may now."""
         ends = [
             cooldown.until
             for scope in _scopes(seat)
-            if (cooldown := self._cooldowns.get(scope)) and (cooldown.probing or cooldown.until > now)
+            if (cooldown := self.cooldowns.get(scope)) and (cooldown.probing or cooldown.until > now)
         ]
         return max(ends, default=None)
 
     def note_attempt(self, seat: Seat, now: float) -> None:
         """An attempt begins. Where a cooldown is over it is the probe."""
         for scope in _scopes(seat):
-            cooldown = self._cooldowns.get(scope)
+            cooldown = self.cooldowns.get(scope)
             if cooldown is not None and cooldown.until <= now:
                 cooldown.probing = True
 
     def release_probe(self, seat: Seat) -> None:
         """The attempt is over and says nothing about the key: the next call may probe."""
         for scope in _scopes(seat):
-            cooldown = self._cooldowns.get(scope)
+            cooldown = self.cooldowns.get(scope)
             if cooldown is not None:
                 cooldown.probing = False
 
     def note_success(self, seat: Seat) -> None:
         """It was taken: forget what was."""
         for scope in _scopes(seat):
-            self._cooldowns.pop(scope, None)
+            self.cooldowns.pop(scope, None)
 
     def note_failure(self, seat: Seat, error: UpstreamError, now: float) -> bool:
         """An attempt ended with ``error``; True if an operator has to be told (once for each cooldown).
@@ -95,26 +90,26 @@ class KeyHealth:
 
     def forget_others(self, identities: frozenset[str]) -> None:
         """Forget the keys that are in no table any more."""
-        for scope in [scope for scope in self._cooldowns if scope[0] not in identities]:
-            del self._cooldowns[scope]
+        for scope in [scope for scope in self.cooldowns if scope[0] not in identities]:
+            del self.cooldowns[scope]
 
-    def view(self, now: float) -> Mapping[_Scope, float]:
-        """Everything that cools down or waits for a probe, with the seconds that are left."""
-        return {scope: max(0.0, cooldown.until - now) for scope, cooldown in self._cooldowns.items()}
+    def cooling_down(self, now: float) -> list[tuple[_Scope, float]]:
+        """What cools down now, with the seconds that are left: a key's identity and the model, "" for all of them."""
+        return [(scope, one.until - now) for scope, one in self.cooldowns.items() if one.until > now]
 
     def _rest(self, scope: _Scope, seconds: float, now: float, *, doubles: bool) -> bool:
         """Cool down; True if it did not already. Attempts that began before change nothing but the end."""
-        old = self._cooldowns.pop(scope, None)
+        old = self.cooldowns.pop(scope, None)
         if old is not None and old.until > now:
             old.probing = False
             old.until = old.until if doubles else max(old.until, now + seconds)
-            self._cooldowns[scope] = old
+            self.cooldowns[scope] = old
             return False
         if doubles and old is not None:
             seconds = min(max(2 * old.length_s, seconds), LONGEST_S)
-        if len(self._cooldowns) >= MOST_RECORDS:
-            del self._cooldowns[next(iter(self._cooldowns))]
-        self._cooldowns[scope] = _Cooldown(now + seconds, seconds)
+        if len(self.cooldowns) >= MOST_RECORDS:
+            del self.cooldowns[next(iter(self.cooldowns))]
+        self.cooldowns[scope] = _Cooldown(now + seconds, seconds)
         return True
 
 

@@ -14,14 +14,16 @@ of the same tier. A seat at a limit of ours is in no plan.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final, Protocol
 
 from attrs import frozen
 
 from fwd_server.routing.balance import LoadState, order_lanes, order_seats
+from fwd_server.routing.needs import CallNeeds
 from fwd_server.routing.sticky import sticky_seed
-from fwd_server.routing.table import MAY_BE_TOO_LONG, Lane, PublicModel, Seat
+from fwd_server.routing.table import MAY_BE_TOO_LONG, PRIORITY, Lane, PublicModel, Seat
+from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import GatewayError
 
 SURELY_TOO_LONG: Final = 2.0  # times the window; the estimate is rough
@@ -39,7 +41,7 @@ class PlanState(LoadState, Protocol):
         """When the seat's cooldown ends; None if it has none."""
         ...
 
-    def limit_wait_s(self, seat: Seat, tokens: int, now: float) -> float:
+    def limit_wait_s(self, seat: Seat, call: CallNeeds, now: float) -> float:
         """Seconds until the seat has room under our own limits; 0: it has."""
         ...
 
@@ -51,29 +53,18 @@ class ModelLookup(Protocol):
         """The model and the deployments that an entry of a list of fallbacks stands for."""
         ...
 
-
-@frozen
-class Ask:
-    """What planning may know of a call.
-
-    ``estimate`` are the tokens of its prompt, by our own count; ``tokens`` what is reserved under limits of tokens (the
-    estimate and the answer); ``needs`` are abilities (image, audio, file, tools, json_schema); ``sticky_id`` is what
-    its conversation is known by. Without ``fallback`` only the model's own deployments are asked.
-    """
-
-    estimate: int = 0
-    tokens: int = 0
-    needs: frozenset[str] = frozenset()
-    sticky_id: str = ""
-    stream: bool = False
-    fallback: bool = True
+    def reachable(self, model: PublicModel, *, fallback: bool) -> tuple[Deployment, ...]:
+        """The deployments of a model as they are written, then those of its fallbacks."""
+        ...
 
 
 @frozen
 class Omission:
-    """A deployment that is not in the plan, and why."""
+    """A deployment that is not in the plan, and why: in a word for headers, and in words for people."""
 
     name: str
+    provider: str
+    code: str
     reason: str
 
 
@@ -81,12 +72,12 @@ class Plan:
     """The seats for one call, first choice first. Iterating works them out as far as they are asked for."""
 
     __slots__ = (
-        *("ask", "model", "now", "omissions", "seed", "_first", "_limit_waits", "_lookup", "_rest", "_resting"),
-        *("_seats", "_state"),
+        *("ask", "model", "now", "omissions", "seed", "_first", "_limit_waits", "_lookup", "_rest"),
+        *("_resting", "_seats", "_state"),
     )
 
     def __init__(
-        self, model: PublicModel, ask: Ask, now: float, seed: int, lookup: ModelLookup, state: PlanState
+        self, model: PublicModel, ask: CallNeeds, now: float, seed: int, lookup: ModelLookup, state: PlanState
     ) -> None:
         self.model, self.ask, self.now, self.seed = model, ask, now, seed
         self._lookup, self._state = lookup, state
@@ -135,6 +126,42 @@ class Plan:
             yield from self._fallback_seats(name, planned, resting, None)
         yield from _soonest_first(resting)
 
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Everything the call may reach, as it is written: the model's own deployments, then those of its fallbacks."""
+        return self._lookup.reachable(self.model, fallback=self.ask.fallback)
+
+    @property
+    def meant(self) -> Seat:
+        """The seat that the call was meant for, whatever stands in its way now."""
+        own = self.model.lanes
+        if own and own[0].seats and (len(own) == 1 or self.model.balance == "order"):
+            return own[0].seats[0]
+        first = self.first()
+        if first is None:
+            raise AssertionError("a plan without seats is refused before it is used")
+        return first
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the first seat was the obvious one, and no provider stood before it."""
+        return self._rest is None and not self.model.off
+
+    def skipped(self, answered: Lane | None, tried: Collection[str]) -> tuple[tuple[str, str], ...]:
+        """The providers that were passed over on the way to the deployment that answered, each with the reason.
+
+        None: nobody answered. ``tried`` are the providers that were asked.
+        """
+        if self.is_clear:
+            return ()
+        found = dict(self._off_before(answered))
+        if self._rest is not None:
+            for omission in self.omissions:
+                found.setdefault(omission.provider, omission.code)
+            for _, seat in self._resting:
+                found.setdefault(seat.lane.instance.name, "cooling_down")
+        own = {*tried, *({answered.instance.name} if answered else ())}
+        return tuple((name, reason) for name, reason in found.items() if name not in own)
+
     def is_free(self, seat: Seat) -> bool:
         """Whether a seat was planned as one that does not cool down."""
         return all(seat is not other for _, other in self._resting)
@@ -147,7 +174,13 @@ class Plan:
         It is the one that the long way finds, for a fraction of the cost; a property test compares them.
         """
         model, ask = self.model, self.ask
-        if not model.is_plain or not self._state.quiet or ask.needs or ask.estimate > model.sure_context:
+        if not model.is_plain or not self._state.quiet:
+            return None
+        if model.sure_seat is not None:
+            return model.sure_seat
+        if ask.exceeds(model.sure_context):
+            return None
+        if model.lacks and ask.needs & model.lacks:
             return None
         lanes = model.lanes
         lane = lanes[0] if len(lanes) == 1 else self._balance(model, lanes)[0]
@@ -155,6 +188,17 @@ class Plan:
         if len(seats) > 1 and lane.instance.spread:
             return order_seats(seats, self._seed_for(model), spread=True)[0]
         return seats[0]
+
+    def _off_before(self, answered: Lane | None) -> Iterator[tuple[str, str]]:
+        """The providers that are off and would have been asked before this deployment."""
+        models = [(self.model, self.model.lanes)]
+        if answered not in self.model.lanes and self.ask.fallback:
+            models += [self._lookup.fallback_lanes(name) for name in self.model.fallback]
+        for model, lanes in models:
+            place = lanes.index(answered) if answered in lanes else len(lanes)
+            yield from ((off.name, off.reason) for off in model.off if off.before <= place)
+            if answered in lanes:
+                return
 
     def _start(self) -> Iterator[Seat]:
         self._seats: list[Seat] = []
@@ -183,12 +227,16 @@ class Plan:
         model, lanes = self._lookup.fallback_lanes(name)
         # Who named a provider's model and saw it fail is not sent back there with another model.
         own = {lane.instance.name for lane in self.model.lanes} if self.model.chosen else set()
+        # An echo is no answer to who named a model; it is one where the file says so, or nobody named anything.
+        echoes = name != PRIORITY or self.model.name == PRIORITY
         kept = []
         for lane in lanes:
             if lane.identity in planned or lane.instance.name in own:
                 continue
+            if not echoes and lane.instance.endpoint.info.built_in:
+                continue
             if ceiling is not None and lane.facts.price is not None and lane.facts.price > ceiling:
-                self.omissions.append(Omission(lane.name, "it costs more than max_price_ratio allows"))
+                self._omit(lane, "price_ratio", "it costs more than max_price_ratio allows")
                 continue
             kept.append(lane)
         yield from self._free_seats(model, tuple(kept), planned, resting)
@@ -214,15 +262,19 @@ class Plan:
             for turn in range(max(map(len, queues), default=0)):
                 yield from (queue[turn] for queue in queues if turn < len(queue))
 
+    def _omit(self, lane: Lane, code: str, reason: str) -> None:
+        self.omissions.append(Omission(lane.name, lane.instance.name, code, reason))
+
     def _usable_seats(self, lane: Lane, resting: list[tuple[float, Seat]]) -> list[Seat]:
         usable = []
         for seat in lane.seats:
-            wait_s = self._state.limit_wait_s(seat, self.ask.tokens, self.now)
+            wait_s = self._state.limit_wait_s(seat, self.ask, self.now)
             until = self._state.resting_until(seat, self.now)
             if wait_s > 0:
                 self._limit_waits.append(wait_s)
+                name = f"{lane.name} ({seat.key.name})"
                 self.omissions.append(
-                    Omission(f"{lane.name} ({seat.key.name})", "it has reached a limit set in this gateway")
+                    Omission(name, lane.instance.name, "own_limit", "it has reached a limit set in this gateway")
                 )
             elif until is not None:
                 resting.append((until, seat))
@@ -235,28 +287,27 @@ class Plan:
 
         Then the provider says why: we do not invent a refusal.
         """
-        if not self.ask.needs and not self.ask.estimate:
+        unfit = {lane: why for lane in lanes if (why := self._unfit(lane))}
+        if not unfit or len(unfit) == len(lanes):
             return lanes
-        reasons = {lane: reason for lane in lanes if (reason := self._unfit(lane))}
-        if not reasons or len(reasons) == len(lanes):
-            return lanes
-        self.omissions += [Omission(lane.name, reason) for lane, reason in reasons.items()]
-        return tuple(lane for lane in lanes if lane not in reasons)
+        for lane, (code, words) in unfit.items():
+            self._omit(lane, code, words)
+        return tuple(lane for lane in lanes if lane not in unfit)
 
-    def _unfit(self, lane: Lane) -> str:
-        lacking = self.ask.needs & lane.facts.lacks
+    def _unfit(self, lane: Lane) -> tuple[str, str] | None:
+        lacking = sorted(self.ask.needs & lane.facts.lacks) if lane.facts.lacks else []
         if lacking:
-            return f"it does not support {', '.join(sorted(lacking))}"
+            return f"lacks_{lacking[0]}", f"it does not support {', '.join(lacking)}"
         context = lane.facts.context
-        if context is not None and self.ask.estimate > SURELY_TOO_LONG * context:
-            return f"the prompt of about {self.ask.estimate:,} tokens does not fit its {context:,}"
-        return ""
+        if context is not None and self.ask.exceeds(SURELY_TOO_LONG * context):
+            return "context_length", f"the prompt of about {self.ask.estimate:,} tokens does not fit its {context:,}"
+        return None
 
     def _order_tier(self, model: PublicModel, lanes: list[Lane]) -> list[Lane]:
         fits, doubtful = list[Lane](), list[Lane]()
         for lane in lanes:
             context = lane.facts.context
-            fits_surely = context is None or self.ask.estimate <= MAY_BE_TOO_LONG * context
+            fits_surely = context is None or not self.ask.exceeds(MAY_BE_TOO_LONG * context)
             (fits if fits_surely else doubtful).append(lane)
         if not doubtful:
             return self._balance(model, fits)
@@ -266,14 +317,14 @@ class Plan:
         if len(lanes) < 2:
             return list(lanes)
         # A conversation's own number takes the place of the call's, and of every other balance.
-        sticks = model.sticky != "off" and self.ask.sticky_id
-        balance, seed = ("weighted", self._seed_for(model)) if sticks else (model.balance, self.seed)
+        seed = self._seed_for(model)
+        balance = model.balance if seed == self.seed else "weighted"
         return order_lanes(balance, lanes, seed, self._state, self.now, stream=self.ask.stream)
 
     def _seed_for(self, model: PublicModel) -> int:
         """The number that decides: one of the conversation's own, or the call's."""
-        if model.sticky != "off" and self.ask.sticky_id:
-            return sticky_seed(model.name, self.ask.sticky_id)
+        if model.sticky != "off" and (sticky_id := self.ask.sticky_id(model.sticky)):
+            return sticky_seed(model.name, sticky_id)
         return self.seed
 
     def _price_ceiling(self) -> float | None:

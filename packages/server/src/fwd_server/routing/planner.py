@@ -13,13 +13,15 @@ from typing import Final, TypeVar
 from attrs import evolve, field, frozen
 
 from fwd_server.routing.names import check_name, cut_prefix, explain_unknown, find_family, split_provider
-from fwd_server.routing.plan import Ask, Plan, PlanState
+from fwd_server.routing.needs import Ask, CallNeeds
+from fwd_server.routing.plan import Plan, PlanState
 from fwd_server.routing.table import (
     NO_FACTS,
     PRIORITY,
     Instance,
     Lane,
     ModelFacts,
+    OffProvider,
     ProviderKey,
     PublicModel,
     matches,
@@ -38,12 +40,13 @@ from fwd_server.values.provider_info import PROVIDER_TABLE
 KEPT_NAMES: Final = 4096
 DEFAULT_MODEL: Final = "default"  # a public model of that name serves calls that name none
 
+K = TypeVar("K")
 T = TypeVar("T")
-Plans = dict[str | None, tuple[Deployment, ...]]
 FactsOf = Callable[[str, str], ModelFacts]
 
 
-def _know_nothing(provider_type: str, model: str) -> ModelFacts:
+def know_nothing(provider_type: str, model: str) -> ModelFacts:
+    """Nothing, of any model."""
     return NO_FACTS
 
 
@@ -63,15 +66,16 @@ class Routes:
     instances: Mapping[str, Instance] = field(repr=False)
     models: Mapping[str, PublicModel] = field(factory=dict, repr=False)
     only_listed: bool = False
-    facts_of: FactsOf = field(default=_know_nothing, repr=False)
+    facts_of: FactsOf = field(default=know_nothing, repr=False)
     version: str = ""
 
     _known_names: frozenset[str] = field(init=False, repr=False, eq=False)
     _patterns: tuple[str, ...] = field(init=False, repr=False, eq=False)
     _lanes: Mapping[str, tuple[PublicModel, Lane]] = field(init=False, repr=False, eq=False)
     _priority_model: PublicModel = field(init=False, repr=False, eq=False)
+    _first_of_priority: PublicModel = field(init=False, repr=False, eq=False)
     _found: dict[str | None, PublicModel] = field(init=False, repr=False, eq=False, factory=dict)
-    _plans: tuple[Plans, Plans] = field(init=False, repr=False, eq=False, factory=lambda: ({}, {}))
+    _reachable: dict[tuple[str, bool], tuple[Deployment, ...]] = field(init=False, repr=False, eq=False, factory=dict)
 
     @instances.default
     def _make_instances(self) -> Mapping[str, Instance]:
@@ -91,9 +95,19 @@ class Routes:
 
     @_priority_model.default
     def _make_priority_model(self) -> PublicModel:
-        usable = (self.instances[name] for name in self.priority if _is_usable(self.endpoints[name]))
-        lanes = tuple(self._lane(i, cut_prefix(i.endpoint.default_model or "", i.name)) for i in usable)
-        return PublicModel(PRIORITY, lanes, balance="order")
+        lanes: list[Lane] = []
+        off: list[OffProvider] = []
+        for name in self.priority:
+            endpoint = self.endpoints[name]
+            if _is_usable(endpoint):
+                lanes.append(self._lane(self.instances[name], cut_prefix(endpoint.default_model or "", name)))
+            else:
+                off.append(_off_provider(endpoint, len(lanes)))
+        return PublicModel(PRIORITY, tuple(lanes), balance="order", off=tuple(off))
+
+    @_first_of_priority.default
+    def _make_first_of_priority(self) -> PublicModel:
+        return evolve(self._priority_model, lanes=self._priority_model.lanes[:1])
 
     def public_models(self) -> tuple[PublicModel, ...]:
         """The models of ``fwd.toml`` that callers may be shown, each once, in the file's order."""
@@ -104,16 +118,28 @@ class Routes:
         """The priority list as deployments, each with its default model."""
         return tuple(lane.seats[0].target for lane in self._priority_model.lanes)
 
-    def find_model(self, name: str | None) -> PublicModel:
+    def find_model(self, name: str | None, *, fallback: bool = True) -> PublicModel:
         """The model that a name stands for, with its deployments; without a name the default one.
 
+        Of the priority list only the first may answer where ``fallback`` is off: the others are other models.
         Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
         """
         model = self._found.get(name)
         if model is None:
-            model = self._default_model() if name is None else self._public_model(name) or self._provider_model(name)
+            model = self._default_model() if name is None else self.find_public(name) or self._provider_model(name)
             _keep(self._found, name, model)
-        return model
+        return self._first_of_priority if not fallback and model is self._priority_model else model
+
+    def reachable(self, model: PublicModel, *, fallback: bool) -> tuple[Deployment, ...]:
+        """The deployments of a model as they are written, then those of its fallbacks: one for all keys of each."""
+        key = (model.name, fallback)
+        found = self._reachable.get(key)
+        if found is None:
+            plan = Plan(model, Ask(fallback=fallback), 0.0, 0, self, _NOTHING_KNOWN)
+            first_seats = {seat.lane: seat.target for seat in reversed(tuple(plan))}
+            found = tuple(first_seats[lane] for lane in dict.fromkeys(seat.lane for seat in plan))
+            _keep(self._reachable, key, found)
+        return found
 
     def fallback_lanes(self, name: str) -> tuple[PublicModel, tuple[Lane, ...]]:
         """What an entry of a list of fallbacks stands for: ``@priority``, a deployment's name, or a model's."""
@@ -122,7 +148,7 @@ class Routes:
         if name in self._lanes and name not in self.models:
             model, lane = self._lanes[name]
             return model, (lane,)
-        model = self._public_model(name) or self._provider_model(name)
+        model = self.find_public(name) or self._provider_model(name)
         return model, model.lanes
 
     def _default_model(self) -> PublicModel:
@@ -138,7 +164,8 @@ class Routes:
             param="model",
         )
 
-    def _public_model(self, name: str) -> PublicModel | None:
+    def find_public(self, name: str) -> PublicModel | None:
+        """The model of the file that has this name, or a pattern for it; None if there is none."""
         model = self.models.get(name)
         if model is not None:
             return model
@@ -152,50 +179,36 @@ class Routes:
         lanes = (self._lane(self.instances[endpoint.provider], model),) if _is_usable(endpoint) else ()
         if not lanes and not fallback:
             raise unusable_endpoint(endpoint)
-        return PublicModel(name, lanes, fallback=fallback, chosen=True)
+        off = () if lanes else (_off_provider(endpoint),)
+        return PublicModel(name, lanes, fallback=fallback, chosen=True, off=off)
 
     def _lane(self, instance: Instance, model: str) -> Lane:
         facts = self.facts_of(instance.endpoint.info.name, model)
         return Lane(f"{instance.name}:{model}", instance, model, facts=facts, changes=instance.changes)
 
 
-def make_plan(routes: Routes, name: str | None, ask: Ask, state: PlanState, now: float, seed: int) -> Plan:
+def make_plan(routes: Routes, name: str | None, call: CallNeeds, state: PlanState, now: float, seed: int) -> Plan:
     """The plan of a call: its seats, first choice first. ``now`` is in monotonic seconds, ``seed`` has 64 bits.
 
-    Raises what ``find_model`` raises, and GatewayError 429 where every seat is at a limit of this gateway.
+    Raises what ``find_model`` and ``plan_model`` raise.
     """
-    model = routes.find_model(name)
-    plan = Plan(model, ask, now, seed, routes, state)
+    return plan_model(routes, routes.find_model(name, fallback=call.fallback), call, state, now, seed)
+
+
+def plan_model(routes: Routes, model: PublicModel, call: CallNeeds, state: PlanState, now: float, seed: int) -> Plan:
+    """The plan of a call for a model of this table.
+
+    Raises ProviderNotConfigured or ProviderNotAvailable where nothing of it can be used, and GatewayError 429 where
+    every seat is at a limit of this gateway.
+    """
+    plan = Plan(model, call, now, seed, routes, state)
     if plan.first() is None:
-        if model.chosen and not model.lanes and name is not None:
-            raise unusable_endpoint(resolve_model(routes, name)[0])
+        if model.chosen and not model.lanes:
+            raise unusable_endpoint(resolve_model(routes, model.name)[0])
         if not model.lanes:
             raise ProviderNotConfigured(f"No deployment of the model {model.name} is enabled; fwd check shows why.")
         raise plan.refusal()
     return plan
-
-
-def plan_call(routes: Routes, model: str | None, *, fallback: bool = True) -> tuple[Deployment, ...]:
-    """The deployments for a call as they are written, first choice first: for whoever keeps no state.
-
-    No model: the priority list. A model: its own deployments, then its fallbacks. With ``fallback`` off only the first
-    of them.
-    Raises BadRequest (``model_required``), ModelNotFound, ProviderNotConfigured or ProviderNotAvailable.
-    """
-    plans = routes._plans[fallback]
-    plan = plans.get(model)
-    if plan is None:
-        plan = _make_static_plan(routes, model, fallback=fallback)
-        _keep(plans, model, plan)
-    return plan
-
-
-def _make_static_plan(routes: Routes, name: str | None, *, fallback: bool) -> tuple[Deployment, ...]:
-    seats = tuple(make_plan(routes, name, Ask(fallback=fallback), _NOTHING_KNOWN, 0.0, 0))
-    if routes.find_model(name).name == PRIORITY and not fallback:
-        seats = seats[:1]
-    lanes = {seat.lane: seat.target for seat in reversed(seats)}  # one key of each
-    return tuple(lanes[lane] for lane in dict.fromkeys(seat.lane for seat in seats))
 
 
 class _NothingKnown:
@@ -206,7 +219,7 @@ class _NothingKnown:
     def resting_until(self, seat: object, now: float) -> float | None:
         return None
 
-    def limit_wait_s(self, seat: object, tokens: int, now: float) -> float:
+    def limit_wait_s(self, seat: object, call: object, now: float) -> float:
         return 0.0
 
     def inflight(self, lane: object) -> int:
@@ -246,6 +259,10 @@ def unusable_endpoint(endpoint: Endpoint) -> GatewayError:
     )
 
 
+def _off_provider(endpoint: Endpoint, before: int = 0) -> OffProvider:
+    return OffProvider(endpoint.provider, str(unusable_endpoint(endpoint).code), before)
+
+
 def single_key(endpoint: Endpoint) -> ProviderKey:
     """An endpoint's one key, or the place of it where none is needed."""
     return ProviderKey(endpoint.key_name, endpoint, f"{endpoint.provider} {endpoint.key_name}")
@@ -263,7 +280,7 @@ def _is_usable(endpoint: Endpoint) -> bool:
     return (endpoint.enabled or endpoint.always_tried) and endpoint.available
 
 
-def _keep(kept: dict[str | None, T], name: str | None, value: T) -> None:
+def _keep(kept: dict[K, T], name: K, value: T) -> None:
     if len(kept) >= KEPT_NAMES:
         kept.clear()
     kept[name] = value

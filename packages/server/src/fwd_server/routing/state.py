@@ -6,7 +6,8 @@ counts. Every method is told the time in monotonic seconds; nothing here asks fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from attrs import frozen
 
@@ -14,16 +15,29 @@ from fwd_server.routing.account_limits import AccountUsage, Reservation
 from fwd_server.routing.health import Health, says_nothing
 from fwd_server.routing.key_health import KEY_FAILURES, KeyHealth
 from fwd_server.routing.latency import LatencyTracker
+from fwd_server.routing.needs import CallNeeds
 from fwd_server.routing.table import Instance, Lane, Limits, Seat
 from fwd_server.values.errors import CALLERS_FAULT, MODELS_FAULT, UpstreamError
 
 
-@frozen
-class RunningAttempt:
+class RunningAttempt(NamedTuple):
     """An attempt between ``begin_attempt`` and ``end_attempt``."""
 
     seat: Seat
     reservations: tuple[Reservation, ...] = ()
+
+
+@frozen
+class Cooldown:
+    """A deployment that cools down, or one of its keys (then ``key`` is its name), and for how many seconds more.
+
+    ``model`` is None for a key that no model may use.
+    """
+
+    provider: str
+    model: str | None
+    seconds: float
+    key: str | None = None
 
 
 class RoutingState:
@@ -33,6 +47,8 @@ class RoutingState:
         self.health = health or Health()
         self.keys = KeyHealth()
         self.latencies = LatencyTracker()
+        # The same two tables that health and keys have; both are empty in a gateway where nothing fails.
+        self._failures, self._cooldowns = self.health.records, self.keys.cooldowns
         self._inflight: dict[object, int] = {}
         self._usages: dict[object, AccountUsage] = {}
 
@@ -41,19 +57,21 @@ class RoutingState:
     @property
     def quiet(self) -> bool:
         """Whether nothing cools down."""
-        return self.health.quiet and self.keys.quiet
+        return not (self._failures or self._cooldowns)
 
     def resting_until(self, seat: Seat, now: float) -> float | None:
         """When the seat's cooldown ends, that of its deployment or of its key; None if there is none."""
-        own = None if self.health.quiet else self.health.resting_until(seat.target, now)
-        keys = None if self.keys.quiet else self.keys.resting_until(seat, now)
+        own = self.health.resting_until(seat.target, now) if self._failures else None
+        keys = self.keys.resting_until(seat, now) if self._cooldowns else None
         if own is None or keys is None:
             return keys if own is None else own
         return max(own, keys)
 
-    def limit_wait_s(self, seat: Seat, tokens: int, now: float) -> float:
+    def limit_wait_s(self, seat: Seat, call: CallNeeds, now: float) -> float:
         """Seconds until the seat has room under our own limits of its key and its deployment; 0: it has."""
-        return max((usage.wait_s(tokens, now) for usage in self._accounts(seat)), default=0.0)
+        if not seat.limited:
+            return 0.0
+        return max(usage.wait_s(call.tokens, now) for usage in self._accounts(seat))
 
     def inflight(self, lane: Lane) -> int:
         """Attempts that run at a deployment now."""
@@ -65,26 +83,34 @@ class RoutingState:
 
     # -- what the gateway reports
 
-    def begin_attempt(self, seat: Seat, tokens: int, now: float) -> RunningAttempt:
-        """An attempt begins, for which ``tokens`` are reserved. It must be ended, whatever becomes of it."""
+    def begin_attempt(self, seat: Seat, call: CallNeeds, now: float) -> RunningAttempt:
+        """An attempt begins. It must be ended, whatever becomes of it."""
         identity = seat.lane.identity
         self._inflight[identity] = self._inflight.get(identity, 0) + 1
-        self.health.note_attempt(seat.target, now)
-        self.keys.note_attempt(seat, now)
-        return RunningAttempt(seat, tuple(usage.admit(tokens, now) for usage in self._accounts(seat)))
+        if self._failures or self._cooldowns:
+            self.health.note_attempt(seat.target, now)
+            self.keys.note_attempt(seat, now)
+        if not seat.limited:
+            return RunningAttempt(seat)
+        return RunningAttempt(seat, tuple(usage.admit(call.tokens, now) for usage in self._accounts(seat)))
 
-    def note_answer(
-        self, attempt: RunningAttempt, seconds: float, now: float, *, stream: bool, tokens: int = 0
-    ) -> None:
-        """A good answer; ``seconds`` until the first content of a stream, or until a whole answer of ``tokens``."""
-        seat = attempt.seat
-        self.health.note_success(seat.target)
-        self.keys.note_success(seat)
-        self.latencies.note_answer(seat.lane.identity, seconds, now, stream=stream, tokens=tokens)
+    def note_answer(self, seat: Seat, seconds: float, now: float, *, stream: bool, tokens: int = 0) -> None:
+        """An answer has begun well: the key is good, and this is how long it took.
 
-    def note_failure(self, attempt: RunningAttempt, error: UpstreamError, now: float, *, stream: bool) -> bool:
+        ``seconds`` until the first content of a stream, or until a whole answer of ``tokens``.
+        """
+        if self._cooldowns:
+            self.keys.note_success(seat)
+        if seat.lane.timed:
+            self.latencies.note_answer(seat.lane.identity, seconds, now, stream=stream, tokens=tokens)
+
+    def note_good_end(self, seat: Seat) -> None:
+        """An answer was whole: the deployment is up."""
+        if self._failures:
+            self.health.note_success(seat.target)
+
+    def note_failure(self, seat: Seat, error: UpstreamError, now: float, *, stream: bool) -> bool:
         """An attempt failed; True if an operator has to be told about the key."""
-        seat = attempt.seat
         if error.kind in KEY_FAILURES:
             # It is the key that cools down: with another one the deployment may answer at once.
             self.health.release_probe(seat.target)
@@ -93,21 +119,37 @@ class RoutingState:
             self.keys.note_success(seat)
         else:
             self.keys.release_probe(seat)
-            if not says_nothing(error):
+            if seat.lane.timed and not says_nothing(error):
                 self.latencies.note_failure(seat.lane.identity, now, stream=stream)
         self.health.note_failure(seat.target, error, now)
         return False
 
+    def release_probe(self, seat: Seat) -> None:
+        """An attempt is over or has begun to answer, and says nothing more for now: the next call may probe."""
+        if self._failures or self._cooldowns:
+            self.health.release_probe(seat.target)
+            self.keys.release_probe(seat)
+
     def end_attempt(self, attempt: RunningAttempt, tokens: int | None, now: float) -> None:
         """An attempt, its stream included, is over and took ``tokens``; None where nobody says."""
-        seat = attempt.seat
-        left = self._inflight.pop(seat.lane.identity, 1) - 1
+        identity = attempt.seat.lane.identity
+        left = self._inflight.pop(identity, 1) - 1
         if left > 0:
-            self._inflight[seat.lane.identity] = left
-        self.health.release_probe(seat.target)
-        self.keys.release_probe(seat)
+            self._inflight[identity] = left
         for reservation in attempt.reservations:
             reservation.usage.settle(reservation, tokens, now)
+
+    # -- for people
+
+    def cooling_down(self, instances: Mapping[str, Instance], now: float) -> tuple[Cooldown, ...]:
+        """Every deployment and key that cools down now; one that is due is up."""
+        found = [Cooldown(provider, model, left) for (provider, model), left in self.health.cooling_down(now)]
+        names = {key.identity: (i.name, key.name) for i in instances.values() for key in i.keys}
+        for (identity, model), left in self.keys.cooling_down(now):
+            if identity in names:
+                provider, key = names[identity]
+                found.append(Cooldown(provider, model or None, left, key))
+        return tuple(found)
 
     # -- what a reload does
 

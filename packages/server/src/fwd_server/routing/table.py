@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import date
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -102,11 +103,19 @@ NO_FACTS: Final = ModelFacts()
 
 @frozen(eq=False)
 class Seat:
-    """A deployment with one of its keys: where an attempt can go. ``target`` is what is sent where."""
+    """A deployment with one of its keys: where an attempt can go. ``target`` is what is sent where.
+
+    ``limited`` says that the key or the deployment has limits of ours; all others need no counting.
+    """
 
     target: Deployment
     key: ProviderKey
     lane: Lane = field(repr=False)
+    limited: bool = field(init=False, repr=False)
+
+    @limited.default
+    def _check_limits(self) -> bool:
+        return not (self.key.limits.empty and self.lane.limits.empty)
 
 
 @frozen(eq=False)
@@ -114,6 +123,7 @@ class Lane:
     """A deployment of a model, as the file has it. ``name`` is its name there, ``identity`` that of what it remembers.
 
     Its seats are in the order of the keys. ``weight`` 0 is used only when all others of its ``tier`` are out.
+    ``timed`` says that its latencies are needed, by a model that is balanced by them.
     """
 
     name: str
@@ -127,6 +137,7 @@ class Lane:
     changes: Changes = field(factory=dict)
     key_names: frozenset[str] = frozenset()
     endpoints: tuple[Endpoint, ...] | None = field(default=None, repr=False)  # those of the keys, where they differ
+    timed: bool = False
     identity: tuple[str, str, str] = field(init=False)
     salt: int = field(init=False, repr=False)
     seats: tuple[Seat, ...] = field(init=False, repr=False)
@@ -157,6 +168,31 @@ class Deprecation:
     replacement: str = ""
     sunset: str = ""
 
+    def headers(self) -> tuple[tuple[str, str], ...]:
+        """What answers say of it.
+
+        RFC 9745 wants the day of the deprecation, which nobody wrote down; any day in the past says that it is in
+        force. The day it goes is RFC 8594's.
+        """
+        sunset = date.fromisoformat(self.sunset) if self.sunset else None
+        return (
+            ("deprecation", "@0"),
+            *((("sunset", f"{sunset:%a, %d %b %Y} 00:00:00 GMT"),) if sunset else ()),
+            *((("x-fwd-replacement", self.replacement),) if self.replacement else ()),
+        )
+
+
+@frozen
+class OffProvider:
+    """A provider that a model would use and that cannot be used, by the code of the error that says why.
+
+    ``before`` is the number of deployments that stand before it, where their order is the written one.
+    """
+
+    name: str
+    reason: str
+    before: int = 0
+
 
 @frozen(eq=False)
 class PublicModel:
@@ -164,7 +200,8 @@ class PublicModel:
 
     ``chosen`` says that the caller named a provider's model itself: then a model that does not exist there, or whose
     context is too small, is the caller's to change (contract F17). ``fallback`` and ``on`` hold names: of models, of
-    deployments, or ``@priority``.
+    deployments, or ``@priority``. ``off`` are providers it would use if they were configured. ``reveal`` False: callers
+    are told its name and nothing that is behind it.
     """
 
     name: str
@@ -180,8 +217,30 @@ class PublicModel:
     max_price_ratio: float | None = None
     deprecated: Deprecation | None = None
     chosen: bool = False
+    off: tuple[OffProvider, ...] = ()
+    headers: tuple[tuple[str, str], ...] = field(init=False, repr=False)
+    denied: frozenset[str] = field(init=False, repr=False)
     is_plain: bool = field(init=False, repr=False)
+    lacks: frozenset[str] = field(init=False, repr=False)
     sure_context: float = field(init=False, repr=False)
+    sure_seat: Seat | None = field(init=False, repr=False)
+
+    @headers.default
+    def _make_headers(self) -> tuple[tuple[str, str], ...]:
+        return self.deprecated.headers() if self.deprecated else ()
+
+    @denied.default
+    def _find_denied(self) -> frozenset[str]:
+        """The parameters that none of its deployments takes, because the file says so: its fallbacks do not either."""
+        denied = [
+            frozenset(name for name, change in lane.changes.items() if change.action == "deny") for lane in self.lanes
+        ]
+        return frozenset.intersection(*denied) if denied else frozenset()
+
+    @lacks.default
+    def _find_lacks(self) -> frozenset[str]:
+        """Every ability that one of its deployments is known not to have."""
+        return frozenset().union(*(lane.facts.lacks for lane in self.lanes))
 
     @is_plain.default
     def _check_plain(self) -> bool:
@@ -199,6 +258,14 @@ class PublicModel:
         """The longest prompt, by our own estimate, that surely fits every deployment."""
         contexts = [lane.facts.context for lane in self.lanes if lane.facts.context is not None]
         return MAY_BE_TOO_LONG * min(contexts, default=math.inf)
+
+    @sure_seat.default
+    def _find_sure_seat(self) -> Seat | None:
+        """The seat that comes first whatever the call is; None where that depends on it."""
+        if not self.is_plain or len(self.lanes) > 1 or self.lacks or self.sure_context < math.inf:
+            return None
+        lane = self.lanes[0]
+        return None if lane.instance.spread and len(lane.seats) > 1 else lane.seats[0]
 
 
 def matches(pattern: str, name: str) -> bool:

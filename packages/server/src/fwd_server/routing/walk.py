@@ -13,9 +13,7 @@ a deployment is asked again, with another key, only when nothing else is left (c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-
-from attrs import define, field, frozen
+from typing import NamedTuple
 
 from fwd_server.routing.key_health import KEY_FAILURES
 from fwd_server.routing.plan import Plan
@@ -28,15 +26,13 @@ def _ends_call(kind: ErrorKind, *, chosen: bool) -> bool:
     return kind in CALLERS_FAULT or (chosen and kind in MODELS_FAULT)
 
 
-@frozen
-class Step:
+class Step(NamedTuple):
     """A seat to try, and why: first, next_key, fallback, on.KIND or again (the deployment's other key)."""
 
     seat: Seat
     why: str
 
 
-@define
 class PlanWalk:
     """The way of one call through its plan.
 
@@ -45,52 +41,76 @@ class PlanWalk:
     most that are made; the model may have its own number.
     """
 
-    plan: Plan
-    attempts: int
-    made: int = field(init=False, default=0)
-    _queue: Iterator[Seat] = field(init=False, repr=False)
-    _why: str = field(init=False, default="first")
-    _tried: set[Seat] = field(init=False, factory=set)
-    _failed: set[tuple[str, str, str]] = field(init=False, factory=set)
-    _deferred: deque[Seat] = field(init=False, factory=deque)
-    _next_keys: deque[Seat] = field(init=False, factory=deque)
-    _current: Seat | None = field(init=False, default=None)
-    _smallest_context: int | None = field(init=False, default=None)
-    _over: bool = field(init=False, default=False)
+    # One of these is made for every call, and nearly every call is over with its first step.
+    __slots__ = (
+        *("attempts", "is_over", "made", "plan", "_begun", "_current", "_deferred", "_failed", "_next_keys", "_queue"),
+        *("_smallest_context", "_tried", "_why"),
+    )
 
-    def __attrs_post_init__(self) -> None:
-        self._queue = iter(self.plan)
-        if self.plan.model.attempts is not None:
-            self.attempts = self.plan.model.attempts
+    def __init__(self, plan: Plan, attempts: int) -> None:
+        self.plan = plan
+        self.attempts = attempts if plan.model.attempts is None else plan.model.attempts
+        self.made = 0
+        self.is_over = self._begun = False
+        self._current: Seat | None = None
+        self._why = "first"
+
+    def may_repeat(self, kind: ErrorKind) -> bool:
+        """Whether the same seat may be tried again after a failure of this kind: nothing else is left for the call."""
+        model = self.plan.model
+        is_final = _ends_call(kind, chosen=model.chosen)
+        return not is_final and not self._entries_for(kind) and self.plan.seat(1) is None
+
+    @property
+    def attempts_left(self) -> int:
+        """How many more may be made."""
+        return self.attempts - self.made
 
     def next_step(self) -> Step | None:
         """The next seat to try; None when there is none, or none may be tried."""
-        if self._over or self.made >= self.attempts:
+        if self.is_over or self.made >= self.attempts:
             return None
+        if self._current is None:
+            self._current = self.plan.first()
+            return None if self._current is None else Step(self._current, "first")
+        if not self._begun:
+            self._begin_search(self._current)
         step = self._choose()
         if step is not None:
             self._tried.add(step.seat)
             self._current = step.seat
-            self._why = "fallback" if self._why == "first" else self._why
         return step
 
-    def note_failure(self, kind: ErrorKind) -> None:
-        """The attempt at the last seat failed."""
+    def _begin_search(self, first: Seat) -> None:
+        """The first seat was not enough: from here on it is remembered what was tried."""
+        self._begun = True
+        self._queue = iter(self.plan)
+        self._tried = {first}
+        self._failed: set[tuple[str, str, str]] = set()
+        self._deferred: deque[Seat] = deque()
+        self._next_keys: deque[Seat] = deque()
+        self._smallest_context: int | None = None
+        self._why = "fallback"
+
+    def note_failure(self, kind: ErrorKind, attempts: int = 1) -> None:
+        """The attempt at the last seat failed; where it was repeated there, ``attempts`` were made."""
         seat = self._current
         if seat is None:
             raise AssertionError("no attempt was started")
-        self.made += 1
+        if not self._begun:
+            self._begin_search(seat)
+        self.made += attempts
         self._failed.add(seat.lane.identity)
         model, entries = self.plan.model, self._entries_for(kind)
         if kind is ErrorKind.INVALID_REQUEST or (not entries and _ends_call(kind, chosen=model.chosen)):
-            self._over = True
+            self.is_over = True
         elif entries:
             self._queue, self._why = self.plan.expand(entries), f"on.{kind.value}"
             self._deferred.clear()
             self._next_keys.clear()
         if kind is ErrorKind.CONTEXT_LENGTH:
             self._note_context(seat)
-        if kind in KEY_FAILURES and not self._over:
+        if kind in KEY_FAILURES and not self.is_over:
             self._next_keys.extend(self._other_keys(seat))
 
     def _choose(self) -> Step | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
+import msgspec
 from attrs import evolve, frozen
 
 from fwd_server.routing.planner import single_key
@@ -22,7 +23,9 @@ from fwd_server.settings.config_file_schema import (
     TimeoutsConfig,
 )
 from fwd_server.settings.config_file_secrets import BadReference, is_reference, name_of
+from fwd_server.settings.config_file_values import show_value
 from fwd_server.settings.schema import ProviderSettings, Settings
+from fwd_server.values.chat import ChatBody
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info, stem_of
 from fwd_server.values.secret import Secret
@@ -137,8 +140,21 @@ def build_changes(
         if name in changes:
             place = (*path, _LISTS[action], name) if value is not None else (*path, _LISTS[action])
             problems.note(place, f"{name} is also in {_LISTS[changes[name].action]}; keep it in one of them")
+        if value is not None and not fits_chat(name, value):
+            problems.note(
+                (*path, _LISTS[action], name), f"found {show_value(value)}; a chat completion takes no such value"
+            )
         changes[name] = Change(action, value)
     return changes
+
+
+def fits_chat(name: str, value: Any) -> bool:
+    """Whether a parameter of a chat completion may have this value; of one that nobody knows nothing is said."""
+    try:
+        msgspec.convert({"messages": [{"role": "user", "content": ""}], name: value}, ChatBody)
+    except msgspec.ValidationError:
+        return False
+    return True
 
 
 _LISTS: Final = {"default": "defaults", "force": "force", "deny": "deny", "drop": "drop"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from attrs import define, evolve, field, frozen
 
 from fwd_server.routing.names import find_family, split_provider
-from fwd_server.routing.planner import FactsOf, Routes
+from fwd_server.routing.planner import FactsOf, Routes, know_nothing
 from fwd_server.routing.table import (
     PRIORITY,
     Changes,
@@ -54,6 +54,8 @@ def build_routes(
     """
     by_variables = build_endpoints(settings, languages)
     file = settings.config_file or parse_config(ConfigText(""), {})
+    if settings.config_file is None:
+        facts_of = know_nothing  # plans depend on what is known of models only where there is a file
     problems = ProblemList(file)
     built = InstanceBuilder(settings, by_variables, problems).build()
     public = ModelBuilder(settings, built, facts_of, problems).build()
@@ -131,9 +133,10 @@ class ModelBuilder:
         if not config.deployments:
             self.problems.note(("models", name, "deployments"), "the list is empty; at least one is needed")
         deprecated = config.deprecated
+        timed = config.balance == "latency"
         return PublicModel(
             name,
-            tuple(lane for lane in lanes if lane is not None),
+            tuple(evolve(lane, timed=True) if timed else lane for lane in lanes if lane is not None),
             description=config.description or "",
             hidden=config.hidden,
             reveal=config.reveal,

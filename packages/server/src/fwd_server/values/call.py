@@ -41,7 +41,8 @@ class Call(msgspec.Struct, frozen=True):
     ``deadline_s`` is the time for the whole chain until the commit, in seconds; ``strict`` refuses to drop a
     field (``x-fwd-strict``); ``fallback`` allows other providers (``x-fwd-fallback``); ``queued_ms`` is the time from
     the request's first byte until the gateway turned to it; ``via`` are the gateways it came by; ``requested_timeouts``
-    are the seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's.
+    are the seconds it asks for by their names in ``Timeouts``, which count where they are shorter than a provider's;
+    ``session`` is what the caller calls its conversation (``x-fwd-session``).
 
     ``text_bytes`` and ``media_tokens`` are the size of its input (``metering.bounds.InputSize``); ``writes_1h``: it
     asks for cache entries of an hour; ``user`` and ``tags`` are the caller's own words for the ledger.
@@ -63,11 +64,15 @@ class Call(msgspec.Struct, frozen=True):
     writes_1h: bool = False
     user: str = ""
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    session: str | None = None
 
 
 # gc=False: it holds only strings and numbers, so the collector need not visit it.
 class Attempt(msgspec.Struct, frozen=True, gc=False):
-    """One try at one deployment, as it ended. ``ms`` is its time until the commit or the failure."""
+    """One try at one deployment, as it ended. ``ms`` is its time until the commit or the failure.
+
+    ``why`` says how it came to it: first, next_key, fallback, on.KIND or again.
+    """
 
     provider: str
     model: str
@@ -75,6 +80,7 @@ class Attempt(msgspec.Struct, frozen=True, gc=False):
     status: int | None = None
     code: str | None = None
     kind: ErrorKind | None = None
+    why: str = "first"
 
     def as_fields(self) -> dict[str, str | int | float | None]:
         """The attempt for an error's body and for the log (contract F33); no secrets in it."""
@@ -105,6 +111,7 @@ class Outcome(msgspec.Struct, frozen=True):
     attempts: tuple[Attempt, ...] = ()
     usage: Usage | None = None
     dropped: tuple[str, ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
     error: str | None = None
     param: str | None = None
     disconnected: bool = False

@@ -314,6 +314,11 @@ def upstream_failure(code: str, message: str = "") -> UpstreamError:
     return UpstreamError(message or words, status, code=code, kind=kind, should_retry=retry)
 
 
+def plain_message(code: str | None) -> str:
+    """The gateway's own sentence for any code of a failed attempt, with no word of the provider's."""
+    return _TRANSPORT[code][2] if code in _TRANSPORT else default_message(code)
+
+
 def internal_error() -> GatewayError:
     """A bug of ours; what it was is in the log and nowhere else."""
     return GatewayError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -17,11 +17,23 @@ from fwd_server.values.receipt import Receipt
 from fwd_server.values.usage import Usage
 
 
+class CallPlan(Protocol):
+    """Where a call may go."""
+
+    def deployments(self) -> tuple[Deployment, ...]:
+        """Every deployment it may reach, in the order in which they are written."""
+        ...
+
+
 class CallRecord(msgspec.Struct, eq=False):
     """What has happened to a call so far.
 
     Times are monotonic seconds, handed in by whoever has the clock. Fields are public to read; only the methods
     below change them, so that every change of a call's state can be found in this file.
+
+    ``shown_as`` is the name of a model that is not to be revealed: then callers are told it in place of provider and
+    model. ``model_headers`` are what answers say of the model itself (that it is deprecated). ``skipped`` are providers
+    that were passed over, each with the reason; ``changed`` are parameters that the gateway's file set.
     """
 
     call: Call
@@ -43,6 +55,21 @@ class CallRecord(msgspec.Struct, eq=False):
     receipt: Receipt | None = None
     barred: Mapping[tuple[str, str], GatewayError] = msgspec.field(default_factory=dict)
     may_continue: Callable[[], bool] | None = None  # asked before another attempt
+    plan: CallPlan | None = None
+    shown_as: str | None = None
+    model_headers: tuple[tuple[str, str], ...] = ()
+    skipped: tuple[tuple[str, str], ...] = ()
+    changed: tuple[str, ...] = ()
+
+    # -- the plan
+
+    def note_plan(self, plan: CallPlan, shown_as: str | None, model_headers: tuple[tuple[str, str], ...]) -> None:
+        """The plan is made; policies may look at it before it is used."""
+        self.plan, self.shown_as, self.model_headers = plan, shown_as, model_headers
+
+    def note_skipped(self, skipped: tuple[tuple[str, str], ...]) -> None:
+        """These providers were passed over on the way to the answer, or to the failure."""
+        self.skipped = skipped
 
     # -- attempts
 
@@ -59,7 +86,7 @@ class CallRecord(msgspec.Struct, eq=False):
         self.passed_headers = headers
 
     def note_attempt(
-        self, deployment: Deployment, began: float, now: float, error: UpstreamError | None = None
+        self, deployment: Deployment, began: float, now: float, error: UpstreamError | None = None, why: str = "first"
     ) -> Attempt:
         """An attempt has ended: with the failure, or None for the one that commits."""
         attempt = Attempt(
@@ -69,14 +96,17 @@ class CallRecord(msgspec.Struct, eq=False):
             error.upstream_status if error else 200,
             error.code if error else None,
             error.kind if error else None,
+            why,
         )
         self.attempts.append(attempt)
         self.running = None
         return attempt
 
-    def commit(self, deployment: Deployment, dropped: tuple[str, ...], now: float) -> None:
+    def commit(
+        self, deployment: Deployment, dropped: tuple[str, ...], now: float, changed: tuple[str, ...] = ()
+    ) -> None:
         """From here on the answer is the caller's, and no other deployment is tried (contract 3a)."""
-        self.deployment, self.dropped, self.first_content_at = deployment, dropped, now
+        self.deployment, self.dropped, self.first_content_at, self.changed = deployment, dropped, now, changed
 
     # -- the answer
 
@@ -149,6 +179,7 @@ class CallRecord(msgspec.Struct, eq=False):
             attempts=tuple(self.attempts),
             usage=self.settled_usage(),
             dropped=self.dropped,
+            skipped=self.skipped,
             error=(error.code or error.type) if error else None,
             param=error.param if error else None,
             disconnected=self.was_disconnected,

@@ -294,6 +294,7 @@ class CallExchange(HTTPMessageDelegate):
             writes_1h=writes_1h,
             user=options.user or _named_user(request),
             tags=options.tags,
+            session=options.session,
         )
         return call, options
 

@@ -1,4 +1,4 @@
-"""What the headers of a call ask for: the ``x-fwd-*`` options, times, user and tags, and where it came by."""
+"""What the headers of a call ask for: the ``x-fwd-*`` options, times, user, tags, session, and where it came by."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
+from fwd_server.routing.sticky import SESSION_HEADER
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
 from fwd_server.values.errors import BadRequest
 
@@ -41,6 +42,7 @@ class CallOptions(msgspec.Struct, frozen=True):
     via: tuple[str, ...] = ()
     user: str = ""
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
+    session: str | None = None
 
 
 def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptions:
@@ -60,6 +62,7 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
         via=loop_guard.check_incoming(headers.get(HEADER)),
         user=clean_user(headers.get("x-fwd-user")),
         tags=_read_tags(headers["x-fwd-tags"]) if "x-fwd-tags" in headers else {},
+        session=headers.get(SESSION_HEADER),
     )
 
 

@@ -14,9 +14,9 @@ from attrs import frozen
 _NAMES: Final = re.compile(r"[A-Za-z0-9-]{1,64}(?:\s*,\s*[A-Za-z0-9-]{1,64}){0,63}")
 # A browser hides every header of an answer but a few; `*` does it for all, but not in every browser.
 _EXPOSED: Final = (
-    "x-request-id, x-fwd-provider, x-fwd-model, x-fwd-attempts, x-fwd-dropped, x-fwd-skipped, "
+    "x-request-id, x-fwd-provider, x-fwd-model, x-fwd-attempts, x-fwd-dropped, x-fwd-changed, x-fwd-skipped, "
     "x-fwd-upstream-request-id, x-fwd-call-id, x-fwd-cost, x-fwd-cost-kind, x-fwd-budget-left, x-fwd-budget, "
-    "server-timing, retry-after, retry-after-ms, x-should-retry"
+    "x-fwd-replacement, deprecation, sunset, server-timing, retry-after, retry-after-ms, x-should-retry"
 )
 _METHODS: Final = "GET, POST, DELETE"
 # Chrome caps it at two hours and Firefox at a day; an hour keeps a changed setting from lingering.

@@ -6,6 +6,7 @@ that no limit for calls ever hides how the gateway is.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -16,8 +17,8 @@ from tornado.routing import URLSpec
 
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.observe.hub import ObserverHub
-from fwd_server.routing.health import Cooldown, Health
 from fwd_server.routing.planner import Routes
+from fwd_server.routing.state import Cooldown, RoutingState
 from fwd_server.store.key_set import KeySet
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
@@ -36,7 +37,7 @@ class GatewayStatus:
     clock: Clock
     started: float
     notices: Callable[[], tuple[str, ...]]
-    health: Health = field(factory=Health)
+    routing: RoutingState = field(factory=RoutingState)
     draining: bool = False
 
     def is_alive(self) -> bool:
@@ -70,7 +71,12 @@ class GatewayStatus:
         if not details:
             return {"status": self.status_name()}
         resting = [
-            {"provider": rest.provider, "model": rest.model, "seconds": round(rest.seconds, 1)}
+            {
+                "provider": rest.provider,
+                "model": rest.model,
+                **({} if rest.key is None else {"key": rest.key}),
+                "seconds": round(rest.seconds, 1),
+            }
             for rest in self._cooldowns()
         ]
         tired = {rest["provider"] for rest in resting}
@@ -86,7 +92,7 @@ class GatewayStatus:
         }
 
     def _cooldowns(self) -> tuple[Cooldown, ...]:
-        return self.health.cooling_down(self.clock.monotonic())
+        return self.routing.cooling_down(self.routes.instances, self.clock.monotonic())
 
 
 def _is_usable(endpoint: Endpoint) -> bool:
@@ -105,8 +111,11 @@ def _provider_note(endpoint: Endpoint, resting: tuple[Cooldown, ...]) -> str:
     if not endpoint.available:
         return "not supported by this version"
     own = [rest for rest in resting if rest.provider == endpoint.provider]
+    if not own:
+        return ""
     more = f" and {len(own) - 1} more" if len(own) > 1 else ""
-    return f"{own[0].model or 'its own model'} is cooling down for {own[0].seconds:.0f} s{more}" if own else ""
+    what = own[0].model or ("its own model" if own[0].model is not None else f"the key {own[0].key}")
+    return f"{what} is cooling down for {math.ceil(own[0].seconds)} s{more}"
 
 
 class Readiness(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import attrs
 import orjson
 from attrs import frozen
 
@@ -12,6 +13,7 @@ from fwd_server.providers import echo
 from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog
 from fwd_server.routing.names import cut_prefix
 from fwd_server.routing.planner import Routes, resolve_model
+from fwd_server.routing.table import PublicModel
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.values.chat import Json
 from fwd_server.values.deployment import Endpoint
@@ -38,17 +40,23 @@ class ModelIndex:
         return tuple(e for e in self.routes.endpoints.values() if e.enabled and e.available)
 
     def list_models(self) -> list[Json]:
-        """Every model of every endpoint that is on, as objects of the API."""
+        """The public models, then, unless only those may be used, every model of every endpoint that is on."""
+        public = [_public_entry(model) for model in self.routes.public_models()]
+        if self.routes.only_listed:
+            return public
         found = (
             self._model_entry(endpoint, name)
             for endpoint in self.usable_endpoints()
             for name in self._model_names(endpoint)
         )
         # The same model may come from the settings, the provider and the table; ids are unique in the answer.
-        return list({entry["id"]: entry for entry in found}.values())
+        return list({entry["id"]: entry for entry in (*public, *found)}.values())
 
     def find_model(self, name: str) -> Json:
         """One model, also one that is in no list. Raises ModelNotFound when no provider here serves it."""
+        public = self.routes.find_public(name)
+        if public is not None:
+            return _public_entry(public)
         endpoint, model = resolve_model(self.routes, name)
         if not endpoint.enabled:
             raise ModelNotFound(f"The model {name!r} is not served: set {endpoint.enabled_by} on the gateway.")
@@ -86,6 +94,23 @@ class ModelIndex:
         if known:
             return "table"
         return "configured" if name == _default_model(endpoint) else None
+
+
+def _public_entry(model: PublicModel) -> Json:
+    """A model of the file. What is behind it is in ``deployments``, unless it is not to be revealed."""
+    deprecated = model.deprecated
+    facts = {
+        "description": model.description or None,
+        "deployments": [f"{lane.instance.name}:{lane.model}" for lane in model.lanes] if model.reveal else None,
+        "deprecated": attrs.asdict(deprecated) if deprecated else None,
+    }
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": "fwd",
+        "fwd": {"listed": "configured", **{name: value for name, value in facts.items() if value is not None}},
+    }
 
 
 def _default_model(endpoint: Endpoint) -> str:

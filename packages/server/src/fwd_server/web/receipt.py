@@ -20,21 +20,33 @@ def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
     """The receipt of a call as headers (design: *Headers of a call*); what is not known is left out."""
     headers = [("x-fwd-attempts", str(len(record.attempts)))]
     provider = record.provider
-    if provider is not None:
+    if record.shown_as is not None:
+        headers.append(("x-fwd-model", record.shown_as))
+    elif provider is not None:
         headers += (("x-fwd-provider", provider), ("x-fwd-model", record.model or ""))
     # Absent instead of empty: a client tests for the header.
     if record.dropped:
         headers.append(("x-fwd-dropped", dropped_names(record.dropped)))
-    if record.upstream_request_id:
-        headers.append(("x-fwd-upstream-request-id", record.upstream_request_id))
+    if record.changed:
+        headers.append(("x-fwd-changed", ",".join(record.changed)))
     headers.append(("server-timing", _server_timing(record, now)))
+    passed = record.passed_headers
+    if record.shown_as is not None:
+        passed = ()
+    else:
+        if record.skipped:
+            headers.append(("x-fwd-skipped", ",".join(f"{name}={reason}" for name, reason in record.skipped)))
+        if record.upstream_request_id:
+            headers.append(("x-fwd-upstream-request-id", record.upstream_request_id))
+    if record.model_headers:
+        headers += record.model_headers
     receipt = record.receipt
     if receipt is None:
-        headers += record.passed_headers
+        headers += passed
         return headers
     headers += cost_headers(receipt)
     # A provider's limits are those of the operator's account: a key with limits of its own is told of these.
-    headers += limit_headers(receipt.limits) if receipt.limits else record.passed_headers
+    headers += limit_headers(receipt.limits) if receipt.limits else passed
     return headers
 
 
@@ -67,13 +79,16 @@ def limit_headers(limits: tuple[LimitFacts, ...]) -> list[tuple[str, str]]:
 
 def receipt_facts(record: CallRecord, now: float | None = None) -> Json:
     """The same as an object, for the comment in a stream; with ``now`` its end is included."""
+    revealed = record.shown_as is None
     said: dict[str, Any] = {
         "request_id": record.call.id,
-        "provider": record.provider,
-        "model": record.model,
+        "provider": record.provider if revealed else None,
+        "model": record.model if revealed else record.shown_as,
         "attempts": len(record.attempts),
         "dropped": list(record.dropped) or None,
-        "upstream_request_id": record.upstream_request_id,
+        "changed": list(record.changed) or None,
+        "skipped": (dict(record.skipped) or None) if revealed else None,
+        "upstream_request_id": record.upstream_request_id if revealed else None,
         "timings": None if now is None else call_timings(record, now),
         "usage": None if now is None else _usage_facts(record),
     }
