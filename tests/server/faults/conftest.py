@@ -61,12 +61,7 @@ def _refused_handshakes_are_meant(loop: asyncio.AbstractEventLoop, context: dict
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The first test of the matrix waits for all cases to be played, which takes minutes on a busy machine.
-
-    Where several processes share the tests, one of them has all that look at what was played.
-    """
+    """The first test of the matrix waits for all cases to be played, which takes minutes on a busy machine."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(900))
-            if "run" in getattr(item, "fixturenames", ()):
-                item.add_marker(pytest.mark.xdist_group("faults"))
