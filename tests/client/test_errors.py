@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from fwd_client import _errors
-from fwd_client._errors import APIError, FailedAttempt, FwdError, class_for
+from fwd_client._errors import APIError, BudgetExceededError, FailedAttempt, FwdError, QuotaExceededError, class_for
 
 CLASSES = [kind for kind in vars(_errors).values() if isinstance(kind, type) and issubclass(kind, FwdError)]
 
@@ -81,3 +81,9 @@ def test_timeouts(kind: type[APIError]) -> None:
     """Whether this side or the gateway saw that the time is over: both are Python's `TimeoutError`."""
     with pytest.raises(TimeoutError, match=r"late \(504\)"):
         raise kind("late", status=504)
+
+
+def test_a_spent_budget_is_a_quota_of_its_own() -> None:
+    """Both are caught by one class; only the budget is the gateway's own."""
+    assert class_for(429, "budget_exceeded") is BudgetExceededError
+    assert issubclass(BudgetExceededError, QuotaExceededError)

@@ -57,6 +57,16 @@ STATUSES = [
     ("own-503-key", 503, "provider_not_configured", "ProviderNotConfiguredError"),
     ("own-503-full", 503, "overloaded", "OverloadedError"),
     ("own-503-going", 503, "shutdown", "OverloadedError"),
+    ("key-400", 400, "user_required", "BadRequestError"),
+    ("key-403-model", 403, "model_not_allowed", "PermissionDeniedError"),
+    ("key-403-price", 403, "price_unknown", "PermissionDeniedError"),
+    ("key-429-spent", 429, "budget_exceeded", "BudgetExceededError"),
+    ("key-429-busy", 429, "budget_busy", "RateLimitError"),
+    ("key-429-running", 429, "concurrency_limit_exceeded", "RateLimitError"),
+    ("key-429-large", 429, "request_exceeds_limit", "RateLimitError"),
+    ("key-429-users", 429, "too_many_users", "RateLimitError"),
+    ("ledger-501", 501, "no_ledger", "ServerError"),
+    ("ledger-503", 503, "storage_busy", "OverloadedError"),
 ]
 EVENTS = [
     ("F7", "upstream_timeout", "DeadlineError"),

@@ -71,11 +71,17 @@ _ADVICE: dict[ExitCode, tuple[str, str]] = {
 """The first and the last line, where the gateway sends no hint."""
 
 _ADVICE_ON: dict[str, tuple[str, str]] = {
+    "budget_busy": ("running calls hold the rest of a budget", "again in a moment"),
+    "budget_exceeded": (
+        "a budget of this key is spent, or too small for this call",
+        "a shorter answer: --max-tokens N, or a cheaper model with {model}",
+    ),
     "context_length_exceeded": (
         "the prompt is too long for this model",
         "a shorter prompt, or another model with {model}",
     ),
     "insufficient_quota": ("the provider's account is out of money", "another model with {model}"),
+    "model_not_allowed": ("this key may not use the model", "another model with {model}"),
     "model_not_found": ("there is no such model", "fwd models"),
     "model_required": (
         "no model was named",

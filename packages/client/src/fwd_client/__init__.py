@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         APITimeoutError,
         AuthenticationError,
         BadRequestError,
+        BudgetExceededError,
         ConfigurationError,
         ConflictError,
         ContextLengthError,
@@ -102,7 +103,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "_async": "AsyncClient AsyncStream",
     "_errors": "APIConnectionError APIError APIResponseError APIStatusError APITimeoutError AuthenticationError "
-    "BadRequestError ConfigurationError ConflictError ContextLengthError DeadlineError FailedAttempt FwdError "
+    "BadRequestError BudgetExceededError ConfigurationError ConflictError ContextLengthError DeadlineError "
+    "FailedAttempt FwdError "
     "ModelNotFoundError NotFoundError OverloadedError ParseError PermissionDeniedError ProviderAuthError "
     "ProviderNotConfiguredError QuotaExceededError RateLimitError RequestTooLargeError ServerError "
     "StreamInterruptedError ToolError ToolStepsExceeded UnsupportedParameterError UpstreamError",
@@ -136,6 +138,7 @@ __all__ = [
     "AudioPart",
     "AuthenticationError",
     "BadRequestError",
+    "BudgetExceededError",
     "CallOptions",
     "Chat",
     "ChatParams",

@@ -87,6 +87,9 @@ def read_receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> R
         dropped=_as_names(headers.get("x-fwd-dropped")),
         skipped=_as_reasons(headers.get("x-fwd-skipped")),
         cost=_as_float(headers.get("x-fwd-cost")),
+        cost_kind=headers.get("x-fwd-cost-kind"),
+        call_id=headers.get("x-fwd-call-id"),
+        budget_left=_as_float(headers.get("x-fwd-budget-left")),
         timings=_read_timings(headers.get("server-timing", "")),
         upstream_request_id=headers.get("x-fwd-upstream-request-id"),
         headers=headers,
@@ -107,11 +110,14 @@ def amend_receipt(known: Receipt, comment: bytes) -> Receipt:
         "dropped": _as_names(facts.get("dropped")),
         "skipped": _as_reasons(facts.get("skipped")),
         "cost": _as_amount(facts.get("cost_usd")),
+        "cost_kind": _as_text(facts.get("cost_kind")),
+        "call_id": _as_text(facts.get("call_id")),
+        "budget_left": _as_amount(facts.get("budget_left_usd")),
         "timings": _float_values(facts.get("timings")),
         "upstream_request_id": _as_text(facts.get("upstream_request_id")),
         "usage": known.usage or _read_usage(facts.get("usage")),
     }
-    return evolve(known, **{name: value for name, value in found.items() if value})
+    return evolve(known, **{name: value for name, value in found.items() if value or value == 0})
 
 
 def _read_usage(value: Any) -> Usage | None:

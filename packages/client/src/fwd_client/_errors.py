@@ -22,6 +22,7 @@
             ├── RequestTooLargeError       413
             ├── RateLimitError             429
             │   └── QuotaExceededError     the provider's account is out of money
+            │       └── BudgetExceededError  a budget of the key is
             └── ServerError                500 and above
                 ├── UpstreamError          502: a provider failed
                 │   └── ProviderAuthError  the provider refused the gateway's own key
@@ -225,6 +226,15 @@ class QuotaExceededError(RateLimitError):
     default_hint = "Top up the provider's account, or let the gateway fall back with PROVIDERS_PRIORITY."
 
 
+class BudgetExceededError(QuotaExceededError):
+    """A budget of this key is spent, or has no room for what the call may cost; `retry_after` is its next period.
+
+    Where a shorter answer would fit, the message names the `max_tokens` to send.
+    """
+
+    default_hint = "Send the max_tokens that the message names, wait for the next period, or ask for a larger budget."
+
+
 class ServerError(APIStatusError):
     """The gateway failed (500 and above)."""
 
@@ -254,6 +264,9 @@ BY_CODE: Final[dict[str, type[APIStatusError]]] = {
     "bad_encoding": UpstreamError,
     "bad_payload": UpstreamError,
     "bad_response": UpstreamError,
+    "budget_busy": RateLimitError,
+    "budget_exceeded": BudgetExceededError,
+    "concurrency_limit_exceeded": RateLimitError,
     "connect_failed": UpstreamError,
     "connect_timeout": DeadlineError,
     "content_policy_violation": PermissionDeniedError,
@@ -264,10 +277,13 @@ BY_CODE: Final[dict[str, type[APIStatusError]]] = {
     "image_link_not_supported": UnsupportedParameterError,
     "insufficient_quota": QuotaExceededError,
     "invalid_api_key": AuthenticationError,
+    "model_not_allowed": PermissionDeniedError,
     "model_not_found": ModelNotFoundError,
     "model_required": BadRequestError,
+    "no_ledger": ServerError,
     "not_found": NotFoundError,
     "overloaded": OverloadedError,
+    "price_unknown": PermissionDeniedError,
     "provider_auth": ProviderAuthError,
     "provider_error": UpstreamError,
     "provider_not_available": ProviderNotConfiguredError,
@@ -275,16 +291,20 @@ BY_CODE: Final[dict[str, type[APIStatusError]]] = {
     "provider_overloaded": OverloadedError,
     "provider_redirect": UpstreamError,
     "rate_limit_exceeded": RateLimitError,
+    "request_exceeds_limit": RateLimitError,
     "request_too_large": RequestTooLargeError,
     "shutdown": OverloadedError,
+    "storage_busy": OverloadedError,
     "tls_failed": UpstreamError,
     "tool_use_failed": BadRequestError,
     "too_large": UpstreamError,
+    "too_many_users": RateLimitError,
     "unsupported_parameter": UnsupportedParameterError,
     "upstream_reset": UpstreamError,
     "upstream_stalled": DeadlineError,
     "upstream_timeout": DeadlineError,
     "upstream_truncated": UpstreamError,
+    "user_required": BadRequestError,
 }
 """The class of each code: the same one whether the code came as a status or inside a stream."""
 

@@ -48,7 +48,9 @@ class Receipt:
     `attempts` counts the provider calls the gateway made; `retries` the calls this client repeated; `dropped` names
     the fields of the request that the provider does not support; `skipped` has the providers that were passed over,
     with the reason for each; `timings` are milliseconds by name (queue, attempt, first, total); `model` is the
-    provider's own name for the model; `cost` is in US dollars. What the gateway did not report is None or empty.
+    provider's own name for the model; `cost` is in US dollars, and `cost_kind` is `exact`, `estimated` or `unknown`;
+    `call_id` names the call in the gateway's ledger; `budget_left` is what the key may still spend, in US dollars.
+    What the gateway did not report is None or empty.
     """
 
     status: int = 200
@@ -60,6 +62,9 @@ class Receipt:
     dropped: tuple[str, ...] = ()
     skipped: Mapping[str, str] = field(factory=dict)
     cost: float | None = None
+    cost_kind: str | None = None
+    call_id: str | None = None
+    budget_left: float | None = None
     timings: Mapping[str, float] = field(factory=dict)
     upstream_request_id: str | None = None
     usage: Usage | None = None

@@ -56,6 +56,7 @@ from fwd_server.web.cors import CorsPolicy
 from fwd_server.web.guard import HostGuard, RequestGuard, is_loopback
 from fwd_server.web.health import GatewayStatus, HealthHandler, ReadyHandler
 from fwd_server.web.models import ModelIndex, ModelsHandler
+from fwd_server.web.usage import KeyHandler, RequestHandler, UsageHandler
 
 # The largest answers are pictures in base64, of several megabytes each (contract F26).
 _ANSWER_BYTES: Final = 64 << 20
@@ -176,7 +177,7 @@ def build_app(
     service = CallService(gateway, guard, clock, times, loop_guard, hub)
     calls = {path: CallRoute(dialect) for path, dialect in {**DIALECTS, **(dialects or {})}.items()}
     application = GatewayApplication(
-        _build_handlers(settings, guard, state, gateway, discovery), guard, hub, calls, service
+        _build_handlers(settings, guard, state, gateway, discovery, accounts), guard, hub, calls, service
     )
     return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, routing, images)
 
@@ -248,7 +249,12 @@ def _build_guard(settings: Settings, keys: KeyFile, clock: Clock, admission: Adm
 
 
 def _build_handlers(
-    settings: Settings, guard: RequestGuard, state: GatewayStatus, gateway: Gateway, discovery: ModelDiscovery
+    settings: Settings,
+    guard: RequestGuard,
+    state: GatewayStatus,
+    gateway: Gateway,
+    discovery: ModelDiscovery,
+    accounts: Accounts,
 ) -> list[URLSpec]:
     """Everything that is no call."""
     details = _may_see_details(guard)
@@ -259,6 +265,9 @@ def _build_handlers(
         URLSpec(r"/v1/models/(?P<name>.{1,700})", ModelsHandler, {"model_index": model_index}),
         URLSpec(r"/health", HealthHandler),
         URLSpec(r"/ready", ReadyHandler, {"state": state, "details": details}),
+        URLSpec(r"/v1/key", KeyHandler, {"accounts": accounts, "clock": state.clock}),
+        URLSpec(r"/v1/usage", UsageHandler, {"accounts": accounts, "clock": state.clock}),
+        URLSpec(r"/v1/requests/(?P<name>[^/]{1,64})", RequestHandler, {"accounts": accounts}),
         *pages.page_routes(page),
     ]
 

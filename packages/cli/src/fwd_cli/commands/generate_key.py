@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import sys
+from collections.abc import Mapping
 from datetime import date, datetime, timezone
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from fwd_cli.options import examples, json_option, keys_file_option
 
 PREFIX = "fwd_"
 SHORTEST = 16
+NO_OPTIONS: Mapping[str, str] = {}
 _NAME = re.compile("[A-Za-z0-9._-]{1,64}")
 
 
@@ -53,6 +55,7 @@ def _is_past(text: str) -> bool:
     epilog=examples(
         "fwd generate-key",
         "fwd generate-key --name web --expires 2027-01-31",
+        "fwd generate-key --name web --models 'gpt-5*' --budget 5/day --rpm 60",
         "export FORWARDER_KEY=$(fwd generate-key)",
     ),
 )
@@ -66,14 +69,31 @@ def _is_past(text: str) -> bool:
 )
 @click.option("--name", metavar="NAME", callback=check_name, help="Name of the caller, shown in the log.")
 @click.option("--expires", metavar="DATE", callback=check_expiry, help="Last day (UTC) or exact time the key works.")
+@click.option(
+    "--models", metavar="PATTERNS", show_default="none", help="Only these models, with commas: gpt-5*,openai:*."
+)
+@click.option(
+    "--budget",
+    metavar="USD/WINDOW",
+    show_default="none",
+    help="Most it may cost: 5/day, 5/day,50/month, 100 (for ever).",
+)
+@click.option("--rpm", metavar="N", show_default="none", help="Most calls a minute.")
+@click.option("--tpm", metavar="N", show_default="none", help="Most tokens a minute.")
+@click.option("--concurrency", metavar="N", show_default="none", help="Most calls at a time.")
+@click.option("--project", metavar="NAME", help="Project whose limits and budgets it shares.")
 @keys_file_option
 @json_option
-def command(length: int, name: str | None, expires: str | None, keys_file: Path, as_json: bool) -> None:
+def command(
+    length: int, name: str | None, expires: str | None, keys_file: Path, as_json: bool, **rights: str | None
+) -> None:
     """Make and store a key for a caller of the gateway.
 
-    The key is printed once, alone on standard output. A running gateway accepts it within two seconds.
+    The key is printed once, alone on standard output. A running gateway accepts it within two seconds. fwd spend shows
+    what is left of each budget.
     """
-    key = new_key(keys_file, length=length, name=name or "", expires=expires or "")
+    options = {option: value for option, value in rights.items() if value is not None}
+    key = new_key(keys_file, length=length, name=name or "", expires=expires or "", options=options)
     if as_json:
         click.echo(_described(key, name, expires, keys_file), nl=False)
     else:
@@ -81,12 +101,16 @@ def command(length: int, name: str | None, expires: str | None, keys_file: Path,
         click.echo(_next_steps(key, keys_file, shown=sys.stdout.isatty()), err=True)
 
 
-def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") -> str:
+def new_key(
+    path: Path, *, length: int = 32, name: str = "", expires: str = "", options: Mapping[str, str] = NO_OPTIONS
+) -> str:
     """A new key, added to the file. Raises :class:`Failure` when the name is taken or the file cannot be written.
 
-    A name belongs to one key: it is what the log shows and what ``fwd keys revoke`` takes.
+    A name belongs to one key: it is what the log shows and what ``fwd keys revoke`` takes. ``options`` are rights,
+    limits and budgets as the file has them; raises ``click.UsageError`` for one that cannot be used.
     """
     from fwd_server.store.key_file import append_key
+    from fwd_server.store.key_options import BadLine
 
     if name and name in used_names(path):
         raise Failure(
@@ -96,7 +120,9 @@ def new_key(path: Path, *, length: int = 32, name: str = "", expires: str = "") 
         )
     key = PREFIX + secrets.token_urlsafe(length)
     try:
-        append_key(path, key, name=name, expires=expires)
+        append_key(path, key, name=name, expires=expires, options=options)
+    except BadLine as error:
+        raise click.UsageError(str(error)) from None
     except OSError as error:
         raise Failure(
             "the key could not be stored, and is not valid",

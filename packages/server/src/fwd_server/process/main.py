@@ -45,8 +45,9 @@ from fwd_server.settings.config_file import DEFAULT_NAME, ConfigError, ConfigTex
 from fwd_server.settings.problems import ConfigProblem
 from fwd_server.settings.units import Address, is_everywhere, is_loopback
 from fwd_server.store.accounts import Accounts
+from fwd_server.store.journal import JournalFile, take_free_journal
 from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
-from fwd_server.store.ledger import Ledger
+from fwd_server.store.ledger import Ledger, catch_up
 from fwd_server.store.migrate import StoreError
 
 OK: Final = 0
@@ -283,15 +284,12 @@ def open_accounts(settings: Settings, *, is_shared: bool = False) -> Accounts:
         return Accounts(is_shared=is_shared)
     keep_s = settings.keep_calls * _DAY_S if settings.keep_calls else None
     try:
+        take = take_free_journal if is_shared else JournalFile
+        journal = take(settings.data, full_sync=settings.sync == "full", spool=settings.spool)
         ledger = Ledger(
-            settings.data,
-            SystemClock(),
-            full_sync=settings.sync == "full",
-            spool=settings.spool,
-            settle_wait_s=settings.settle_wait,
-            keep_s=keep_s,
-            is_shared=is_shared,
+            settings.data, SystemClock(), settle_wait_s=settings.settle_wait, keep_s=keep_s, journal=journal
         )
+        catch_up(settings.data, SystemClock())  # journals of workers that are no more
     except (OSError, sqlite3.OperationalError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         problem = f"{settings.data} cannot hold the ledger ({reason}); FWD_DATA names another directory"

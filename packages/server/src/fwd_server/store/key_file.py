@@ -10,14 +10,14 @@ import os
 import shlex
 import stat
 import sys
-from collections.abc import Callable, Set
+from collections.abc import Callable, Mapping, Set
 from pathlib import Path
 from typing import Final
 
 from attrs import define, field, frozen
 
 from fwd_server.store.atomic import alone_in, replace, sync_directory
-from fwd_server.store.key_set import KeySet, Listed, fingerprint_of, hardened, line, listed, parse, without
+from fwd_server.store.key_set import NO_OPTIONS, KeySet, Listed, fingerprint_of, hardened, line, listed, parse, without
 
 SETTLED_S: Final = 1.0  # a state that has not changed for so long is taken (contract D8)
 GONE_S: Final = 5.0  # a file that is gone for so long is gone
@@ -151,13 +151,15 @@ def _flag(*names: str) -> int:
     return sum(getattr(os, name, 0) for name in names)
 
 
-def append_key(path: Path, key: str, *, name: str = "", expires: str = "") -> None:
+def append_key(
+    path: Path, key: str, *, name: str = "", expires: str = "", options: Mapping[str, str] = NO_OPTIONS
+) -> None:
     """Add a key to the file, in one write; the file and its directory are made when they are missing.
 
     The file is 0600 and the directory 0700. A link is refused: what is written must be where it seems. Raises
     BadLine (a ValueError) for a key, a name or a time that could not be read again, and OSError.
     """
-    text = line(key, name=name, expires=expires).encode("ascii") + b"\n"
+    text = line(key, name=name, expires=expires, options=options).encode("ascii") + b"\n"
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     if path.is_symlink():  # O_NOFOLLOW says it without a gap, where there is such a flag
         raise OSError(errno.ELOOP, "the file is a symbolic link", str(path))

@@ -49,6 +49,7 @@ _ID_LENGTH: Final = 8
 _LINES: Final = re.compile(rb"[^\n]*\n|[^\n]+")
 _PROJECT: Final = b"project"
 _NOBODY_COUNTS: Final = "limits and budgets need a gateway of one worker (FWD_WORKERS=1)"
+NO_OPTIONS: Final[Mapping[str, str]] = {}
 _BOM: Final = b"\xef\xbb\xbf"
 _DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _TIME: Final = re.compile(rf"({_DATE.pattern})[Tt]([0-9:]{{8}})(\.[0-9]{{1,9}})?([Zz]|[+-][0-9]{{2}}:[0-9]{{2}})")
@@ -326,9 +327,10 @@ def read_expiry(text: str) -> float:
     return datetime.fromisoformat(f"{date}T{time}{offset}").timestamp() + float(fraction or 0)
 
 
-def line(key: str, *, name: str = "", expires: str = "") -> str:
+def line(key: str, *, name: str = "", expires: str = "", options: Mapping[str, str] = NO_OPTIONS) -> str:
     """A line for the key file. Raises BadLine when it could not be read again."""
     words = [key, *([f"name={name}"] if name else []), *([f"expires={expires}"] if expires else [])]
+    words += [f"{option}={value}" for option, value in options.items()]
     text = " ".join(words)
     if any(character.isspace() or character == "#" for word in words for character in word):
         raise BadLine("a key, a name or a time must not contain spaces or #")

@@ -24,7 +24,7 @@ from fwd_server.metering.counters import BudgetKey, Counter
 from fwd_server.metering.rules import LIMITS, Rule, matches_model
 from fwd_server.metering.windows import SLOTS
 from fwd_server.store.fold import REJECTED_NAME, Fold
-from fwd_server.store.journal import DEFAULT_SPOOL, JournalFile, take_free_journal
+from fwd_server.store.journal import DEFAULT_SPOOL, JournalFile, JournalInUse
 from fwd_server.store.journal_writer import JournalWriter
 from fwd_server.store.statements import LATEST_TIME, READ_COUNTERS, RECENT_CALLS
 from fwd_server.store.store_file import STORE_NAME, open_store, read_store
@@ -50,12 +50,12 @@ class Ledger:
         spool: int = DEFAULT_SPOOL,
         settle_wait_s: float = SETTLE_WAIT_S,
         keep_s: float | None = None,
-        is_shared: bool = False,
+        journal: JournalFile | None = None,
     ) -> None:
         """Take the directory and recover. Raises StoreError, OSError, or OperationalError for a locked store.
 
-        ``keep_s`` is how long single calls are kept (None: for ever). ``is_shared``: other workers write to the same
-        store, each from a journal of its own.
+        ``keep_s`` is how long single calls are kept (None: for ever). ``journal`` is one that was taken already: other
+        workers write to the same store, each from a journal of its own.
         """
         self.directory: Final = directory
         self.settle_wait_s: Final = settle_wait_s
@@ -63,8 +63,7 @@ class Ledger:
         self._keep_s: Final = keep_s
         self._ids: Final = CallIds(clock)
         with contextlib.ExitStack() as stack:
-            take = take_free_journal if is_shared else JournalFile
-            self._journal: Final = take(directory, full_sync=full_sync, spool=spool)
+            self._journal: Final = journal or JournalFile(directory, full_sync=full_sync, spool=spool)
             stack.callback(self._journal.close)
             self._store: Final = open_store(directory / STORE_NAME, to_micro(clock.now()))
             stack.callback(self._store.close)
@@ -179,6 +178,11 @@ class Ledger:
             "rejected_rows": self._fold.rejected_count,
         }
 
+    def release(self) -> None:
+        """Give the directory back; for a ledger that was never started."""
+        self._store.close()
+        self._journal.close()
+
     async def close(self) -> None:
         """Make everything durable, fold it, and give the directory back."""
         if self._writer is not None:
@@ -188,8 +192,7 @@ class Ledger:
         with contextlib.suppress(sqlite3.OperationalError):  # it stays in the journal, for the next start
             self._fold.run_all()
             self._fold.trim_journal()
-        self._store.close()
-        self._journal.close()
+        self.release()
 
     # In the fold's thread
 
@@ -222,6 +225,13 @@ class Ledger:
             # Locked by somebody, or full (D5, D6): the journal keeps everything, and calls do not notice.
             return str(error)
         return ""
+
+
+def catch_up(directory: Path, clock: Clock) -> None:
+    """Fold what gateways left in their journals, as far as none of them runs. Raises StoreError and OSError."""
+    for path in sorted(directory.glob("journal*.db")):
+        with contextlib.suppress(JournalInUse):
+            Ledger(directory, clock, journal=JournalFile(directory, lock_s=0.0, name=path.name)).release()
 
 
 def make_interrupted(event: Sequence[Any], at: int) -> list[Any]:

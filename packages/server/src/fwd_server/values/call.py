@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import msgspec
@@ -19,7 +20,7 @@ class Caller:
     """The owner of a valid key: its name in the key file, and the id by which `fwd keys` lists and revokes it.
 
     ``ledger_id`` is who it is in the ledger, ``models`` are patterns of what it may call (empty: everything), and with
-    ``needs_user`` each call must name its user.
+    ``needs_user`` each call must name its user. ``expires`` is in seconds of the epoch.
     """
 
     name: str = ""
@@ -28,6 +29,7 @@ class Caller:
     project: str = ""
     models: tuple[str, ...] = ()
     needs_user: bool = False
+    expires: float = math.inf
 
     @property
     def label(self) -> str:

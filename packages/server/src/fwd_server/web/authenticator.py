@@ -87,7 +87,15 @@ class Authenticator:
         if entry is None or not entry.rights.allows_address(peer):
             raise self._refuse_key(peer)
         rights = entry.rights
-        caller = Caller(entry.name, short_id(entry.digest), entry.id, rights.project, rights.models, rights.needs_user)
+        caller = Caller(
+            entry.name,
+            short_id(entry.digest),
+            entry.id,
+            rights.project,
+            rights.models,
+            rights.needs_user,
+            entry.expires,
+        )
         return AuthenticatedKey(caller, entry, keys)
 
     def is_current(self, authenticated: AuthenticatedKey) -> bool:

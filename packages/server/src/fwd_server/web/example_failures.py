@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from attrs import evolve
+
 from fwd_server.callers.openai_chat import parse_exactly
 from fwd_server.http1.server.limits import Refusal, ServerLimits, late
 from fwd_server.http1.server.request import parse_head
+from fwd_server.metering import refusals
+from fwd_server.metering.money import NANO
+from fwd_server.metering.periods import find_period, load_zone
+from fwd_server.metering.rules import Rule
 from fwd_server.providers import PROVIDERS
 from fwd_server.providers.compatible.failure import read_failure
 from fwd_server.providers.compatible.profiles import find_profile
@@ -27,7 +33,7 @@ _OPENAI: Final = Endpoint("openai", enabled_by="OPENAI_API_KEY")
 
 def failure_examples() -> dict[int, list[GatewayError]]:
     """Failures a caller may see, by status."""
-    listed = [*_caller_failures(), *_gateway_failures(), *_provider_failures()]
+    listed = [*_caller_failures(), *_money_failures(), *_gateway_failures(), *_provider_failures()]
     return {status: [e for e in listed if e.status == status] for status in sorted({e.status for e in listed})}
 
 
@@ -46,6 +52,25 @@ def _caller_failures() -> list[GatewayError]:
         too_many(42.0),
         raised_by(lambda: parse_head(_HEAD + b"A: b\r\n" * limits.header_lines + b"\r\n", limits)),
     ]
+
+
+def _money_failures() -> list[GatewayError]:
+    """What a key's limits and budgets refuse."""
+    label = "key 'web'"
+    day = Rule("b", "key:web", "budget", 5 * NANO, "day", label=label)
+    rpm = Rule("r", "key:web", "rpm", 60, label=label)
+    period = find_period("day", 1_796_083_200.0, load_zone("UTC"))
+    needed, left = 1_280_000_000, 300_000_000
+    spent = refusals.Refusal("budget_exceeded", day, 5 * NANO - left, 0, needed, 5 * NANO, 3600.0, period, 29_000)
+    found = [
+        refusals.Refusal("rate_limit_exceeded", rpm, 60, needed=1, limit=60, retry_after=12.0),
+        spent,
+        evolve(spent, code="budget_busy", used=NANO, held=4 * NANO, retry_after=1.0, fits=None),
+        refusals.Refusal("model_not_allowed", model="gpt-6"),
+        refusals.Refusal("price_unknown", model="compat:new"),
+        refusals.Refusal("storage_busy", retry_after=1.0),
+    ]
+    return [refusal.to_error() for refusal in found]
 
 
 def _gateway_failures() -> list[GatewayError]:

@@ -15,8 +15,9 @@ from fwd_server.callers.openai_errors import error_object
 from fwd_server.values.chat import ChatBody, Json
 from fwd_server.values.embeddings import EmbeddingsBody
 from fwd_server.values.errors import GatewayError
-from fwd_server.web import examples, schemas
+from fwd_server.web import examples, schemas, usage_description
 from fwd_server.web.example_failures import failure_examples
+from fwd_server.web.usage_description import describe_usage
 
 # The form msgspec expects for its ref_template.
 _REF: Final = "#/components/schemas/{name}"
@@ -161,6 +162,7 @@ def build_document(version: str) -> Json:
             {"name": "chat", "description": "Chat completions, whole or streamed"},
             {"name": "embeddings", "description": "Vectors of texts"},
             {"name": "models", "description": "The models that can be called"},
+            {"name": "usage", "description": "What this key may use, has used, and paid"},
             {"name": "operations", "description": "Whether the gateway is alive and can serve"},
             {"name": "pages", "description": "For people"},
         ],
@@ -191,6 +193,7 @@ def _build_paths() -> Json:
         "/v1/embeddings": {"post": _embeddings_operation()},
         "/v1/models": {"get": _list_models()},
         "/v1/models/{id}": {"get": _get_model()},
+        **describe_usage(_failure_refs(400, 404, 503, *_GUARD_STATUSES)),
         "/health": {"get": _health_operation()},
         "/ready": {"get": _ready_operation()},
         "/": {"get": _page_operation("statusPage", "Status page")},
@@ -399,7 +402,7 @@ def _build_schemas() -> Json:
     # Generated from the classes that validate calls, so the document cannot promise another shape.
     _, found = msgspec.json.schema_components(_SOURCES, ref_template=_REF)
     components = {name: _tidy_schema(schema) for name, schema in found.items()}
-    return {**components, **_part_schemas()}
+    return {**components, **_part_schemas(), **usage_description.SCHEMAS}
 
 
 def _tidy_schema(schema: Any) -> Any:
