@@ -219,7 +219,7 @@ _ABILITIES: Final = {
 
 
 def _facts_of(provider_type: str, name: str) -> ModelFacts:
-    """What the table knows of a model, as far as plans depend on it."""
+    """The facts about a model that plans depend on, from the table."""
     model = model_catalog.load_catalog().find_model(provider_type, name)
     if model is None:
         return NO_FACTS
@@ -236,7 +236,7 @@ def retry_policy(settings: Settings) -> RetryPolicy:
 
 
 def _build_guard(settings: Settings, keys: KeyFile, clock: Clock, admission: AdmissionController) -> RequestGuard:
-    """What every request must pass, as the settings say."""
+    """The checks of every request, according to the settings."""
     trusted = settings.trusted_proxies
     return RequestGuard(
         HostGuard(is_loopback(settings.host), frozenset(name.lower() for name in settings.allowed_hosts)),
@@ -256,7 +256,7 @@ def _build_handlers(
     discovery: ModelDiscovery,
     accounts: Accounts,
 ) -> list[URLSpec]:
-    """Everything that is no call."""
+    """The handlers of all requests that are not calls."""
     details = _may_see_details(guard)
     page = pages.PageContext(__version__, state.status_view, details, settings.trusted_proxies)
     model_index = ModelIndex(gateway.routes, model_catalog.load_catalog(), discovery)
@@ -273,7 +273,7 @@ def _build_handlers(
 
 
 def most_calls(settings: Settings) -> int:
-    """How many calls are taken at once: half as many as connections, for each has one to a provider as well."""
+    """How many calls are taken at once: half as many as connections, because each also has one to a provider."""
     return settings.max_requests or connection_cap(share=4) or DEFAULT_MAX_CALLS
 
 

@@ -1,4 +1,4 @@
-"""What the machine gives this process: cores, open files, memory. Limits of a container count (cgroup v2 and v1)."""
+"""Resources of this process: cores, open files, memory. Container limits count (cgroup v2 and v1)."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class MemoryUse:
 
 
 def memory_use(root: Path = CGROUP, own: Path = OWN) -> MemoryUse | None:
-    """What is used of the memory limit; None where there is no limit.
+    """The used share of the memory limit; None without a limit.
 
     A limit holds for a group and all in it: of our own group and those around it the fullest counts. ``own`` says
     which is ours (https://man7.org/linux/man-pages/man7/cgroups.7.html); in a container it may name one that only the

@@ -1,4 +1,4 @@
-"""What a language that callers speak is: a value made of pure functions.
+"""A caller language, as a value made of pure functions.
 
 A dialect reads a request, renders a whole answer and an error, and makes a writer for each stream. No provider knows
 which dialect the caller speaks, and no dialect knows which provider answers: between them travel ``ChatRequest``,
@@ -22,7 +22,7 @@ ResponseT = TypeVar("ResponseT")
 
 @frozen
 class CallHead:
-    """What a language may read of a request beside its body: the path, and headers by their lower-case names."""
+    """The parts of a request, besides its body, that a language may read: the path, and headers by lower-case name."""
 
     path: str = ""
     headers: Mapping[str, Any] = field(factory=dict)
@@ -56,7 +56,7 @@ class StreamWriter(Protocol):
         ...
 
     def write_receipt(self, facts: Json) -> bytes:
-        """Who answers, for a stream whose head went out before that was known."""
+        """The provider that answers, for a stream whose head was sent before it was known."""
         ...
 
     def write_end(self, facts: Json) -> bytes:

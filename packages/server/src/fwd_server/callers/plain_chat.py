@@ -11,7 +11,7 @@ from fwd_server.values.chat import ChatRequest
 from fwd_server.values.plain_chat import PlainChat
 
 _DECODER: Final = msgspec.json.Decoder(PlainChat)
-# Fields that decide about routing or money: said twice, only the exact reader may judge what was meant (contract L6).
+# Fields that decide about routing or money: if one is repeated, only the exact reader decides (contract L6).
 _ONCE: Final = (b'"stream"', b'"max_tokens"', b'"max_completion_tokens"')
 # A name could be written with an escape ("mod\u0065l"), and then be there twice without being counted.
 _ESCAPED_LETTER: Final = b"\\u00"

@@ -34,7 +34,7 @@ _LONGEST_ERROR: Final = 1 << 20
 _DURATION: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?|(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d))+")
 _DURATION_PART: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d|)")
 _UNIT_S: Final[Mapping[str, float]] = {"ms": 0.001, "s": 1.0, "": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_PLAIN: Final = re.compile(r"[!-~]{1,200}")  # what may go out in a header of ours
+_PLAIN: Final = re.compile(r"[!-~]{1,200}")  # characters allowed in our own headers
 # In the order of preference: OpenAI and compatible servers, Claude, OpenRouter.
 _UPSTREAM_IDS: Final = ("x-request-id", "request-id", "x-generation-id")
 # The times that may have been over when an attempt ended with a code.

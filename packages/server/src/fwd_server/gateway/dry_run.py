@@ -1,4 +1,4 @@
-"""What would be sent, without sending it (``x-fwd-dry-run: true``): the plan of a call, request by request."""
+"""Dry runs (``x-fwd-dry-run: true``): the plan of a call, request by request, without sending anything."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ class FallbackRunner:
             if not walk.is_over:
                 walk.note_failure(failure.kind, len(record.attempts) - made)
         _note_skipped(record, plan, None, refused)
-        # A failure at a provider tells the caller more than a refusal, for which nothing was sent.
+        # A provider's failure tells the caller more than a refusal, with which nothing was sent.
         if failure is not None:
             raise _as_final(failure, record)
         raise refusal or upstream_failure("provider_error")
@@ -189,7 +189,7 @@ class FallbackRunner:
     async def _fetch_images(
         self, images: ImageFetcher, record: CallRecord, deployment: Deployment
     ) -> Mapping[str, str]:
-        """What the call's image links lead to, where the provider needs the bytes. Raises Refused."""
+        """Fetch the images that the call links to, if the provider needs the bytes. Raises Refused."""
         links = self.translator.image_links(record.call, deployment)
         if not links:
             return NO_IMAGES
@@ -230,7 +230,7 @@ def _as_final(error: UpstreamError, record: CallRecord) -> UpstreamError:
     """The failure the caller sees: the last one, with every attempt and no retry on top of ours (F33, G9)."""
     error.upstream_request_id = record.upstream_request_id
     if len(record.attempts) > 1:
-        # The SDKs retry twice by themselves. On top of our own attempts that would triple the load on a provider
+        # The SDKs retry twice on their own. On top of our own attempts that would triple the load on a provider
         # that is failing already.
         error.should_retry = False
         error.attempts = tuple(attempt.as_fields() for attempt in record.attempts)

@@ -46,7 +46,7 @@ class StreamingAnswer:
     async def send_events(self, sink: EventSink) -> End | GatewayError:
         """Hand ``sink`` the events as they come, and settle the call; returns how it ended.
 
-        An End means that the stream may be called complete: the provider said so, and every policy has settled.
+        An End means that the stream is complete: the provider has said so, and every policy has settled.
         """
         last: End | GatewayError = await self._stream.deliver_events(partial(self._pass_on, sink))
         try:
@@ -135,7 +135,7 @@ class Gateway:
             self._hub.call_ended(record, self._clock.monotonic())
 
     def plan_dry_run(self, call: Call) -> Json:
-        """What would be sent for a call, without sending it. Raises GatewayError when there is no plan."""
+        """Show what would be sent for a call, without sending it. Raises GatewayError when there is no plan."""
         plan = self._make_plan(call, self._clock.monotonic())
         if plan.model.reveal:
             return describe_plan(self._fallback.translator, call, plan)
@@ -185,10 +185,10 @@ def _note_failure(record: CallRecord, error: BaseException) -> None:
         if record.error is None:
             record.fail(error)
     elif isinstance(error, asyncio.CancelledError):
-        # A cancelled task is the only sign that a caller has gone; there is no exception of its own for it.
+        # Cancellation is the only sign that a caller has disconnected; there is no special exception for it.
         if record.error is None:  # a shutdown has noted its own error before it cancels
             record.disconnect()
     elif isinstance(error, OSError):
-        record.disconnect()  # a write to the caller failed before anybody was told that it is gone
+        record.disconnect()  # a write to the caller failed before the disconnect was noticed
     else:
         record.fail(internal_error(), midstream=record.sent_tokens > 0)

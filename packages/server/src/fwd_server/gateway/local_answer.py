@@ -33,7 +33,7 @@ class LocalExchange:
         return ChatResponse(self.completion, usage and msgspec.structs.replace(usage, estimated=True))
 
     def decoder(self) -> StreamDecoder:
-        """There is none: a whole answer takes the place of a stream."""
+        """Nothing: a whole answer replaces the stream."""
         raise NotImplementedError
 
     def error(self, status: int, headers: Mapping[str, str], body: bytes) -> UpstreamError:

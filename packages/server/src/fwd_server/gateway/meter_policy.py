@@ -197,7 +197,7 @@ class MeterPolicy:
         return self.meter.price_attempt(metered, provider, model, given)
 
     def price_failure(self, metered: MeteredCall, attempt: Attempt) -> int:
-        """What a failed attempt may be billed, in nano-dollars; 0 where nothing was made."""
+        """The amount a provider may bill for a failed attempt, in nano-dollars; 0 if nothing was generated."""
         if attempt.code not in _COSTLY or attempt.code in _NEVER_SENT:
             return 0
         used = estimate_silence(metered.facts, attempt.ms / 1000)
@@ -249,7 +249,7 @@ def _facts_of(call: Call, places: Places) -> CallFacts:
 
 
 def estimate_silence(facts: CallFacts, seconds: float) -> Usage:
-    """What a provider may bill for an answer of which nobody saw anything: the prompt, and 50 tokens a second."""
+    """The amount a provider may bill for an answer that nobody received: the prompt, and 50 tokens per second."""
     most = facts.output_limit if facts.output_limit is not None else MOST_SILENT_TOKENS
     completion = min(int(seconds * SILENT_TOKENS_A_SECOND), most * facts.choices)
     return Usage(facts.size.likely_tokens(), completion, estimated=True)

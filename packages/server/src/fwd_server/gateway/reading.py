@@ -1,4 +1,4 @@
-"""Reading a provider's good answer: whole, or up to its first content. What a body is, its first bytes decide.
+"""Read a provider's good answer: whole, or up to its first content. The first bytes decide what a body is.
 
 Labels are often wrong: servers send events as ``text/plain`` and JSON as ``text/html``, answer a stream call in one
 piece and a whole call with events. All of that can be used, so the content type is looked at only where the
@@ -30,7 +30,7 @@ _FIELDS: Final = (b"data:", b"event:", b"id:", b"retry:")
 
 
 class BodyKind(enum.Enum):
-    """What a body is, by its first bytes."""
+    """The kind of a body, judged by its first bytes."""
 
     JSON = "json"
     EVENTS = "events"

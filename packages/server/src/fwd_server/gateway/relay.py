@@ -82,7 +82,7 @@ class CommittedStream:
             self._on_bug(bug)
 
     def _on_bug(self, bug: Exception) -> None:
-        """A bug of ours: raised out of a callback it would be the pool's, and nobody would tell the caller."""
+        """Fail the call for a bug in this code. Raised from a callback it would end up in the pool."""
         self.response.close()
         if self._last_event is not None and not self._last_event.done():
             self._last_event.set_exception(bug)
@@ -108,7 +108,7 @@ class CommittedStream:
             taken.add_done_callback(self._resume_reading)
 
     def _resume_reading(self, taken: asyncio.Future[None]) -> None:
-        """The caller has taken enough; or is gone, which ends the wait for the last event."""
+        """The caller has read enough, or has disconnected, which ends the wait for the last event."""
         error = None if taken.cancelled() else taken.exception()
         if error is None:
             self.response.resume()

@@ -155,7 +155,7 @@ class Translator:
         return links_in(request, provider.needs_bytes)
 
     def placeholder_images(self, call: Call, deployment: Deployment) -> Mapping[str, str]:
-        """What a dry run shows in place of the images that would be fetched."""
+        """Placeholders that a dry run shows instead of the images that would be fetched."""
         return dict.fromkeys(self.image_links(call, deployment), PLACEHOLDER_IMAGE)
 
 

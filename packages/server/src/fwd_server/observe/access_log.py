@@ -18,7 +18,7 @@ from fwd_server.values.call import Attempt, Outcome, RequestEnd
 from fwd_server.values.milliseconds import round_ms
 from fwd_server.values.usage import Usage
 
-# Failures that do not pass by themselves (contract F4, F18).
+# Failures that do not go away on their own (contract F4, F18).
 _ALARMS: Final = {
     "provider_auth": "the provider refused the gateway's API key; check its variable",
     "tls_failed": "the TLS connection is not trusted; nothing was sent",

@@ -69,7 +69,7 @@ class QueuedHandler(logging.Handler):
         self._writer = LogWriter(out.fileno(), self._dropped_line)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Have the record's line written; one that cannot be made is said on standard error and is nobody's failure."""
+        """Queue the record's line. One that cannot be formatted is reported on standard error and fails no call."""
         try:
             self._writer.put_line(f"{self.format(record)}\n".encode("utf-8", "backslashreplace"))
         except Exception:  # noqa: BLE001 - as all of Python's handlers

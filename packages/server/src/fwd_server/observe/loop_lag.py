@@ -1,7 +1,7 @@
 """Notices when the event loop stands still, and where (contract R5).
 
 A callback that is due every few milliseconds measures by how much it is late. A thread looks after that callback: while
-it is overdue, the thread notes what the loop's thread is doing, for afterwards nobody could tell.
+it is overdue, the thread notes what the loop's thread is doing, because later that would be unknown.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def most_seen(places: list[str]) -> str:
 
 
 def current_calls(thread: int) -> str:
-    """What a thread is doing: the innermost calls, the innermost first. Names and lines only, never a value."""
+    """The innermost calls of a thread, innermost first. Names and lines only, never a value."""
     # The only way to see another thread's stack without a profiler.
     frame = sys._current_frames().get(thread)
     found = traceback.extract_stack(frame)[-_FRAMES:] if frame else []

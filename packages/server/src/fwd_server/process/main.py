@@ -307,7 +307,7 @@ def open_accounts(settings: Settings, *, is_shared: bool = False) -> Accounts:
 class CurrentConfig:
     """The settings in force, and how they are read again when SIGHUP asks for it (contract D9).
 
-    Whatever cannot be used leaves everything as it is, and is said.
+    Settings that cannot be used change nothing, and are reported.
     """
 
     flags: dict[str, str]
@@ -383,7 +383,7 @@ def exposure_warnings(settings: Settings) -> list[str]:
 
 
 def start_lines(app: App, settings: Settings, port: int) -> list[str]:
-    """What is said at the start, a line each."""
+    """The lines that are logged at the start."""
     url = address_text(settings, port)
     endpoints = app.gateway.routes.endpoints.values()
     on = [endpoint.provider for endpoint in endpoints if endpoint.enabled and endpoint.available]

@@ -213,7 +213,7 @@ class ServingState:
     async def wait_until_over(self) -> None:
         """Return once nothing runs, and no connection is left that waits for a request.
 
-        Such a connection is given a moment, for a request may be under way on it; its answer then says
+        Such a connection is given a moment, because a request may be on its way; its answer then says
         ``Connection: close`` (contract R2).
         """
         until = asyncio.get_running_loop().time() + LINGER_S

@@ -87,7 +87,7 @@ class ControlChannel:
 
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel, list[socket.socket]] | None:
-    """The line and the listening sockets of a worker; None in a process that is none."""
+    """The control channel and the listening sockets of a worker; None in any other process."""
     numbers = environ.pop(SOCKETS_VARIABLE, "")
     if not numbers:
         return None
@@ -127,7 +127,7 @@ class WorkerProcess:
     process: asyncio.subprocess.Process
     line: socket.socket
     ended: asyncio.Future[int]
-    status: str = "unready"  # what it said last
+    status: str = "unready"  # as last reported
     last_heard: float = field(factory=time.monotonic)  # and when
     _reported: asyncio.Event = field(factory=asyncio.Event)
     _status_reader: asyncio.Future[None] = field(init=False)
@@ -181,13 +181,13 @@ class WorkerProcess:
 
     @property
     def is_unresponsive(self) -> bool:
-        """Whether nothing was heard of it for too long."""
+        """Whether it has not reported for too long."""
         return time.monotonic() - self.last_heard > UNRESPONSIVE_S
 
     def request_stop(self) -> None:
         """Ask it to stop: to finish what runs the first time, at once the second time (contract D14).
 
-        By the line, for two signals that come close together are one.
+        Through the control channel, because two signals in quick succession arrive as one.
         """
         with contextlib.suppress(OSError):  # it has ended
             self.line.send(_STOP)

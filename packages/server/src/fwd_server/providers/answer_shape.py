@@ -109,7 +109,7 @@ class _FoldedChoice:
 def fold_events(events: Iterable[StreamEvent]) -> ChatResponse:
     """One whole answer from the events of a decoded stream, for a provider that streams to a call for a whole answer.
 
-    Raises the UpstreamError in it, or ``upstream_truncated`` where the stream has no true end: half an answer is none.
+    Raises the UpstreamError in it, or ``upstream_truncated`` where the stream has no true end.
     """
     choices: dict[int, _FoldedChoice] = {}
     head: Json = {}

@@ -1,4 +1,4 @@
-"""What a provider is: a value made of codecs. A codec is pure; it never awaits, and never asks the time.
+"""A provider, as a value made of codecs. A codec is pure; it never awaits, and never asks for the time.
 
 One attempt at one deployment is an ``Exchange``: it knows the request to send, and reads whatever comes back. It
 remembers what the way back needs (renamed tools, usage that was asked for, the caller's options).
@@ -71,7 +71,7 @@ class StreamDecoder(Protocol):
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as far as the provider has said; None before that."""
+        """Tokens as reported by the provider so far; None before the first report."""
         ...
 
     @property

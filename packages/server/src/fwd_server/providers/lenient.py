@@ -1,4 +1,4 @@
-"""What a provider sent, read leniently: something of another kind than expected counts as missing.
+"""Lenient readers of what a provider sent: a value of an unexpected type counts as missing.
 
 So no answer, however broken, raises anything but an ``UpstreamError``."""
 

@@ -1,4 +1,4 @@
-"""What is known about models: ``models.json``, a dated table that is part of the package.
+"""Facts about models: ``models.json``, a dated table that is part of the package.
 
 A model that is not in it is not wrong, only unknown: who asks gets None and lets the provider decide. Nothing is
 read at import, and nothing ever comes from a network (contract S23).

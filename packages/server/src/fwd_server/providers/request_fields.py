@@ -84,7 +84,7 @@ EFFORTS: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 def effort_of(body: Json) -> str | None:
-    """The reasoning effort asked for. Raises Refused for a word that is none."""
+    """The requested reasoning effort. Raises Refused for an unknown value."""
     effort: str | None = body.get("reasoning_effort")
     if effort is not None and effort not in EFFORTS:
         raise Refused(
@@ -98,7 +98,7 @@ def effort_of(body: Json) -> str | None:
 def answer_schema(body: Json, provider: str) -> tuple[bool, Json | None]:
     """Whether the answer must be JSON, and the schema it must fit; the format's description becomes the schema's.
 
-    Raises Refused for a form that is none of OpenAI's: an answer in another form would be another answer.
+    Raises Refused for a form that OpenAI does not have: an answer in another form would be another answer.
     """
     wanted = obj(body.get("response_format"))
     kind = wanted.get("type", "text")
@@ -135,7 +135,7 @@ def left_out(body: Json, taken: Iterable[str], lost: Iterable[str]) -> tuple[str
 
 
 def provider_extras(body: Json, provider: str) -> Json:
-    """What the caller says in the provider's own words, in an object of its name. Raises Refused for anything else."""
+    """The provider's own fields, in an object named after it. Raises Refused for anything else."""
     given = body.get(provider)
     if given is None or isinstance(given, dict):
         return given or {}

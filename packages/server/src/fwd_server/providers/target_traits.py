@@ -1,4 +1,4 @@
-"""What a caller language has to know of a deployment: from the table of models, and else by provider."""
+"""Facts about a deployment that a caller language needs: from the table of models, else by provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TAKES: Final = {
     **dict.fromkeys(("groq", "mistral", "xai", "cohere", "cerebras", "deepseek"), frozenset()),
 }
 _TOOL_MEDIA: Final = frozenset({"anthropic", "google"})
-# They leave an effort out by themselves where the model takes none, and say so.
+# They leave an effort out on their own if the model does not support it, and report that.
 _JUDGE_EFFORT: Final = frozenset({"anthropic", "google", "ollama", "groq", "openrouter"})
 
 

@@ -1,11 +1,11 @@
-"""Which deployments rest: a small state machine that is told the time and never asks it (contract G8, G10).
+"""Which deployments cool down: a small state machine that is given the time and never asks for it (contract G8, G10).
 
 up        it answers, or has not failed often enough; its faults in a row are counted
-resting   until a time: three faults in a row rest it for 10 s
-due       that time is over: one call tries it, and for the others it still rests until that call knows more
+cooling   until a time: three faults in a row start a cooldown of 10 s
+due       the time is over: one call tries it, and for all others it keeps cooling down until that call has a result
 
-A good answer forgets everything; a fault of a due deployment rests it again, twice as long, up to 60 s. What rests
-moves to the end of a plan and is never removed: when nothing else is left, it is asked all the same.
+A good answer resets everything; a failure of a due deployment starts a cooldown twice as long, up to 60 s. Deployments
+that cool down move to the end of a plan and are never removed: when nothing else is left, they are tried all the same.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
     invalid_request            ends, and no file can change that
     content_policy             ends, unless on.content_policy names something
-    not_found, context_length  ends if the caller chose the provider's model; a public name moves on, for we chose
+    not_found, context_length  ends if the caller chose the provider's model; a public name moves on, because we chose
                                what it means
     anything else              moves on: to on.KIND if that is given, else to the rest of the plan
 

@@ -1,4 +1,4 @@
-"""Values that are fine by themselves and cannot be used together."""
+"""Values that are valid on their own and cannot be used together."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class SettingsChecks:
             )
 
     def _missing_variables(self, provider: ProviderSettings) -> str:
-        """What a provider lacks to stand in the priority list."""
+        """The settings a provider still needs to be in the priority list."""
         if provider.info.built_in:
             return "" if self.settings.echo else "FWD_ECHO=true"
         stem = stem_of(provider.name)

@@ -32,7 +32,7 @@ class ConfigText:
 
     @property
     def version(self) -> str:
-        """What the text is called in logs and receipts."""
+        """Its name in logs and receipts."""
         return hashlib.sha256(self.text.encode()).hexdigest()[:8]
 
 
@@ -62,7 +62,7 @@ class ConfigFile:
 
 @define
 class ProblemList:
-    """What is wrong with a file, and what is worth a warning, as it is found."""
+    """The problems and warnings of a file, collected while it is read."""
 
     file: ConfigFile
     problems: list[ConfigProblem] = field(factory=list)

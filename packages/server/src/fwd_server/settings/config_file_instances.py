@@ -174,7 +174,7 @@ def variable_instance(settings: Settings, endpoint: Endpoint) -> Instance:
 
 
 def key_identity(instance: str, secret: Secret) -> str:
-    """What a key is remembered by: it changes with the secret and says nothing about it."""
+    """The identity of a key: it changes with the secret and reveals nothing about it."""
     return f"{instance} {hashlib.sha256(secret.reveal().encode()).hexdigest()[:16]}"
 
 

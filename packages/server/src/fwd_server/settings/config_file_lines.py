@@ -69,7 +69,7 @@ class LineIndex:
         self._lines = self.text.split("\n")
 
     def existing(self, path: Path) -> Path:
-        """The longest part of ``path``, from its beginning, that stands in the document."""
+        """The longest part of ``path``, from its beginning, that is in the document."""
         whole = self._prefix(len(self._lines)) or {}
         return next(path[:length] for length in range(len(path), -1, -1) if _holds(whole, path[:length]))
 

@@ -1,4 +1,4 @@
-"""What may stand in ``fwd.toml``: one attrs class for each kind of table, from which errors and schema are made.
+"""The schema of ``fwd.toml``: one attrs class for each kind of table, from which errors and JSON Schema are made.
 
 A field's type says which values it takes (``config_file_values``), its ``help`` what it means. The names are those of
 the file.
@@ -103,7 +103,7 @@ class ProviderConfig:
 
 @frozen(kw_only=True)
 class PriceConfig:
-    """What a million tokens cost, in USD, in place of the table."""
+    """Prices per million tokens in USD, instead of the table's."""
 
     input: Price | None = item("Prompt.")
     output: Price | None = item("Answer.")

@@ -1,4 +1,4 @@
-"""Secrets of ``fwd.toml``: the file holds references, for it is made to be committed and shown.
+"""Secrets of ``fwd.toml``: the file contains references only, because it is meant to be committed and shown.
 
 env:NAME       a variable of the environment or of .env
 file:PATH      the contents of a file, without the line end; relative to the folder of fwd.toml
@@ -47,7 +47,7 @@ def make_resolver(variables: Mapping[str, str], folder: Path) -> Resolve:
 
 
 def name_of(reference: str, place: str) -> str:
-    """What a secret is called in messages and dry runs: its variable, or where in the file it is referred to."""
+    """The name of a secret in messages and dry runs: its variable, or its place in the file."""
     return reference.removeprefix("env:") if reference.startswith("env:") else place
 
 

@@ -1,4 +1,4 @@
-"""Values as they stand in ``fwd.toml``: what each kind takes, in words and as JSON Schema.
+"""Values in ``fwd.toml``: what each kind accepts, in words and as JSON Schema.
 
 TOML has types of its own, so nothing is guessed: ``weight = "3"`` is an error, not 3.
 """

@@ -11,7 +11,7 @@ from dotenv.parser import Binding, parse_stream
 
 @frozen
 class DotEnv:
-    """What a ``.env`` file says: name -> value and line; and what is odd in it."""
+    """The content of a ``.env`` file: name -> value and line, and warnings."""
 
     values: Mapping[str, tuple[str, int]]
     warnings: tuple[str, ...] = ()

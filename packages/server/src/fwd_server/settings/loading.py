@@ -102,7 +102,7 @@ def config_path(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | 
 
 
 def _unknown_settings(config: ConfigFile | None) -> list[ConfigProblem]:
-    """Names in ``[settings]`` that are none of a setting, or of one that says where the file itself is."""
+    """Names in ``[settings]`` that are not a setting, or that say where the file itself is."""
     if config is None:
         return []
     known = [variable.field for variable in own_variables() if variable.field != "config"]
@@ -128,7 +128,7 @@ class _SettingsReader:
     config_texts: Mapping[str, tuple[str, int]] | None = None
 
     def read_value(self, variable: SettingVariable) -> Any:
-        """The value of a variable, or its default when there is none that can be used."""
+        """The value of a variable, or its default if it has no usable value."""
         source, text = self._find_text(variable)
         value = variable.default
         try:
@@ -173,7 +173,7 @@ class _SettingsReader:
         return tuple(dict.fromkeys((*KNOWN, *named, *compat)))
 
     def read_provider(self, name: str, *, named: bool) -> ProviderSettings:
-        """The settings of one provider; ``named``: it stands in ``FWD_COMPAT``."""
+        """The settings of one provider; ``named``: it is listed in ``FWD_COMPAT``."""
         values = {variable.field: self.read_value(variable) for variable in provider_variables(name)}
         mentioned = named or self._is_mentioned(provider_info(name))
         return ProviderSettings(name, **values, more_keys=self._more_keys(name), mentioned=mentioned)

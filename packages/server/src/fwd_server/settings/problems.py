@@ -1,4 +1,4 @@
-"""What is wrong with settings, in words that say what to do."""
+"""Problems of settings, worded so that they say what to do."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SettingProblem:
 
 @frozen
 class ConfigProblem:
-    """Something that cannot be used. ``line`` is 0 where it stands in no line; ``path`` is as the file writes it."""
+    """A value that cannot be used. ``line`` is 0 if it is in no line; ``path`` is written as in the file."""
 
     file: str
     line: int

@@ -1,4 +1,4 @@
-"""What can be set: one attrs class, from which messages, options, documents and ``.env.example`` are made.
+"""The settings: one attrs class, from which messages, options, documents and ``.env.example`` are made.
 
 Every provider has the same three variables (``<NAME>_API_KEY``, ``<NAME>_BASE_URL``, ``<NAME>_MODEL``), one that
 speaks OpenAI's language has ``<NAME>_REASONING`` too; so have those of ``FWD_COMPAT``.
@@ -41,7 +41,7 @@ KNOWN: Final = featured_names()
 # How long a provider is waited for: FWD_<WHAT>_TIMEOUT for all of them, FWD_<PROVIDER>_<WHAT>_TIMEOUT for one.
 TIMES: Final = ("connect", "first_byte", "first_event", "idle", "total")
 OF_PROVIDERS: Final = "Timeouts of providers"
-# What is said of a group as a whole.
+# Introductions to groups of settings.
 ABOUT: Final[Mapping[str, str]] = {
     OF_PROVIDERS: "Each can be set for one provider too, by its name: FWD_GROQ_IDLE_TIMEOUT is for Groq what "
     "FWD_IDLE_TIMEOUT is for the others. A caller may ask for less, with the header x-fwd-idle-timeout."
@@ -73,7 +73,7 @@ class SettingVariable:
 
     @property
     def allowed(self) -> str:
-        """What may stand in it, for messages."""
+        """The allowed values, for messages."""
         if self.between is None:
             return allowed_text(self.type)
         low, high = (self.display_text(self.type(end)) for end in self.between)
@@ -117,7 +117,7 @@ class ProviderSettings:
 
     @property
     def info(self) -> ProviderInfo:
-        """What is known of it before anything is configured."""
+        """The facts about it before anything is configured."""
         return provider_info(self.name)
 
 

@@ -283,7 +283,7 @@ def build_converter() -> cattrs.Converter:
 
 
 def allowed_text(type_: Any) -> str:
-    """What may stand in a setting of this type."""
+    """The allowed values of a setting of this type."""
     bare = _without_none(type_)
     return f"one of {', '.join(get_args(bare))}" if _is_choice(bare) else KINDS[bare].allowed
 

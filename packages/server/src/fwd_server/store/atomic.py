@@ -20,8 +20,8 @@ def replace(path: Path, data: bytes) -> None:
     """Give a file new content: whoever looks sees the old one or the new one, never a part (contract T15).
 
     The content is written to a file beside it, made durable, and renamed. Mode and owner stay as they were; a new file
-    is 0600, a new directory 0700. Raises OSError, and then nothing has changed; a link is refused, for what is written
-    must be where it seems.
+    is 0600, a new directory 0700. Raises OSError, and then nothing has changed; a link is refused, because the content
+    must be where it seems to be.
     """
     if path.is_symlink():
         raise OSError(errno.ELOOP, "the file is a symbolic link", str(path))

@@ -20,7 +20,7 @@ from fwd_server.store.atomic import alone_in, replace, sync_directory
 from fwd_server.store.key_set import NO_OPTIONS, KeySet, Listed, fingerprint_of, hardened, line, listed, parse, without
 
 SETTLED_S: Final = 1.0  # a state that has not changed for so long is taken (contract D8)
-GONE_S: Final = 5.0  # a file that is gone for so long is gone
+GONE_S: Final = 5.0  # a file that is missing for so long counts as removed
 _MOST_ALERTS: Final = 20
 _READ_BYTES: Final = 1 << 20
 _NEVER: Final = b"not read yet"

@@ -1,10 +1,10 @@
-"""What may follow a key in its line, or a project's name in its own: rights, limits and budgets as values.
+"""Options after a key or a project's name in the key file: rights, limits and budgets as values.
 
     sha256:9f86d0... name=web project=shop rpm=60 tpm=100000 budget=5/day,50/month models=gpt-5* ips=10.0.0.0/8
     project shop budget=500/month rpm=600
 
-A value that cannot be used refuses the whole line: it was meant to restrict somebody, and half of it would not. What is
-wrong is said by the option's name, never by its value, which may be a secret that slipped.
+A value that cannot be used invalidates the whole line: it was meant to restrict someone, and half of it would not.
+Problems are reported by the option's name, never by its value, which may be a misplaced secret.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class BadLine(ValueError):
 
 @frozen
 class KeyRights:
-    """What a key may do. Empty ``models`` and ``networks`` mean all of them.
+    """The rights of a key. Empty ``models`` and ``networks`` mean all of them.
 
     ``needs_user`` (``user=required``): every call must name its user.
     """

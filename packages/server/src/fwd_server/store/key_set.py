@@ -107,7 +107,7 @@ class KeySet:
 
 @frozen
 class Parsed:
-    """What a key file says: its keys, and what is wrong with its lines."""
+    """The content of a key file: its keys, and the problems of its lines."""
 
     keys: KeySet
     alerts: tuple[str, ...] = ()
@@ -179,7 +179,7 @@ def _key_of(raw: bytes) -> tuple[bytes, bool] | None:
 def without(data: bytes, digests: Set[bytes]) -> tuple[bytes, int]:
     """A key file without the lines of these keys, and how many there were; what else it holds stays as it is.
 
-    A line that is skipped goes too: whoever mends it later would bring its key back.
+    A line that is skipped is removed, too: repairing it later would bring its key back.
     """
     lines = _LINES.findall(data.removeprefix(_BOM))
     kept = [raw for raw in lines if (_key_of(raw) or (b"", False))[0] not in digests]

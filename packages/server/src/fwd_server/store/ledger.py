@@ -235,7 +235,7 @@ def catch_up(directory: Path, clock: Clock) -> None:
 
 
 def make_interrupted(event: Sequence[Any], at: int) -> list[Any]:
-    """The end of a call that no one ended: a gateway that was killed. What it probably cost is booked."""
+    """The end of a call that a killed gateway left open. Its probable cost is booked."""
     _, call_id, row = event[0], event[1], event[2]
     ended = dict(row)
     likely = ended.pop("likely", None)

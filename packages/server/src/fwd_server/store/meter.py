@@ -58,7 +58,7 @@ def full_name(provider: str, model: str) -> str:
 
 
 class CallFacts(NamedTuple):
-    """What is known of a call before it is sent. ``places`` are those that its plan can lead to."""
+    """The facts about a call before it is sent. ``places`` are those that its plan can lead to."""
 
     key_id: str
     requested: str

@@ -1,7 +1,7 @@
-"""What the providers themselves say they have: asked when somebody looks, never at start, and never for long.
+"""The models that the providers themselves list: fetched on demand, never at start, and cached briefly.
 
-Whoever looks waits a second at most. A list that takes longer goes on being asked for and is there the next time; one
-that fails is as if it had never been asked for, but for a while nobody tries again.
+A request waits a second at most. A list that takes longer is fetched in the background and is there the next time; one
+that fails counts as never fetched, and is not tried again for a while.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Names = tuple[str, ...]
 
 @define
 class _KnownModels:
-    """What a provider said last, whether that is all there is, and until when it is good enough."""
+    """The latest list of a provider, whether it is complete, and until when it is fresh enough."""
 
     names: Names = ()
     all: bool = False
@@ -59,12 +59,12 @@ class ModelDiscovery:
             await asyncio.wait(tasks, timeout=self._wait_s)
 
     def listed_names(self, endpoint: Endpoint) -> Names:
-        """What the endpoint's provider said last; nothing, if it was never asked or could not say."""
+        """The latest list of the endpoint's provider; empty if it was never fetched or could not be."""
         listed = self._listed.get(endpoint.provider)
         return listed.names if listed else ()
 
     def knows_all(self, endpoint: Endpoint) -> bool:
-        """Whether there is nothing but what the provider has just said: a live list, as Ollama's."""
+        """Whether the provider's list is complete, as that of Ollama is: it serves no other model."""
         listed = self._listed.get(endpoint.provider)
         return listed is not None and listed.all
 

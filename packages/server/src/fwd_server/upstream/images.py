@@ -1,7 +1,7 @@
 """Image links as ``data:`` URLs, for providers that take bytes only (``FWD_FETCH_IMAGES=public``; contract T20).
 
 A caller picks the address, so it must lead nowhere but out: https only, every address of the host must be public,
-and the connection goes to one of those very addresses, for a name is looked up once and checked before anybody
+and the connection goes to one of these addresses, because a name is resolved once and checked before anybody
 connects. No redirects, no proxy (it would look the name up again), no kept connections. An ``http:`` link is
 asked for by https, as browsers do with images.
 """
@@ -41,7 +41,7 @@ _TYPE_BYTES: Final = 16  # bytes from which every image type can be told
 
 @frozen
 class ImageLimits:
-    """What one call may have fetched: images, bytes of all of them, and seconds, for they are fetched at once."""
+    """The limits for one call: number of images, their bytes in all, and seconds (they are fetched concurrently)."""
 
     images: int = 20
     total_bytes: int = 20 << 20
@@ -126,7 +126,7 @@ def checked_lookup(lookup: Lookup, allowed: Allowed) -> Lookup:
 
 
 def _parse_link(link: str) -> tuple[Origin, str]:
-    """The origin to ask, always by https, and the target there. Raises ValueError for a link that is none."""
+    """The origin to ask, always by https, and the target there. Raises ValueError for an invalid link."""
     parts = urlsplit(link)
     target = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~")
     query = quote(parts.query, safe="/%:@!$&'()*+,;=~?")
@@ -139,7 +139,7 @@ def _parse_link(link: str) -> tuple[Origin, str]:
 
 
 class _UnusableImage(Exception):
-    """What was found is no image that can be sent on; the text says what it is."""
+    """The response is not an image that can be passed on; the text says what it is."""
 
 
 _REASONS: Final[Mapping[Code, str]] = {

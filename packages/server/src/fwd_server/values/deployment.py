@@ -39,7 +39,7 @@ class Endpoint:
 
     @property
     def info(self) -> ProviderInfo:
-        """What is known of the provider before anything is configured."""
+        """The facts about the provider before anything is configured."""
         return provider_info(self.type or self.provider)
 
     @property

@@ -72,7 +72,7 @@ class EmbeddingsRequest:
         return False
 
     def texts(self) -> Iterator[str]:
-        """Every text to embed, for estimates; token ids are none."""
+        """Every text to embed, for estimates; token ids do not count."""
         given = [self.view.input] if isinstance(self.view.input, str) else self.view.input
         return (one for one in given if isinstance(one, str))
 

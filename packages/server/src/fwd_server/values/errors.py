@@ -226,7 +226,7 @@ def from_status(
 ) -> UpstreamError:
     """The failure that a provider's status stands for, in the provider's words where they may be shown.
 
-    The text of a refused key is always ours, for the provider's may quote the key (F18). ``attrs.evolve``
+    The text for a refused key is always ours, because the provider's may quote the key (F18). ``attrs.evolve``
     does not work on exceptions: codecs set what their provider says more exactly on the result.
     """
     kind, seen, type_, code = _status_row(status)
@@ -261,7 +261,7 @@ def as_kind(error: UpstreamError, status: int) -> UpstreamError:
 
 
 def default_message(code: str | None, key_name: str = "", provider: str = "") -> str:
-    """The gateway's own sentence for a code, for when the provider gave none that may be shown."""
+    """The gateway's own sentence for a code, used if the provider gave none that may be shown."""
     if code == "provider_auth":
         hint = f": its operator must check {key_name}" if key_name else ""
         return f"{provider or 'The provider'} refused the gateway's API key{hint}."
@@ -320,7 +320,7 @@ def plain_message(code: str | None) -> str:
 
 
 def internal_error() -> GatewayError:
-    """A bug of ours; what it was is in the log and nowhere else."""
+    """A bug in the gateway; its details are in the log and nowhere else."""
     return GatewayError(
         "The gateway failed. This is a bug: please report it with the request id.", 500, code="internal"
     )

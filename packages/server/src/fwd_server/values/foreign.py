@@ -17,7 +17,7 @@ from fwd_server.values.chat import ChatBody, ChatRequest, ChatResponse, Chunk, J
 
 @frozen
 class TargetTraits:
-    """What a caller language has to know of a deployment to word a call for it.
+    """The facts about a deployment that a caller language needs to word a call for it.
 
     ``provider`` is the row of its provider; ``reasons`` says that the model thinks and takes an effort, ``samples``
     that it takes sampling while it does; ``max_output`` is its cap on tokens, None where it is not known. ``takes`` are
@@ -87,7 +87,7 @@ class ForeignRequest(ChatRequest):
 
     @property
     def view(self) -> ChatBody:
-        """What is asked of every call, whatever its language."""
+        """The parts of every call, whatever its language."""
         most = self.own.get("max_tokens")
         return ChatBody([], self.model, self.stream, max_tokens=most if type(most) is int else None, user=self.user())
 

@@ -35,7 +35,7 @@ BEARER: Final = KeyHeader()
 
 @frozen(kw_only=True)
 class ProviderInfo:
-    """What is known of a provider before anything is configured.
+    """The facts about a provider before anything is configured.
 
     ``name`` is the prefix of its models; ``title`` is its name for people. ``language`` picks the codec: ``openai``
     is every compatible server, the others are languages of their own. ``base_url`` is "" where only the owner knows
@@ -44,7 +44,7 @@ class ProviderInfo:
     Without ``key_required`` the provider is on as soon as one of its variables is set; with ``any_variable`` any
     variable that begins with its name will do. ``always_tried`` serves an explicit prefix even when it is off.
     ``built_in`` is answered by the gateway itself: no key, no address, and its prefix is a whole name.
-    ``featured`` providers stand in lists and documents even when nothing sets them up.
+    ``featured`` providers appear in lists and documents even when they are not set up.
 
     ``reasoning`` is the name under which it reads the reasoning of earlier answers: "reasoning", "reasoning_content",
     or "none" where it takes none back (many servers refuse the field, and some need it in the turns of a tool).
@@ -231,7 +231,7 @@ PROVIDER_TABLE: Final[dict[str, ProviderInfo]] = {row.name: row for row in _ROWS
 
 
 def stem_of(name: str) -> str:
-    """What the variables of a provider begin with: ``my-box`` has ``MY_BOX_API_KEY``."""
+    """The prefix of a provider's variables: ``my-box`` has ``MY_BOX_API_KEY``."""
     return name.upper().replace("-", "_")
 
 
@@ -247,5 +247,5 @@ def provider_info(name: str) -> ProviderInfo:
 
 
 def featured_names() -> tuple[str, ...]:
-    """The names that stand in every list, in the table's order; the built-in one is the last."""
+    """The names that appear in every list, in the table's order; the built-in one is last."""
     return tuple(row.name for row in PROVIDER_TABLE.values() if row.featured)

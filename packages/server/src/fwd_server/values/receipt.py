@@ -1,4 +1,4 @@
-"""What a caller is told of a call's cost, and of what is left."""
+"""The cost of a call and the remaining budget, as reported to the caller."""
 
 from __future__ import annotations
 

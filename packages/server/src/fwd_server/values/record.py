@@ -26,7 +26,7 @@ class CallPlan(Protocol):
 
 
 class CallRecord(msgspec.Struct, eq=False):
-    """What has happened to a call so far.
+    """The record of a call so far.
 
     Times are monotonic seconds, handed in by whoever has the clock. Fields are public to read; only the methods
     below change them, so that every change of a call's state can be found in this file.

@@ -28,7 +28,7 @@ class Secret:
         return Secret(self._value, self.name, prefix)
 
     def display_text(self) -> str:
-        """What may be shown of a request that holds it: the prefix and the variable's name."""
+        """The form shown in dry runs: the prefix and the variable's name."""
         return f"{self._prefix}${self.name}"
 
     def __bool__(self) -> bool:

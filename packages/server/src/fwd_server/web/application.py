@@ -69,7 +69,7 @@ class GatewayApplication(Application):
     def call_exchange(
         self, method: str, path: str, connection: httputil.HTTPConnection, **stock: Any
     ) -> CallExchange | None:
-        """Who serves a call; None for every other request."""
+        """The handler of a call; None for every other request."""
         route = self._calls.get(path) or self._calls.get(canonical_path(path))
         if route is None or method != "POST" or self._service is None:
             return None

@@ -60,7 +60,7 @@ class FailureCounter:
 
 @frozen(slots=True)
 class AuthenticatedKey:
-    """The owner of a valid key, and the key set that said so."""
+    """The owner of a valid key, and the key set in which it was found."""
 
     caller: Caller
     entry: Entry = field(repr=False)
@@ -167,8 +167,8 @@ def _basic_password(encoded: str) -> str:
 def peer_address(remote: str, x_forwarded_for: str | None, trusted: Collection[Network]) -> str:
     """The address a request comes from: the connection's, unless that is a proxy we trust.
 
-    ``X-Forwarded-For`` is read from its end, for each proxy adds to it there: the first address that is not a
-    trusted proxy's is the caller's; what stands before it may be made up.
+    ``X-Forwarded-For`` is read from its end, because each proxy appends to it: the first address that is not a
+    trusted proxy's is the caller's; anything before it may be made up.
     """
     peer = _address(remote)
     hops = (x_forwarded_for or "").split(",")

@@ -45,7 +45,7 @@ class BaseHandler(RequestHandler):
     def clear(self) -> None:
         """As Tornado's, without naming the server, and with a date that is written once a second.
 
-        It sets what Tornado keeps to itself, for the public way costs three times as much on every answer; a test
+        It sets a private attribute of Tornado, because the public way costs three times as much on every answer; a test
         compares the two.
         """
         self._headers = httputil.HTTPHeaders()

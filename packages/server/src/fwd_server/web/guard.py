@@ -116,7 +116,7 @@ class RequestGuard:
             raise _authentication_crashed(error) from error
 
     def check_request(self, headers: HeaderMap, peer: str, *, needs_key: bool) -> AuthenticatedKey | None:
-        """Who is there, None where no key is needed. Raises GatewayError for the first thing that is wrong.
+        """The caller; None if no key is needed. Raises GatewayError for the first problem.
 
         Whoever needs a key is turned away even before the key is looked at when there is no room (R3): that costs
         least.

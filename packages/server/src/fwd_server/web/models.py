@@ -88,7 +88,7 @@ class ModelIndex:
         }
 
     def _listed_by(self, endpoint: Endpoint, name: str, known: CatalogModel | None) -> str | None:
-        """Who says that there is such a model, the one who must know first; None: nobody."""
+        """The source of a model, the most reliable one first; None: no source knows it."""
         if name in self._provider_names(endpoint):
             return "provider"
         if known:

@@ -169,7 +169,7 @@ class StatusPage(PageHandler):
         self.template = template
 
     def get(self) -> None:
-        """Render the page. To strangers the snippets name ``echo:``, for a default model tells who is behind it."""
+        """Render the page. Without a key the snippets name ``echo:``, because a default model reveals the provider."""
         status = self.page.status()
         details = self.page.details(self.request)
         # Rendered for every request: the page is small, and it must show what is true now.

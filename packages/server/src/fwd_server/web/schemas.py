@@ -78,7 +78,7 @@ class AnswerToolCall:
 
 @frozen
 class AnswerMessage:
-    """What the model said."""
+    """The model's text."""
 
     role: Literal["assistant"]
     content: Annotated[str | None, _field_doc("Null only with tool calls, a refusal or audio")] = None

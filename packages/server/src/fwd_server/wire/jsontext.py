@@ -23,7 +23,7 @@ from fwd_server.values.errors import BadRequest
 MAX_DEPTH: Final = 64
 # orjson writes 254 levels; half of those leave room for what we put around a value.
 WRITABLE_DEPTH: Final = 128
-# Fields that decide about routing or money: said twice, they are refused. All parsers keep the last of two
+# Fields that decide about routing or money: if one is repeated, the call is refused. All parsers keep the last of two
 # equal names, but what the caller meant by the first is anybody's guess.
 _ONCE: Final = ("model", "stream", "max_tokens", "max_completion_tokens")
 _QUOTED: Final = tuple((name, f'"{name}"'.encode()) for name in _ONCE)

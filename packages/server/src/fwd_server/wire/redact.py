@@ -1,4 +1,4 @@
-"""What a provider says, made fit to be shown: no keys, no internal addresses, no control characters.
+"""Redact a provider's text so that it may be shown: no keys, no internal addresses, no control characters.
 
 A provider may quote the key it refused, or the host behind it that failed (contract S12, S13, T16).
 """

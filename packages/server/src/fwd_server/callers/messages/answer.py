@@ -60,7 +60,7 @@ def stop_reason(finish: str, *, has_calls: bool, refused: bool) -> str:
 
 
 def stop_details(explanation: object) -> Json:
-    """What is known of a refusal."""
+    """The details of a refusal."""
     return {"type": "refusal", "category": None, "explanation": explanation or None}
 
 

@@ -61,7 +61,7 @@ def write_options(call: Json, target: TargetTraits, dropped: set[str]) -> Json:
 
 
 def check_options(call: Json) -> None:
-    """What must hold whoever answers. Raises BadRequest."""
+    """Check what is required by every provider. Raises BadRequest."""
     optional_number(call, "temperature", 0, 1)
     optional_number(call, "top_p", 0, 1)
     optional_number(call, "top_k", 0, 2**31)

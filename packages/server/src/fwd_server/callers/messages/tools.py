@@ -78,7 +78,7 @@ def _function(tool: Json, name: str, where: str, names: ToolNames) -> Json:
 
 
 def _loaded_names(call: Json) -> dict[str, bool]:
-    """What the conversation says of tools, the last word counts: named by a reference or an addition, or removed."""
+    """The conversation's changes to the tools: named by a reference or an addition, or removed. The last one counts."""
     loaded: dict[str, bool] = {}
 
     def see(block: Json) -> None:

@@ -78,7 +78,7 @@ def read_plain(data: bytes, limits: Limits) -> tuple[Head, bytes] | None:
     """The head and the body of an answer that came whole and is plainly good; None leaves it to the exact reader.
 
     Most answers that are not streamed come in one piece: a head without anything unusual, and as many bytes as its
-    Content-Length says. What decides how a body ends or is encoded, a header said twice and every limit are left to
+    Content-Length says. Headers that decide how a body ends or is encoded, repeated headers and all limits are left to
     ``Answer``, which alone refuses (docs/adr/0005-two-speeds-one-meaning.md).
     """
     end = data.find(b"\r\n\r\n") + 4
@@ -330,7 +330,7 @@ class _ParserEvents:
 
 
 def _parse_length(head: Head) -> int | None:
-    """Return the Content-Length; the same number said twice is one number (RFC 9110, 8.6)."""
+    """Return the Content-Length; a repeated equal number counts once (RFC 9110, 8.6)."""
     value = head.headers.get("content-length")
     if value is None:
         return None

@@ -63,7 +63,7 @@ class Connection(asyncio.BufferedProtocol):
         self.loop = asyncio.get_running_loop()
         self.wheel = wheel_of(self.loop)
         self.expires = 0.0  # when an idle one is no longer to be used
-        self.keepalive_limit_s = math.inf  # how long the upstream said it keeps an idle one
+        self.keepalive_limit_s = math.inf  # how long the upstream keeps an idle one, as it says
         self.writable = True
         self._owner = owner
         self._scratch = scratch

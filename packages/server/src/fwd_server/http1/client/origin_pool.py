@@ -18,7 +18,7 @@ class OriginPool:
 
     def __init__(self, origin: Origin, places: int, keep: Callable[[OriginPool, Connection], None]) -> None:
         self.origin = origin
-        self.loop = asyncio.get_running_loop()  # kept, for to ask for it is a system call before Python 3.12
+        self.loop = asyncio.get_running_loop()  # kept, because asking for it is a system call before Python 3.12
         self.connections: set[Connection] = set()
         self.idle: list[Connection] = []
         self.forgotten = False  # whether the pool has another one for this origin by now, or none

@@ -86,7 +86,7 @@ class NativeExchange:
         return UpstreamRequest(self.path, headers, self.body, stream=self._call.stream, thinks=thinks)
 
     def answer(self, body: bytes) -> ChatResponse:
-        """A whole answer, to go out as it came. Raises UpstreamError for one that is none."""
+        """A whole answer, passed on as it came. Raises UpstreamError if it is not an answer."""
         try:
             seen = _DECODER.decode(jsontext.skip_byte_order_mark(body))
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -144,7 +144,7 @@ def _is_unreadable(block: Any, *, all_of_it: bool) -> bool:
 
 
 class _Seen(msgspec.Struct):
-    """What has to be known of an answer that goes out as it came."""
+    """The facts needed about an answer that is passed on as it came."""
 
     type: Any = None
     content: Any = None

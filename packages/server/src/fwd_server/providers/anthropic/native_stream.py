@@ -72,7 +72,7 @@ class MessageRelay:
         events = self._read_event(rest.rstrip(b"\r\n") + b"\n\n") if rest.strip() else []
         if not self._over:
             self._over = True
-            # What broke off within an event is not passed on: half an event is none.
+            # An event that was cut off is not passed on.
             events = [*(events if _is_whole(rest) else []), upstream_failure("upstream_truncated")]
         return events
 
@@ -104,7 +104,7 @@ class MessageRelay:
         answer = _object_in(event)
         error = self._context.failure(answer, committed=self._committed)
         said = failure.message_of(answer)
-        # As it came, unless something in it had to be hidden: our words stand for it then.
+        # As it came, unless something in it had to be hidden: then our own wording replaces it.
         if self._committed and len(event) <= 2 * LONGEST and said in (error.message, ""):
             error.native = event
         return error

@@ -77,7 +77,7 @@ def fits_subset(schema: Json) -> bool:
 
 @frozen
 class Load:
-    """What a schema costs of the budget that all strict schemas of a request share."""
+    """The share of a schema in the budget that all strict schemas of a request have."""
 
     optional: int = 0
     unions: int = 0

@@ -20,7 +20,7 @@ _MERGED: Final = ("anyOf", "oneOf", "allOf", "$ref")
 
 @define
 class _Object:
-    """What a schema says about an object: the schemas of each property, the required ones, whether it is closed.
+    """A schema's view of an object: the schemas of each property, the required ones, whether it is closed.
 
     ``has_union`` says that the object may be one of several, so that properties and required are all that is sure.
     """
@@ -108,7 +108,7 @@ class _ObjectReader:
         return [*([target] if target is not None else []), *_schemas_in(schema.get("allOf"))]
 
     def arm_notes(self, schema: Json, name: str) -> list[str]:
-        """What the arms of a union ask for, as the model may read it."""
+        """The requirements of a union's arms, worded for the model."""
         arms = [self.read(arm) for arm in _object_arms(schema, name)]
         if len(arms) < 2:
             return []

@@ -101,7 +101,7 @@ class ChoiceStream:
         return [base] if delta else []
 
     def close(self) -> list[Json]:
-        """What was held, and then the end: "stop" where the provider says that all is done, and not why."""
+        """Release what was held back, then end: "stop" if the provider says that it is done but not why."""
         rest = self._held_delta()
         last = self._finish or choice_delta({}, self.index, "stop")
         finish = finish_reason(last["finish_reason"], self._called and not (self._finish and self._profile.exact))
@@ -114,7 +114,7 @@ class ChoiceStream:
         return [*unsaid, {**last, "delta": {}, "finish_reason": finish}]
 
     def _tidy_delta(self, delta: Json) -> Json:
-        """What a delta adds; role and empty texts only in the first one."""
+        """The content that a delta adds; role and empty texts only in the first one."""
         tidy = tidy_message(self._profile, delta)
         if "tool_calls" in tidy:
             tidy["tool_calls"] = self._read_calls(objects(tidy["tool_calls"]))

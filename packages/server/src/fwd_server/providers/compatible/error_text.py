@@ -1,4 +1,4 @@
-"""What a failure says, as OpenAI-compatible servers, gateways and frameworks in front of them say it."""
+"""The message of a failure, in the shapes that OpenAI-compatible servers, gateways and frameworks use."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CODES: Final = ("code", "error_code", "errorCode", "status_code", "statusCode",
 
 @frozen
 class ErrorText:
-    """What a provider's error says, whichever shape it had."""
+    """The message of a provider's error, whatever its shape."""
 
     message: str = ""
     code: str | None = None  # its code, where that is a word

@@ -1,4 +1,4 @@
-"""Failures of OpenAI-compatible providers: which of ours each is.
+"""Failures of OpenAI-compatible providers, mapped to ours.
 
 The status decides; the provider's words are shown, cleaned, and its code where a caller can do something about it.
 """

@@ -1,4 +1,4 @@
-"""What a frame looks like that may go out as the bytes it came in: anything that does not fit is parsed.
+"""The shape of frames that may be passed on as the bytes they came in: anything that does not match is parsed.
 
 It adds text (or a piece of a tool call) to one choice and has none of the fields that must be renamed or stay behind.
 msgspec finds that out in half a microsecond, without building the object.

@@ -90,7 +90,7 @@ class _MessageEditor:
             self._draft.dropped.append(f"{where}.{field_name}")
 
     def _fill_content(self, edited: Json) -> None:
-        """A turn that only thought has an empty text, for null is refused where nothing stands for the text."""
+        """A turn with reasoning only gets an empty text, because null is rejected where nothing replaces the text."""
         if all(asks_nothing(edited.get(name)) for name in _INSTEAD_OF_TEXT):
             edited["content"] = ""
 

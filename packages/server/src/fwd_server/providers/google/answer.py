@@ -199,7 +199,7 @@ class _Choice:
         self.refusal = self._explain(f"The provider blocked the prompt ({_plain_reason(reason)})")
 
     def _explain(self, sentence: str) -> str:
-        """A sentence of ours, and why in the provider's own words, if it gives any."""
+        """Our own sentence, with the provider's reason if it gives one."""
         words = self.context.clean(self.explanation)
         return f"{sentence}: {words}" if words else f"{sentence}."
 
@@ -219,7 +219,7 @@ class _Choice:
         raise upstream_failure("bad_payload", self._explain(sentence))
 
     def last_deltas(self) -> list[Json]:
-        """What is known only at the end: the sources, and why the answer was blocked."""
+        """Fields known only at the end: the sources, and why the answer was blocked."""
         refusal = self.refusal
         if not refusal and self._is_filtered():
             refusal = self._explain(f"The provider blocked the answer ({_plain_reason(self.reason)})")
@@ -263,7 +263,7 @@ class _Choice:
 
 
 def _plain_reason(reason: str) -> str:
-    # The reason stands in messages of ours: nothing else than a word of an enum gets in.
+    # The reason becomes part of our messages, so only words of the enum are allowed.
     return reason if _REASON.fullmatch(reason) else "unknown reason"
 
 

@@ -1,6 +1,6 @@
 """JSON Schema, cut to the subset that Gemini takes in ``parametersJsonSchema`` and ``responseJsonSchema``.
 
-Gemini refuses the whole request at the first keyword it does not know. What the subset can express in another way is
+Gemini rejects the whole request at the first keyword it does not know. What the subset can express in another way is
 rewritten; what it cannot express moves into the description, where the model reads it. A ``$ref`` is inlined only
 where ``allOf`` joins it with something else, because Gemini limits the nesting and definitions may refer to
 themselves. Joining copies, so it has a budget that bounds what a schema can grow by (contract T38).

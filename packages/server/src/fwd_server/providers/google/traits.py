@@ -1,4 +1,4 @@
-"""What the translation asks about a model of Google's."""
+"""Facts about Google's models that the translation needs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROVIDER: Final = "google"
 
 @frozen
 class Traits:
-    """What the translation asks about a model.
+    """Facts about a model that the translation needs.
 
     ``newer`` is Gemini 3 and every later generation. ``continues_own_turn``: a conversation may end with the model's
     own turn, and the model goes on from there.
@@ -31,7 +31,7 @@ class Traits:
 
 
 def traits_of(model: str) -> Traits:
-    """What is known of a model; one that is not in the table is judged by the generation in its name."""
+    """The facts of a model; one that is not in the table is judged by the generation in its name."""
     version = re.match(r"gemini-(\d{1,4})(?:\.(\d{1,4}))?", model)
     generation = (int(version[1]), int(version[2] or 0)) if version else (3, 0)
     newer = generation >= (3, 0) and model.startswith("gemini-")

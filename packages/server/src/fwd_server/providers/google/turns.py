@@ -119,7 +119,7 @@ class Conversation:
             for piece in (pictures.split_pictures(part["text"]) if "text" in part else [part])
         ]
         refusal = message.get("refusal")
-        if refusal and {"text": refusal} not in spoken:  # Gemini has no place of its own for a refusal
+        if refusal and {"text": refusal} not in spoken:  # Gemini has no field for a refusal
             spoken.append({"text": refusal})
         # After a change of the model they are worth nothing, and Gemini refuses the whole call for one of them.
         if self.signatures:
@@ -178,7 +178,7 @@ def _without_resolution(part: Json) -> Json:
 
 
 def _complete_turn(turn: Json, newer: bool) -> None:
-    """What a turn must not lack: a user's media some text, a newer model's first call a signature."""
+    """Add what a turn requires: text beside a user's media, and a signature on the first call for newer models."""
     parts_: list[Json] = turn["parts"]
     if turn["role"] == "user":
         if not any("text" in part or "functionResponse" in part for part in parts_):

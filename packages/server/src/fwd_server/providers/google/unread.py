@@ -22,7 +22,7 @@ from fwd_server.values.chat import Json
 
 _SIGNED: Final[KnownFields] = {"extra_content": {"google": {"thought_signature": None, "thought_signatures": None}}}
 _ANSWER: Final[KnownFields] = {**ASSISTANT_FIELDS, **_SIGNED, "tool_calls": {**CALL_FIELDS, **_SIGNED}}
-# Gemini never takes its thoughts back: the signatures stand for them.
+# Gemini never accepts its thoughts back: the signatures represent them.
 _OWN_ANSWER: Final[KnownFields] = {**_ANSWER, "reasoning_content": None, "reasoning": None}
 # Older models have no resolution of a picture, and no model has one within a function's response.
 _WITHOUT_DETAIL: Final[KnownFields] = {"content": {**PART_FIELDS, "image_url": {"url": None}}}

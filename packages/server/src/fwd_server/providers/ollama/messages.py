@@ -75,7 +75,7 @@ def _assistant_fields(message: Json, content: str, where: str) -> Json:
     more: Json = {}
     # Our own answers may have a refusal beside the text that came before it.
     refusal = message.get("refusal")
-    if refusal and refusal not in content.split("\n"):  # Ollama has no place of its own for it
+    if refusal and refusal not in content.split("\n"):  # Ollama has no field for it
         more["content"] = f"{content}\n{refusal}" if content else refusal
     thinking = message.get("reasoning_content") or message.get("reasoning")
     if thinking:
