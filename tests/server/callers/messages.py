@@ -17,6 +17,7 @@ from fwd_server.callers.messages import MESSAGES
 from fwd_server.callers.messages.request import MessagesRequest, parse_request
 from fwd_server.callers.messages.stream import MessagesStreamWriter
 from fwd_server.gateway.translation import Translation, Translator
+from fwd_server.routing.planner import Routes
 from fwd_server.values.call import Call, Caller
 from fwd_server.values.chat import Chunk, End, StreamEvent
 from fwd_server.values.deployment import Deployment
@@ -74,7 +75,9 @@ def play(provider: str, model: str, body: bytes, *, strict: bool = False, **head
     deployment = golden.deployment(provider, model)
     call = Call(ID, Caller("web"), request, strict=strict)
     translator = Translator({provider: golden.provider(provider)}, FakeClock(golden.CLOCK), golden.fresh_ids())
-    translation = translator.translate_call(call, deployment, selected=True)
+    routes = Routes({provider: deployment.endpoint})
+    seat = routes.find_model(f"{provider}:{model}").lanes[0].seats[0]
+    translation = translator.translate_call(call, seat)
     record = CallRecord(call, 0.0)
     record.commit(deployment, translation.dropped, 0.0)
     return Played(request, record, translation)

@@ -12,11 +12,12 @@ from tornado.routing import URLSpec
 
 from fwd_server._version import __version__
 from fwd_server.callers.base import Dialect
-from fwd_server.callers.messages import MESSAGES
+from fwd_server.callers.messages import COUNT_TOKENS, MESSAGES
 from fwd_server.callers.openai_chat import OPENAI_CHAT
 from fwd_server.callers.openai_embeddings import OPENAI_EMBEDDINGS
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.gateway.attempt import AttemptRunner
+from fwd_server.gateway.counting import TokenCounter
 from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.gateway import Gateway
 from fwd_server.gateway.meter_policy import MeterPolicy
@@ -66,6 +67,7 @@ DIALECTS: Final[Mapping[str, Dialect[Any, Any]]] = {
     "/v1/chat/completions": OPENAI_CHAT,
     "/v1/embeddings": OPENAI_EMBEDDINGS,
     "/v1/messages": MESSAGES,
+    "/v1/messages/count_tokens": COUNT_TOKENS,
 }
 
 
@@ -165,7 +167,8 @@ def build_app(
         fail_open=settings.usage_fail_open,
     )
     policies = (*policies, MeterPolicy(meter, routes, clock))
-    gateway = Gateway(routes, routing, fallback, clock, hub, policies, settings.fallback_explicit)
+    counter = TokenCounter(translator, providers, upstream)
+    gateway = Gateway(routes, routing, fallback, clock, hub, policies, settings.fallback_explicit, counter=counter)
     keys = KeyFile(settings.keys_file, not accounts.is_shared)
     # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())

@@ -75,7 +75,8 @@ class Dialect(Generic[RequestT, ResponseT]):
     ``parse`` gets the body and the head, and raises BadRequest that names the field in the caller's own words.
     ``render`` and ``stream_writer`` get the request and the call's record, which says who answers; ``stream_writer`` is
     None for an operation that never streams. ``render_error`` gets the failure and the request's id; ``status_of``
-    says with which status it goes out. ``id_headers`` carry the request's id beside ``x-request-id``.
+    says with which status it goes out. ``id_headers`` carry the request's id beside ``x-request-id``. ``counts`` says
+    that the call asks for nothing but the number of its tokens: ``render`` gets a ``TokenCount``.
     """
 
     name: str
@@ -85,3 +86,4 @@ class Dialect(Generic[RequestT, ResponseT]):
     stream_writer: Callable[[RequestT, CallRecord], StreamWriter] | None = None
     status_of: Callable[[GatewayError], int] = own_status
     id_headers: tuple[str, ...] = ()
+    counts: bool = False

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from fwd_server.clock import Clock
 from fwd_server.gateway.concealing import Concealment
+from fwd_server.gateway.counting import TokenCounter
 from fwd_server.gateway.dry_run import describe_plan
 from fwd_server.gateway.fallback import FallbackRunner
 from fwd_server.gateway.needs import RequestNeeds
@@ -31,6 +32,7 @@ from fwd_server.values.call import Call
 from fwd_server.values.chat import ChatRequest, ChatResponse, End, Json, StreamEvent
 from fwd_server.values.embeddings import EmbeddingsResponse
 from fwd_server.values.errors import GatewayError, UpstreamError, internal_error
+from fwd_server.values.foreign import TokenCount
 from fwd_server.values.record import CallRecord
 
 
@@ -77,6 +79,8 @@ class Gateway:
         policies: Sequence[Policy] = (),
         fallback_explicit: bool = True,
         random_bits: Callable[[int], int] = random.getrandbits,
+        *,
+        counter: TokenCounter,
     ) -> None:
         self.routes = routes
         self._state = state
@@ -86,6 +90,7 @@ class Gateway:
         self._hub = hub
         self._policies = tuple(policies)
         self._fallback_explicit = fallback_explicit
+        self._counter = counter
 
     def open_record(self, call: Call) -> CallRecord:
         """The record of a call, from now on."""
@@ -133,6 +138,10 @@ class Gateway:
             raise
         finally:
             self._hub.call_ended(record, self._clock.monotonic())
+
+    async def count_tokens(self, call: Call) -> TokenCount:
+        """The tokens of a call's prompt. Raises GatewayError when there is no such model."""
+        return await self._counter.count(call, self._make_plan(call, self._clock.monotonic()).meant)
 
     def plan_dry_run(self, call: Call) -> Json:
         """Show what would be sent for a call, without sending it. Raises GatewayError when there is no plan."""

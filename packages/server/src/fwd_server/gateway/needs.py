@@ -11,6 +11,7 @@ from fwd_server.values import usage
 from fwd_server.values.call import Call
 from fwd_server.values.chat import ChatRequest
 from fwd_server.values.embeddings import EmbeddingsRequest
+from fwd_server.values.foreign import ForeignRequest
 
 PART_TOKENS: Final = 256  # of a picture, a sound or a file; a rough figure, hence the margins where it is used
 USUAL_OUTPUT: Final = 512  # reserved for an answer whose length nobody bounds
@@ -51,8 +52,11 @@ class RequestNeeds:
         if not isinstance(request, ChatRequest) or request.plain is not None:
             return _NO_NEEDS
         if self._needs is None:
-            view = request.view
             found = set(self._other_parts())
+            if isinstance(request, ForeignRequest):
+                self._needs = frozenset((*found, *request.abilities()))
+                return self._needs
+            view = request.view
             if view.tools:
                 found.add("tools")
             if view.response_format is not None and view.response_format.type == "json_schema":
@@ -78,6 +82,9 @@ class RequestNeeds:
         """The ability that each part of a message needs which is no text."""
         request = self._request
         if not isinstance(request, ChatRequest) or request.plain is not None:
+            return
+        if isinstance(request, ForeignRequest):
+            yield from request.other_parts()
             return
         for message in request.view.messages:
             if isinstance(message.content, list):

@@ -13,6 +13,7 @@ from fwd_server.providers.anthropic import parts as anthropic
 from fwd_server.providers.anthropic.failure import rate_limits
 from fwd_server.providers.anthropic.native import NativeMessages
 from fwd_server.providers.base import Provider
+from fwd_server.providers.counts import AnthropicCount, GoogleCount
 from fwd_server.providers.google import GoogleChat
 from fwd_server.providers.google import parts as google
 from fwd_server.providers.google.embeddings import GoogleEmbeddings
@@ -27,13 +28,16 @@ def _anthropic(name: str) -> Provider:
         AnthropicChat(),
         models=listing.ModelList(),
         native={"anthropic-messages": NativeMessages()},
+        count=AnthropicCount(),
         limits=rate_limits,
         needs_bytes=anthropic.needs_bytes,
     )
 
 
 def _google(name: str) -> Provider:
-    return Provider(name, GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, needs_bytes=google.needs_bytes)
+    return Provider(
+        name, GoogleChat(), GoogleEmbeddings(), listing.GOOGLE, count=GoogleCount(), needs_bytes=google.needs_bytes
+    )
 
 
 def _ollama(name: str) -> Provider:

@@ -135,6 +135,18 @@ class NativeCodec(Protocol):
         ...
 
 
+class CountCodec(Protocol):
+    """A provider's own count of a prompt's tokens, which costs nothing there."""
+
+    def request(self, exchange: ChatExchange, model: str) -> UpstreamRequest | None:
+        """What to send for the call of an exchange; None for one that cannot be counted."""
+        ...
+
+    def read(self, body: bytes) -> int | None:
+        """The count in an answer."""
+        ...
+
+
 class EmbeddingsExchange(Protocol):
     """One attempt at embeddings in one language."""
 
@@ -198,7 +210,7 @@ class ModelsCodec(Protocol):
 class Provider:
     """A provider: its name, and a codec for each operation it has (None: it has no such operation).
 
-    ``native`` are the caller languages it speaks itself.
+    ``native`` are the caller languages it speaks itself, ``count`` counts the tokens of a prompt.
     ``limits`` reads its rate limits from the headers of an answer, under OpenAI's names; ``needs_bytes`` says of
     an image's URL that the provider does not open it, but takes what is there as a ``data:`` URL.
     """
@@ -208,6 +220,7 @@ class Provider:
     embeddings: EmbeddingsCodec | None = None
     models: ModelsCodec | None = None
     native: Mapping[str, NativeCodec] = field(factory=dict)
+    count: CountCodec | None = None
     limits: Callable[[Mapping[str, str], int], Iterable[tuple[str, str]]] = rate_limits
     needs_bytes: Callable[[str], bool] = lambda url: False
 

@@ -36,6 +36,14 @@ class TargetTraits:
 
 
 @frozen
+class TokenCount:
+    """How many tokens a prompt has; ``estimated`` says that the gateway counted, and not the provider."""
+
+    tokens: int
+    estimated: bool
+
+
+@frozen
 class ChatForm:
     """A call in the chat shape, for one target.
 
@@ -74,6 +82,19 @@ class ForeignRequest(ChatRequest):
 
     def texts(self) -> Iterator[str]:
         """Every text of the conversation, for estimates."""
+        raise NotImplementedError
+
+    def other_parts(self) -> Iterator[str]:
+        """The ability that each part needs which is no text: image, file."""
+        raise NotImplementedError
+
+    def abilities(self) -> Iterator[str]:
+        """What else it needs of a model: tools, json_schema."""
+        raise NotImplementedError
+
+    @property
+    def estimate(self) -> int:
+        """The gateway's own count of the prompt's tokens."""
         raise NotImplementedError
 
     def user(self) -> str | None:

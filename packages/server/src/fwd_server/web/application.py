@@ -167,10 +167,13 @@ class GatewayApplication(Application):
 
 
 def canonical_path(path: str) -> str:
-    """The path without doubled slashes and a slash at its end: programs join base URLs and paths carelessly."""
-    if "//" not in path and (path == "/" or not path.endswith("/")):
-        return path
-    return _SLASHES.sub("/", path).rstrip("/") or "/"
+    """The path without doubled slashes, a slash at its end or a doubled version: programs join base URLs carelessly.
+
+    Anthropic's append ``/v1/messages`` to a base URL, OpenAI's expect the ``/v1`` in it, and people mix them up.
+    """
+    if "//" in path or (path != "/" and path.endswith("/")):
+        path = _SLASHES.sub("/", path).rstrip("/") or "/"
+    return path[3:] if path.startswith("/v1/v1/") else path
 
 
 def exact_path(pattern: str) -> str | None:

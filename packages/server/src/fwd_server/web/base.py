@@ -9,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from tornado import httputil
 from tornado.iostream import StreamClosedError
 from tornado.web import HTTPError, RequestHandler
 
-from fwd_server.callers.openai_errors import render_error
+from fwd_server.callers.error_language import language_of
 from fwd_server.observe import log
 from fwd_server.values import ids
 from fwd_server.values.errors import BadRequest, GatewayError, internal_error
@@ -112,11 +112,14 @@ class BaseHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every failure in the one shape of errors.py."""
         error = as_gateway_error(status_code, kwargs.get("exc_info"), self)
-        self.set_status(error.status)
+        language = language_of(self.request.path, self.request.headers)
+        self.set_status(language.status_of(error))
+        for name in language.id_headers:
+            self.set_header(name, self.context.id)
         for name, value in error.all_headers():
             self.set_header(name, value)
         self.error_code = error.code or error.type
-        self.write_json(render_error(error))
+        self.write_json(language.render_error(error, self.context.id))
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As Tornado's, with the status of a GatewayError, whose number it cannot know."""
@@ -145,8 +148,33 @@ def as_gateway_error(status: int, exc_info: ExcInfo | None, handler: RequestHand
     return internal_error()
 
 
+# What the SDKs have methods for, and the gateway does not serve.
+_LATER: Final = {
+    "/v1/images/": "Images",
+    "/v1/audio/": "Speech and transcriptions",
+    "/v1/moderations": "Moderations",
+    "/v1/messages/batches": "Batches",
+    "/v1/batches": "Batches",
+    "/v1/files": "Files",
+    "/v1/uploads": "Uploads",
+    "/v1/rerank": "Rankings",
+    "/v2/rerank": "Rankings",
+    "/v1/realtime": "Realtime sessions",
+    "/v1/conversations": "Stored conversations",
+    "/v1/responses": "Responses",
+    "/v1/completions": "Legacy completions",
+}
+
+
 def not_found(request: httputil.HTTPServerRequest) -> GatewayError:
-    """A path that leads nowhere."""
+    """A path that leads nowhere, or to something that is not served yet."""
+    later = next((words for begins, words in _LATER.items() if request.path.startswith(begins)), None)
+    if later is not None:
+        return BadRequest(
+            f"{later} are not served yet. Chat completions, embeddings and Messages are; see /docs.",
+            status=404,
+            code="not_found",
+        )
     return BadRequest(
         f"There is nothing at {request.path[:200]!r}. The API is under /v1; it is described at /docs.",
         status=404,

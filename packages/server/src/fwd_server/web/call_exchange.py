@@ -264,6 +264,9 @@ class CallExchange(HTTPMessageDelegate):
             self._send_json(200, jsontext.dumps(self._service.gateway.plan_dry_run(call)))
             self._note_request_end(200)
             return
+        if self._dialect.counts:
+            await self._count_tokens(call)
+            return
         record = self._record = self._service.gateway.open_record(call)
         if isinstance(request, ChatRequest) and request.stream and self._dialect.stream_writer is not None:
             await self._serve_stream(record, self._dialect.stream_writer(request, record))
@@ -297,6 +300,13 @@ class CallExchange(HTTPMessageDelegate):
             session=options.session,
         )
         return call, options
+
+    async def _count_tokens(self, call: Call) -> None:
+        """Answer with the number of tokens: no call of a model, so it has no receipt and is charged to nobody."""
+        count = await self._service.gateway.count_tokens(call)
+        body = self._dialect.render(count, call.request, CallRecord(call, self._arrived))
+        self._send_json(200, body, [("x-fwd-estimated", "true")] if count.estimated else None)
+        self._note_request_end(200)
 
     # -- a stream
 

@@ -9,6 +9,8 @@ import attrs
 import orjson
 from attrs import frozen
 
+from fwd_server.callers.error_language import speaks_anthropic
+from fwd_server.callers.messages.models import PAGE_FIELDS, list_page, model_object
 from fwd_server.providers import echo
 from fwd_server.providers.model_catalog import CatalogModel, ModelCatalog
 from fwd_server.routing.names import cut_prefix
@@ -137,8 +139,15 @@ class ModelsHandler(BaseHandler):
 
     async def get(self, name: str | None = None) -> None:
         """Answer with the list, or the one model named in the path."""
+        anthropic = speaks_anthropic(self.request.headers)
         if name is not None:
-            self.write_json(orjson.dumps(self.model_index.find_model(name)))
+            found = self.model_index.find_model(name)
+            self.write_json(orjson.dumps(model_object(found) if anthropic else found))
             return
         await self.model_index.discovery.refresh_lists(self.model_index.usable_endpoints())
-        self.write_json(orjson.dumps({"object": "list", "data": self.model_index.list_models()}))
+        listed = self.model_index.list_models()
+        if anthropic:
+            query = {name: self.get_query_argument(name, "") for name in PAGE_FIELDS}
+            self.write_json(orjson.dumps(list_page(listed, query)))
+            return
+        self.write_json(orjson.dumps({"object": "list", "data": listed}))

@@ -11,15 +11,26 @@ estimate   the gateway's own count of tokens
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from attrs import evolve
 
 from fwd_server.callers.base import Dialect
 from fwd_server.callers.messages.answer import render_response
 from fwd_server.callers.messages.errors import error_status, render_error
-from fwd_server.callers.messages.request import parse_request
+from fwd_server.callers.messages.request import MessagesRequest, parse_count, parse_request
 from fwd_server.callers.messages.stream import MessagesStreamWriter
+from fwd_server.values.foreign import TokenCount
+from fwd_server.values.record import CallRecord
+from fwd_server.wire import jsontext
 
-MESSAGES: Final = Dialect(
+
+def render_count(count: TokenCount, request: MessagesRequest, record: CallRecord) -> bytes:
+    """A number of tokens. https://platform.claude.com/docs/en/api/messages-count-tokens"""
+    return jsontext.dumps({"input_tokens": count.tokens})
+
+
+MESSAGES: Final[Dialect[Any, Any]] = Dialect(
     "anthropic-messages",
     parse_request,
     render_response,
@@ -27,4 +38,7 @@ MESSAGES: Final = Dialect(
     MessagesStreamWriter,
     error_status,
     ("request-id",),
+)
+COUNT_TOKENS: Final[Dialect[Any, Any]] = evolve(
+    MESSAGES, name="anthropic-count", parse=parse_count, render=render_count, counts=True
 )

@@ -28,7 +28,7 @@ def estimate_tokens(call: Json) -> int:
     config = call.get("output_config")
     shape = config.get("format") if isinstance(config, dict) else None
     size += sum(len(jsontext.dumps(value)) for value in (*_list(call.get("tools")), shape) if value)
-    blocks = [block for turn in turns for block in _blocks(turn.get("content"))]
+    blocks = [block for turn in turns for block in blocks_in(turn.get("content"))]
     size += sum(len(jsontext.dumps([b.get("name"), b.get("input")])) for b in blocks if b.get("type") == "tool_use")
     return max(1, estimate_bytes(size) + A_MESSAGE * len(turns) + sum(map(_media_tokens, blocks)))
 
@@ -46,15 +46,15 @@ def _media_tokens(block: Json) -> int:
     return A_PICTURE * max(1, int(pages))
 
 
-def _blocks(content: object) -> Iterator[Json]:
+def blocks_in(content: object) -> Iterator[Json]:
     """Every block, those within results and documents too."""
     for block in _list(content):
         if isinstance(block, dict):
             yield block
-            yield from _blocks(block.get("content"))
+            yield from blocks_in(block.get("content"))
             source = block.get("source")
             if isinstance(source, dict):
-                yield from _blocks(source.get("content"))
+                yield from blocks_in(source.get("content"))
 
 
 def _list(value: object) -> list[Any]:

@@ -14,7 +14,7 @@ from attrs import define, field
 from fwd_server.callers.base import NO_HEAD, CallHead
 from fwd_server.callers.messages import options
 from fwd_server.callers.messages.content import texts_of
-from fwd_server.callers.messages.estimate import estimate_tokens
+from fwd_server.callers.messages.estimate import blocks_in, estimate_tokens
 from fwd_server.callers.messages.fields import invalid, one_of
 from fwd_server.callers.messages.names import ToolNames, sent_name
 from fwd_server.callers.messages.tools import write_tools
@@ -29,6 +29,7 @@ LANGUAGE: Final = "anthropic-messages"
 # The newer one refuses sampling. https://platform.claude.com/docs/en/api/versioning
 OLDER: Final = "2023-06-01"
 NEWER: Final = "2026-10-21"
+_ABILITIES: Final = {"image": "image", "document": "file"}
 _INDEX: Final = re.compile(r"\[[^\]]*\]")
 # Fields of the chat shape as they are called here; None: the caller never wrote it, so nothing of theirs is lost.
 _OWN_NAMES: Final[dict[str, str | None]] = {
@@ -74,6 +75,23 @@ class MessagesRequest(ForeignRequest):
         yield from texts_of(self.own.get("system"))
         for turn in self.own["messages"]:
             yield from texts_of(turn.get("content"))
+
+    def other_parts(self) -> Iterator[str]:
+        """The ability that each part needs which is no text."""
+        for turn in self.own["messages"]:
+            yield from (
+                _ABILITIES[kind]
+                for block in blocks_in(turn.get("content"))
+                if (kind := block.get("type")) in _ABILITIES
+            )
+
+    def abilities(self) -> Iterator[str]:
+        """What else it needs of a model."""
+        config = self.own.get("output_config")
+        if self.own.get("tools"):
+            yield "tools"
+        if isinstance(config, dict) and config.get("format"):
+            yield "json_schema"
 
     def user(self) -> str | None:
         """Whom the caller names as its own user; Claude Code writes who is logged in, as JSON."""
