@@ -12,7 +12,7 @@ from fwd_server.values.plain_chat import PlainChat
 
 _DECODER: Final = msgspec.json.Decoder(PlainChat)
 # Fields that decide about routing or money: if one is repeated, only the exact reader decides (contract L6).
-_ONCE: Final = (b'"stream"', b'"max_tokens"', b'"max_completion_tokens"')
+_ONCE: Final = (b'"stream"', b'"max_')  # max_tokens and max_completion_tokens: one search for both
 # A name could be written with an escape ("mod\u0065l"), and then be there twice without being counted.
 _ESCAPED_LETTER: Final = b"\\u00"
 
@@ -27,8 +27,8 @@ def read_plain(body: bytes, read_exactly: Callable[[bytes], ChatRequest]) -> Cha
     # the search.
     if body.count(b'"model"') != 1 or body.find(_ESCAPED_LETTER) >= 0:
         return None
-    for name in _ONCE:
-        if body.count(name) > 1:
+    for start in _ONCE:
+        if body.count(start) > 1:
             return None
     try:
         plain = _DECODER.decode(body)

@@ -7,8 +7,9 @@ an attempt that follows a costly one the hold grows by what that one may be bill
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
+import msgspec
 from attrs import define, field
 
 from fwd_server.clock import Clock
@@ -43,7 +44,7 @@ _NOTHING_BARRED: Final[Mapping[tuple[str, str], GatewayError]] = {}
 Places = tuple[Place, ...]
 
 
-class UncountedCall(NamedTuple):
+class UncountedCall(msgspec.Struct, frozen=True):
     """A call that no rule counts and no ledger keeps: the prices and the UTC day that it began with."""
 
     table: PriceTable

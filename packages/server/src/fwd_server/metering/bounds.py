@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
+import msgspec
 from attrs import define, field
 
 from fwd_server.metering.prices import ModelPrice, Rate
@@ -31,7 +32,7 @@ _ANY_PROMPT: Final = 1 << 62
 _OUTPUT_FIELDS: Final = ("max_completion_tokens", "max_tokens", "max_output_tokens")
 
 
-class InputSize(NamedTuple):  # one is made for every call
+class InputSize(msgspec.Struct, frozen=True, gc=False):
     """What goes in: bytes of text, and tokens of the images, pages, audio and video beside it."""
 
     text_bytes: int

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 from attrs import define, field
+from msgspec import structs
 
 from fwd_server.clock import Clock
 from fwd_server.metering.book import Book
@@ -262,7 +263,7 @@ class Meter:
     def _apply_price(self, usage: Usage, price: ModelPrice | None, day: str) -> Cost:
         result = cost(usage, price, day) if price is not None or usage.cost_usd is not None else UNKNOWN
         is_assumed = price is not None and price is self._assumed_price
-        return result._replace(kind="estimated") if is_assumed and result.kind == "exact" else result
+        return structs.replace(result, kind="estimated") if is_assumed and result.kind == "exact" else result
 
     def settle(self, call: MeteredCall, end: CallEnd, *, wait: bool = True) -> tuple[Receipt, Awaitable[bool] | None]:
         """Book what a call cost; what the caller is told, and what to await before the last byte (None: nothing).

@@ -303,8 +303,7 @@ class ChatResponse:
         return str(self.data.get("model") or "")
 
 
-@frozen(slots=True)
-class Chunk:
+class Chunk(msgspec.Struct, frozen=True):
     """One event of a streamed answer.
 
     ``frame`` is set where the upstream's own JSON can go out as the bytes it came in, unframed; else ``data`` is the
@@ -314,7 +313,7 @@ class Chunk:
 
     commits: bool
     data: Json | None = None
-    frame: bytes | None = field(default=None, repr=False)
+    frame: bytes | None = None
 
 
 @frozen(slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 
 class LimitFacts(NamedTuple):
     """The tightest limit of a key: ``requests`` or ``tokens``, and in how many seconds one more fits."""
@@ -14,7 +16,7 @@ class LimitFacts(NamedTuple):
     reset_s: float
 
 
-class Receipt(NamedTuple):  # a tuple, because one is made for every call
+class Receipt(msgspec.Struct, frozen=True):
     """A settled call. Money in nano-dollars; a cost of None is unknown, never 0.
 
     ``call_id`` is empty where no ledger is kept. ``kind`` is ``exact``, ``estimated`` or ``unknown``; ``price_id``

@@ -79,6 +79,7 @@ class CallExchange(HTTPMessageDelegate):
     # One is made for every call, and it lives as long as a stream.
     __slots__ = (
         "_arrived",
+        "_beat",
         "_begun",
         "_body",
         "_connection",
@@ -312,13 +313,13 @@ class CallExchange(HTTPMessageDelegate):
 
     async def _serve_stream(self, record: CallRecord, writer: StreamWriter) -> None:
         # Started before the provider is called: a proxy in between counts the silence from the request on.
-        beat = Heartbeat(self._service.times.keepalive_s, lambda: self._keep_alive(writer))
+        beat = self._beat = Heartbeat(self._service.times.keepalive_s, lambda: self._keep_alive(writer))
         self._writer = writer
         try:
             async with self._service.gateway.stream_call(record) as answer:
                 if self._begun:  # a keep-alive has taken the head with it: the receipt follows as an event
                     self._connection.write_chunk(writer.write_receipt(receipt_facts(record)))
-                last = await answer.send_events(lambda events: self._relay_events(writer, beat, events))
+                last = await answer.send_events(self._relay_events)
                 if isinstance(last, GatewayError):
                     self._break_off(last)
                 else:
@@ -326,15 +327,13 @@ class CallExchange(HTTPMessageDelegate):
         finally:
             beat.stop_timer()
 
-    def _relay_events(
-        self, writer: StreamWriter, beat: Heartbeat, events: list[StreamEvent]
-    ) -> asyncio.Future[None] | None:
+    def _relay_events(self, events: list[StreamEvent]) -> asyncio.Future[None] | None:
         """Send what can be sent of some events; the future is done once the caller has taken enough."""
-        data = writer.write_chunks([event for event in events if isinstance(event, Chunk)])
+        data = self._writer.write_chunks([event for event in events if isinstance(event, Chunk)])
         if not data:
             return None
-        beat.note_sent()
-        return self._connection.write_chunk(data) if self._begun else self._begin_stream(writer, data)
+        self._beat.note_sent()
+        return self._connection.write_chunk(data) if self._begun else self._begin_stream(self._writer, data)
 
     def _begin_stream(self, writer: StreamWriter, first: bytes) -> asyncio.Future[None]:
         """The head, with the first bytes of the stream."""

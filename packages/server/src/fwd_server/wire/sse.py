@@ -8,7 +8,9 @@ that may never come. https://html.spec.whatwg.org/multipage/server-sent-events.h
 from __future__ import annotations
 
 import re
-from typing import Final, NamedTuple
+from typing import Final
+
+import msgspec
 
 # As long as a whole answer may be (contract T9, F26): a streamed picture is one event of several megabytes.
 LONGEST_LINE: Final = 64 << 20
@@ -20,7 +22,7 @@ class LineTooLong(Exception):
     """A line, or the data of one event, is longer than the limit (contract F26)."""
 
 
-class Event(NamedTuple):
+class Event(msgspec.Struct, frozen=True, gc=False):
     """One event: its name ("" for most) and its data, the bytes of all its ``data`` lines joined by LF."""
 
     name: str

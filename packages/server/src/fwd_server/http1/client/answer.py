@@ -31,6 +31,7 @@ _LENGTH = re.compile(r"[0-9]{1,15}")
 _KEEP_ALIVE = re.compile(r"timeout=([0-9]{1,6})", re.IGNORECASE)
 _START = b"HTTP/1."
 _CHUNKED_HEAD = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+_CHUNK_SIZE = re.compile(rb"([1-9A-Fa-f][0-9A-Fa-f]{0,6})\r\n")  # of a chunk with content and without extensions
 _LAST_CHUNK = b"0\r\n\r\n"
 _MAX_FRAMING = 16 * 1024  # bytes of chunk extensions or trailers without a byte of body
 
@@ -225,7 +226,8 @@ class Answer:
 
     def _feed_body(self, body: _LengthBody | _ChunkedBody | _UntilClose, data: bytes) -> bytes:
         self._received += len(data)
-        self._check_size(self._received)
+        if self._received > self._limits.body:
+            self._check_size(self._received)
         piece = body.feed(data) if data else b""
         self.ended, self.error = body.ended, body.error
         return piece
@@ -268,7 +270,11 @@ class _UntilClose:
 
 
 class _ChunkedBody:
-    """A chunked body; extensions and trailers are read and dropped."""
+    """A chunked body; extensions and trailers are read and dropped.
+
+    A piece that is exactly one chunk, as an event of a stream usually comes, is taken without llhttp, which waits for
+    the size of a chunk before it as after it (docs/adr/0005-two-speeds-one-meaning.md).
+    """
 
     __slots__ = ("_events", "_framing", "_parser", "_tail", "clean", "ended", "error")
 
@@ -284,11 +290,19 @@ class _ChunkedBody:
 
     def feed(self, data: bytes) -> bytes:
         events = self._events
+        if events.between and data.endswith(b"\r\n") and (size := _CHUNK_SIZE.match(data)) is not None:
+            start = size.end()
+            if len(data) - start - 2 == int(size[1], 16):
+                self._framing = 0
+                self._tail = data[-5:]
+                return data[start:-2]
         failed = self._parse(data)
         self._tail = (self._tail + data[-5:])[-5:]
         # llhttp skips empty lines after the end in silence, hence the look at the last bytes.
         self.clean = events.messages == 1 and not failed and self._tail == _LAST_CHUNK
         self.ended = events.complete
+        # Nothing of the next chunk's size has come: a whole size line would have been told, and no size ends so.
+        events.between = events.between and not failed and not self.ended and data.endswith(b"\r\n")
         piece = events.take()
         self._framing = 0 if piece else self._framing + len(data)
         if not self.ended and (failed or self._framing > _MAX_FRAMING):
@@ -305,13 +319,17 @@ class _ChunkedBody:
 
 
 class _ParserEvents:
-    """What llhttp calls while it reads chunks; apart from `_Chunked`, so that no reference cycle forms."""
+    """What llhttp calls while it reads chunks; apart from `_ChunkedBody`, so that no reference cycle forms.
 
-    __slots__ = ("_pieces", "complete", "messages")
+    `between` says that the last thing llhttp told of is the end of a chunk, or of the head.
+    """
+
+    __slots__ = ("_pieces", "between", "complete", "messages")
 
     def __init__(self) -> None:
         self.messages = 0
         self.complete = False
+        self.between = True
         self._pieces: list[bytes] = []
 
     def on_message_begin(self) -> None:
@@ -320,6 +338,12 @@ class _ParserEvents:
     def on_body(self, piece: bytes) -> None:
         if not self.complete:
             self._pieces.append(piece)
+
+    def on_chunk_header(self) -> None:
+        self.between = False
+
+    def on_chunk_complete(self) -> None:
+        self.between = True
 
     def on_message_complete(self) -> None:
         self.complete = True

@@ -267,6 +267,11 @@ class Exchange:
         """Take bytes of the answer."""
         answer, headless = self._answer, self._answer.head is None
         piece = answer.feed(data)
+        # What nearly every piece of a stream is: more of a body that goes on, and that somebody takes at once.
+        if piece and self._idles and self._flow is not None and not (answer.ended or answer.error or self._pieces):
+            self._active = self._loop.time()
+            self._flow[0](piece)
+            return
         if piece:
             self._pieces.append(piece)
             self._buffered += len(piece)

@@ -161,7 +161,8 @@ def judge_answer(body: bytes) -> Usage | None:
             body.decode()  # msgspec does not look into the strings it skips (contract F27)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if body.find(b"\\ud") >= 0 or body.find(b"\\uD") >= 0:  # halves of characters have to be joined
+    # Halves of characters have to be joined.
+    if body.find(b"\\u") >= 0 and (body.find(b"\\ud") >= 0 or body.find(b"\\uD") >= 0):
         return None
     usage = answer.usage
     prompts, completions = usage.prompt_tokens_details, usage.completion_tokens_details
