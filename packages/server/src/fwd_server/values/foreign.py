@@ -113,8 +113,7 @@ class ForeignRequest(ChatRequest):
         return ChatBody([], self.model, self.stream, max_tokens=most if type(most) is int else None, user=self.user())
 
 
-@frozen(slots=True)
-class NativeChunk(Chunk):
+class NativeChunk(Chunk, frozen=True):
     """Events of a provider that speaks the caller's language, in ``frame`` as they came.
 
     ``last`` says that nothing of the answer follows: what the gateway adds goes before it.
