@@ -38,6 +38,9 @@ def test_words_choose(fwd: Run) -> None:
     """Every word must be there, in any case."""
     assert fwd("models", "OpenAI", "vision").out.startswith("openai:gpt-x\t")
     assert fwd("models", "echo", "vision").out == ""
+    assert fwd("models", "OPENAI:*", "tools").out.startswith("openai:gpt-x\t")
+    assert fwd("models", "open*", "echo").out == ""
+    assert fwd("models", "gpt*").err.startswith("No model has gpt*")
 
 
 def test_json_is_one_object_a_line_with_nothing_left_out(fwd: Run) -> None:

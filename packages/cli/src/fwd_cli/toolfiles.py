@@ -15,7 +15,7 @@ import click
 
 from fwd_cli.attachments import read_bytes
 from fwd_cli.errors import Failure
-from fwd_cli.keystrokes import discard_typed
+from fwd_cli.keystrokes import discard_typed, usual_keys
 from fwd_cli.notices import aside
 from fwd_cli.prompts import usage_error
 from fwd_cli.terminal import clean_line
@@ -127,7 +127,8 @@ def ask_approval(question: str) -> bool:
     Raises :class:`Failure` where there is no terminal to ask on.
     """
     try:
-        with open("/dev/tty", encoding="utf-8", errors="replace") as typed:
+        # A chat holds the keys for its prompt, and the answer to a question should be seen.
+        with open("/dev/tty", encoding="utf-8", errors="replace") as typed, usual_keys(typed):
             # What was typed ahead was not meant for this question.
             discard_typed(typed)
             click.echo(f"{clean_line(question)} [y/N] ", nl=False, err=True)

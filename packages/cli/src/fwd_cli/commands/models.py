@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 import click
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     epilog=examples(
         "fwd models",
         "fwd models openai vision          # those that have both words",
+        "fwd models 'groq:*'",
         "fwd models --json | jq -r .id",
     ),
 )
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool) -> None:
     """List the models your key can use.
 
-    With WORDS, only those that have all of them in their name or abilities. Prices are US dollars per million tokens in
-    and out; unknown values are empty. On a terminal abilities are letters, and a mark says who knows the model: the
-    provider, the built-in table, or the settings. A pipe gets words, separated by tabs; --json prints one object per
-    line.
+    With WORDS, only those that have all of them in their name or abilities; * in a word stands for any text. Prices are
+    US dollars per million tokens in and out; unknown values are empty. On a terminal abilities are letters, and a mark
+    says who knows the model: the provider, the built-in table, or the settings. A pipe gets words, separated by tabs;
+    --json prints one object per line.
     """
     if not key:
         raise no_key(server)
@@ -45,8 +47,9 @@ def command(words: tuple[str, ...], key: str | None, server: str, as_json: bool)
             every = list(client.models.list())
     names.remember(server, (model.id for model in every))
     selected = [model for model in every if matches(model, words)]
-    show(selected, as_json=as_json)
-    if not selected:
+    if selected:
+        show(selected, as_json=as_json)
+    else:
         click.echo(empty_text(words), err=True)
 
 
@@ -56,9 +59,10 @@ def empty_text(words: tuple[str, ...]) -> str:
 
 
 def matches(model: Model, words: tuple[str, ...]) -> bool:
-    """Whether every word is part of the model's name or abilities."""
+    """Whether every word is part of the model's name or abilities; ``openai:*`` is a pattern for the whole name."""
     line = " ".join(render.model_row(model)).lower()
-    return all(word.lower() in line for word in words)
+    # People know patterns from keys and fwd.toml, and "openai:*" is in no name as it stands.
+    return all(fnmatchcase(model.id.lower(), word) if "*" in word else word in line for word in map(str.lower, words))
 
 
 def show(models: list[Model], *, as_json: bool) -> None:
@@ -67,8 +71,7 @@ def show(models: list[Model], *, as_json: bool) -> None:
         click.echo("".join(_json_line(model) for model in models), nl=False)
     elif sys.stdout.isatty():
         Rows(render.COMPACT_COLUMNS, [*map(render.compact_model_row, models)], render.MODEL_NUMBERS).show()
-        if models:
-            aside(render.LEGEND)
+        aside(render.LEGEND)
     else:
         Rows(render.MODEL_COLUMNS, [*map(render.model_row, models)], render.MODEL_NUMBERS).show()
 
