@@ -15,7 +15,7 @@ from fwd_cli.notices import aside, lines_of, three_lines
 @pytest.fixture
 def narrow(monkeypatch: pytest.MonkeyPatch) -> None:
     """A terminal of twenty columns."""
-    monkeypatch.setattr(notices, "_width", lambda stream: 20)
+    monkeypatch.setattr(notices, "_terminal_width", lambda stream: 20)
 
 
 def test_in_a_pipe_a_line_is_a_line() -> None:

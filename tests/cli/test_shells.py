@@ -71,7 +71,7 @@ def test_whatever_lists_models_fills_the_cache(fwd: Run, gateway: FakeGateway, m
 def test_a_broken_cache_is_no_cache(text: str) -> None:
     """It is only a cache."""
     names.remember(URL, MODELS)
-    names._path().write_bytes(text.encode("utf-8", "surrogateescape"))
+    names._cache_path().write_bytes(text.encode("utf-8", "surrogateescape"))
     assert names.models_of(URL) == [*names.PREFIXES]
     names.remember(URL, MODELS)
     assert names.models_of(URL) == sorted(MODELS)

@@ -24,7 +24,7 @@ def main(args: Sequence[str] | None = None) -> int:
     replace_unencodable(sys.stdin, sys.stdout, sys.stderr)
     sys.excepthook = show_bug
     try:
-        code = _run(sys.argv[1:] if args is None else list(args))
+        code = _run_command(sys.argv[1:] if args is None else list(args))
         sys.stdout.flush()
     except BrokenPipeError:
         return leave_closed_pipe(sys.stdout)
@@ -33,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run(args: list[str]) -> int:
+def _run_command(args: list[str]) -> int:
     if instruction := os.environ.get(COMPLETION_VARIABLE):
         from fwd_cli.shells import shell_complete
 
@@ -47,9 +47,9 @@ def _run(args: list[str]) -> int:
         help_.show()
         return ExitCode.USAGE
     except click.ClickException as error:
-        return _show(_usage_failure(error, args), error)
+        return _show_failure(_usage_failure(error, args), error)
     except Failure as failure:
-        return _show(failure, failure)
+        return _show_failure(failure, failure)
 
 
 def _usage_failure(error: click.ClickException, args: Sequence[str]) -> Failure:
@@ -75,7 +75,7 @@ def _resolve_context(args: Sequence[str]) -> click.Context:
     return context
 
 
-def _show(failure: Failure, cause: BaseException) -> int:
+def _show_failure(failure: Failure, cause: BaseException) -> int:
     if os.environ.get("FWD_LOG", "").lower() == "debug":
         traceback.print_exception(cause)
     three_lines(failure)

@@ -83,9 +83,9 @@ class Commands(click.Group):
         name = args[0]
         if name in self.list_commands(ctx) or name.startswith("-") or ctx.resilient_parsing:
             return super().resolve_command(ctx, args)
-        raise click.UsageError(self._suggest(ctx, name), ctx)
+        raise click.UsageError(self._suggest_command(ctx, name), ctx)
 
-    def _suggest(self, ctx: click.Context, name: str) -> str:
+    def _suggest_command(self, ctx: click.Context, name: str) -> str:
         near = get_close_matches(name, self.list_commands(ctx), n=1)
         if near:
             return f"there is no command {name!r}; did you mean {near[0]!r}?"
@@ -93,11 +93,11 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands under their sections, from the table alone: nothing is imported."""
-        for section, entries in self._sections():
+        for section, entries in self._list_sections():
             with formatter.section(section):
                 formatter.write_dl([(entry.name, entry.summary) for entry in entries], col_max=16)
 
-    def _sections(self) -> Iterator[tuple[str, list[Entry]]]:
+    def _list_sections(self) -> Iterator[tuple[str, list[Entry]]]:
         for section in dict.fromkeys(entry.section for entry in self.entries):
             yield section, [entry for entry in self.entries if entry.section == section]
 

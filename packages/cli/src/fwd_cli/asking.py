@@ -100,7 +100,7 @@ def ask(client: Client, params: dict[str, Any], style: OutputStyle, shown: Shown
     """
     shown = shown or ShownAnswer()
     with ExitStack() as stack:
-        writer = _open(stack, style)
+        writer = _open_writer(stack, style)
         reporting = client.with_options(on_retry=lambda retry: _report_retry(retry, writer, style))
         shown.start()
         if style.stream and not style.code_only:
@@ -153,7 +153,7 @@ class _StepView:
     def open(self) -> Writer:
         """The writer of the current answer."""
         if self.writer is None:
-            self.writer = _open(self.stack, self.style)
+            self.writer = _open_writer(self.stack, self.style)
         return self.writer
 
     def show(self, event: RunEvent) -> None:
@@ -183,7 +183,7 @@ def show_plan(client: Client, params: dict[str, Any]) -> None:
         writer.write(as_json({"object": plan.object, **plan.extra}, indent=2))
 
 
-def _open(stack: ExitStack, style: OutputStyle) -> Writer:
+def _open_writer(stack: ExitStack, style: OutputStyle) -> Writer:
     """The writer for one answer; typed keys stay off its lines until it is closed."""
     if style.as_json or style.code_only:
         return stack.enter_context(PlainWriter(sys.stdout, raw=style.as_json or style.raw))

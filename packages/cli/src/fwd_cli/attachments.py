@@ -62,7 +62,7 @@ def read_content(argument: str | None, files: tuple[str, ...], stdin: TextIO) ->
 
 def _read_piped(stdin: TextIO, *, asked: bool) -> Part | None:
     """What is piped in, as text or as a part of its own; None when nothing is."""
-    data = _limited(piped_bytes(stdin, asked=asked), "standard input")
+    data = _check_size(piped_bytes(stdin, asked=asked), "standard input")
     if not data.strip():
         return None
     part = _part_of(data, "standard input")
@@ -101,15 +101,15 @@ def read_bytes(name: str) -> bytes:
     Raises ``click.UsageError`` when it cannot be read or is larger than 20 MiB.
     """
     if name == STDIN:
-        return _limited(piped_bytes(sys.stdin, asked=True), "standard input")
+        return _check_size(piped_bytes(sys.stdin, asked=True), "standard input")
     try:
         with Path(name).open("rb") as file:
-            return _limited(file.read(MOST_BYTES + 1), name)
+            return _check_size(file.read(MOST_BYTES + 1), name)
     except OSError as error:
         raise usage_error(f"{name} cannot be read: {error.strerror}") from error
 
 
-def _limited(data: bytes, name: str) -> bytes:
+def _check_size(data: bytes, name: str) -> bytes:
     if len(data) > MOST_BYTES:
         raise usage_error(f"{name} is larger than {MOST_BYTES // 2**20} MiB")
     return data

@@ -60,7 +60,7 @@ def port(url: str) -> Iterator[Finding]:
 def dotenv(path: Path) -> Iterator[Finding]:
     """Whether ``.env`` is there, and only its owner can read it."""
     if path.is_file():
-        yield from _private("settings file", path) or [Finding("settings file", "ok", f"{path}")]
+        yield from _check_private("settings file", path) or [Finding("settings file", "ok", f"{path}")]
     else:
         yield Finding("settings file", "note", f"there is no {path} here: settings come from the environment")
 
@@ -89,7 +89,7 @@ def keys_file(path: Path, *, needed: bool) -> Iterator[Finding]:
             Finding("keys file", "bad", detail, "fwd generate-key") if needed else Finding("keys file", "note", detail)
         )
         return
-    yield from _private("keys file", path)
+    yield from _check_private("keys file", path)
     parsed = parse(path.read_bytes())
     for alert in parsed.alerts:
         yield Finding("keys file", "note", alert)
@@ -99,7 +99,7 @@ def keys_file(path: Path, *, needed: bool) -> Iterator[Finding]:
         yield Finding("keys file", "bad", f"{path} contains no key", "fwd generate-key")
 
 
-def _private(name: str, path: Path) -> list[Finding]:
+def _check_private(name: str, path: Path) -> list[Finding]:
     try:
         warnings = check_modes(path)
     except KeyFileError as error:
@@ -125,25 +125,25 @@ def gateway(url: str, key: str | None) -> Iterator[Finding]:
     try:
         with Client(base_url=url, api_key=key or "none", max_retries=0, timeout=10) as client:
             health = client.ready()
-            yield from _health(url, health)
+            yield from _check_health(url, health)
             yield from your_key(client, key)
     except FwdError as error:
         yield Finding("gateway", "bad", error.args[0], "fwd run-server, or export FORWARDER_URL=<its address>")
         yield from port(url)
 
 
-def _health(url: str, health: Health) -> Iterator[Finding]:
+def _check_health(url: str, health: Health) -> Iterator[Finding]:
     if health.ok:
         yield Finding("gateway", "ok", f"{url} is {health.status or 'there'}")
     else:
         yield Finding("gateway", "bad", f"{url} is {health.status or 'not ready'}", "see the next lines, and its log")
     for notice in health.extra.get("degraded") or ():
         yield Finding("gateway", "note", str(notice))
-    yield from _states(health.extra.get("providers") or ())
+    yield from _provider_states(health.extra.get("providers") or ())
     yield from clock(health.receipt.headers.get("date"), time.time())
 
 
-def _states(providers: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
+def _provider_states(providers: Sequence[Mapping[str, str]]) -> Iterator[Finding]:
     """The state of the gateway's providers: which are on, which are cooling down, and what enables the others."""
     on = [provider.get("name", "?") for provider in providers if provider.get("state") == "on"]
     if on:

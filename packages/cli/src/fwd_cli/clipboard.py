@@ -21,7 +21,7 @@ _WITHIN_S = 3
 def copy(text: str, terminal: TextIO, find: Callable[[str], str | None] = shutil.which) -> str | None:
     """Put a text into the clipboard; by what, or None when there is no way. The text never steers the terminal."""
     for program in PROGRAMS:
-        if find(program[0]) and _run(program, text):
+        if find(program[0]) and _run_program(program, text):
             return program[0]
     if not terminal.isatty():
         return None
@@ -31,7 +31,7 @@ def copy(text: str, terminal: TextIO, find: Callable[[str], str | None] = shutil
     return "the terminal"
 
 
-def _run(program: tuple[str, ...], text: str) -> bool:
+def _run_program(program: tuple[str, ...], text: str) -> bool:
     quiet = subprocess.DEVNULL
     try:
         done = subprocess.run(  # noqa: S603 - one of PROGRAMS

@@ -128,10 +128,10 @@ def failure_of(error: FwdError, model: str = "--model", server: str = DEFAULT_UR
     if try_ is KEY_ADVICE:
         try_ = key_advice(server)
     sent_hint = error.hint if error.hint != error.default_hint else None
-    return Failure(what, _why(error), sent_hint or try_.replace("{model}", model), code)
+    return Failure(what, _reason_text(error), sent_hint or try_.replace("{model}", model), code)
 
 
-def _why(error: FwdError) -> str:
+def _reason_text(error: FwdError) -> str:
     """The message, then status, code and request id, where there are any."""
     status, code, request_id = (getattr(error, name, None) for name in ("status", "code", "request_id"))
     facts = " ".join(str(fact) for fact in (status, code, request_id) if fact)

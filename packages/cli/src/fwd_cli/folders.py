@@ -11,15 +11,15 @@ from typing import Any
 
 def cache() -> Path:
     """Data that can be fetched again."""
-    return _folder("XDG_CACHE_HOME", ".cache")
+    return _own_folder("XDG_CACHE_HOME", ".cache")
 
 
 def state() -> Path:
     """Histories and conversations."""
-    return _folder("XDG_STATE_HOME", ".local/state")
+    return _own_folder("XDG_STATE_HOME", ".local/state")
 
 
-def _folder(variable: str, usual: str) -> Path:
+def _own_folder(variable: str, usual: str) -> Path:
     """The folder in the variable, else the usual one of the system."""
     named = os.environ.get(variable) or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
     return (Path(named) if named else Path.home() / usual) / "fwd"

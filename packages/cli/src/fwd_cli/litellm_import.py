@@ -73,7 +73,7 @@ class _Translation:
         self._read_router()
         self._read_general()
         self._report_rest(self.document, "")
-        return Translated(self._write(), tuple(self.lost), tuple(self.todo))
+        return Translated(self._write_toml(), tuple(self.lost), tuple(self.todo))
 
     # -- model_list
 
@@ -90,9 +90,9 @@ class _Translation:
             self.lost.append(Note(f"{path}.litellm_params.model", "a * needs one in the model's name"))
             return
         instance, reference = self._find_instance(f"{path}.litellm_params", params, provider)
-        values = {"to": f"{instance.name}:{model}", **_limits(params), **_times(params)}
+        values = {"to": f"{instance.name}:{model}", **_read_limits(params), **_read_times(params)}
         info = entry.pop("model_info", None) or {}
-        values |= _price(params) or _price(info)
+        values |= _price_per_million(params) or _price_per_million(info)
         if isinstance(longest := info.pop("max_input_tokens", None), int):
             values["max_context"] = longest
         defaults = {parameter: params.pop(parameter) for parameter in sorted(CALL_PARAMETERS & params.keys())}
@@ -237,7 +237,7 @@ class _Translation:
 
     # -- writing
 
-    def _write(self) -> str:
+    def _write_toml(self) -> str:
         used = {id(instance) for entries in self.deployments.values() for _, instance, _ in entries}
         parts = [table_text(("settings",), self.settings)] if self.settings else []
         for instance in self.instances.values():
@@ -272,7 +272,7 @@ def _key_values(instance: _Instance) -> Json:
     return {"keys": [{"key": key, "name": instance.key_name(key)} for key in instance.keys]}
 
 
-def _limits(params: Json) -> Json:
+def _read_limits(params: Json) -> Json:
     values = {
         "weight": params.pop("weight", None),
         "tier": params.pop("order", None),
@@ -283,13 +283,13 @@ def _limits(params: Json) -> Json:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _times(params: Json) -> Json:
+def _read_times(params: Json) -> Json:
     times = {"total": params.pop("timeout", None), "first_event": params.pop("stream_timeout", None)}
     known = {name: f"{seconds:g}s" for name, seconds in times.items() if isinstance(seconds, int | float)}
     return {"timeouts": known} if known else {}
 
 
-def _price(table: Json) -> Json:
+def _price_per_million(table: Json) -> Json:
     """Prices of a token become prices of a million."""
     names = {
         "input": "input_cost_per_token",

@@ -22,7 +22,7 @@ MOST_GATEWAYS = 20
 
 def remember(server: str, models: Iterable[str]) -> None:
     """Keep the names of a gateway's models; a disk that does not want them is no reason to fail."""
-    path = _path()
+    path = _cache_path()
     known = folders.read_json(path)
     others = known if isinstance(known, dict) else {}
     others.pop(server.rstrip("/"), None)
@@ -33,23 +33,23 @@ def remember(server: str, models: Iterable[str]) -> None:
 
 def models_of(server: str) -> list[str]:
     """The names kept for a gateway; without any, the prefixes every gateway knows."""
-    known = folders.read_json(_path())
+    known = folders.read_json(_cache_path())
     names = known.get(server.rstrip("/")) if isinstance(known, dict) else None
     return [name for name in names if isinstance(name, str)] if isinstance(names, list) else [*PREFIXES]
 
 
-def _path() -> Path:
+def _cache_path() -> Path:
     return folders.cache() / "models.json"
 
 
 def complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The models of the gateway in use that begin so, with or without the provider's prefix."""
     models = models_of(_server_in_use(ctx))
-    items = _beginning(models, incomplete)
+    items = _matching_items(models, incomplete)
     if items or not incomplete:
         return items
     # gpt-5<Tab> is what people type, and the gateway knows most models without their prefix, too.
-    return _beginning((name.partition(":")[2] for name in models), incomplete)
+    return _matching_items((name.partition(":")[2] for name in models), incomplete)
 
 
 def _server_in_use(ctx: click.Context) -> str:
@@ -71,8 +71,8 @@ def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) ->
         keys = read_keys(Path(path))
     except OSError:
         return []
-    return _beginning([name for key in keys for name in (key.name, key.id) if name], incomplete)
+    return _matching_items([name for key in keys for name in (key.name, key.id) if name], incomplete)
 
 
-def _beginning(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+def _matching_items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     return [CompletionItem(name) for name in dict.fromkeys(names) if name.startswith(incomplete)]

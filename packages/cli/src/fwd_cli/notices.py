@@ -36,7 +36,7 @@ def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[
 
     Facts that are separated by dots are not broken.
     """
-    width = _width(stream or sys.stderr)
+    width = _terminal_width(stream or sys.stderr)
     if not width or len(text) <= width:
         return [text]
     whole = _DOT.join(fact.replace(" ", _KEPT) if len(fact) < width - 2 else fact for fact in text.split(_DOT))
@@ -50,7 +50,7 @@ def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[
     return [line.replace(_KEPT, " ") for line in lines]
 
 
-def _width(stream: TextIO) -> int:
+def _terminal_width(stream: TextIO) -> int:
     """The width of the terminal in columns; 0 in a pipe."""
     try:
         return os.get_terminal_size(stream.fileno()).columns

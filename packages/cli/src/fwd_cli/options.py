@@ -186,7 +186,7 @@ keys_file_option = click.option(
 )
 
 
-def _models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from fwd_cli.names import complete_model  # only Tab needs it, and it needs this module
 
     return complete_model(ctx, param, incomplete)
@@ -199,7 +199,7 @@ model_option = click.option(
     metavar="NAME",
     default=_value_of("model", "", None),
     show_default="the profile's, else the gateway's PROVIDERS_PRIORITY",
-    shell_complete=_models,
+    shell_complete=_complete_models,
     help="Model to ask.",
 )
 temp_option = click.option(

@@ -28,7 +28,7 @@ def providers(settings: Settings, transport: httpx.BaseTransport | None = None) 
                 stem = stem_of(provider.name)
                 fixes = (provider.info.start_command or f"correct {stem}_BASE_URL", f"correct {stem}_API_KEY")
                 name = f"provider {provider.name}"
-                yield _ask(client, name, provider.info, provider.base_url, provider.api_key, *fixes)
+                yield _ask_provider(client, name, provider.info, provider.base_url, provider.api_key, *fixes)
 
 
 def instances(found: Iterable[Instance], transport: httpx.BaseTransport | None = None) -> Iterator[Finding]:
@@ -41,10 +41,10 @@ def instances(found: Iterable[Instance], transport: httpx.BaseTransport | None =
                     shown = f" with {key.name}" if endpoint.key else ""
                     fixes = (f"correct the address of {instance.name}", f"correct {key.name}")
                     name = f"provider {instance.name}{shown}"
-                    yield _ask(client, name, endpoint.info, endpoint.base_url, endpoint.key, *fixes)
+                    yield _ask_provider(client, name, endpoint.info, endpoint.base_url, endpoint.key, *fixes)
 
 
-def _ask(
+def _ask_provider(
     client: httpx.Client,
     name: str,
     info: ProviderInfo,

@@ -20,37 +20,37 @@ Made from the code by `python -m fwd_cli.reference > docs/cli.md`; a test compar
 
 def reference() -> str:
     """Help of the group, of every command and of every topic, as one Markdown document."""
-    return "\n".join((_HEAD, *_sections())).rstrip() + "\n"
+    return "\n".join((_HEAD, *_list_sections())).rstrip() + "\n"
 
 
-def _sections() -> Iterator[str]:
-    root = _context(fwd, "fwd", None)
-    yield _block(fwd.get_help(root))
+def _list_sections() -> Iterator[str]:
+    root = _make_context(fwd, "fwd", None)
+    yield _code_block(fwd.get_help(root))
     for entry in COMMANDS:
-        yield from _command(fwd.get_command(root, entry.name) or fwd, entry.name, root)
+        yield from _command_pages(fwd.get_command(root, entry.name) or fwd, entry.name, root)
     yield "## Environment\n"
-    yield _block(own_environment())
+    yield _code_block(own_environment())
     yield "The settings of the server: [configuration.md](configuration.md), or `fwd help env`.\n"
     yield "## Exit codes\n"
-    yield _block(exit_codes())
+    yield _code_block(exit_codes())
 
 
-def _command(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
+def _command_pages(command: click.Command, name: str, parent: click.Context) -> Iterator[str]:
     """The help of a command, and of those below it."""
-    context = _context(command, name, parent)
+    context = _make_context(command, name, parent)
     yield f"## `{context.command_path}`\n"
-    yield _block(command.get_help(context))
+    yield _code_block(command.get_help(context))
     if isinstance(command, click.Group):
         for below in command.commands.values():
-            yield from _command(below, below.name or "", context)
+            yield from _command_pages(below, below.name or "", context)
 
 
-def _context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+def _make_context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
     settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     return click.Context(command, info_name=name, parent=parent, **settings)
 
 
-def _block(text: str) -> str:
+def _code_block(text: str) -> str:
     lines = "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
     return f"```text\n{lines}\n```\n"
 

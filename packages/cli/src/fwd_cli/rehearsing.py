@@ -49,10 +49,10 @@ def rehearse(loaded: LoadedSettings, texts: Mapping[str, str], provider: Provide
     name = provider.name
     model = f"echo:fail?status={status}" if provider.info.built_in else _named(provider)
     with standing_in(name, status) as url, gateway(stand_in_settings(loaded, texts, url)) as running:
-        plan = _plan(running, model)
+        plan = _planned_providers(running, model)
         started = time.monotonic()
         try:
-            with _client(running) as client:
+            with _make_client(running) as client:
                 answer = client.chat.completions.create(model=model, messages=_HELLO)
         except FwdError as error:
             failed = error.attempts if isinstance(error, APIError) else None
@@ -66,13 +66,13 @@ def _named(provider: ProviderSettings) -> str:
     return model if model.startswith(f"{provider.name}:") else f"{provider.name}:{model}"
 
 
-def _client(running: Gateway) -> Client:
+def _make_client(running: Gateway) -> Client:
     return Client(base_url=running.url, api_key=running.key, max_retries=0)
 
 
-def _plan(running: Gateway, model: str) -> tuple[str, ...]:
+def _planned_providers(running: Gateway, model: str) -> tuple[str, ...]:
     """The providers that would be asked for this model, in their order; none is."""
-    with _client(running) as client:
+    with _make_client(running) as client:
         plan = client.chat.completions.create(model=model, messages=_HELLO, extra_headers={"x-fwd-dry-run": "true"})
     return tuple(str(step.get("provider")) for step in plan.extra.get("plan", ()))
 

@@ -179,9 +179,9 @@ def model_row(model: Model) -> tuple[str, ...]:
     prices = known.get("prices") or {}
     cells = (
         model.id,
-        _count(known.get("context")),
-        _price(prices.get("input")),
-        _price(prices.get("output")),
+        _full_count(known.get("context")),
+        _price_text(prices.get("input")),
+        _price_text(prices.get("output")),
         ", ".join(map(str, known.get("abilities") or ())),
         str(known.get("listed") or ""),
     )
@@ -212,8 +212,8 @@ def compact_model_row(model: Model) -> tuple[str, ...]:
     cells = (
         model.id,
         _short_count(known.get("context")),
-        _price(prices.get("input")),
-        _price(prices.get("output")),
+        _price_text(prices.get("input")),
+        _price_text(prices.get("output")),
         "".join(letter if name in abilities else "·" for name, letter in LETTERS.items()) if abilities else "",
         MARKS.get(str(known.get("listed")), ""),
     )
@@ -229,11 +229,11 @@ def _short_count(value: object) -> str:
     return f"{value / 1000:.0f}k" if value >= 1000 else str(value)
 
 
-def _count(value: object) -> str:
+def _full_count(value: object) -> str:
     return f"{value:,}" if isinstance(value, int) else ""
 
 
-def _price(value: object) -> str:
+def _price_text(value: object) -> str:
     if not isinstance(value, (int, float)):
         return ""
     return f"{value:.2f}" if value == round(value, 2) else f"{value:.4g}"

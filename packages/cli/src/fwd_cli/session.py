@@ -117,13 +117,15 @@ class Session:
                 self.conversation.add_question(text.removeprefix("/") if text.startswith("//") else text)
                 self.answer()
         except click.ClickException as error:
-            self._fail(Failure(error.format_message(), "nothing was sent", "/help"))
+            self._show_failure(Failure(error.format_message(), "nothing was sent", "/help"))
         except BadConversation as error:
-            self._fail(
+            self._show_failure(
                 Failure("this is not a conversation", str(error), "another one: /list, /open NAME or /load FILE")
             )
         except OSError as error:
-            self._fail(Failure("the file cannot be used", f"{error.strerror}: {error.filename}", "another file"))
+            self._show_failure(
+                Failure("the file cannot be used", f"{error.strerror}: {error.filename}", "another file")
+            )
 
     def answer(self) -> None:
         """Ask the model, show its answer, and remember it."""
@@ -140,26 +142,26 @@ class Session:
             self.stopped = True
             aside("Stopped. Press Ctrl-C again to leave.")
         except FwdError as error:
-            self._fail(failure_of(error, "/model", self.client.base_url))
+            self._show_failure(failure_of(error, "/model", self.client.base_url))
         except Failure as failure:  # a function of --tools raised, or nobody could be asked
-            self._fail(failure)
+            self._show_failure(failure)
         else:
             self.spending.add(shown.receipt)
             self._print_receipt(shown)
         self.conversation.add_answer(shown.text)
-        self._keep()
+        self._keep_conversation()
 
     def _print_receipt(self, shown: ShownAnswer) -> None:
         if not self.style.quiet:
             requested = self.conversation.model
             aside(render.receipt_line(shown.receipt, shown.total_s, shown.first_s, shown.finish, requested))
 
-    def _keep(self) -> None:
+    def _keep_conversation(self) -> None:
         if self.kept is not None:
             with contextlib.suppress(OSError):  # a full disk is no reason to end a conversation
                 self.conversation.save(self.kept)
 
-    def _fail(self, failure: Failure) -> None:
+    def _show_failure(self, failure: Failure) -> None:
         self.code = failure.code
         three_lines(failure)
 
@@ -181,7 +183,7 @@ class Session:
         elif word == "/open" and space:
             yield from (f"{word} {name}" for name in known_names() if name.startswith(rest))
         elif word in FILES and space:
-            yield from (f"{word} {path}" for path in _paths(rest))
+            yield from (f"{word} {path}" for path in _matching_paths(rest))
         elif before.startswith("/"):
             yield from (name for name in COMMANDS if name.startswith(before))
 
@@ -322,7 +324,7 @@ def summary(conversation: Conversation) -> str:
     return f"{count} so far; the last was: {short[:60]}{'…' if len(short) > 60 else ''}"
 
 
-def _paths(beginning: str) -> Iterator[str]:
+def _matching_paths(beginning: str) -> Iterator[str]:
     """Files and directories whose path begins so."""
     typed = Path(beginning).expanduser()
     folder = typed if beginning.endswith("/") or not beginning else typed.parent

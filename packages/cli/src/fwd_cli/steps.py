@@ -49,7 +49,7 @@ def claim(true: bool, actual: object) -> None:
 
 def answer_in_json(gateway: Gateway, show: Show) -> None:
     """The last user message comes back."""
-    with _client(gateway) as client:
+    with _make_client(gateway) as client:
         answer = client.chat.completions.create(model="echo:", messages="Hello, fwd!")
     show(answer.text)
     claim(answer.text == "Hello, fwd!", answer.text)
@@ -59,7 +59,7 @@ def answer_in_a_stream(gateway: Gateway, show: Show) -> None:
     """The same words arrive in several pieces."""
     words = "Every word of this sentence arrives on its own, the moment it is there."
     pieces = []
-    with _client(gateway) as client:
+    with _make_client(gateway) as client:
         for piece in _streamed(client, "echo:slow?ttft=200ms&rate=25", words):
             show(piece)
             pieces.append(piece)
@@ -73,7 +73,7 @@ def _streamed(client: Client, model: str, words: str) -> Iterator[str]:
 
 def tool_is_called(gateway: Gateway, show: Show) -> None:
     """The model asks for the one tool it was offered, with arguments of the right shape."""
-    with _client(gateway) as client:
+    with _make_client(gateway) as client:
         answer = client.chat.completions.create(
             model="echo:tools", messages="How is the weather in Oslo?", tools=[WEATHER]
         )
@@ -85,7 +85,7 @@ def tool_is_called(gateway: Gateway, show: Show) -> None:
 
 def fallback_steps_in(gateway: Gateway, show: Show) -> None:
     """The first provider refuses the connection, the second answers."""
-    with _client(gateway) as client:
+    with _make_client(gateway) as client:
         answer = client.chat.completions.create(messages="Is anybody there?")
     show(f"{answer.text}   (answered by {answer.provider}, attempts: {answer.attempts})")
     claim(answer.provider == "echo" and (answer.attempts or 0) >= 2, (answer.provider, answer.attempts))
@@ -103,7 +103,7 @@ def wrong_key_is_refused(gateway: Gateway, show: Show) -> None:
             raise Untrue(f"got an answer: {answer.text!r}")
 
 
-def _client(gateway: Gateway) -> Client:
+def _make_client(gateway: Gateway) -> Client:
     return Client(base_url=gateway.url, api_key=gateway.key)
 
 

@@ -159,7 +159,7 @@ class MarkdownView:
         """Bring the screen up to date; does nothing when nothing changed."""
         pieces = self._take_incoming()
         if pieces:
-            self._draw(pieces)
+            self._draw_pieces(pieces)
         elif not self._growing and not self._printed and (self._notice or self._is_slow()):
             self._spinner.update(text=Text(self._notice, style="dim"))
             self._region.show(self._spinner)
@@ -169,8 +169,8 @@ class MarkdownView:
 
     def finish(self) -> None:
         """Leave the whole answer in the scrollback, and the bottom of the screen to others."""
-        self._draw(self._take_incoming())
-        self._commit()
+        self._draw_pieces(self._take_incoming())
+        self._commit_growing()
         self._console.show_cursor(True)
 
     def _take_incoming(self) -> list[tuple[bool, str]]:
@@ -178,17 +178,17 @@ class MarkdownView:
             pieces, self._incoming = self._incoming, []
         return pieces
 
-    def _draw(self, pieces: list[tuple[bool, str]]) -> None:
+    def _draw_pieces(self, pieces: list[tuple[bool, str]]) -> None:
         """Show pieces in their order; where thinking turns into an answer, or back, the former is finished."""
         for is_thinking, run in groupby(pieces, key=itemgetter(0)):
             if is_thinking is not self._is_thinking:
-                self._commit()
+                self._commit_growing()
             self._is_thinking = is_thinking
             text = self._growing + "".join(piece for _, piece in run)
             finished, self._growing = _split_lines(text) if is_thinking else split_finished(text)
             self._show(finished, self._growing)
 
-    def _commit(self) -> None:
+    def _commit_growing(self) -> None:
         growing, self._growing = self._growing, ""
         self._show(growing, "")
 
@@ -218,7 +218,7 @@ class LiveWriter:
         self._view = view
         self._clock = clock
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="fwd-frames", daemon=True)
+        self._thread = threading.Thread(target=self._run_frames, name="fwd-frames", daemon=True)
 
     def write(self, text: str) -> None:
         """The next piece of the answer."""
@@ -244,7 +244,7 @@ class LiveWriter:
         self._thread.join()
         self._view.finish()
 
-    def _run(self) -> None:
+    def _run_frames(self) -> None:
         pause = 1 / FRAMES_PER_SECOND
         while not self._stop.wait(pause):
             pause = pause_after(self._timed_frame())

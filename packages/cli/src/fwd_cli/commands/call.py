@@ -99,7 +99,7 @@ def command(
     --private does not keep it.
     """
     check_raw(raw, sys.stdout)
-    conversation = _begin(model, system, go_on=go_on)
+    conversation = _begin_conversation(model, system, go_on=go_on)
     conversation.add_content(read_content(prompt, files, sys.stdin))
     params = {
         **call_parameters(temp, max_tok, parameters, no_fallback=no_fallback, strict=strict),
@@ -132,7 +132,7 @@ def command(
     # The calls of a script must not replace the conversation that a person is in.
     if not private and (go_on or sys.stdout.isatty()):
         conversation.add_answer(shown.text)
-        _keep(conversation)
+        _keep_conversation(conversation)
     if not (quiet or as_json):
         _print_receipt(shown, conversation.model)
 
@@ -143,7 +143,7 @@ def check_raw(count: int, out: TextIO) -> None:
         raise usage_error("--raw lets the answer control this terminal; if you mean that: --raw --raw")
 
 
-def _begin(model: str | None, system: str | None, *, go_on: bool) -> Conversation:
+def _begin_conversation(model: str | None, system: str | None, *, go_on: bool) -> Conversation:
     """A new conversation, or the last one. Raises :class:`Failure` when there is none."""
     from fwd_cli.conversation import BadConversation, Conversation, last_path, read_conversation
 
@@ -157,7 +157,7 @@ def _begin(model: str | None, system: str | None, *, go_on: bool) -> Conversatio
     return conversation
 
 
-def _keep(conversation: Conversation) -> None:
+def _keep_conversation(conversation: Conversation) -> None:
     from fwd_cli.conversation import last_path
 
     with suppress(OSError):  # a full disk is no reason to fail after the answer

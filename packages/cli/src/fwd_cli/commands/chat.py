@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fwd_cli.typed import Source
 
 
-def _conversations(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from fwd_cli.conversation import known_names
@@ -49,7 +49,7 @@ def _conversations(ctx: click.Context, param: click.Parameter, incomplete: str) 
     "--name",
     "-n",
     metavar="NAME",
-    shell_complete=_conversations,
+    shell_complete=_complete_name,
     help="Begin or continue the conversation of this name.",
 )
 @click.option(
@@ -100,7 +100,7 @@ def command(
         from fwd_cli.session import Session
         from fwd_client import Client
 
-        conversation, path = _begin(model, system, name, go_on=go_on)
+        conversation, path = _begin_conversation(model, system, name, go_on=go_on)
         params = call_parameters(temp, max_tok, parameters, no_fallback=no_fallback, strict=strict)
         style = OutputStyle(thinking=thinking, quiet=quiet)
         kept = None if private else path
@@ -108,11 +108,13 @@ def command(
             if sys.stdin.isatty():
                 names.remember(server, (model.id for model in client.models.list()))
             session = Session(client, conversation, sys.stdout, params, style, kept, to_run)
-            session.run(_source(session, private=private))
+            session.run(_open_source(session, private=private))
     return ExitCode.OK if sys.stdin.isatty() else session.code
 
 
-def _begin(model: str | None, system: str | None, name: str | None, *, go_on: bool) -> tuple[Conversation, Path]:
+def _begin_conversation(
+    model: str | None, system: str | None, name: str | None, *, go_on: bool
+) -> tuple[Conversation, Path]:
     """The conversation to continue, or a new one, and where it is kept. Raises :class:`Failure` when it cannot be."""
     from fwd_cli.conversation import BadConversation, Conversation, last_path, named_path, read_conversation
 
@@ -131,7 +133,7 @@ def _begin(model: str | None, system: str | None, name: str | None, *, go_on: bo
     return conversation, path
 
 
-def _source(session: Session, *, private: bool) -> Source:
+def _open_source(session: Session, *, private: bool) -> Source:
     """A person at a terminal, or lines from a pipe."""
     from fwd_cli.typed import Keyboard, Lines
 

@@ -47,11 +47,11 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
     In a pipe the columns are separated by tabs; --json prints one object per line, always with the source.
     """
     loaded = loaded_here(Path(".env"))
-    every = _rows(loaded, every=bool(names))
+    every = _setting_rows(loaded, every=bool(names))
     _check_names(names, [row.name for row in every])
     rows = [row for row in every if not names or row.name in names]
     if as_json:
-        click.echo("".join(render.as_json(_facts(row)) for row in rows), nl=False)
+        click.echo("".join(render.as_json(_setting_facts(row)) for row in rows), nl=False)
     else:
         columns = ("name", "value", "source") if sources else ("name", "value")
         Rows(columns, [(row.name, row.value, row.source)[: len(columns)] for row in rows]).show()
@@ -62,7 +62,7 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
 command.add_command(config_schema.command)
 
 
-def _facts(row: SettingRow) -> Mapping[str, str]:
+def _setting_facts(row: SettingRow) -> Mapping[str, str]:
     return {"name": row.name, "value": row.value, "source": row.source}
 
 
@@ -80,7 +80,7 @@ def loaded_here(path: Path) -> LoadedSettings:
         raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
 
 
-def _rows(loaded: LoadedSettings, *, every: bool) -> list[SettingRow]:
+def _setting_rows(loaded: LoadedSettings, *, every: bool) -> list[SettingRow]:
     """The settings: those of this command first, for they say which gateway is asked."""
     from fwd_server.settings import describe_settings
 

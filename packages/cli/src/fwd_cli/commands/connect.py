@@ -99,14 +99,14 @@ def written(target: Target, place: Place, *, yes: bool) -> None:
     """Change the program's file, once somebody has seen the change and wants it."""
     path = file_of(target)
     with file_errors_explained(f"{path} cannot be changed", "the same, once you may write it"):
-        before = _text(path)
+        before = _file_text(path)
         try:
             after = target.change(before, place) if target.change else before
         except CannotWire as error:
             raise Failure(f"{path} was left alone", str(error), f"correct {path}, or set it up by hand") from error
         if agreed(path, before, after, yes=yes):
-            _keep(path, before)
-            _write(path, after)
+            _text_before(path, before)
+            _write_file(path, after)
             aside(f"Written. Next: {target.then}. Undo: the same with --undo.")
 
 
@@ -117,10 +117,10 @@ def undone(name: str, target: Target, *, yes: bool) -> None:
     if not target.file or not backup.exists():
         raise usage_error(f"fwd connect {name} has written nothing that could be undone")
     with file_errors_explained(f"{path} cannot be changed", "the same, once you may write it"):
-        before, after = _text(path), _text(backup)
+        before, after = _file_text(path), _file_text(backup)
         if agreed(path, before, after, yes=yes):
             if after:
-                _write(path, after)
+                _write_file(path, after)
             else:
                 path.unlink(missing_ok=True)
             backup.unlink()
@@ -157,18 +157,18 @@ def is_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _text(path: Path) -> str:
+def _file_text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _keep(path: Path, before: str) -> None:
+def _text_before(path: Path, before: str) -> None:
     """The file as it was before the first change; empty when there was none."""
     backup = path.with_name(path.name + BACKUP)
     if not backup.exists():
-        _write(backup, before)
+        _write_file(backup, before)
 
 
-def _write(path: Path, text: str) -> None:
+def _write_file(path: Path, text: str) -> None:
     from fwd_server.store.atomic import replace
 
     replace(path, text.encode())

@@ -70,12 +70,12 @@ def provider_keys() -> dict[str, str]:
 
 
 def _introduce(running: Gateway, keys: dict[str, str]) -> None:
-    _say(f"A gateway is ready at {running.url}, {running.ready_s:.1f} s after its start, with one key.", bold=True)
+    _say_line(f"A gateway is ready at {running.url}, {running.ready_s:.1f} s after its start, with one key.", bold=True)
     if keys:
         on = ", ".join(f"{name.removesuffix('_API_KEY').lower()} ({name})" for name in keys)
-        _say(f"Also enabled, and never called here: {on}")
+        _say_line(f"Also enabled, and never called here: {on}")
     else:
-        _say("No provider key is set: the built-in echo answers.")
+        _say_line("No provider key is set: the built-in echo answers.")
 
 
 def run_all(steps: Sequence[Step], running: Gateway) -> None:
@@ -87,7 +87,7 @@ def run_all(steps: Sequence[Step], running: Gateway) -> None:
             f"see: {', '.join(untrue)}",
             "FWD_LOG=debug fwd demo, and report it",
         )
-    _say(f"\nAll {len(steps)} calls did what they claim.", bold=True)
+    _say_line(f"\nAll {len(steps)} calls did what they claim.", bold=True)
 
 
 def run_step(number: int, step: Step, running: Gateway) -> bool:
@@ -95,39 +95,39 @@ def run_step(number: int, step: Step, running: Gateway) -> bool:
     from fwd_cli.steps import Untrue
     from fwd_client import FwdError
 
-    _say(f"\n{number}. {step.title}", bold=True)
-    _say(f"   {step.request}", dim=True)
-    _say("   ", nl=False)
+    _say_line(f"\n{number}. {step.title}", bold=True)
+    _say_line(f"   {step.request}", dim=True)
+    _say_line("   ", nl=False)
     try:
         step.run(running, _shown())
     except (FwdError, Untrue) as error:
-        _say(clean_line(f"{error}"))
-        _say(f"   ✗ claimed: {step.proves}", fg="red")
+        _say_line(clean_line(f"{error}"))
+        _say_line(f"   ✗ claimed: {step.proves}", fg="red")
         return False
-    _say("")
-    _say(f"   ✓ {step.proves}", fg="green")
+    _say_line("")
+    _say_line(f"   ✓ {step.proves}", fg="green")
     return True
 
 
 def _shown() -> Any:
     """Shows pieces of an answer where they belong, without what a terminal could act on."""
     shown = Filter()
-    return lambda text: _say(shown.feed(text), nl=False)
+    return lambda text: _say_line(shown.feed(text), nl=False)
 
 
-def _say(text: str, *, nl: bool = True, **style: Any) -> None:
+def _say_line(text: str, *, nl: bool = True, **style: Any) -> None:
     click.secho(text, nl=nl, color=colour.wanted(), **style)
     sys.stdout.flush()
 
 
 def keep_up(running: Gateway) -> None:
     """Wait for Ctrl-C. Raises :class:`Failure` when the gateway ends before."""
-    _say(f"\nIt runs until Ctrl-C. Its page: {running.url}/   Try:\n")
-    _say(curl_line(running.url, running.key))
+    _say_line(f"\nIt runs until Ctrl-C. Its page: {running.url}/   Try:\n")
+    _say_line(curl_line(running.url, running.key))
     with suppress(KeyboardInterrupt):
         running.process.wait()
         raise Failure("the gateway ended", f"with code {running.process.returncode}", "fwd demo", ExitCode.SERVER)
-    _say("\nStopped.")
+    _say_line("\nStopped.")
 
 
 def curl_line(url: str, key: str) -> str:

@@ -75,7 +75,7 @@ def command(provider: str | None, api_key: str | None, model: str | None, force:
     values = {**settings(provider, given, model, _now("PROVIDERS_PRIORITY")), **_place(keys_file)}
     new = _checked(values, dotenv(DOTENV), force=force)
     own = _own_key(keys_file)
-    _write({**new, **own})
+    _write_settings({**new, **own})
     _say(_written(new, own, keys_file), values["PROVIDERS_PRIORITY"].partition(",")[0])
 
 
@@ -152,7 +152,7 @@ def _own_key(keys_file: Path) -> dict[str, str]:
     return {"FORWARDER_KEY": new_key(keys_file, name=next(name for name in names if name not in used))}
 
 
-def _write(values: Mapping[str, str]) -> None:
+def _write_settings(values: Mapping[str, str]) -> None:
     """Add the values to ``.env``, in one step; afterwards it is its owner's alone."""
     from fwd_server.store.atomic import replace
 

@@ -59,7 +59,7 @@ def list_(keys_file: Path, as_json: bool) -> None:
         keys = read_keys(keys_file)
     now = time.time()
     if as_json:
-        click.echo("".join(render.as_json(_facts(key, now)) for key in keys), nl=False)
+        click.echo("".join(render.as_json(_key_facts(key, now)) for key in keys), nl=False)
     else:
         Rows(COLUMNS, [row(key, now) for key in keys]).show()
     if not keys:
@@ -90,9 +90,9 @@ def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
         gone = [key for word in which for key in chosen(keys, word)]
         files.revoke(keys_file, {key.digest for key in gone})
     if as_json:
-        click.echo("".join(render.as_json(_facts(key, time.time())) for key in gone), nl=False)
+        click.echo("".join(render.as_json(_key_facts(key, time.time())) for key in gone), nl=False)
     else:
-        click.echo(f"Revoked {', '.join(dict.fromkeys(_label(key) for key in gone))}: refused within two seconds.")
+        click.echo(f"Revoked {', '.join(dict.fromkeys(_key_label(key) for key in gone))}: refused within two seconds.")
 
 
 @command.command(
@@ -159,7 +159,7 @@ def expiry(moment: float) -> str:
     return datetime.fromtimestamp(moment, timezone.utc).isoformat().replace("+00:00", "Z")
 
 
-def _facts(key: Listed, now: float) -> dict[str, object]:
+def _key_facts(key: Listed, now: float) -> dict[str, object]:
     """For programs, without empty values."""
     facts = {
         "id": key.id,
@@ -173,7 +173,7 @@ def _facts(key: Listed, now: float) -> dict[str, object]:
     return {name: value for name, value in facts.items() if value != ""}
 
 
-def _label(key: Listed) -> str:
+def _key_label(key: Listed) -> str:
     return f"{key.name} ({key.id})" if key.name else key.id
 
 

@@ -150,9 +150,9 @@ def check(file: Path | None, form: str, data: Path, prices: Path | None, as_json
 
     with _price_files(data, prices) as files:
         if file is None:
-            before, after = load_packaged_prices(), _merge(files.read_layers())
+            before, after = load_packaged_prices(), _merge_layers(files.read_layers())
         else:
-            before, after = _merge([*files.read_layers(), load_packaged_prices()]), _read_list(file, form)
+            before, after = _merge_layers([*files.read_layers(), load_packaged_prices()]), _read_list(file, form)
     difference = compare_prices(before, after)
     _show_difference(difference, as_json=as_json)
     if not as_json:
@@ -298,7 +298,7 @@ def _read_list(file: Path, form: str, digest: str | None = None) -> PriceLayer:
         raise PriceFileError(f"{file}: {problem}" for problem in error.problems) from None
 
 
-def _merge(layers: list[PriceLayer] | tuple[PriceLayer, ...]) -> PriceLayer:
+def _merge_layers(layers: list[PriceLayer] | tuple[PriceLayer, ...]) -> PriceLayer:
     """Several layers as one, for a comparison: the first one wins, as it does in a table."""
     from fwd_server.metering.prices import PriceLayer
 
@@ -312,7 +312,7 @@ def _known_in(layer: PriceLayer, layers: tuple[PriceLayer, ...]) -> PriceLayer:
     """What the table in force says of the models of a layer."""
     from fwd_server.metering.prices import PriceLayer
 
-    return PriceLayer({key: price for key, price in _merge(layers).models.items() if key in layer.models})
+    return PriceLayer({key: price for key, price in _merge_layers(layers).models.items() if key in layer.models})
 
 
 def _show_difference(difference: PriceDifference, *, as_json: bool) -> None:
@@ -333,10 +333,10 @@ def _change_row(change: PriceChange) -> tuple[str, ...]:
     above = f"above {change.above}" if change.above else ""
     what = " ".join(filter(None, (change.tier, change.since, above, change.meter)))
     percent = "" if change.percent is None else f"{change.percent:+.0f} %"
-    return (f"{change.provider}:{change.model}", what, _number(change.before), _number(change.after), percent)
+    return (f"{change.provider}:{change.model}", what, _number_text(change.before), _number_text(change.after), percent)
 
 
-def _number(value: float | None) -> str:
+def _number_text(value: float | None) -> str:
     return "" if value is None else f"{value:.9f}".rstrip("0").rstrip(".")
 
 
@@ -354,7 +354,7 @@ def _meter(rate: Rate | None, meter: str) -> str:
     from fwd_server.metering.money import RATE_SCALE
 
     value = getattr(rate, meter) if rate is not None and meter in rate.own else None
-    return "" if value is None else _number(value / RATE_SCALE)
+    return "" if value is None else _number_text(value / RATE_SCALE)
 
 
 def _rate_rows(price: ModelPrice) -> Iterator[tuple[str, ...]]:
@@ -369,7 +369,7 @@ def _rate_rows(price: ModelPrice) -> Iterator[tuple[str, ...]]:
                     if meter in rate.own:
                         yield (rate.since, tier, above, meter, _meter(rate, meter))
     for unit, nano in price.units.items():
-        yield ("", "", "", f"each {unit}", _number(nano / NANO))
+        yield ("", "", "", f"each {unit}", _number_text(nano / NANO))
 
 
 def _split_model(model: str) -> tuple[str, str]:
