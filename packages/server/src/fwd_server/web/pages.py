@@ -51,6 +51,7 @@ _SCRIPT: Final = "text/javascript; charset=utf-8"
 # The part of a URL -> the file, and what it is.
 _OURS: Final = {
     "page.css": _CSS,
+    "page.js": _SCRIPT,
     "docs.css": _CSS,
     "docs.js": _SCRIPT,
     "redoc.js": _SCRIPT,
