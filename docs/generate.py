@@ -52,6 +52,7 @@ LANGUAGES = {
     "openai": "OpenAI's",
     "anthropic": "[Messages API](wire/anthropic.md)",
     "google": "[`generateContent`](wire/gemini.md)",
+    "vertex": "[`generateContent`](wire/gemini.md)",
     "ollama": "[`/api/chat`](wire/ollama.md)",
     "echo": "[built in](echo.md)",
 }
@@ -63,7 +64,7 @@ def providers_table() -> str:
     for info in PROVIDER_TABLE.values():
         families = "".join(f", `{family}*`" for family in info.families)
         prefix = f"`{info.name}:`" + (f", also{families[1:]}" if families else "")
-        address = f"`{info.base_url}`" if info.base_url else ""
+        address = f"`{info.base_url or info.address_form}`" if info.base_url or info.address_form else ""
         lines.append(f"| {info.title} | {prefix} | {_enabling(info)} | {LANGUAGES[info.language]} | {address} |")
     return "\n".join(lines)
 
@@ -72,7 +73,7 @@ def _enabling(info: ProviderInfo) -> str:
     if info.built_in:
         return "on unless `FWD_ECHO=false`"
     if info.key_required:
-        return f"`{info.enabled_by}`"
+        return " and ".join(f"`{name}`" for name in info.enabled_by.split(" and "))
     stem = stem_of(info.name)
     own = f"any `{stem}_*` variable" if info.any_variable else f"`{stem}_BASE_URL`, `_API_KEY` or `_MODEL`"
     return own + (f"; an explicit `{info.name}:` is tried in any case" if info.always_tried else "")

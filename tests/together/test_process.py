@@ -108,7 +108,7 @@ def test_a_taken_port_is_said(tmp_path: Path, gateway: Gateway) -> None:
     done = run("--port", str(gateway.port), cwd=tmp_path)
     assert done.returncode == 70
     assert "Cannot listen" in done.stderr
-    assert "choose another place" in done.stderr
+    assert "choose another address" in done.stderr
     assert "Traceback" not in done.stderr
 
 

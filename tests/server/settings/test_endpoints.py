@@ -13,7 +13,7 @@ from fwd_server.settings import load_settings
 from fwd_server.settings.endpoints import build_endpoints
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.errors import ProviderNotConfigured
-from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo
+from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info
 
 
 def fleet(languages: Collection[str] = LANGUAGES, **env: str) -> dict[str, Endpoint]:
@@ -61,11 +61,18 @@ def test_a_server_of_compat_is_on_and_spoken() -> None:
 
 @pytest.mark.parametrize("info", [i for i in PROVIDER_TABLE.values() if i.key_required], ids=lambda info: info.name)
 def test_a_provider_of_the_table_is_one_key_away(info: ProviderInfo) -> None:
-    """Its address is known; without the key it is off, and says what to set."""
-    variable = f"{info.name.upper()}_API_KEY"
-    off, on = fleet(**{f"{info.name.upper()}_MODEL": "m"})[info.name], fleet(**{variable: "k"})[info.name]
+    """Or two variables, where only the owner knows the address; without them it is off, and says what to set."""
+    stem = info.name.upper()
+    setup = {f"{stem}_API_KEY": "k"} if info.base_url else {f"{stem}_API_KEY": "k", f"{stem}_BASE_URL": "https://x"}
+    off, on = fleet(**{f"{stem}_MODEL": "m"})[info.name], fleet(**setup)[info.name]
     assert (off.enabled, on.enabled) == (False, True)
-    assert (off.enabled_by, on.base_url) == (variable, info.base_url)
+    assert (off.enabled_by, on.base_url) == (" and ".join(setup), info.base_url or "https://x")
+
+
+def test_a_key_alone_does_not_turn_on_what_has_no_address() -> None:
+    """An Azure key reaches nothing by itself; the message names both variables."""
+    azure = fleet(AZURE_API_KEY="k")["azure"]
+    assert (azure.enabled, azure.enabled_by) == (False, "AZURE_API_KEY and AZURE_BASE_URL")
 
 
 @pytest.mark.parametrize("name", [name for name, info in PROVIDER_TABLE.items() if not info.featured])
@@ -75,7 +82,8 @@ def test_a_provider_of_the_table_appears_once_it_is_named(name: str) -> None:
     setup = {f"{stem}_API_KEY": "k", f"{stem}_BASE_URL": "http://x", f"{stem}_MODEL": "m"}
     assert name not in fleet()
     for variable, value in setup.items():
-        assert name in fleet(**{variable: value})
+        needed = {} if provider_info(name).base_url else {f"{stem}_BASE_URL": "http://x"}
+        assert name in fleet(**{**needed, variable: value})
     assert name in fleet(**setup, FWD_COMPAT=name)
     assert fleet(**setup, PROVIDERS_PRIORITY=name)[name].enabled
     assert name not in fleet(**{f"{stem}_USE_V1": "1"}), "its own programs read variables of that name, too"

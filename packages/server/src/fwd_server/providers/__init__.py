@@ -40,6 +40,11 @@ def _google(name: str) -> Provider:
     )
 
 
+def _vertex(name: str) -> Provider:
+    # Gemini's chat alone: embeddings are another call there, and there is no list of models.
+    return Provider(name, GoogleChat(), needs_bytes=google.needs_bytes)
+
+
 def _ollama(name: str) -> Provider:
     return Provider(name, OllamaChat(), OllamaEmbeddings(), listing.OLLAMA, needs_bytes=media.is_link)
 
@@ -49,6 +54,7 @@ LANGUAGES: Final[Mapping[str, Callable[[str], Provider]]] = {
     "openai": compatible.provider,
     "anthropic": _anthropic,
     "google": _google,
+    "vertex": _vertex,
     "ollama": _ollama,
     "echo": lambda name: echo.provider(),
 }

@@ -37,11 +37,12 @@ def _build_endpoint(provider: ProviderSettings, settings: Settings, languages: C
 
 
 def _is_enabled(provider: ProviderSettings, settings: Settings) -> bool:
-    """With a key, where one is required; elsewhere once something names the provider and its address is known."""
+    """With a key, if one is required, or once something names the provider; and with an address."""
     info = provider.info
     if info.built_in:
         return settings.echo
-    return provider.api_key is not None if info.key_required else provider.mentioned and bool(provider.base_url)
+    is_named = provider.api_key is not None if info.key_required else provider.mentioned
+    return is_named and bool(provider.base_url)
 
 
 def _attribution_headers(settings: Settings) -> tuple[tuple[str, str], ...]:

@@ -39,7 +39,8 @@ class ProviderInfo:
 
     ``name`` is the prefix of its models; ``title`` is its name for people. ``language`` picks the codec: ``openai``
     is every compatible server, the others are languages of their own. ``base_url`` is "" where only the owner knows
-    the address. ``families`` are beginnings of model names that need no prefix.
+    the address; ``address_form`` shows what it looks like. ``families`` are beginnings of model names that need no
+    prefix.
 
     Without ``key_required`` the provider is on as soon as one of its variables is set; with ``any_variable`` any
     variable that begins with its name will do. ``always_tried`` serves an explicit prefix even when it is off.
@@ -61,6 +62,7 @@ class ProviderInfo:
     title: str = field()
     language: str = "openai"
     base_url: str = ""
+    address_form: str = ""
     families: tuple[str, ...] = ()
     key_required: bool = True
     any_variable: bool = False
@@ -87,7 +89,10 @@ class ProviderInfo:
         """The variable that turns it on, for messages."""
         if self.built_in:
             return "FWD_ECHO"
-        return f"{stem_of(self.name)}_API_KEY" if self.key_required else f"{stem_of(self.name)}_BASE_URL"
+        stem = stem_of(self.name)
+        if self.key_required:
+            return f"{stem}_API_KEY" if self.base_url else f"{stem}_API_KEY and {stem}_BASE_URL"
+        return f"{stem}_BASE_URL"
 
 
 # Servers that people name after their software, and under which name they read earlier reasoning. vLLM's templates
@@ -195,7 +200,21 @@ _ROWS: Final = (
         featured=True,
         default_model="echo:",
     ),
-    # -- further OpenAI-compatible ones, in the order of their names
+    # -- further ones, in the order of their names; OpenAI-compatible unless their language says otherwise
+    # The v1 API, without api-version; a model is the name of a deployment there:
+    # https://learn.microsoft.com/en-us/azure/ai-foundry/openai/api-version-lifecycle
+    ProviderInfo(
+        name="azure",
+        title="Azure OpenAI",
+        address_form="https://RESOURCE.openai.azure.com/openai/v1",
+        auth=KeyHeader("api-key", ""),
+    ),
+    # Its OpenAI-compatible endpoint: https://docs.aws.amazon.com/bedrock/latest/userguide/bedrock-mantle.html
+    ProviderInfo(
+        name="bedrock",
+        title="Amazon Bedrock",
+        address_form="https://bedrock-mantle.REGION.api.aws/v1",
+    ),
     # https://inference-docs.cerebras.ai/resources/openai
     ProviderInfo(name="cerebras", base_url="https://api.cerebras.ai/v1"),
     # It refuses stream_options, which its profile knows: https://docs.cohere.com/docs/compatibility-api
@@ -222,6 +241,14 @@ _ROWS: Final = (
     _local("sglang", "SGLang", "http://localhost:30000/v1", "python -m sglang.launch_server --model-path MODEL"),
     # https://docs.together.ai/docs/openai-api-compatibility
     ProviderInfo(name="together", base_url="https://api.together.xyz/v1"),
+    # Gemini, with tokens of a Google Cloud project; it lists no models at this address:
+    # https://cloud.google.com/vertex-ai/generative-ai/docs/model-reference/inference
+    ProviderInfo(
+        name="vertex",
+        title="Vertex AI",
+        language="vertex",
+        address_form="https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google",
+    ),
     # Its own port is 8000, which is the gateway's: https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html
     _local("vllm", "vLLM", "", "vllm serve MODEL --port 8001"),
     # https://docs.x.ai/docs/api-reference

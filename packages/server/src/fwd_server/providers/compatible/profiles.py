@@ -151,6 +151,20 @@ PROFILES: Final[dict[str, ProviderProfile]] = {
             exact=True,
             own_types=True,
         ),
+        # Its filters annotate every choice of every chunk:
+        # https://learn.microsoft.com/en-us/azure/ai-foundry/openai/concepts/content-streaming
+        ProviderProfile(
+            name="azure",
+            roles={},
+            has_refusal=True,
+            edit=edit_openai,
+            relays=False,
+            extras=frozenset({"content_filter_results", "content_filter_offsets", "prompt_filter_results"}),
+            id_header="apim-request-id",
+            own_types=True,
+        ),
+        # https://docs.aws.amazon.com/bedrock/latest/userguide/inference-chat-completions.html
+        ProviderProfile(name="bedrock", cap_field="max_completion_tokens", id_header="x-amzn-requestid"),
         ProviderProfile(
             name="groq",
             cap_field="max_completion_tokens",
