@@ -169,6 +169,7 @@ def _gateway_environment(place: GatewayPlace, keys: Path) -> dict[str, str]:
     return inherited | {
         "FORWARDER_KEYS_FILE": str(keys),
         "FWD_LOG_FORMAT": "json",
+        "FWD_LEDGER": "false",  # it has a measure of its own, B11
         "OPENAI_API_KEY": "sk-bench",
         "OPENAI_BASE_URL": f"{url}/v1",
         "ANTHROPIC_API_KEY": "sk-bench",
