@@ -24,8 +24,8 @@ SOURCES = [f"packages/{name}/src" for name in PACKAGES]
 CODE = [*SOURCES, "tests", "bench", "fuzz", "docs", "noxfile.py"]
 OTHER_PYTHONS = [v for v in ("3.10", "3.11", "3.12", "3.13") if v != f"{sys.version_info[0]}.{sys.version_info[1]}"]
 UNIT_TESTS = ("tests/client", "tests/server", "tests/cli")
-# Two processes; what must be in one is marked xdist_group. If one dies, the other ends the run: a new one may hang.
-SHARED = ("-n", "2", "--dist", "loadgroup", "--max-worker-restart", "0")
+# Two processes, a file of tests each at a time (tests/conftest.py). If one dies, the run fails instead of going on.
+SHARED = ("-n", "2", "--dist", "loadfile", "--max-worker-restart", "0")
 
 
 def install(session: nox.Session, requirements: str) -> None:

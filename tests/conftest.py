@@ -9,12 +9,26 @@ from collections.abc import Iterator
 
 import pytest
 from tornado.ioloop import IOLoop
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 
 def pytest_configure() -> None:
     """Scripts that run in the background ignore Ctrl-C, and so would every command that is started here."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """Two processes share the tests file by file; the table of faults is played once, for all files of its folder."""
+
+    class FileScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "faults" if file.startswith("tests/server/faults/") else file
+
+    return FileScheduling(config, log)
 
 
 @pytest.fixture

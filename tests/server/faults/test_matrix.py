@@ -9,8 +9,6 @@ from .judging import Case, cases, differences
 
 CASES = cases()
 
-pytestmark = pytest.mark.xdist_group("faults")  # one process plays all, and looks at it
-
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
 def test_fault(case: Case, run: Run) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 
-import pytest
 from kit.leaks import Aviary
 
 from .conftest import Run
@@ -13,8 +12,6 @@ from .judging import Result
 from .stage import CALLERS_KEY, KEYS, LONG, PROMPT
 from .table import PATH, written
 from .test_matrix import CASES
-
-pytestmark = pytest.mark.xdist_group("faults")  # one process plays all, and looks at it
 
 
 def played(run: Run) -> list[Result]:
