@@ -152,7 +152,7 @@ def fuzz(session: nox.Session) -> None:
     """Atheris against whatever reads foreign bytes (`-- TARGET --seconds 600`); Linux on x86-64 only."""
     install(session, "tests")
     install(session, "fuzz")
-    session.run("python", "-m", "fuzz", *session.posargs)
+    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONPATH": str(HERE / "tests")})
 
 
 @nox.session

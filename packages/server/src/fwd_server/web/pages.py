@@ -8,6 +8,7 @@ scripts into memory. No page loads anything from outside (contract T24).
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib.util
 import re
 from collections.abc import Callable, Collection
@@ -20,7 +21,6 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import URLSpec
 from tornado.template import Loader, Template
 
-from fwd_server.web import openapi
 from fwd_server.web.authenticator import Network, is_trusted_peer
 from fwd_server.web.base import BaseHandler
 
@@ -120,10 +120,9 @@ class PageFile:
 
 def page_routes(context: PageContext) -> list[URLSpec]:
     """The routes of every page and of every file a page loads."""
-    document = orjson.dumps(openapi.build_document(context.version))
     return [
         URLSpec(r"/", StatusPage, {"page": context, "template": _load_template("status.html")}),
-        URLSpec(r"/openapi\.json", DocumentHandler, {"document": document}),
+        URLSpec(r"/openapi\.json", DocumentHandler, {"version": context.version}),
         *(URLSpec(re.escape(url), FileHandler, {"file": file}) for url, file in page_files().items()),
     ]
 
@@ -189,13 +188,21 @@ class StatusPage(PageHandler):
 class DocumentHandler(PageHandler):
     """``/openapi.json``."""
 
-    def initialize(self, document: bytes) -> None:
-        """Take the document as it goes out."""
-        self.document = document
+    def initialize(self, version: str) -> None:
+        """Take the version of the gateway that the document names."""
+        self.version = version
 
     def get(self) -> None:
         """Send the document."""
-        self.write_json(self.document)
+        self.write_json(_api_description(self.version))
+
+
+# Made when it is first asked for: its schemas take two megabytes, and most gateways are never asked.
+@functools.lru_cache(maxsize=1)
+def _api_description(version: str) -> bytes:
+    from fwd_server.web import openapi
+
+    return orjson.dumps(openapi.build_document(version))
 
 
 class FileHandler(PageHandler):
