@@ -241,5 +241,6 @@ TARGETS: Final = {
     "sdk_events": Target(check_sdk_events, event_seeds),
     "lines": Target(check_lines, line_seeds),
     "streams": Target(languages.check_streams, languages.stream_seeds, longest=8192),
+    "messages": Target(languages.check_messages, languages.message_seeds, longest=8192),
     "wholes": Target(languages.check_wholes, languages.whole_seeds, longest=8192),
 }

@@ -19,6 +19,7 @@ import orjson
 from attrs import frozen
 from kit import conversation
 from kit.providers import LANGUAGES, Language
+from tests.server.callers import messages
 from tests.server.providers import golden
 
 from fwd_server.values.chat import ChatRequest
@@ -110,6 +111,21 @@ def _failure(case: golden.Case) -> list[str]:
     return found
 
 
+def messages_cases() -> Iterator[tuple[str, list[str]]]:
+    """Every golden case of the Messages API, with its problems: our side of it, as Anthropic's SDK reads it."""
+    for case, entry in messages.entries("request", "native_request", "response", "stream", "stream_error"):
+        played, extras = messages.play_case(case, entry), frozenset(entry.get("extras", ()))
+        if case.kind.endswith("request"):
+            theirs = THEIRS.get(case.provider, case.provider)
+            yield case.name, checks.provider_request(theirs, golden.shown_request(case, played.exchange), extras)
+        elif case.kind == "response":
+            whole = played.whole(case.read("upstream_response"))
+            yield case.name, [*checks.check(checks.AMessage, whole), *checks.message_keys(whole)]
+        else:
+            told = played.stream(case.read("upstream_response"))
+            yield case.name, checks.messages_stream(told, case.kind == "stream_error")[0]
+
+
 def talks() -> Iterator[tuple[str, list[str]]]:
     """Every turn of the conversation with every provider, with its problems."""
     for language in LANGUAGES:
@@ -134,7 +150,7 @@ def _talk(language: Language, stream: bool) -> Iterator[tuple[str, list[str]]]:
 
 def main() -> int:
     """Print every problem; 1 if there is one."""
-    judged = [*fixtures(), *talks()]
+    judged = [*fixtures(), *messages_cases(), *talks()]
     for name, problems in judged:
         for problem in problems:
             print(f"{name}: {problem}")

@@ -190,7 +190,7 @@ def test_the_plan_goes_on_from_anthropic_to_another_language(tmp_path: Path) -> 
     """Native first, then translated: each attempt is made anew from the caller's own body."""
     with Fakeup(lambda seen: [error_answer(529)]) as up:
         config = '[models.m]\ndeployments = ["anthropic:claude-sonnet-5-5", "echo:"]\nbalance = "order"\n'
-        got = post(tmp_path, {**ASK, "model": "m"}, **anthropic(up), config=ConfigText("fwd.toml", config))
+        got = post(tmp_path, {**ASK, "model": "m"}, **anthropic(up), config=ConfigText(config, "fwd.toml", tmp_path))
     assert got.status_code == 200, got.text
     assert got.json()["content"][0]["text"] == "Hello there"
     assert got.headers["x-fwd-attempts"] == "2"
