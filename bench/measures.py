@@ -1,4 +1,4 @@
-"""The measures B1 to B10: each runs what it measures beside its reference, and gives figures.
+"""The measures B1 to B11: each runs what it measures beside its reference, and gives figures.
 
 CPU is user and system time of all the processes of a system, taken from /proc, over what they served in that time.
 Systems that are compared run in turns, so a machine that gets slower does so for all of them.
@@ -23,6 +23,7 @@ from attrs import evolve, frozen
 from bench import processes
 from bench.figures import Figure, judge_figure, with_limit, with_note, with_verdict
 from bench.instructions import count_all
+from bench.ledger import ledger_cost
 from bench.load import body_of, percentile, request_of
 from bench.peers import Peer, running_peers
 from bench.processes import GatewayPlace, System
@@ -377,5 +378,6 @@ MEASURES: Final[tuple[tuple[frozenset[str], Measure], ...]] = (
     (frozenset({"B7"}), memory_use),
     (frozenset({"B9"}), large_bodies),
     (frozenset({"B10"}), other_languages),
+    (frozenset({"B11"}), ledger_cost),
 )
 IDS: Final = sorted({name for names, _ in MEASURES for name in names}, key=lambda name: int(name[1:]))

@@ -52,6 +52,11 @@ class System:
         """User and system time of all its processes until now."""
         return sum(_cpu_s(pid) for pid in self.pids())
 
+    def loop_s(self) -> float:
+        """CPU seconds of the main thread so far, which the event loop runs in."""
+        pid = self.process.pid
+        return _cpu_s(pid, f"task/{pid}/stat")
+
     def rss(self) -> int:
         """Memory of all its processes now, in bytes."""
         return sum(int(_read_proc(pid, "statm").split()[1]) * _PAGE for pid in self.pids())
@@ -61,8 +66,8 @@ def _read_proc(pid: int, name: str) -> str:
     return Path(f"/proc/{pid}/{name}").read_text()
 
 
-def _cpu_s(pid: int) -> float:
-    fields = _read_proc(pid, "stat").rpartition(")")[2].split()
+def _cpu_s(pid: int, name: str = "stat") -> float:
+    fields = _read_proc(pid, name).rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
@@ -135,14 +140,18 @@ def run_gateway(
     core: int | None = GATEWAY_CORE,
     program: Sequence[str] = ("fwd_server",),
     wrapper: Sequence[str] = (),
+    key_options: str = "",
     **env: str,
 ) -> Iterator[System]:
-    """fwd as people run it: keys, validation, routing, receipts, usage and a JSON log line for each request."""
+    """fwd as people run it: keys, validation, routing, receipts, usage, ledger and a JSON log line for each request.
+
+    ``key_options`` are limits and budgets of the one key.
+    """
     folder = place.folder / f"gateway-{time.monotonic_ns()}"
     folder.mkdir(mode=0o700)
     keys = folder / "keys"
     keys.touch(mode=0o600)
-    keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=bench\n")
+    keys.write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()} name=bench {key_options}\n")
     command = pin_command(core, [*wrapper, place.python, "-m", *program, "--port", "0", "--workers", str(workers)])
     log = folder / "log"
     started = time.monotonic()

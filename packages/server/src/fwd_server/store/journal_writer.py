@@ -1,7 +1,8 @@
 """The one thread that writes the journal, and what waits for it in the event loop.
 
-An event is handed over in a tenth of a microsecond; the thread takes all there are, commits them, and wakes the loop
-once for the whole batch. Only ends of calls are kept when a commit fails: a call that could not be recorded is refused.
+The events of one turn of the loop are handed over together; the thread takes all there are, commits them, and wakes
+the loop once for the whole batch. Only ends of calls are kept when a commit fails: a call that could not be recorded is
+refused.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class JournalWriter:
     def __init__(self, file: JournalFile, loop: asyncio.AbstractEventLoop) -> None:
         self._file: Final = file
         self._loop: Final = loop
-        self._queue: Final[queue.SimpleQueue[_Entry | None]] = queue.SimpleQueue()
+        self._queue: Final[queue.SimpleQueue[list[_Entry] | None]] = queue.SimpleQueue()
+        self._gathered: list[_Entry] = []  # the events of this turn of the loop
         self._kept: Final[deque[_Entry]] = deque()
         self._thread: Final = threading.Thread(target=self._run, name="fwd-journal", daemon=True)
         self._waiting: Final[deque[tuple[float, asyncio.Future[None]]]] = deque()
@@ -78,11 +80,22 @@ class JournalWriter:
 
     def put(self, event: bytes) -> None:
         """Write an event without waiting for it."""
-        self._queue.put(_Entry(event, is_open=False))
+        self._hand_over(_Entry(event, is_open=False))
+
+    def _hand_over(self, entry: _Entry) -> None:
+        """Give the thread what comes in one turn of the loop at once: it is woken once, and commits once."""
+        if not self._gathered:
+            self._loop.call_soon(self._flush)
+        self._gathered.append(entry)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            self._queue.put(self._gathered)
+            self._gathered = []
 
     def _put(self, event: bytes, wait_s: float, *, is_open: bool) -> asyncio.Future[None]:
         future: asyncio.Future[None] = self._loop.create_future()
-        self._queue.put(_Entry(event, is_open, future))
+        self._hand_over(_Entry(event, is_open, future))
         self._waiting.append((self._loop.time() + wait_s, future))
         if self._sweeper is None:
             self._sweeper = self._loop.call_later(_SWEEP_S, self._sweep)
@@ -105,6 +118,7 @@ class JournalWriter:
 
     async def close(self) -> None:
         """Write what is there, then end the thread. The file stays open."""
+        self._flush()
         self._queue.put(None)
         if self._sweeper is not None:
             self._sweeper.cancel()
@@ -127,14 +141,14 @@ class JournalWriter:
             time.sleep(_RETRY_S)
             self._commit([])
 
-    def _gather(self, entry: _Entry | None, batch: list[_Entry]) -> bool:
+    def _gather(self, entries: list[_Entry] | None, batch: list[_Entry]) -> bool:
         """Take what is there, up to a batch; True when the end was asked for."""
-        while entry is not None:
-            batch.append(entry)
+        while entries is not None:
+            batch += entries
             if len(batch) >= MOST_EVENTS:
                 return False
             try:
-                entry = self._queue.get_nowait()
+                entries = self._queue.get_nowait()
             except queue.Empty:
                 return False
         return True

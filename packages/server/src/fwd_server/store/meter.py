@@ -34,7 +34,7 @@ from fwd_server.metering.counters import MatchedRules, OpenCall
 from fwd_server.metering.periods import find_utc_day
 from fwd_server.metering.prices import ModelPrice, PriceTable
 from fwd_server.metering.refusals import Refusal
-from fwd_server.metering.rules import LIMITS, Rule
+from fwd_server.metering.rules import Rule
 from fwd_server.store.journal_writer import StorageBusy
 from fwd_server.store.ledger import CallIds, Ledger, to_micro
 from fwd_server.values.receipt import LimitFacts, Receipt
@@ -92,6 +92,7 @@ class CallPlan:
     unpriced: frozenset[Place]
     head: bytes
     first: bytes
+    by_name: Mapping[tuple[str, str], ModelPrice | None]
     bounds: dict[tuple[str, str, bool], tuple[tuple[ModelPrice, PreparedBound], ...]] = field(factory=dict)
 
 
@@ -252,8 +253,7 @@ class Meter:
 
     def price_attempt(self, call: MeteredCall, provider: str, model: str, usage: Usage) -> Cost:
         """What an attempt cost, by the table and on the day that the call began with."""
-        prices = call.plan.prices
-        price = next((prices[place] for place in prices if place.provider == provider and place.model == model), None)
+        price = call.plan.by_name.get((provider, model))
         return self._apply_price(usage, price, call.day)
 
     def price_answer(self, table: PriceTable, place: Place, usage: Usage, day: str) -> Cost:
@@ -302,14 +302,14 @@ class Meter:
     def _limit_facts(self, call: MeteredCall) -> tuple[LimitFacts, ...]:
         """The tightest limit of calls and of tokens, for headers."""
         tightest: dict[str, LimitFacts] = {}
-        for state in self.book.list_limits(call.plan.matched, self._clock.monotonic(), call.facts.user):
-            what, seconds = LIMITS[state.rule.kind]
-            if seconds is None:
+        for line, (window, _, _) in zip(call.plan.matched.windows, call.open_call.slots, strict=True):
+            amount = line.rule.amount
+            left = amount - window.total  # as of the last call that was counted, which is as exact as a header can be
+            name = "tokens" if line.counts_tokens else "requests"
+            if name in tightest and tightest[name].remaining <= left:
                 continue
-            name = "requests" if what == "calls" else "tokens"
-            facts = LimitFacts(name, state.rule.amount, max(state.rule.amount - state.used, 0), state.reset_s)
-            if name not in tightest or facts.remaining < tightest[name].remaining:
-                tightest[name] = facts
+            wait = 0.0 if left > 0 else window.seconds_until_room(self._clock.monotonic(), 1, amount) or 0.0
+            tightest[name] = LimitFacts(name, amount, max(left, 0), wait)
         return tuple(tightest.values())
 
     # What is kept of a key and a model
@@ -345,6 +345,7 @@ class Meter:
             frozenset(place for place, price in prices.items() if price is None),
             orjson.dumps(head)[1:-1],
             first,
+            {(place.provider, place.model): price for place, price in prices.items()},
         )
 
     def _find_price(self, table: PriceTable, place: Place) -> ModelPrice | None:
