@@ -6,8 +6,11 @@ import httpx
 import pytest
 
 from fwd_cli import checks
-from fwd_cli.provider_checks import providers
+from fwd_cli.provider_checks import instances, providers
+from fwd_server.routing.table import Instance, ProviderKey
 from fwd_server.settings import load_settings
+from fwd_server.values.cloud_token import cloud_token
+from fwd_server.values.deployment import Endpoint
 
 SETTINGS = {
     "OPENAI_API_KEY": "sk-1",
@@ -77,3 +80,13 @@ def test_the_doctor_asks_when_it_may(tmp_path: object) -> None:
     path = checks.Path("missing")
     assert [finding.state for finding in checks.settings(settings, path, ask=True)] == ["ok", "bad"]
     assert [finding.state for finding in checks.settings(settings, path)] == ["ok"]
+
+
+def test_a_token_of_a_cloud_is_the_gateways_to_renew() -> None:
+    """Nothing is sent: this process has no token, and a refusal would say nothing about the gateway's."""
+    key = ProviderKey("entra", Endpoint("azure", "https://a.example/v1", cloud_token("entra", "azure", "x")), "azure")
+    requests: list[httpx.Request] = []
+    transport = httpx.MockTransport(lambda request: requests.append(request) or httpx.Response(200))  # type: ignore[func-returns-value]
+    (finding,) = instances([Instance("azure", (key,))], transport)
+    assert (finding.state, finding.name, requests) == ("note", "provider azure with entra", [])
+    assert "/ready" in finding.detail

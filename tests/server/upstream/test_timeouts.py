@@ -217,7 +217,7 @@ def test_a_callers_hurry_rests_no_provider(tmp_path: Path, silence: Silence, who
         async with silent(tmp_path, "openai", silence, **env) as at:
             for _ in range(3):
                 await call(at, "openai", silence, **headers)
-            resting = [rest.provider for rest in at.app.state.health.cooling_down(asyncio.get_running_loop().time())]
+            resting = [name for (name, _), _ in at.app.routing.health.cooling_down(asyncio.get_running_loop().time())]
         assert resting == (["openai"] if whose == "operator" else [])
 
     run(main())
@@ -231,8 +231,8 @@ def test_a_failure_of_the_provider_rests_it_whatever_the_caller_asked(tmp_path: 
         async with silent(tmp_path, "openai", late, FWD_ATTEMPTS="1") as at:
             for _ in range(3):
                 answered, _ = await call(at, "openai", late, **header(late))
-            resting = at.app.state.health.cooling_down(asyncio.get_running_loop().time())
-        assert (answered.error["code"], [rest.provider for rest in resting]) == (late.code, ["openai"])
+            resting = at.app.routing.health.cooling_down(asyncio.get_running_loop().time())
+        assert (answered.error["code"], [name for (name, _), _ in resting]) == (late.code, ["openai"])
 
     run(main())
 
@@ -249,8 +249,8 @@ def test_a_name_that_is_looked_up_too_slowly_for_the_caller(tmp_path: Path) -> N
         async with gateway(tmp_path, KEY, pool(Resolver(slow)), LoopClock(), **env) as at:
             for _ in range(3):
                 answered, seconds = await call(at, "openai", CONNECTS, **header(CONNECTS))
-            resting = at.app.state.health.cooling_down(asyncio.get_running_loop().time())
-        assert (answered.error["code"], round(seconds, 1), resting) == ("dns_failed", OWN_S, ())
+            resting = at.app.routing.health.cooling_down(asyncio.get_running_loop().time())
+        assert (answered.error["code"], round(seconds, 1), resting) == ("dns_failed", OWN_S, [])
 
     run(main())
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from fwd_cli.findings import Finding
+from fwd_server.values.cloud_token import CloudToken
 from fwd_server.values.provider_info import stem_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,10 @@ def instances(found: Iterable[Instance], transport: httpx.BaseTransport | None =
         for instance in found:
             for key in instance.keys:
                 endpoint = key.endpoint
-                if endpoint.enabled and not endpoint.info.built_in:
+                if isinstance(endpoint.key, CloudToken):
+                    detail = "its token is renewed by the running gateway, whose /ready says whether there is one"
+                    yield Finding(f"provider {instance.name} with {key.name}", "note", detail)
+                elif endpoint.enabled and not endpoint.info.built_in:
                     shown = f" with {key.name}" if endpoint.key else ""
                     fixes = (f"correct the address of {instance.name}", f"correct {key.name}")
                     name = f"provider {instance.name}{shown}"

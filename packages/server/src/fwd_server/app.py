@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
@@ -41,6 +42,7 @@ from fwd_server.store.key_file import KeyFile
 from fwd_server.store.meter import Meter
 from fwd_server.store.migrate import StoreError
 from fwd_server.store.price_store import PriceFiles, PriceWatch
+from fwd_server.upstream.cloud_tokens import TokenRenewer, make_fetch, sessions_of
 from fwd_server.upstream.discovery import ModelDiscovery
 from fwd_server.upstream.images import ImageFetcher
 from fwd_server.upstream.loop_guard import LoopGuard
@@ -86,6 +88,7 @@ class App:
     meter: Meter
     accounts: Accounts
     routing: RoutingState
+    tokens: TokenRenewer
     images: ImageFetcher | None = None
 
     def poll_prices(self) -> None:
@@ -110,7 +113,8 @@ class App:
                 log.app.warning("%s", notice)
 
     async def aclose(self) -> None:
-        """Let go of every upstream connection."""
+        """Let go of every upstream connection, and renew no more tokens."""
+        self.tokens.close()
         await self.discovery.aclose()
         await self.upstream.aclose()
         if self.images is not None:
@@ -173,7 +177,13 @@ def build_app(
     # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())
     accounts.take_rules(keys.keys.list_rules())
-    state = GatewayStatus(routes, clock, clock.monotonic(), lambda: (*keys.notices(), *accounts.notices()), routing)
+    tokens = TokenRenewer(clock, asyncio.get_running_loop(), make_fetch)
+    tokens.start(sessions_of(key.endpoint.key for instance in routes.instances.values() for key in instance.keys))
+
+    def list_notices() -> tuple[str, ...]:
+        return (*keys.notices(), *accounts.notices(), *tokens.notices())
+
+    state = GatewayStatus(routes, clock, clock.monotonic(), list_notices, routing)
     discovery = ModelDiscovery(providers, upstream, clock)
     guard = _build_guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
@@ -182,7 +192,9 @@ def build_app(
     application = GatewayApplication(
         _build_handlers(settings, guard, state, gateway, discovery, accounts), guard, hub, calls, service
     )
-    return App(application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, routing, images)
+    return App(
+        application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, routing, tokens, images
+    )
 
 
 def known_providers(routes: Routes) -> dict[str, Provider]:

@@ -18,6 +18,7 @@ from fwd_server.routing.table import Seat
 from fwd_server.routing.walk import Step
 from fwd_server.upstream.deadline import Deadline
 from fwd_server.upstream.send import Upstream, UpstreamResponse
+from fwd_server.values.cloud_token import CloudToken
 from fwd_server.values.deployment import Deployment
 from fwd_server.values.errors import ErrorKind, UpstreamError
 from fwd_server.values.record import CallRecord
@@ -130,6 +131,9 @@ class AttemptRunner:
                 record.note_rate_limits(tuple([limit for limit in limits if _PLAIN.fullmatch(limit[1])]))
                 return await read(response, exchange, limit)
             failed = exchange.error(response.status, headers, await read_all(response, _LONGEST_ERROR))
+            key = deployment.endpoint.key
+            if response.status == 401 and isinstance(key, CloudToken):
+                key.session.wanted.set()  # RT20: a refused token is renewed before its time
         # CancelledError too: otherwise a disconnected caller would leave the provider's connection open and paid for.
         except BaseException:
             response.close()

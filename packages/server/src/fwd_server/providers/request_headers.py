@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fwd_server.providers.base import Header
+from fwd_server.values.cloud_token import CloudToken
 from fwd_server.values.deployment import Endpoint
 
 
@@ -21,5 +22,10 @@ def json_headers(endpoint: Endpoint) -> tuple[Header, ...]:
 
 
 def key_header(endpoint: Endpoint) -> tuple[Header, ...]:
-    """The key in the header that this provider reads it from; nothing if there is no key."""
+    """The key in the header that this provider reads it from; nothing if there is no key.
+
+    A token of a cloud is a Bearer token wherever it goes, also where there is none yet: then nothing can be sent.
+    """
+    if isinstance(endpoint.key, CloudToken):
+        return (("authorization", endpoint.key.with_prefix("Bearer ")),)
     return endpoint.info.auth.header_pair(endpoint.key)

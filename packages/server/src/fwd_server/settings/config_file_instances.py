@@ -26,6 +26,7 @@ from fwd_server.settings.config_file_secrets import BadReference, is_reference, 
 from fwd_server.settings.config_file_values import show_value
 from fwd_server.settings.schema import ProviderSettings, Settings
 from fwd_server.values.chat import ChatBody
+from fwd_server.values.cloud_token import cloud_token, missing_extra
 from fwd_server.values.deployment import Endpoint
 from fwd_server.values.provider_info import PROVIDER_TABLE, ProviderInfo, provider_info, stem_of
 from fwd_server.values.secret import Secret
@@ -51,7 +52,7 @@ class InstanceBuilder:
 
     def _build_instance(self, name: str, config: ProviderConfig, old: Instance | None) -> Instance:
         endpoint = self._build_endpoint(name, config)
-        keys = tuple(self._build_keys(name, config, endpoint))
+        keys = tuple(self._build_keys(name, config, endpoint)) or self._build_token(name, config, endpoint)
         if not keys and config.auth == "key" and old is not None:
             keys = tuple(evolve(key, endpoint=evolve(endpoint, key=key.endpoint.key)) for key in old.keys)
         keys = keys or (single_key(endpoint),)
@@ -60,6 +61,18 @@ class InstanceBuilder:
         keys = tuple(evolve(key, endpoint=evolve(key.endpoint, enabled=enabled)) for key in keys)
         changes = build_changes(config, self.problems, ("providers", name))
         return Instance(name, keys, config.rotate == "spread", frozenset(config.labels), changes)
+
+    def _build_token(self, name: str, config: ProviderConfig, endpoint: Endpoint) -> tuple[ProviderKey, ...]:
+        """The token of a cloud in the place of keys, where the table asks for one."""
+        if config.auth == "key" or config.auth == "none":
+            return ()
+        extra = missing_extra(config.auth)
+        if extra:
+            self.problems.note(
+                ("providers", name, "auth"), f"{config.auth!r} needs more packages: pip install 'fwd-server[{extra}]'"
+            )
+        token = cloud_token(config.auth, name, endpoint.base_url)
+        return (ProviderKey(config.auth, evolve(endpoint, key=token), f"{name} {config.auth}"),)
 
     def _build_endpoint(self, name: str, config: ProviderConfig) -> Endpoint:
         info = self._find_type(name, config)

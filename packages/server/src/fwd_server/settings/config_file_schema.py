@@ -90,7 +90,9 @@ class ProviderConfig:
     base_url: Url | None = item("Its address; default: the provider's own.")
     keys: tuple[KeyConfig, ...] = item("Its keys; default: the variables of the provider.", ())
     rotate: Literal["fill", "spread"] = item("fill: the first usable key; spread: all by weight.", "fill")
-    auth: Literal["key", "none"] = item("How requests are authenticated: with a key, or not at all.", "key")
+    auth: Literal["key", "none", "entra", "aws", "google"] = item(
+        "How requests are authenticated: with a key, not at all, or with a token of a cloud that is renewed.", "key"
+    )
     headers: Mapping[HeaderName, Text] = table("Headers sent with every request; a value may be a reference.")
     labels: tuple[EntryName, ...] = item("Labels for all its deployments.", ())
     timeouts: TimeoutsConfig | None = item("Its own timeouts.")

@@ -16,8 +16,9 @@ from fwd_server.http1.client.pool import Pool, PreparedTarget, Response
 from fwd_server.http1.client.values import Origin, TransportError
 from fwd_server.providers.base import Header, ScriptedResponse, UpstreamRequest
 from fwd_server.upstream.loop_guard import HEADER, LoopGuard
+from fwd_server.values.cloud_token import CloudToken
 from fwd_server.values.deployment import Endpoint
-from fwd_server.values.errors import UpstreamError, upstream_failure
+from fwd_server.values.errors import UpstreamError, from_status, upstream_failure
 from fwd_server.values.secret import Secret
 from fwd_server.values.timeouts import Timeouts
 
@@ -110,6 +111,8 @@ class Upstream:
         target = self._pool.prepare(origin, request.method, path + request.path, headers)
         if not via:
             endpoint.prepared[key] = (request.headers, target)
+            if isinstance(endpoint.key, CloudToken):
+                endpoint.key.session.forget_with(endpoint.prepared)
         return target
 
     async def aclose(self) -> None:
@@ -135,6 +138,8 @@ def _header_value(endpoint: Endpoint, value: str | Secret) -> str:
     # A bug in a codec must end the call rather than send one provider's key to another.
     if endpoint.key is None or endpoint.key.name != value.name:
         raise AssertionError(f"the key {value.name} does not belong to {endpoint.provider}")
+    if isinstance(value, CloudToken) and not value:
+        raise from_status(503, f"The gateway has no token for {endpoint.provider} yet.", provider=endpoint.provider)
     return value.reveal()
 
 
