@@ -1,4 +1,4 @@
-"""Workers are replaced again and again under load, with streams that run: no call may fail (contract R2).
+"""Settings are read again and again under load, with streams that run: no call may fail (contract R2, D9).
 
     python -m bench.restarts [--restarts 20] [--rate 200] [--streams 50] [--calls 20000]
 
@@ -67,14 +67,14 @@ async def stream_forever(port: int, tally: RestartTally) -> None:
         await done
 
 
-async def replace_workers(gateway: System, times: int) -> None:
-    """Return once all workers were replaced so often."""
-    while gateway.log.read_text().count("workers are replaced") < times:
+async def await_reloads(gateway: System, times: int) -> None:
+    """Return once all workers have taken the settings so often."""
+    while gateway.log.read_text().count("settings are in force on") < times:
         await asyncio.sleep(0.05)
 
 
 async def run_trial(gateway: System, options: argparse.Namespace) -> RestartTally:
-    """The load, and the restarts under it."""
+    """The load, and the reloads under it."""
     tally, pause_s = RestartTally(), CONNECTIONS / options.rate
     work = [call_forever(gateway.port, pause_s, tally) for _ in range(CONNECTIONS)]
     work += [stream_forever(gateway.port, tally) for _ in range(options.streams)]
@@ -82,7 +82,7 @@ async def run_trial(gateway: System, options: argparse.Namespace) -> RestartTall
     await asyncio.sleep(2)
     for number in range(options.restarts):
         os.kill(gateway.process.pid, signal.SIGHUP)
-        await replace_workers(gateway, number + 1)
+        await await_reloads(gateway, number + 1)
         print(f"{number + 1}: {dict(tally.calls)}, streams {tally.streams.ended} whole", flush=True)
     while sum(tally.calls.values()) < options.calls:
         await asyncio.sleep(0.1)

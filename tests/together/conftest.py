@@ -95,12 +95,16 @@ def no_key_is_heard(listener: Listener) -> Iterator[None]:
 def start_gateway(tmp_path_factory: pytest.TempPathFactory, listener: Listener) -> Iterator[Callable[..., Gateway]]:
     """Starts a gateway with the given environment, on a port of its own choice; stopped at the end.
 
-    ``files`` is how many it may open.
+    ``files`` is how many it may open, ``config`` the text of its ``fwd.toml``.
     """
     admission: list[Gateway] = []
 
-    def start(*flags: str, keys: str | None = None, dotenv: str = "", files: int = 0, **env: str) -> Gateway:
+    def start(
+        *flags: str, keys: str | None = None, dotenv: str = "", files: int = 0, config: str = "", **env: str
+    ) -> Gateway:
         cwd = tmp_path_factory.mktemp("gateway")
+        if config:
+            (cwd / "fwd.toml").write_text(config)
         if dotenv:
             (cwd / ".env").touch(mode=0o600)
             (cwd / ".env").write_text(dotenv)

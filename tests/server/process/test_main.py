@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from fwd_server.app import App
-from fwd_server.process.main import CurrentConfig, address_text, exposure_warnings, load_settings, text_of
+from fwd_server.app import App, build_app
+from fwd_server.process.main import address_text, exposure_warnings
+from fwd_server.process.reload import CurrentConfig, load_settings, text_of
 
 
 @pytest.fixture
@@ -45,9 +46,11 @@ def test_one_process_gets_a_gateway_of_the_new_settings(current: CurrentConfig, 
     dotenv.write_text("FWD_ECHO=false\n")
 
     async def act() -> tuple[str, bool]:
-        found = current.rebuild_app()
+        before = build_app(current.loaded.settings)
+        found = current.rebuild_app(before)
         assert found is not None
         app, settings = found
+        assert app.runtime is before.runtime, "connections, cooldowns and running calls stay"
         await app.aclose()
         return type(app).__name__, settings.echo
 

@@ -172,7 +172,7 @@ async def first_line(port: int, request: bytes) -> bytes:
 def test_it_ends_when_its_parent_asks(tmp_path: Path) -> None:
     asked = asyncio.Event()
 
-    async def until() -> bool:
+    async def until(take: object) -> bool:
         await asked.wait()
         return False
 
@@ -187,8 +187,8 @@ def test_settings_read_again_hold_from_the_next_request_on(tmp_path: Path) -> No
     """D9: without echo there is no provider, and the gateway is not ready."""
     fresh = settings_of(tmp_path, FWD_ECHO="false")
 
-    def renew() -> tuple[App, Settings]:
-        return build_app(fresh), fresh
+    def renew(app: App) -> tuple[App, Settings]:
+        return build_app(fresh, runtime=app.runtime), fresh
 
     async def act(port: int) -> None:
         assert await get(port) == 200
@@ -211,7 +211,7 @@ def test_settings_that_stay_change_nothing(tmp_path: Path) -> None:
         assert await get(port) == 200
         os.kill(os.getpid(), signal.SIGTERM)
 
-    served(settings_of(tmp_path), act, renew=lambda: asked.append(None))
+    served(settings_of(tmp_path), act, renew=lambda app: asked.append(None))
 
 
 def test_a_kept_connection_is_told_to_close_while_the_gateway_stops(tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ class Pretended:
         self.killed = False
         self.status = "unready"
         self.is_unresponsive = False
+        self.takes = True
+        self.trouble = ""
         self.ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._starts = starts
         self._stubborn = stubborn
@@ -42,6 +44,14 @@ class Pretended:
     async def wait_until_ready(self) -> bool:
         self.status = "ready"
         return self._starts
+
+    async def hand_over(self, order: WorkerConfig) -> bool:
+        if self.takes:
+            self.order = order
+        return self.takes
+
+    async def tell_trouble(self, trouble: str) -> None:
+        self.trouble = trouble
 
     def request_stop(self) -> None:
         self.stopped += 1
@@ -175,22 +185,54 @@ def test_what_keeps_the_first_from_starting_is_the_exit_code() -> None:
     assert run(act) == 78
 
 
-def test_all_are_replaced_one_by_one() -> None:
-    """R2, D9: each new one before its old one is asked to stop."""
+def test_a_change_goes_into_the_workers_that_run() -> None:
+    """D9: no new process, so nothing that a worker remembers is lost."""
     fresh = WorkerConfig({}, "FWD_ATTEMPTS=2")
 
     async def act() -> House:
         async with House(reread=lambda: fresh) as house:
             await house.have(2)
             os.kill(os.getpid(), signal.SIGHUP)
-            await house.have(4)
+            while any(worker.order.dotenv is None for worker in house.started):
+                await asyncio.sleep(0)
+            return house
+
+    assert len(run(act).started) == 2
+
+
+def test_a_worker_that_cannot_take_a_change_is_replaced() -> None:
+    """R2: its successor is ready before it is asked to stop."""
+    fresh = WorkerConfig({}, "FWD_ATTEMPTS=2")
+
+    async def act() -> House:
+        async with House(reread=lambda: fresh) as house:
+            await house.have(2)
+            house.started[1].takes = False
+            os.kill(os.getpid(), signal.SIGHUP)
+            await house.have(3)
             await house.started[1].ended
             return house
 
     house = run(act)
-    assert [worker.slot for worker in house.started] == [0, 1, 0, 1]
-    assert [worker.order.dotenv for worker in house.started] == [None, None, fresh.dotenv, fresh.dotenv]
-    assert house.clock.slept == []  # nobody took them for dead
+    assert [worker.slot for worker in house.started] == [0, 1, 1]
+    assert house.started[2].order.dotenv == fresh.dotenv
+    assert house.clock.slept == []  # nobody took it for dead
+
+
+def test_a_change_that_was_not_taken_degrades_parent_and_workers() -> None:
+    """Their own /ready says it as well as the parent's."""
+
+    async def act() -> tuple[str, Any, list[str]]:
+        async with House() as house:
+            await house.have(2)
+            house.parent.trouble = lambda: "line 3"
+            os.kill(os.getpid(), signal.SIGHUP)
+            while not all(worker.trouble for worker in house.started):
+                await asyncio.sleep(0)
+            found = house.parent.ready_view(details=True)
+            return house.parent.status_name(), found["degraded"], [worker.trouble for worker in house.started]
+
+    assert run(act) == ("degraded", ["line 3"], ["line 3", "line 3"])
 
 
 @pytest.mark.parametrize(
@@ -266,6 +308,7 @@ def test_a_new_worker_that_does_not_start_leaves_the_old_one() -> None:
     async def act() -> tuple[int, list[int]]:
         async with House(reread=lambda: ORDER) as house:
             await house.have(2)
+            house.started[0].takes = False
             house.how = {"starts": False}
             os.kill(os.getpid(), signal.SIGHUP)
             await house.have(3)
@@ -356,19 +399,25 @@ def test_a_worker_is_heard_by_its_last_word(monkeypatch: pytest.MonkeyPatch) -> 
 # -- the worker's side
 
 
-def test_the_line_brings_the_order_and_then_the_wish_to_stop() -> None:
+def test_the_line_brings_the_order_then_changes_and_the_wish_to_stop() -> None:
+    """Lines of JSON, however the bytes come; None when the parent is gone."""
+    order = {"flags": {"A": "b"}, "dotenv": "C=d", "announces": False, "config": ["[models]", "fwd.toml", "."]}
+    changed = {**order, "dotenv": "C=e"}
+
     async def act() -> list[Any]:
         ours, theirs = socket.socketpair()
         with ours, theirs:
-            ours.sendall(json.dumps({"flags": {"A": "b"}, "dotenv": "C=d", "announces": False}).encode() + b"\nss")
+            ours.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in (order, changed, workers.STOP)) + b'"st')
             line = ControlChannel(theirs)
             found: list[Any] = [line.receive_config()]
             line.send_status("degraded")
-            found += [ours.recv(1), await line.wait_for_request(), await line.wait_for_request()]
+            found += [ours.recv(1), await line.receive_message(), await line.receive_message()]
+            ours.sendall(b'op"\n')
+            found.append(await line.receive_message())
             ours.close()
-            return [*found, await line.wait_for_request()]
+            return [*found, await line.receive_message()]
 
-    assert run(act) == [WorkerConfig({"A": "b"}, "C=d"), b"d", True, True, False]
+    assert run(act) == [WorkerConfig(**order), b"d", changed, "stop", "stop", None]  # type: ignore[arg-type]
 
 
 def test_a_parent_that_is_gone_has_no_order() -> None:

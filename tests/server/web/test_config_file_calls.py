@@ -392,7 +392,7 @@ def test_least_busy_counts_streams_until_their_end(tmp_path: Path) -> None:
                 request = client.build_request("POST", PATH, json={"model": "smart", "messages": ASK, "stream": True})
                 answer = await client.send(request, stream=True)
                 used.append(answer.headers["x-fwd-model"])
-            running = dict(at.app.routing._inflight)
+            running = dict(at.app.runtime.routing._inflight)
             return used, running
 
         used, running = run(tmp_path, text, act)

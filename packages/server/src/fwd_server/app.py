@@ -74,6 +74,64 @@ DIALECTS: Final[Mapping[str, Dialect[Any, Any]]] = {
 
 
 @define
+class Runtime:
+    """What outlives a reload: connections to providers, what is remembered of them, and what is being answered.
+
+    Close it with ``aclose``, once.
+    """
+
+    upstream: Upstream
+    loop_guard: LoopGuard
+    routing: RoutingState
+    admission: AdmissionController
+    discovery: ModelDiscovery
+    tokens: TokenRenewer
+    clock: Clock
+    started: float
+    images: ImageFetcher | None = None
+
+    @classmethod
+    def start(
+        cls,
+        clock: Clock,
+        pool: Pool,
+        memory: Callable[[], MemoryUse | None] = lambda: None,
+        images: ImageFetcher | None = None,
+    ) -> Runtime:
+        """What a process begins with."""
+        # A new id for every process: after a restart an old one means nothing.
+        loop_guard = LoopGuard(ids.new_id(""))
+        upstream = Upstream(pool, clock, loop_guard)
+        admission = AdmissionController(DEFAULT_MAX_CALLS, memory)
+        discovery = ModelDiscovery({}, upstream, clock)
+        tokens = TokenRenewer(clock, asyncio.get_running_loop(), make_fetch)
+        started = clock.monotonic()
+        return cls(upstream, loop_guard, RoutingState(), admission, discovery, tokens, clock, started, images)
+
+    def take_settings(self, settings: Settings, routes: Routes, providers: Mapping[str, Provider]) -> None:
+        """Go by these settings and this table from now on; what keeps its identity keeps what is remembered of it."""
+        self.admission.most = most_calls(settings)
+        self.discovery.providers = providers
+        lanes = (lane for model in routes.models.values() for lane in model.lanes)
+        self.routing.keep_only(routes.instances.values(), lanes)
+        if settings.fetch_images == "public" and self.images is None:
+            self.images = ImageFetcher()
+        sessions = sessions_of(key.endpoint.key for instance in routes.instances.values() for key in instance.keys)
+        if not self.tokens.has_just(sessions):
+            self.tokens.close()
+            self.tokens = TokenRenewer(self.clock, asyncio.get_running_loop(), make_fetch)
+            self.tokens.start(sessions)
+
+    async def aclose(self) -> None:
+        """Let go of every upstream connection, and renew no more tokens."""
+        self.tokens.close()
+        await self.discovery.aclose()
+        await self.upstream.aclose()
+        if self.images is not None:
+            await self.images.aclose()
+
+
+@define
 class App:
     """A gateway, built and not yet listening. Close it with ``aclose``."""
 
@@ -81,15 +139,11 @@ class App:
     gateway: Gateway
     state: GatewayStatus
     keys: KeyFile
-    upstream: Upstream
     clock: Clock
-    discovery: ModelDiscovery
     prices: PriceWatch
     meter: Meter
     accounts: Accounts
-    routing: RoutingState
-    tokens: TokenRenewer
-    images: ImageFetcher | None = None
+    runtime: Runtime
 
     def poll_prices(self) -> None:
         """Take a change of the price files; calls that run keep the table they began with (money M11)."""
@@ -113,12 +167,8 @@ class App:
                 log.app.warning("%s", notice)
 
     async def aclose(self) -> None:
-        """Let go of every upstream connection, and renew no more tokens."""
-        self.tokens.close()
-        await self.discovery.aclose()
-        await self.upstream.aclose()
-        if self.images is not None:
-            await self.images.aclose()
+        """Let go of every upstream connection, those of the gateways before a reload included: they are the same."""
+        await self.runtime.aclose()
 
 
 def build_app(
@@ -133,6 +183,8 @@ def build_app(
     observers: Sequence[Observer] = (),
     dialects: Mapping[str, Dialect[Any, Any]] | None = None,
     accounts: Accounts | None = None,
+    runtime: Runtime | None = None,
+    notices: Callable[[], tuple[str, ...]] = tuple,
 ) -> App:
     """Build a gateway from its settings, on the running event loop.
 
@@ -141,23 +193,21 @@ def build_app(
     ``accounts`` are the book and the ledger that calls go into: by default a new book and no ledger.
     ``clock``, ``pool`` and ``images`` (used only with FWD_FETCH_IMAGES=public) are for tests and embedders;
     ``environment`` is where HTTPS_PROXY and NO_PROXY are read. ``memory`` returns how much of its limit is used.
+    ``runtime`` is that of the gateway in whose place this one serves (a reload); then pool, images and memory are its.
+    ``notices`` says what of the settings somebody should see to.
     """
     clock = clock or SystemClock()
     hub = ObserverHub((AccessLog(), *observers))
     routes = routes_of(settings)
     providers = known_providers(routes)
-    # A new id for every process: after a restart an old one means nothing.
-    loop_guard = LoopGuard(ids.new_id(""))
-    upstream = Upstream(
-        pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES)),
-        clock,
-        loop_guard,
-    )
-    routing = RoutingState()
-    images = (images or ImageFetcher()) if settings.fetch_images == "public" else None
-    translator = Translator(providers, clock, ids.new_id, fetches_images=images is not None)
-    attempts = AttemptRunner(providers, upstream, clock, routing, hub)
-    fallback = FallbackRunner(translator, attempts, routing, clock, retry_policy(settings), images)
+    if runtime is None:
+        pool = pool or Pool(proxies=Proxies.from_env(environment or {}), limits=Limits(body=_ANSWER_BYTES))
+        runtime = Runtime.start(clock, pool, memory, images)
+    runtime.take_settings(settings, routes, providers)
+    routing, fetcher = runtime.routing, runtime.images if settings.fetch_images == "public" else None
+    translator = Translator(providers, clock, ids.new_id, fetches_images=fetcher is not None)
+    attempts = AttemptRunner(providers, runtime.upstream, clock, routing, hub)
+    fallback = FallbackRunner(translator, attempts, routing, clock, retry_policy(settings), fetcher)
     prices = PriceWatch.start(PriceFiles.in_directory(settings.data, settings.prices))
     accounts = accounts or Accounts()
     accounts.book.max_requests = most_calls(settings)
@@ -171,30 +221,25 @@ def build_app(
         fail_open=settings.usage_fail_open,
     )
     policies = (*policies, MeterPolicy(meter, routes, clock))
-    counter = TokenCounter(translator, providers, upstream)
+    counter = TokenCounter(translator, providers, runtime.upstream)
     gateway = Gateway(routes, routing, fallback, clock, hub, policies, settings.fallback_explicit, counter=counter)
     keys = KeyFile(settings.keys_file, not accounts.is_shared)
     # Read before the first request, or every caller would be refused until the first poll.
     keys.poll(clock.monotonic())
     accounts.take_rules(keys.keys.list_rules())
-    tokens = TokenRenewer(clock, asyncio.get_running_loop(), make_fetch)
-    tokens.start(sessions_of(key.endpoint.key for instance in routes.instances.values() for key in instance.keys))
 
     def list_notices() -> tuple[str, ...]:
-        return (*keys.notices(), *accounts.notices(), *tokens.notices())
+        return (*notices(), *keys.notices(), *accounts.notices(), *runtime.tokens.notices())
 
-    state = GatewayStatus(routes, clock, clock.monotonic(), list_notices, routing)
-    discovery = ModelDiscovery(providers, upstream, clock)
-    guard = _build_guard(settings, keys, clock, AdmissionController(most_calls(settings), memory))
+    state = GatewayStatus(routes, clock, runtime.started, list_notices, routing)
+    guard = _build_guard(settings, keys, clock, runtime.admission)
     times = CallTimes(settings.total_timeout, settings.sse_keepalive)
-    service = CallService(gateway, guard, clock, times, loop_guard, hub)
+    service = CallService(gateway, guard, clock, times, runtime.loop_guard, hub)
     calls = {path: CallRoute(dialect) for path, dialect in {**DIALECTS, **(dialects or {})}.items()}
     application = GatewayApplication(
-        _build_handlers(settings, guard, state, gateway, discovery, accounts), guard, hub, calls, service
+        _build_handlers(settings, guard, state, gateway, runtime.discovery, accounts), guard, hub, calls, service
     )
-    return App(
-        application, gateway, state, keys, upstream, clock, discovery, prices, meter, accounts, routing, tokens, images
-    )
+    return App(application, gateway, state, keys, clock, prices, meter, accounts, runtime)
 
 
 def known_providers(routes: Routes) -> dict[str, Provider]:

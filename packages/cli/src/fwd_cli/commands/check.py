@@ -81,7 +81,7 @@ def command(
 
 def _load(file: Path | None) -> LoadedSettings:
     """The settings with this file. Raises :class:`Failure` for what the server would refuse."""
-    from fwd_server.process.main import load_settings
+    from fwd_server.process.reload import load_settings
     from fwd_server.settings import SettingsError
     from fwd_server.store.key_file import KeyFileError
 

@@ -68,7 +68,7 @@ def _setting_facts(row: SettingRow) -> Mapping[str, str]:
 
 def loaded_here(path: Path) -> LoadedSettings:
     """What the server would load. Raises :class:`Failure` for what it would refuse."""
-    from fwd_server.process.main import load_settings
+    from fwd_server.process.reload import load_settings
     from fwd_server.settings import SettingsError
     from fwd_server.store.key_file import KeyFileError
 

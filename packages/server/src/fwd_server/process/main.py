@@ -17,10 +17,9 @@ import socket
 import sqlite3
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
-from attrs import define, evolve
+from attrs import evolve
 from tornado import autoreload
 
 from fwd_server import settings as configuration
@@ -31,6 +30,7 @@ from fwd_server.machine import memory_use, raise_file_limit
 from fwd_server.metering.price_file import PriceFileError
 from fwd_server.observe import log
 from fwd_server.process import workers
+from fwd_server.process.reload import DOTENV, CurrentConfig, WorkerState, load_order, load_settings
 from fwd_server.process.serve import (
     listen_at,
     main_address,
@@ -40,38 +40,18 @@ from fwd_server.process.serve import (
     serve_app,
     tls_context,
 )
-from fwd_server.settings import LoadedSettings, SettingProblem, Settings, SettingsError, documented_variables
-from fwd_server.settings.config_file import DEFAULT_NAME, ConfigError, ConfigText
-from fwd_server.settings.problems import ConfigProblem
+from fwd_server.settings import LoadedSettings, Settings, SettingsError, documented_variables
 from fwd_server.settings.units import Address, is_everywhere, is_loopback
 from fwd_server.store.accounts import Accounts
 from fwd_server.store.journal import JournalFile, take_free_journal
-from fwd_server.store.key_file import KeyFileError, check_modes, secure_process
+from fwd_server.store.key_file import KeyFileError, secure_process
 from fwd_server.store.ledger import Ledger, catch_up
 from fwd_server.store.migrate import StoreError
 
 OK: Final = 0
 GAVE_UP: Final = 70  # EX_SOFTWARE
 BAD_CONFIGURATION: Final = 78  # EX_CONFIG
-DOTENV: Final = Path(".env")
-# The sockets are bound and the ledger is opened once, and both are kept over a reload, so these need a restart.
-FIXED: Final = (
-    "FWD_HOST",
-    "FWD_PORT",
-    "FWD_UDS",
-    "FWD_HEALTH_LISTEN",
-    "FWD_WORKERS",
-    "FWD_SSL_CERTFILE",
-    "FWD_SSL_KEYFILE",
-    "FWD_DATA",
-    "FWD_LEDGER",
-    "FWD_SYNC",
-    "FWD_SPOOL",
-    "FWD_SETTLE_WAIT",
-    "FWD_KEEP_CALLS",
-)
 _DAY_S: Final = 86_400.0
-T = TypeVar("T")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,13 +82,13 @@ def run_gateway(flags: Mapping[str, str], *, check: bool = False, reload: bool =
 def run_worker(line: workers.ControlChannel, sockets: list[socket.socket]) -> int:
     """Serve as one of several workers, as the parent says over the line. Returns the exit code."""
     order = line.receive_config()
-    config_text = read_config_text(order.flags, os.environ, order.dotenv)
-    settings = configuration.load_settings(order.flags, os.environ, order.dotenv, config_text).settings
+    current = WorkerState(line, load_order(order))
+    settings = current.loaded.settings
     _prepare_process(settings)
 
     async def serve_slot() -> None:
-        accounts = open_accounts(settings, is_shared=True)
-        app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts)
+        accounts = current.accounts = open_accounts(settings, is_shared=True)
+        app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts, notices=current.notices)
 
         def started(port: int) -> None:
             if order.announces:
@@ -116,7 +96,9 @@ def run_worker(line: workers.ControlChannel, sockets: list[socket.socket]) -> in
             _freeze_garbage()
 
         try:
-            await serve_app(app, sockets, settings, started, until=line.wait_for_request, tell=line.send_status)
+            await serve_app(
+                app, sockets, settings, started, renew=current.rebuild_app, until=current.follow, tell=line.send_status
+            )
         finally:
             await accounts.aclose()
 
@@ -136,39 +118,6 @@ def _with_exit_code(action: Callable[[], int]) -> int:
 def _check_settings(flags: Mapping[str, str]) -> int:
     print_settings(load_settings(flags, os.environ, DOTENV))
     return OK
-
-
-def load_settings(flags: Mapping[str, str], env: Mapping[str, str], dotenv: Path) -> LoadedSettings:
-    """The settings in force, with ``.env`` of the working directory if there is one.
-
-    Raises SettingsError, and KeyFileError for a ``.env`` that others may write.
-    """
-    warnings = check_modes(dotenv) if dotenv.is_file() else ()
-    text = text_of(dotenv)
-    loaded = configuration.load_settings(flags, env, text, read_config_text(flags, env, text))
-    return evolve(loaded, warnings=(*loaded.warnings, *warnings))
-
-
-def read_config_text(flags: Mapping[str, str], env: Mapping[str, str], dotenv: str | None) -> ConfigText | None:
-    """The text of ``fwd.toml``; None where there is none and none was named.
-
-    Raises SettingsError for a named file that cannot be read, and KeyFileError for one that everybody may write.
-    """
-    named = configuration.config_path(flags, env, dotenv)
-    path = named or Path(DEFAULT_NAME)
-    if not path.is_file() and named is None:
-        return None
-    check_modes(path)  # that others may read it is no news: it holds no secrets
-    try:
-        return ConfigText(path.read_text(encoding="utf-8"), str(path), path.parent)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise ConfigError([ConfigProblem(str(path), 0, "", f"it cannot be read: {reason}")]) from None
-
-
-def text_of(dotenv: Path) -> str | None:
-    """The text of ``.env``, None where there is none."""
-    return dotenv.read_text(encoding="utf-8", errors="replace") if dotenv.is_file() else None
 
 
 def print_settings(loaded: LoadedSettings) -> None:
@@ -202,10 +151,16 @@ def _serve_until_stopped(flags: dict[str, str], *, reload: bool) -> int:
             log.app.error("Cannot listen on %s: %s", where, _failure_reason(error))
             return GAVE_UP
         if count > 1:
-            reread, drain_s = current.reload_worker_config, settings.drain_timeout
-            code = asyncio.run(
-                workers.WorkerSupervisor(slots, current.worker_config(), reread, drain_s, health=health).run_workers()
+            supervisor = workers.WorkerSupervisor(
+                slots,
+                current.worker_config(),
+                current.reload_worker_config,
+                settings.drain_timeout,
+                health=health,
+                changed=current.file_changed,
+                trouble=lambda: current.trouble,
             )
+            code = asyncio.run(supervisor.run_workers())
         else:
             code = _until_complete(_serve_in_process(current, slots[0], health, reload=reload))
     log.app.info("Stopped.")
@@ -262,7 +217,7 @@ async def _serve_in_process(
 ) -> None:
     settings = current.loaded.settings
     accounts = current.accounts = open_accounts(settings)
-    app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts)
+    app = build_app(settings, environment=os.environ, memory=memory_use, accounts=accounts, notices=current.notices)
     if reload:
         autoreload.watch(str(DOTENV))
         autoreload.add_reload_hook(logging.shutdown)  # the new program takes this one's place at once
@@ -273,7 +228,9 @@ async def _serve_in_process(
         _freeze_garbage()
 
     try:
-        await serve_app(app, sockets, settings, started, health=health, renew=current.rebuild_app)
+        await serve_app(
+            app, sockets, settings, started, health=health, renew=current.rebuild_app, changed=current.file_changed
+        )
     finally:
         await accounts.aclose()
 
@@ -301,63 +258,6 @@ def open_accounts(settings: Settings, *, is_shared: bool = False) -> Accounts:
         log.app.warning("The last run ended in the middle of %d calls; each is in the ledger.", ledger.interrupted)
     ledger.start()
     return Accounts(ledger=ledger, is_shared=is_shared)
-
-
-@define
-class CurrentConfig:
-    """The settings in force, and how they are read again when SIGHUP asks for it (contract D9).
-
-    Settings that cannot be used change nothing, and are reported.
-    """
-
-    flags: dict[str, str]
-    loaded: LoadedSettings
-    accounts: Accounts | None = None
-
-    def rebuild_app(self) -> tuple[App, Settings] | None:
-        """A gateway of the settings as they are now, for one process."""
-        return self._reload(
-            lambda loaded: (
-                build_app(loaded.settings, environment=os.environ, memory=memory_use, accounts=self.accounts),
-                loaded.settings,
-            )
-        )
-
-    def reload_worker_config(self) -> workers.WorkerConfig | None:
-        """The order for new workers."""
-        return self._reload(lambda _: self.worker_config())
-
-    def worker_config(self) -> workers.WorkerConfig:
-        """What workers go by; the first of them says where the gateway listens, once."""
-        return workers.WorkerConfig(self.flags, text_of(DOTENV), announces=True)
-
-    def _reload(self, use: Callable[[LoadedSettings], T]) -> T | None:
-        try:
-            fresh = load_settings(self.flags, os.environ, DOTENV)
-            # Checked before anything is built, so a refused reload has no effect at all.
-            self._check_fixed(fresh)
-            tls_context(fresh.settings)  # it may have been renewed
-            found = use(fresh)
-        # A reload must never stop a gateway that works: the old settings stay in force.
-        except (SettingsError, KeyFileError, PriceFileError, OSError) as error:
-            log.app.error("The new settings cannot be used; the old ones stay in force. %s", error)
-            return None
-        names = [name for name, value in fresh.sources.items() if value != self.loaded.sources.get(name)]
-        log.app.info("The settings were read again. Changed: %s", ", ".join(names) or "nothing")
-        self.loaded = fresh
-        return found
-
-    def _check_fixed(self, fresh: LoadedSettings) -> None:
-        """Raises SettingsError for a change that the sockets, which stay, cannot follow."""
-        problems = [
-            SettingProblem(
-                name, fresh.sources[name][0], fresh.sources[name][1], f"{self.loaded.sources[name][1]} until a restart"
-            )
-            for name in FIXED
-            if fresh.sources[name][1] != self.loaded.sources[name][1]
-        ]
-        if problems:
-            raise SettingsError(problems)
 
 
 def log_start(app: App, settings: Settings, port: int) -> None:

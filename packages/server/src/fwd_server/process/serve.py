@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define
 from tornado.netutil import bind_sockets, bind_unix_socket
 
 from fwd_server.app import App
@@ -44,6 +44,7 @@ _LINGER_STEP_S: Final = 0.02
 # Time for the error events to reach the callers before their connections are closed.
 _LAST_WORDS_S: Final = 1.0
 # For probes, which are few, small and quick; nobody else has business there.
+Take = Callable[[], bool]  # serve by what there is now; whether that is something new
 PROBE_LIMITS: Final = ServerLimits(header_s=2.0, body_s=2.0, idle_s=5.0, unread_s=5.0, connections=32)
 
 
@@ -164,16 +165,10 @@ def server_limits(settings: Settings) -> ServerLimits:
 
 @define
 class ServingState:
-    """What serves, and what still runs of what served before the settings were read again."""
+    """What serves. What ran before a reload ends where it began, and counts among the same requests."""
 
     server: HTTPServer
-    apps: list[App]  # the newest is the last
-    _closing: set[asyncio.Task[None]] = field(factory=set)
-
-    @property
-    def app(self) -> App:
-        """What serves now."""
-        return self.apps[-1]
+    app: App
 
     # -- how it is: what serves now knows
 
@@ -191,24 +186,14 @@ class ServingState:
 
     def replace_app(self, app: App, settings: Settings) -> None:
         """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
-        old = self.app
         self.server.ssl_context = tls_context(settings)
-        # The old gateway stays until its last call has ended, with its own keys, providers and connections.
-        self.apps.append(app)
+        self.app = app
         self.server.application = app.application
         self.server.limits = server_limits(settings)
-        task = asyncio.ensure_future(self._retire_app(old))
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
-
-    async def _retire_app(self, app: App) -> None:
-        await app.application.admission.wait_until_idle()
-        self.apps.remove(app)
-        await app.aclose()
 
     def running_requests(self) -> list[RunningRequest]:
         """What has not answered yet."""
-        return [handler for app in self.apps for handler in app.application.admission]
+        return [*self.app.runtime.admission]
 
     async def wait_until_over(self) -> None:
         """Return once nothing runs, and no connection is left that waits for a request.
@@ -218,23 +203,18 @@ class ServingState:
         """
         until = asyncio.get_running_loop().time() + LINGER_S
         while self.running_requests() or (self.server.open and asyncio.get_running_loop().time() < until):
-            await asyncio.gather(*(app.application.admission.wait_until_idle() for app in self.apps))
+            await self.app.runtime.admission.wait_until_idle()
             await asyncio.sleep(_LINGER_STEP_S)
 
     def start_draining(self) -> None:
         """Accept no more connections, and keep none."""
         self.server.stop()
-        for app in self.apps:
-            app.state.draining = app.application.admission.draining = True
+        self.app.state.draining = self.app.runtime.admission.draining = True
 
     async def aclose(self) -> None:
         """End everything."""
-        for task in self._closing:
-            task.cancel()
-        await asyncio.gather(*self._closing, return_exceptions=True)
         await self.server.aclose()
-        for app in self.apps:
-            await app.aclose()
+        await self.app.aclose()
 
 
 async def serve_app(
@@ -244,15 +224,17 @@ async def serve_app(
     started: Callable[[int], object],
     *,
     health: Sequence[socket.socket] = (),
-    renew: Callable[[], tuple[App, Settings] | None] = lambda: None,
-    until: Callable[[], Awaitable[bool]] | None = None,
+    renew: Callable[[App], tuple[App, Settings] | None] = lambda app: None,
+    changed: Callable[[], bool] = lambda: False,
+    until: Callable[[Take], Awaitable[bool]] | None = None,
     tell: Callable[[str], object] = lambda word: None,
 ) -> None:
     """Serve until a signal asks to stop, or ``until`` returns: true if it may ask once more.
 
     ``started`` is told the port, or 0, once connections are taken. ``health`` are sockets for probes, which are
-    answered to the very end. ``renew`` gives what is to serve from now on when SIGHUP asks for it, or None where
-    everything stays as it is. ``tell`` is told now and then how it is, in a word.
+    answered to the very end. ``renew`` gives what is to serve from now on in the place of what serves, or None where
+    everything stays as it is; it is asked after SIGHUP, when ``changed`` says that a file did, and when ``until`` calls
+    the function that it is given. ``tell`` is told now and then how it is, in a word.
     """
     server = HTTPServer(
         app.application,
@@ -260,19 +242,20 @@ async def serve_app(
         render=app.application.render_refusal,
         ssl_context=tls_context(settings),
     )
-    serving = ServingState(server, [app])
+    serving = ServingState(server, app)
     server.add_sockets(sockets)
     port = 0 if settings.uds else sockets[0].getsockname()[1]
     asked: asyncio.Queue[str] = asyncio.Queue()
 
-    def take() -> None:
-        found = renew()
+    def take() -> bool:
+        found = renew(serving.app)
         if found is not None:
             serving.replace_app(*found)
+        return found is not None
 
     watch, listen_to = (
-        _background_task(_poll_changes(serving, tell)),
-        _background_task(_forward_stop_requests(asked, until)),
+        _background_task(_poll_changes(serving, tell, changed, take)),
+        _background_task(_forward_stop_requests(asked, until, take)),
     )
     async with answer_probes(health, serving):
         with signals.handle_signals(asked.put_nowait, take), watch, listen_to, loop_monitor(settings):
@@ -288,21 +271,27 @@ def loop_monitor(settings: Settings) -> contextlib.AbstractContextManager[object
     return LoopLag(limit_s) if limit_s else contextlib.nullcontext()
 
 
-async def _poll_changes(serving: ServingState, tell: Callable[[str], object]) -> None:
-    """Take changes of the key file, and of the memory that is left, while we run (contract D8, D13)."""
+async def _poll_changes(
+    serving: ServingState, tell: Callable[[str], object], changed: Callable[[], bool], take: Take
+) -> None:
+    """Take changes of files, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
         tell(serving.status_name())
         await asyncio.sleep(POLL_S)
+        if changed():
+            take()
         serving.app.poll_keys()
         serving.app.poll_prices()
         serving.app.application.admission.refresh_memory()
 
 
-async def _forward_stop_requests(asked: asyncio.Queue[str], until: Callable[[], Awaitable[bool]] | None) -> None:
+async def _forward_stop_requests(
+    asked: asyncio.Queue[str], until: Callable[[Take], Awaitable[bool]] | None, take: Take
+) -> None:
     """Ask to stop whenever ``until`` returns."""
     again = True
     while until and again:
-        again = await until()
+        again = await until(take)
         asked.put_nowait("parent")
 
 

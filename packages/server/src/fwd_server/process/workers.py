@@ -27,7 +27,7 @@ from attrs import asdict, define, evolve, field, frozen
 from fwd_server.clock import Clock, SystemClock
 from fwd_server.observe import log
 from fwd_server.process import signals
-from fwd_server.process.serve import answer_probes, open_listeners
+from fwd_server.process.serve import POLL_S, answer_probes, open_listeners
 from fwd_server.settings import Settings
 from fwd_server.values.chat import Json
 
@@ -38,7 +38,11 @@ CRASHES_S: Final = 60.0
 # Doubled with each crash within the minute: 0.1, 0.2, 0.4, 0.8, 1.6 s.
 BACKOFF_S: Final = 0.1
 _WORDS: Final = {b"r": "ready", b"d": "degraded", b"u": "unready"}
-_STOP: Final = b"s"
+STOP: Final = "stop"
+# What a worker says of a change: that it goes by it, or that it cannot.
+TAKEN: Final = b"t"
+FAILED: Final = b"f"
+HAND_OVER_S: Final = 10.0  # for a worker to take a change; building its table takes a fraction of a second
 START_S: Final = 60.0
 # On top of the drain time, for a worker that is just writing its last events.
 GRACE_S: Final = 5.0
@@ -48,21 +52,26 @@ UNRESPONSIVE_S: Final = 10.0  # a worker that says nothing for so long hangs
 
 @frozen
 class WorkerConfig:
-    """What a worker goes by: the flags and the text of ``.env`` as they were when the parent read them."""
+    """What a worker goes by: the flags, ``.env`` and ``fwd.toml`` as they were when the parent read them.
+
+    ``config`` is the text of ``fwd.toml``, its name and its folder.
+    """
 
     flags: dict[str, str]
     dotenv: str | None
     announces: bool = False  # whether it is the one that says where the gateway listens
+    config: Sequence[str] | None = None
 
 
 # -- the worker's side
 
 
-@frozen
+@define
 class ControlChannel:
-    """A worker's end of the line to its parent."""
+    """A worker's end of the line to its parent, over which go lines of JSON."""
 
     end: socket.socket
+    _received: bytes = b""
 
     def receive_config(self) -> WorkerConfig:
         """What to go by. Raises ConnectionError if the parent is gone already."""
@@ -75,15 +84,26 @@ class ControlChannel:
 
     def send_status(self, word: str) -> None:
         """Tell the parent how it is; the first time says that connections are taken now."""
-        with contextlib.suppress(OSError):  # it is gone: asked() will say so
-            self.end.send(word[:1].encode())
+        self.send_word(word[:1].encode())
 
-    async def wait_for_request(self) -> bool:
-        """Return when the parent asks to stop, or is gone; whether it may ask once more."""
-        try:
-            return await asyncio.get_running_loop().sock_recv(self.end, 1) != b""
-        except OSError:
-            return False
+    def send_word(self, word: bytes) -> None:
+        """Tell the parent something, in one byte."""
+        with contextlib.suppress(OSError):  # it is gone: receive_message will say so
+            self.end.send(word)
+
+    async def receive_message(self) -> Any:
+        """What the parent says next: ``STOP``, a WorkerConfig as an object, or a ``trouble``; None when it is gone."""
+        loop = asyncio.get_running_loop()
+        while b"\n" not in self._received:
+            try:
+                data = await loop.sock_recv(self.end, 65536)
+            except OSError:
+                return None
+            if not data:
+                return None
+            self._received += data
+        message, _, self._received = self._received.partition(b"\n")
+        return json.loads(message)
 
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel, list[socket.socket]] | None:
@@ -130,6 +150,7 @@ class WorkerProcess:
     status: str = "unready"  # as last reported
     last_heard: float = field(factory=time.monotonic)  # and when
     _reported: asyncio.Event = field(factory=asyncio.Event)
+    _answers: asyncio.Queue[bytes] = field(factory=asyncio.Queue)
     _status_reader: asyncio.Future[None] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -164,8 +185,13 @@ class WorkerProcess:
         loop = asyncio.get_running_loop()
         with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
             while said := await loop.sock_recv(self.line, 64):
-                self.status, self.last_heard = _WORDS[said[-1:]], time.monotonic()
-                self._reported.set()
+                self.last_heard = time.monotonic()
+                for word in (said[place : place + 1] for place in range(len(said))):
+                    if word in _WORDS:
+                        self.status = _WORDS[word]
+                        self._reported.set()
+                    else:
+                        self._answers.put_nowait(word)
 
     async def wait_until_ready(self) -> bool:
         """Whether it takes connections; False if it ended instead, or had to be ended."""
@@ -190,7 +216,23 @@ class WorkerProcess:
         Through the control channel, because two signals in quick succession arrive as one.
         """
         with contextlib.suppress(OSError):  # it has ended
-            self.line.send(_STOP)
+            self.line.send(json.dumps(STOP).encode() + b"\n")
+
+    async def hand_over(self, order: WorkerConfig) -> bool:
+        """Have it go by another order, without an end of anything; whether it does."""
+        await self._send(asdict(order))
+        try:
+            return await asyncio.wait_for(self._answers.get(), HAND_OVER_S) == TAKEN
+        except (TimeoutError, asyncio.TimeoutError):
+            return False
+
+    async def tell_trouble(self, trouble: str) -> None:
+        """Tell it what is not as it should be with the settings, for its ``/ready``."""
+        await self._send({"trouble": trouble})
+
+    async def _send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it has ended, which is seen elsewhere
+            await asyncio.get_running_loop().sock_sendall(self.line, json.dumps(message).encode() + b"\n")
 
     def kill_process(self) -> None:
         """End it."""
@@ -222,6 +264,8 @@ class WorkerSupervisor:
         WorkerProcess.start_process
     )
     health: Sequence[socket.socket] = ()  # for probes
+    changed: Callable[[], bool] = lambda: False  # whether a file did; asked every half second
+    trouble: Callable[[], str] = lambda: ""  # why the last change was not taken
     workers: dict[int, WorkerProcess] = field(factory=dict)  # by slot
     _stopping: bool = False
     _alive: set[WorkerProcess] = field(factory=set)
@@ -254,11 +298,14 @@ class WorkerSupervisor:
         said = {found["status"] for found in self._worker_statuses()}
         if self._stopping or said.isdisjoint(("ready", "degraded")):
             return "unready"
-        return "ready" if said == {"ready"} else "degraded"
+        return "ready" if said == {"ready"} and not self.trouble() else "degraded"
 
     def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
-        return {"status": self.status_name(), **({"workers": self._worker_statuses()} if details else {})}
+        if not details:
+            return {"status": self.status_name()}
+        trouble = {"degraded": [self.trouble()]} if self.trouble() else {}
+        return {"status": self.status_name(), **trouble, "workers": self._worker_statuses()}
 
     def _worker_statuses(self) -> list[Json]:
         """How the worker of each slot is by its own word, or that it is ``unresponsive`` or ``missing``."""
@@ -280,7 +327,12 @@ class WorkerSupervisor:
     async def _run_until_stopped(self) -> int:
         asked = asyncio.ensure_future(self._stop_requests.get())
         keepers = [asyncio.ensure_future(self._keep_slot(slot)) for slot in range(len(self.slots))]
-        tasks = {asked, *keepers, asyncio.ensure_future(self._watch_renewals())}
+        tasks = {
+            asked,
+            *keepers,
+            asyncio.ensure_future(self._watch_renewals()),
+            asyncio.ensure_future(self._watch_files()),
+        }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done - {asked}:
@@ -329,29 +381,44 @@ class WorkerSupervisor:
             raise SupervisorFailed(GAVE_UP)
         await self.clock.sleep(BACKOFF_S * 2 ** (len(self._crashes) - 1))
 
-    # -- replacing
+    # -- changes
+
+    async def _watch_files(self) -> None:
+        """Ask for a renewal whenever a file has changed."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            if self.changed():
+                self._renewals.set()
 
     async def _watch_renewals(self) -> None:
-        """Replace the workers, one by one, whenever that is asked for (contract D9, R2)."""
+        """Hand what was read again to the workers that run, whenever that is asked for (contract D9)."""
         while True:
             await self._renewals.wait()
             self._renewals.clear()
             order = self.reread()
             if order is not None:
                 self.order = evolve(order, announces=False)
-                await self._replace_all()
+                await self._hand_over()
+            elif trouble := self.trouble():
+                await asyncio.gather(*(worker.tell_trouble(trouble) for worker in self.workers.values()))
 
-    async def _replace_all(self) -> None:
-        for slot in range(len(self.slots)):
-            async with self._changing[slot]:
-                fresh = await self._start_worker(slot)
-                if not await fresh.wait_until_ready():
-                    log.app.error("%s did not start; the others stay as they are.", str(fresh).capitalize())
-                    return
-                old, self.workers[slot] = self.workers[slot], fresh
-            old.request_stop()
-            await asyncio.shield(old.ended)
-        log.app.info("All %d workers are replaced.", len(self.slots))
+    async def _hand_over(self) -> None:
+        """Have every worker go by the order; one that cannot is replaced."""
+        slots = range(len(self.slots))
+        taken = sum(await asyncio.gather(*(self._renew_slot(slot) for slot in slots)))
+        log.app.info("The settings are in force on %d of %d workers.", taken, len(self.slots))
+
+    async def _renew_slot(self, slot: int) -> bool:
+        async with self._changing[slot]:
+            if await self.workers[slot].hand_over(self.order):
+                return True
+            fresh = await self._start_worker(slot)
+            if not await fresh.wait_until_ready():
+                log.app.error("%s did not start; the old one stays as it is.", str(fresh).capitalize())
+                return False
+            old, self.workers[slot] = self.workers[slot], fresh
+        old.request_stop()
+        return True
 
     # -- stopping
 

@@ -83,6 +83,11 @@ class Health:
         known = [(key, record.until) for key, record in self.records.items()]
         return [((key[0], key[2]), until - now) for key, until in known if until is not None and until > now]
 
+    def keep_places(self, places: frozenset[tuple[str, str]]) -> None:
+        """Forget the deployments of all other providers; a place is a provider's name and address."""
+        for key in [key for key in self.records if key[:2] not in places]:
+            del self.records[key]
+
     def _record(self, deployment: Deployment) -> _FailureRecord:
         """The deployment's record; the oldest makes room for a new one."""
         key = _key(deployment)

@@ -7,7 +7,7 @@ counts. Every method is told the time in monotonic seconds; nothing here asks fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -16,7 +16,7 @@ from fwd_server.routing.health import Health, says_nothing
 from fwd_server.routing.key_health import KEY_FAILURES, KeyHealth
 from fwd_server.routing.latency import LatencyTracker
 from fwd_server.routing.needs import CallNeeds
-from fwd_server.routing.table import Instance, Lane, Limits, Seat
+from fwd_server.routing.table import Instance, Lane, Limits, Seat, matches
 from fwd_server.values.errors import CALLERS_FAULT, MODELS_FAULT, UpstreamError
 
 
@@ -159,14 +159,18 @@ class RoutingState:
         ``lanes`` are those of the public models. Others are made as callers name them: they stay with their provider.
         """
         kept = tuple(instances)
+        places = frozenset((instance.name, instance.endpoint.base_url) for instance in kept)
         self.keys.forget_others(frozenset(key.identity for instance in kept for key in instance.keys))
-        self.latencies.keep_places(frozenset((instance.name, instance.endpoint.base_url) for instance in kept))
+        self.latencies.keep_places(places)
+        self.health.keep_places(places)
         limits: dict[object, Limits] = {lane.identity: lane.limits for lane in lanes}
         limits |= {key.identity: key.limits for instance in kept for key in instance.keys}
-        for identity in [identity for identity in self._usages if limits.get(identity, Limits()).empty]:
-            del self._usages[identity]
-        for identity, usage in self._usages.items():
-            usage.limits = limits[identity]
+        for identity, usage in [*self._usages.items()]:
+            found = limits.get(identity) or _pattern_limits(limits, identity)
+            if found is None or found.empty:
+                del self._usages[identity]
+            else:
+                usage.limits = found
 
     def _accounts(self, seat: Seat) -> Iterable[AccountUsage]:
         """The accounts with limits that a seat draws on: its key's and its deployment's."""
@@ -176,3 +180,12 @@ class RoutingState:
                 if usage is None:
                     usage = self._usages[identity] = AccountUsage(limits)
                 yield usage
+
+
+def _pattern_limits(limits: Mapping[Any, Limits], identity: Any) -> Limits | None:
+    """The limits of a deployment that a pattern was filled for."""
+    for known, found in limits.items():
+        both = isinstance(known, tuple) and isinstance(identity, tuple)  # and no key's, which is a text
+        if both and known[:2] == identity[:2] and matches(known[2], identity[2]):
+            return found
+    return None

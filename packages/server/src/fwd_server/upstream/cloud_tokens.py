@@ -60,6 +60,10 @@ class TokenRenewer:
                 target=self._keep_valid, args=(session,), name=f"token {session.provider}", daemon=True
             ).start()
 
+    def has_just(self, sessions: Iterable[CloudSession]) -> bool:
+        """Whether these are the tokens that are kept valid, and no others."""
+        return set(sessions) == set(self._sessions)
+
     def notices(self) -> tuple[str, ...]:
         """What is wrong now, for ``/ready``."""
         now = self.clock.now()

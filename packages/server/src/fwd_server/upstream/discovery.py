@@ -45,11 +45,11 @@ class ModelDiscovery:
     def __init__(
         self, providers: Mapping[str, Provider], upstream: Upstream, clock: Clock, wait_s: float = WAIT_S
     ) -> None:
-        self._providers = providers
+        self.providers = providers  # a reload gives new ones
         self._upstream = upstream
         self._clock = clock
         self._wait_s = wait_s
-        self._listed: dict[str, _KnownModels] = {}
+        self._listed: dict[tuple[str, str], _KnownModels] = {}  # by name and address
 
     async def refresh_lists(self, endpoints: Iterable[Endpoint]) -> None:
         """Ask for every list that is not fresh, and wait for them, but not long."""
@@ -60,12 +60,12 @@ class ModelDiscovery:
 
     def listed_names(self, endpoint: Endpoint) -> Names:
         """The latest list of the endpoint's provider; empty if it was never fetched or could not be."""
-        listed = self._listed.get(endpoint.provider)
+        listed = self._listed.get((endpoint.provider, endpoint.base_url))
         return listed.names if listed else ()
 
     def knows_all(self, endpoint: Endpoint) -> bool:
         """Whether the provider's list is complete, as that of Ollama is: it serves no other model."""
-        listed = self._listed.get(endpoint.provider)
+        listed = self._listed.get((endpoint.provider, endpoint.base_url))
         return listed is not None and listed.all
 
     async def aclose(self) -> None:
@@ -77,10 +77,10 @@ class ModelDiscovery:
 
     def _list_task(self, endpoint: Endpoint) -> asyncio.Task[None] | None:
         """What asks for the endpoint's list, begun now if nobody has; None if there is nothing to ask."""
-        provider = self._providers.get(endpoint.provider)
+        provider = self.providers.get(endpoint.provider)
         if provider is None or provider.models is None:
             return None
-        listed = self._listed.setdefault(endpoint.provider, _KnownModels())
+        listed = self._listed.setdefault((endpoint.provider, endpoint.base_url), _KnownModels())
         # One request per provider, however many callers look at the list at the same time.
         if listed.task is None and self._clock.monotonic() >= listed.until:
             listed.task = asyncio.create_task(self._refresh_list(endpoint, provider.models, listed))
