@@ -151,7 +151,7 @@ def test_fallbacks_by_kind() -> None:
     assert (routes.models["a"].fallback, routes.models["b"].fallback) == (("b",), ("c",))
     assert routes.models["a"].on == {"context_length": ("c",), "content_policy": ("b",)}
     assert [(note.path, note.text) for note in result.lost] == [
-        ("litellm_settings.fallbacks", "'nowhere' is no model of the list")
+        ("litellm_settings.fallbacks", "'nowhere' is not a model of the list")
     ]
 
 

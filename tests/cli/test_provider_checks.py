@@ -49,14 +49,14 @@ def test_each_provider_is_asked_in_its_own_way() -> None:
         "http://localhost:11434/api/tags",
     ]
     assert keys == ["Bearer sk-1", "sk-2", "sk-3", "Bearer sk-4", None]
-    assert found == [*["ok it answers, and takes the key"] * 4, "ok it answers"]
+    assert found == [*["ok it answers and accepts the key"] * 4, "ok it answers"]
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_key_that_is_refused(status: int) -> None:
     """With the name of the variable to correct."""
     _, found = asked(httpx.Response(status), {"OPENAI_API_KEY": "sk-1"})
-    assert found == [f"bad it refuses the key ({status}) correct OPENAI_API_KEY"]
+    assert found == [f"bad it rejects the key ({status}) correct OPENAI_API_KEY"]
 
 
 def test_another_answer_says_nothing_of_the_key() -> None:

@@ -61,7 +61,7 @@ def test_three_planted_mistakes_are_found_at_once(fwd: Run) -> None:
 def test_a_provider_that_is_off_is_a_warning(fwd: Run) -> None:
     Path("fwd.toml").write_text('[models]\na = "mistral:x"\n')
     ended = fwd("check")
-    assert ended.out == "a\tnothing that is switched on\t\n"
+    assert ended.out == "a\tnothing that is enabled\t\n"
     assert "warning: fwd.toml:2: models.a: mistral:x is off, set MISTRAL_API_KEY" in ended.err
     assert ended.code == 0
 

@@ -117,7 +117,7 @@ def test_a_file_that_was_not_there_is_gone_again(connect: Connect) -> None:
     assert OWN_KEY not in path.read_text()
     if sys.platform != "win32":
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert "says so already" in connect("codex", "-m", "openai:gpt-5").err
+    assert "is already set up" in connect("codex", "-m", "openai:gpt-5").err
     connect("codex", "--undo", "--yes")
     assert list(path.parent.iterdir()) == []
 
@@ -126,7 +126,7 @@ def test_in_a_pipe_nothing_is_written_without_yes(connect: Connect) -> None:
     """The change is shown."""
     ended = connect("continue", "-m", "m")
     assert "+    apiKey: fwd_***" in ended.out
-    assert "Nothing is written" in ended.err
+    assert "Nothing was written" in ended.err
     assert not Path.home().exists()
 
 

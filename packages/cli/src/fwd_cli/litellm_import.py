@@ -87,7 +87,7 @@ class _Translation:
             return
         provider, model = target
         if model.endswith("*") and not name.endswith("*"):
-            self.lost.append(Note(f"{path}.litellm_params.model", "a * needs one in the model's name"))
+            self.lost.append(Note(f"{path}.litellm_params.model", "a * is only possible if the model's name has one"))
             return
         instance, reference = self._find_instance(f"{path}.litellm_params", params, provider)
         values = {"to": f"{instance.name}:{model}", **_read_limits(params), **_read_times(params)}
@@ -190,7 +190,7 @@ class _Translation:
             if name in self.models and _NAME.fullmatch(alias) and alias not in self.models:
                 self.models[name].setdefault("aliases", []).append(alias)
             else:
-                self.lost.append(Note(path, f"{name!r} is no model of the list, or the name is taken"))
+                self.lost.append(Note(path, f"{name!r} is not a model of the list, or the name is taken"))
             if isinstance(target, dict) and target.get("hidden"):
                 self.lost.append(Note(f"{path}.hidden", "an alias is listed where its model is"))
 
@@ -214,12 +214,12 @@ class _Translation:
     def _add_fallback(self, path: str, model: str, others: list[Any], place: str) -> None:
         known = [other for other in others if isinstance(other, str) and other in self.models]
         if model not in self.models:
-            self.lost.append(Note(path, f"{model!r} is no model of the list"))
+            self.lost.append(Note(path, f"{model!r} is not a model of the list"))
         elif known:
             self.models[model][place] = known
         for other in others:
             if other not in known:
-                self.lost.append(Note(path, f"{other!r} is no model of the list"))
+                self.lost.append(Note(path, f"{other!r} is not a model of the list"))
 
     def _read_general(self) -> None:
         general = self.document.pop("general_settings", None) or {}

@@ -217,7 +217,7 @@ max_tok_option = click.option(
     type=click.IntRange(min=1),
     metavar="NUMBER",
     show_default="the model's",
-    help="Limit of the answer, in tokens.",
+    help="Maximum length of the answer, in tokens.",
 )
 system_option = click.option(
     "--system", "-s", cls=Documented, metavar="TEXT", show_default="none", help="System message."
@@ -241,11 +241,11 @@ retries_option = click.option(
     type=click.IntRange(min=0),
     metavar="NUMBER",
     show_default="2",
-    help="How often a failed call is repeated.",
+    help="Maximum number of retries of a failed call.",
 )
 approve_option = click.option("--approve", is_flag=True, help="Ask before each function of --tools runs.")
 no_fallback_option = click.option(
-    "--no-fallback", is_flag=True, help="Use the named model only, whatever happens to its provider."
+    "--no-fallback", is_flag=True, help="Use the named model only, even if its provider fails."
 )
 strict_option = click.option(
     "--strict", is_flag=True, help="Refuse parameters that the provider does not support, instead of dropping them."
@@ -263,8 +263,8 @@ parameter_option = click.option(
     multiple=True,
     metavar="NAME=VALUE",
     callback=_read_parameters,
-    help="Any parameter of the API, as -o reasoning_effort=low; one that it does not know goes to the provider as it "
-    "is. Repeatable.",
+    help="Any parameter of the API, such as -o reasoning_effort=low; unknown ones are passed to the provider "
+    "unchanged. Repeatable.",
 )
 
 

@@ -65,10 +65,10 @@ def _ask_provider(
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding(name, "bad", f"{url} cannot be reached: {error}", _or_proxy(address_fix))
     if status in (401, 403):
-        return Finding(name, "bad", f"it refuses the key ({status})", key_fix)
+        return Finding(name, "bad", f"it rejects the key ({status})", key_fix)
     if status >= 400:
-        return Finding(name, "note", f"it answers {status} to {url}: whether the key is good is not known")
-    return Finding(name, "ok", "it answers, and takes the key" if key else "it answers")
+        return Finding(name, "note", f"it answers {status} to {url}: the key could not be checked")
+    return Finding(name, "ok", "it answers and accepts the key" if key else "it answers")
 
 
 def _or_proxy(fix: str) -> str:

@@ -36,7 +36,7 @@ def definitions(name: str) -> list[dict[str, Any]]:
         raise usage_error(f"{name} is not JSON: {error}") from error
     tools = found if isinstance(found, list) else [found]
     if not tools or not all(isinstance(tool, dict) and tool for tool in tools):
-        raise usage_error(f"{name} holds no tools: that is a list of objects with type and function")
+        raise usage_error(f"{name} contains no tools: expected a list of objects with type and function")
     return [tool if "function" in tool else {"type": "function", "function": tool} for tool in tools]
 
 
@@ -135,5 +135,5 @@ def ask_approval(question: str) -> bool:
             return typed.readline().strip().lower() in ("y", "yes")
     except OSError as error:
         raise Failure(
-            "nobody can be asked for approval", "--approve needs a terminal", "a terminal, or no --approve"
+            "there is no one to ask for approval", "--approve needs a terminal", "a terminal, or no --approve"
         ) from error

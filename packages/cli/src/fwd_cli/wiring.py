@@ -83,7 +83,7 @@ def claude_code(before: str, place: Place) -> str:
     except ValueError as error:
         raise CannotWire(f"it is not JSON: {error}") from error
     if not isinstance(settings, dict) or not isinstance(settings.get("env", {}), dict):
-        raise CannotWire("it is no object with an object under env")
+        raise CannotWire("it is not an object with an object under env")
     ours = {"ANTHROPIC_BASE_URL": place.url, "ANTHROPIC_AUTH_TOKEN": place.key}
     model = {"ANTHROPIC_MODEL": place.model} if place.model else {}
     return json.dumps({**settings, "env": {**settings.get("env", {}), **ours, **model}}, indent=2) + "\n"

@@ -165,7 +165,7 @@ class StreamInterruptedError(APIConnectionError):
 class APIResponseError(APIError):
     """Something answered, but not as the gateway does."""
 
-    default_hint = "Does FORWARDER_URL (or base_url=) point at the gateway, and not at something before it?"
+    default_hint = "Does FORWARDER_URL (or base_url=) point at the gateway, and not at something in front of it?"
 
 
 class APIStatusError(APIError):

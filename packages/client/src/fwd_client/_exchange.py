@@ -175,7 +175,7 @@ _FAULTS: Final = {
     "ProxyError": "The proxy between here and {url} failed: {reason}.",
     "UnsupportedProtocol": "Cannot send to {url}: {reason}.",
     "TransportError": "The connection to {url} broke: {reason}.",
-    "DecodingError": "The answer of {url} cannot be decoded: {reason}.",
+    "DecodingError": "The answer from {url} cannot be decoded: {reason}.",
 }
 
 
@@ -207,4 +207,4 @@ def transport_errors(url: str) -> Generator[None, None, None]:
 
 def too_late(url: str) -> APITimeoutError:
     """The error of a call whose deadline passed before its answer was complete."""
-    return APITimeoutError(f"The answer of {url} was not complete in time.")
+    return APITimeoutError(f"The answer from {url} was not complete in time.")

@@ -50,4 +50,4 @@ def _import_library(module: str) -> Any:
     try:
         return import_module(module)
     except ImportError as error:
-        raise ConfigurationError(f"The package {module} is not here.", hint=f"pip install {module}") from error
+        raise ConfigurationError(f"The package {module} is not installed.", hint=f"pip install {module}") from error

@@ -14,7 +14,7 @@ class CallOptions(TypedDict, total=False):
     timeout: float | Timeout | None
     """Seconds for the whole call with its retries, or a `Timeout`. Default: the client's."""
     max_retries: int | None
-    """How often a failed call is repeated. Default: the client's."""
+    """Maximum number of retries of a failed call. Default: the client's."""
     strict: bool
     """True: refuse what the provider does not support, instead of dropping it and listing it in `dropped`."""
     fallback: bool

@@ -41,7 +41,7 @@ ABILITIES = ("image", "audio", "file", "tools", "json_schema")
     metavar="FILE",
     show_default="no comparison",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Say what differs from a file.",
+    help="Show the differences from another file.",
 )
 @click.option("--model", "-m", metavar="NAME", help="Show the plan for a call of this model.")
 @click.option(
@@ -108,7 +108,7 @@ def _refused(error: Exception) -> Failure:
     for line in lines:
         click.echo(clean_line(line), err=True)
     count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
-    return Failure(f"{count} in the configuration", "a gateway would not start with it", "fwd check", ExitCode.CONFIG)
+    return Failure(f"{count} in the configuration", "the gateway would not start with it", "fwd check", ExitCode.CONFIG)
 
 
 # -- what is shown
@@ -134,7 +134,7 @@ def _model_rows(built: BuiltRoutes) -> Iterator[dict[str, Any]]:
 
 def _target(lane: Lane | None) -> str:
     if lane is None:
-        return "nothing that is switched on"
+        return "nothing that is enabled"
     target = f"{lane.instance.name}:{lane.model}"
     return target if lane.name == target else f"{lane.name} = {target}"
 

@@ -38,7 +38,7 @@ def command() -> None:
     ),
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
-@click.option("--sources", is_flag=True, help="Say where each value comes from: environment, .env or default.")
+@click.option("--sources", is_flag=True, help="Show where each value comes from: environment, .env or default.")
 @json_option
 def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
     """Show every setting in force.

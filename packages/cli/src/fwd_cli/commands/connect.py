@@ -124,7 +124,7 @@ def undone(name: str, target: Target, *, yes: bool) -> None:
             else:
                 path.unlink(missing_ok=True)
             backup.unlink()
-            aside("As it was before." if after else f"{path} is gone: there was none before.")
+            aside("Restored." if after else f"Removed {path}: it did not exist before.")
 
 
 def file_of(target: Target) -> Path:
@@ -137,7 +137,7 @@ def file_of(target: Target) -> Path:
 def agreed(path: Path, before: str, after: str, *, yes: bool) -> bool:
     """Show the change, keys masked; whether it is wanted."""
     if before == after:
-        aside(f"{path} says so already.")
+        aside(f"{path} is already set up.")
         return False
     now, then = (_KEY.sub("fwd_***", text) for text in (before, after))
     lines = unified_diff(now.splitlines(), then.splitlines(), f"{path}", f"{path}", "now", "then", 1, "")
@@ -148,7 +148,7 @@ def agreed(path: Path, before: str, after: str, *, yes: bool) -> bool:
         return True
     if is_terminal():
         return click.confirm("Write this?", default=False, err=True)
-    aside("Nothing is written: --yes writes it.")
+    aside("Nothing was written; --yes writes it.")
     return False
 
 

@@ -62,7 +62,7 @@ def _read_yaml(file: Path) -> dict[str, object]:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = str(error).splitlines()[0]
-        raise Failure(f"{file} is no YAML", where, "the config.yaml of LiteLLM's proxy") from error
+        raise Failure(f"{file} is not YAML", where, "the config.yaml of LiteLLM's proxy") from error
     if not isinstance(document, dict):
-        raise Failure(f"{file} is no configuration", "it holds no table", "the config.yaml of LiteLLM's proxy")
+        raise Failure(f"{file} is not a configuration", "it contains no table", "the config.yaml of LiteLLM's proxy")
     return document
