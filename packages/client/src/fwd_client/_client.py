@@ -76,6 +76,7 @@ class TransportBase(ABC, Generic[H]):
     def http(self) -> H:
         """The HTTP client; one of our own is left behind by a fork, and by the end of its event loop."""
         with self._lock:
+            # A socket used on both sides of a fork mixes two answers; one of a closed loop never wakes up.
             if self._http is None or (self._is_ours and self._place != self._current_place()):
                 self._http, self._place = self._new_client(http_settings(self._options)), self._current_place()
             return self._http
@@ -185,6 +186,7 @@ class ClientBase(ABC, Generic[H]):
 
     def __reduce__(self) -> NoReturn:
         name = type(self).__name__
+        # Copied connections would be closed by whichever copy goes first.
         raise TypeError(f"{name} cannot be copied or pickled: it holds connections. Make one where it is needed.")
 
     def __repr__(self) -> str:
@@ -210,6 +212,7 @@ def http_settings(options: Options) -> dict[str, Any]:
 def request_of(http: Builder, send: Send, key: str | None) -> Any:
     """The transport's own request for a `Send`, with the key in it."""
     headers = {**send.headers, "authorization": f"Bearer {checked_key(key, 'api_key=')}"} if key else send.headers
+    # Writing has the limit of reading: a gateway that takes nothing is as silent as one that says nothing.
     limits = (send.connect_s, send.read_s, send.read_s, send.connect_s)  # connect, read, write, pool
     return http.build_request(send.method, send.url, content=send.body, headers=headers, timeout=limits)
 

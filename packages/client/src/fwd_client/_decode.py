@@ -23,9 +23,11 @@ V = TypeVar("V", bound=Value)
 def _make_reader(cls: type[Value]) -> Callable[[Any, Any], Value]:
     """A function that reads one class: null counts as absent, unknown fields go to `extra`."""
     known = {a.name for a in fields(cls)} - {"extra", "receipt"}
+    # Detailed validation names the place of a mistake; every chunk would pay for it.
     structure = make_dict_structure_fn(cls, _converter, _cattrs_detailed_validation=False)
 
     def read(data: Any, _: Any) -> Value:
+        # Providers write null for what they leave out.
         given = {name: value for name, value in data.items() if name in known and value is not None}
         value = structure(given, cls)
         extra = {name: item for name, item in data.items() if name not in known}
@@ -50,6 +52,7 @@ def _read_vector(value: Any, _: Any) -> tuple[float, ...]:
     """Numbers, or the base64 of little-endian float32."""
     if not isinstance(value, str):
         return tuple(map(float, value))
+    # `encoding_format: base64`, which is shorter and quicker to read than numbers as text.
     packed = base64.b64decode(value, validate=True)
     return struct.unpack(f"<{len(packed) // 4}f", packed)
 
@@ -61,6 +64,7 @@ def read_value(cls: type[V], data: Any, **more: Any) -> V:
     """An instance of `cls` from parsed JSON; `APIResponseError` when it does not fit."""
     try:
         value = _converter.structure(data, cls)
+    # What cattrs raises depends on the shape that came; all of it means the same here.
     except (AttributeError, TypeError, ValueError, struct.error) as error:
         raise APIResponseError(f"The answer is not a valid {cls.__name__}: {error}.") from error
     return evolve(value, **more) if more else value
@@ -71,6 +75,7 @@ def parse_json(text: bytes) -> Any:
     try:
         return json.loads(text)
     except ValueError as error:
+        # A page of a proxy is the usual case, and its start says whose it is.
         start = text[:80].decode(errors="replace")
         raise APIResponseError(f"Expected JSON from the gateway, got {start!r}.") from error
 
@@ -99,6 +104,7 @@ def read_receipt(status: int, headers: Mapping[str, str], retries: int = 0) -> R
 def amend_receipt(known: Receipt, comment: bytes) -> Receipt:
     """The receipt with what a `fwd ...` comment of a stream adds; other comments add nothing."""
     word, _, text = comment.partition(b" ")
+    # Keep-alives and other people's comments.
     if word != b"fwd":
         return known
     facts = _comment_facts(text.strip())
@@ -115,6 +121,7 @@ def amend_receipt(known: Receipt, comment: bytes) -> Receipt:
         "budget_left": _as_amount(facts.get("budget_left_usd")),
         "timings": _float_values(facts.get("timings")),
         "upstream_request_id": _as_text(facts.get("upstream_request_id")),
+        # A chunk's own usage has details that the comment does not repeat.
         "usage": known.usage or _read_usage(facts.get("usage")),
     }
     return evolve(known, **{name: value for name, value in found.items() if value or value == 0})
@@ -155,6 +162,7 @@ def error_of(
     """The error in a parsed body, as its class; inside a stream there is no status."""
     headers = headers or {}
     facts = parsed.get("error") if isinstance(parsed, dict) else None
+    # A proxy's error has another shape, such as a plain text under `error`.
     facts = facts if isinstance(facts, dict) else {}
     code, type_ = _as_text(facts.get("code")), _as_text(facts.get("type"))
     failures = _failed_attempts(facts.get("attempts"))
@@ -189,6 +197,7 @@ def _failed_attempts(attempts: Any) -> tuple[FailedAttempt, ...]:
 
 def retry_after(headers: Mapping[str, str], now: Callable[[], float] | None = None) -> float | None:
     """Seconds the gateway asks to wait: `retry-after-ms`, else `retry-after` in seconds or as an HTTP date."""
+    # More exact than whole seconds, where the gateway sends both.
     milliseconds = _as_float(headers.get("retry-after-ms"))
     if milliseconds is not None:
         return max(milliseconds / 1000, 0.0)
@@ -231,6 +240,7 @@ def _as_float(text: str | None) -> float | None:
         number = float(text or "")
     except ValueError:
         return None
+    # `float` reads inf and nan, which are no times and no counts.
     return number if abs(number) < float("inf") else None
 
 

@@ -62,9 +62,11 @@ class FwdError(Exception):
         self.hint = hint or self.default_hint
 
     def __str__(self) -> str:
+        # The whole text in one: log collectors and tracebacks show nothing else of an exception.
         lines = [self.message + self._known_facts()]
         if self.hint:
             lines.append(self.hint)
+        # Part of the text is the provider's, and may hold what a terminal obeys.
         return printable_text("\n".join(lines))
 
     def _known_facts(self) -> str:

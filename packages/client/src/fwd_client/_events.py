@@ -103,6 +103,7 @@ def chunk_events(choice: ChunkChoice, whole: Callable[[], Choice] | None = None)
     """The events of one choice of a chunk; `whole` gives the complete choice when this chunk finishes it."""
     delta, number = choice.delta, choice.index
     events: list[StreamEvent] = []
+    # Thinking first: where a chunk has both, it came first.
     if delta.reasoning_content:
         events.append(ReasoningDelta(delta.reasoning_content, number))
     if delta.content:
@@ -119,6 +120,7 @@ def chunk_events(choice: ChunkChoice, whole: Callable[[], Choice] | None = None)
 def _call_changes(call: ToolCallDelta, number: int) -> list[StreamEvent]:
     function = call.function or FunctionDelta()
     events: list[StreamEvent] = []
+    # Only the first piece of a call has its name.
     if function.name:
         events.append(ToolCallStarted(call.index, call.id or "", function.name, number))
     if function.arguments:

@@ -73,10 +73,12 @@ class World:
 
 def run_exchange(operation: Operation[T], options: Options, world: World) -> Generator[Step, Outcome, T]:
     """Send the operation, and repeat it after failures that may pass, until it is answered or the error is final."""
+    # Said here and not by the gateway: its 401 cannot know that no key was set.
     if operation.needs_key and options.key is None:
         raise missing_key(options)
     start, limits = world.clock(), options.timeout
     end = start + _limit_seconds(limits.total)
+    # Until a stream begins, and no longer, a retry gives the caller nothing twice.
     begin = min(end, start + _limit_seconds(limits.first_token)) if operation.stream else end
     attempt = 0
     while True:
@@ -85,6 +87,7 @@ def run_exchange(operation: Operation[T], options: Options, world: World) -> Gen
             return _read_answer(operation, evolve(outcome, retries=attempt))
         error = _read_failure(outcome)
         delay = retry_delay(error, attempt, options.max_retries, world.chance())
+        # A wait beyond the deadline would end in a timeout that hides the true error.
         if delay is None or world.clock() + delay >= begin:
             raise error
         attempt += 1
@@ -99,6 +102,7 @@ def _build_request(
     operation: Operation[T], options: Options, attempt: int, now: float, begin: float, end: float
 ) -> Send:
     """The next try: the answer has to begin and to end by these moments."""
+    # A whole answer comes after a long silence, so only streams have a limit for it.
     silence = min(end - now, _limit_seconds(options.timeout.idle if operation.stream else None))
     return Send(
         method=operation.method,
@@ -120,8 +124,11 @@ def _build_headers(operation: Operation[T], options: Options, attempt: int, left
         **operation.headers,
     }
     if operation.body is not None:
+        # The count is written to the gateway's log: it tells repeated calls from new ones.
         headers |= {"content-type": "application/json", "x-fwd-retry-count": str(attempt)}
+        # The gateway ends the call with our deadline, instead of working for nobody.
         headers |= {"x-fwd-timeout": f"{max(left, SHORTEST_S):.3f}"} if left < math.inf else {}
+    # Last, so that a caller's own header wins over ours.
     return headers | {name.lower(): value for name, value in options.headers.items()}
 
 
@@ -137,6 +144,7 @@ def _read_answer(operation: Operation[T], reply: Reply) -> T:
     try:
         return operation.read(reply)
     except APIError as error:
+        # The body could not be read, but the head says which call it was.
         error.status = reply.status
         error.request_id = reply.headers.get("x-request-id")
         raise
@@ -151,20 +159,24 @@ def retry_delay(error: APIError, attempt: int, max_retries: int, chance: float) 
     """
     if attempt >= max_retries or not _is_retryable(error):
         return None
+    # Asked for in the answer: sooner would be refused again.
     if error.retry_after is not None:
         return error.retry_after if error.retry_after <= LONGEST_REQUESTED_DELAY_S else None
     delay = min(FIRST_DELAY_S * 2.0**attempt, LONGEST_DELAY_S)
+    # Clients that failed together should not come back together.
     return delay * (1 - 0.25 * chance)
 
 
 def _is_retryable(error: APIError) -> bool:
     if error.should_retry is not None:
         return error.should_retry
+    # An error inside a stream has no status; part of the answer has arrived by then.
     if error.status is None:
         return isinstance(error, APIConnectionError)
     return error.status in RETRIED_STATUSES or error.status >= 500
 
 
+# Looked at before the faults, because a timeout is a TransportError too.
 _TIMEOUTS: Final = {
     "ConnectTimeout": "No connection to {url} within the connect timeout.",
     "PoolTimeout": "All connections of the HTTP client are in use; none became free for {url} in time.",
@@ -184,6 +196,7 @@ def connection_error(error: Exception, url: str) -> APIConnectionError | None:
 
     By name, so that httpx, httpx2 and whatever has the same classes need not be imported here.
     """
+    # The most exact class comes first in the order of inheritance.
     names = [cls.__name__ for cls in type(error).__mro__]
     reason = (str(error) or type(error).__name__).rstrip(".")
     for table, kind in ((_TIMEOUTS, APITimeoutError), (_FAULTS, APIConnectionError)):

@@ -153,6 +153,7 @@ def handler_for(gateway: Answers) -> Callable[..., BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
             reply = gateway.answer(FakeRequest(self.command, self.path, headers, body))
+            # Over a socket a wait is real, since the client's limits are the operating system's.
             time.sleep(reply.latency_s)
             self.send_response(reply.status)
             for name, value in {**reply.headers, **self._framing_headers(reply)}.items():
@@ -163,6 +164,7 @@ def handler_for(gateway: Answers) -> Callable[..., BaseHTTPRequestHandler]:
 
         def _framing_headers(self, reply: FakeReply) -> dict[str, str]:
             """The length, which a cut answer does not keep."""
+            # One byte more than will come is how a connection that breaks looks to every client.
             length = sum(len(piece) for piece in reply.pieces) + (1 if reply.is_cut else 0)
             return {"content-length": str(length), "connection": "close"}
 

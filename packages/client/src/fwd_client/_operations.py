@@ -72,6 +72,7 @@ def explain(messages: Messages, params: ChatParams) -> Operation[Plan]:
 
 def embed(texts: Texts, params: EmbeddingParams) -> Operation[Embeddings]:
     """POST /v1/embeddings."""
+    # An iterator is read once; the call may be repeated.
     inputs = texts if isinstance(texts, str) else list(texts)
     return Operation(
         method="POST",
@@ -89,8 +90,10 @@ def chat_stream(messages: Messages, params: ChatParams) -> Operation[Reply]:
         path="/v1/chat/completions",
         read=read_stream_head,
         body=encode_body({**chat_body(messages, params), "stream": True}),
+        # Packed, the pieces would wait in buffers on the way until there is enough to unpack.
         headers={**_call_headers(params), "accept-encoding": "identity"},
         stream=True,
+        # A stream has begun or has not: another 2xx is no stream.
         is_answer=lambda status: status == 200,
     )
 
@@ -118,6 +121,7 @@ def ready() -> Operation[Health]:
         path="/ready",
         read=partial(_read_answer, Health),
         needs_key=False,
+        # "Not ready" is what was asked for, so it is no error.
         is_answer=lambda status: status in {200, 503},
     )
 
@@ -129,6 +133,7 @@ def chat_body(messages: Messages, params: ChatParams) -> dict[str, Any]:
 
 def message_list(messages: Messages) -> list[Any]:
     """The messages as a list of their own; a text is one user message."""
+    # A single message without its list is the usual slip, and would be sent as its keys.
     if isinstance(messages, (Mapping, bytes)) or not isinstance(messages, Iterable):
         raise TypeError(f"messages must be a text or a list of messages, not {type(messages).__name__}")
     return [{"role": "user", "content": messages}] if isinstance(messages, str) else list(messages)
@@ -137,6 +142,7 @@ def message_list(messages: Messages) -> list[Any]:
 def _body_fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
     """Those of the arguments that belong into the body; `TypeError` for one that the kind of call does not have."""
     unknown = params.keys() - kind.__optional_keys__
+    # A misspelled argument would reach the provider, which may ignore it in silence.
     if unknown:
         raise TypeError(_unknown_argument(min(unknown), kind))
     ours = CallOptions.__optional_keys__
@@ -144,6 +150,7 @@ def _body_fields(params: Mapping[str, Any], kind: Any) -> dict[str, Any]:
 
 
 def _unknown_argument(name: str, kind: Any) -> str:
+    # Sorted, so that the advice is the same every time.
     near = difflib.get_close_matches(name, sorted(kind.__optional_keys__), n=1)
     advice = f" Did you mean {near[0]!r}?" if near else " Fields of a provider go into extra_body={...}."
     return f"got an unexpected keyword argument {name!r}.{advice}"
@@ -156,6 +163,7 @@ def _call_headers(params: CallOptions) -> dict[str, str]:
 
 def encode_body(body: Any) -> bytes:
     """Compact JSON; values of this package may stand anywhere in it, as in a list of messages."""
+    # NaN is no JSON; every gateway refuses it, with less to go by than an error here.
     text = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_wire_form)
     return text.encode()
 

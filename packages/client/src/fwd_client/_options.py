@@ -100,6 +100,7 @@ def resolve_options(
     The file of profiles is read only where a profile is named, or the address or the key is still missing. Raises
     `ConfigurationError` naming the value and where it came from.
     """
+    # Named on purpose, a profile wins over the environment; the default one does not.
     stored = _stored_profile(env, base_url, api_key, profile)
     named = stored if profile else None
     found = Profile("") if stored is None else stored
@@ -132,6 +133,7 @@ def _stored_profile(
 ) -> Profile | None:
     """The profile to use, if one is needed at all: the one named, that of FWD_PROFILE, or the default one."""
     complete = (base_url or env.get("FORWARDER_URL")) and (api_key or env.get("FORWARDER_KEY"))
+    # A broken file must not stop a program that does not need it.
     if complete and not name:
         return None
     source, chosen = ("profile=", name) if name else ("FWD_PROFILE", env.get("FWD_PROFILE"))
@@ -140,6 +142,7 @@ def _stored_profile(
 
 def _first_given(*candidates: tuple[str, Any]) -> tuple[Any, str]:
     for source, value in candidates:
+        # An empty variable is how people unset one in a compose file.
         if value:
             return value, source
     return None, "default"
@@ -184,8 +187,10 @@ def read_url(text: str, source: str) -> str:
     parts = _clean_address(text)
     if parts is None:
         raise ConfigurationError(f"{source} is {text!r}, which is not an http or https address.", hint=_URL_HINT)
+    # A user or a password would be sent in a header, and printed with the address.
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ConfigurationError(f"{source} must not contain a user, a password, ? or #.", hint=_URL_HINT)
+    # OpenAI's SDK wants /v1 in its base URL, so people paste it here too.
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
 
@@ -210,6 +215,7 @@ def read_key(key: str | KeySource | None, source: str) -> Secret | KeySource | N
 def checked_key(key: str, source: str) -> str:
     """The key without space around it; `ConfigurationError`, which does not show it, if it cannot be in a header."""
     key = key.strip()
+    # A line feed from `cat key.txt` would end the header; some HTTP libraries would say so with the key.
     if not key.isascii() or not key.isprintable() or " " in key:
         raise ConfigurationError(f"{source} contains a character that no key has (it is not shown here).")
     return key
@@ -227,6 +233,7 @@ def read_timeout(timeout: float | Timeout, base: Timeout) -> Timeout:
     """A number is the total; a `Timeout` replaces all of them."""
     if isinstance(timeout, Timeout):
         return timeout
+    # Who gives a number means how long they are willing to wait, not how long a connection may take.
     return evolve(base, total=timeout)
 
 

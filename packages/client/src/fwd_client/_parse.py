@@ -83,6 +83,7 @@ class _Growing:
         """The value after this piece, if it is another one than before."""
         self.text += delta
         value = parse_partial(self.text)
+        # Inside a word most pieces change nothing that can be read.
         if value == self.value:
             return []
         self.value = value
@@ -92,6 +93,7 @@ class _Growing:
 def response_format(cls: type[Any]) -> dict[str, Any]:
     """The `response_format` that asks for this class; strict unless the class has open parts."""
     schema = class_schema(cls)
+    # The name is sent to the provider, which takes these characters only.
     name = re.sub(r"[^A-Za-z0-9_-]", "_", cls.__name__)[:64]
     return {
         "type": "json_schema",
@@ -111,6 +113,7 @@ def parsed(cls: type[P], chat: Chat) -> Parsed[P]:
 
 
 def _check_complete(cls: type[Any], chat: Chat) -> None:
+    # A refusal and a cut answer are no JSON; the parser's message would hide why.
     if chat.message.refusal:
         raise ParseError(f"The model refused: {chat.message.refusal}", text=chat.message.refusal)
     if chat.finish_reason == "length":

@@ -24,6 +24,7 @@ def parse_partial(text: str) -> Any:
     for at, character in enumerate(text):
         if is_text:
             if at < escape_end:
+                # The four digits of \uXXXX belong to the escape.
                 escape_end += 4 if character == "u" and at == escape_end - 1 else 0
             elif character == "\\":
                 escape_end = at + 2
@@ -44,8 +45,10 @@ def parse_partial(text: str) -> Any:
         # An escape that is not whole yet is left out.
         end = text.rfind("\\") if escape_end > len(text) else len(text)
         places.append((end, '"' + closing))
+    # 12 may become 123, so a number waits for what ends it.
     elif text[-1:] in _ENDS:
         places.append((len(text), closing))
+    # From the longest beginning to shorter ones: the first that is JSON has the most in it.
     values = (_load_json(text[:end] + rest) for end, rest in reversed(places))
     return next((value for value in values if value is not _NOTHING), None)
 

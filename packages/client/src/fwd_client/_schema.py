@@ -44,6 +44,7 @@ def class_schema(cls: type[Any]) -> dict[str, Any]:
     """The schema of one class, an object at its root, with the classes it uses under `$defs`."""
     book = Book()
     schema = book.schema(cls)
+    # Providers want an object at the root, not a reference to one.
     name = schema.get("$ref", "").rpartition("/")[2]
     if name not in book.defs:
         raise ConfigurationError(f"into= needs a class with fields, not {cls!r}.")
@@ -94,6 +95,7 @@ class Book:
     def _definition_name(self, cls: type[Any], foreign: dict[str, Any] | None) -> str:
         if cls in self._classes:
             return self._classes[cls]
+        # Two modules may have a class of the same name.
         name = cls.__name__ if cls.__name__ not in self.defs else f"{cls.__name__}{len(self.defs)}"
         self._classes[cls] = name
         self.defs[name] = {}  # known before its fields are, so that a class may hold itself
@@ -107,6 +109,7 @@ class Book:
 
     def _adopt_schema(self, foreign: dict[str, Any]) -> dict[str, Any]:
         """The schema another library made: its definitions join ours, its objects are closed as ours are."""
+        # OpenAI's strict mode refuses open objects and optional fields.
         foreign = _closed_schema(foreign)
         self.defs.update(foreign.pop("$defs", {}))
         return dict(self.defs[foreign["$ref"].rpartition("/")[2]]) if "$ref" in foreign else foreign
@@ -125,6 +128,7 @@ def closed_object(properties: dict[str, Any], required: list[str] | None = None)
 def is_strict(schema: dict[str, Any]) -> bool:
     """Whether providers can enforce the schema to the letter: no open objects anywhere."""
     is_open = schema.get("type") == "object" and schema.get("additionalProperties") is not False
+    # An empty schema allows everything, which no provider enforces.
     return not is_open and schema != {} and all(is_strict(item) for item in _inner_schemas(schema))
 
 
@@ -172,6 +176,7 @@ def _foreign_schema(hint: Any) -> dict[str, Any] | None:
 
 
 def _note_description(notes: Any) -> dict[str, Any]:
+    # `Annotated[int, "in degrees"]`: the model reads the words, other notes are for programs.
     text = next((note.strip() for note in notes if isinstance(note, str) and note.strip()), "")
     return {"description": text} if text else {}
 
@@ -198,6 +203,7 @@ def _strict_hook(kind: type[Any], *allowed: type[Any]) -> Callable[[Any, Any], A
     """A hook that takes this type and no other, where cattrs would convert: `bool("false")` is True."""
 
     def check(value: Any, _: Any) -> Any:
+        # bool is an int in Python, but `true` is no number to a reader of JSON.
         if not isinstance(value, (kind, *allowed)) or (isinstance(value, bool) and kind is not bool):
             raise TypeError(f"expected {kind.__name__}, found {value!r}")
         return kind(value)

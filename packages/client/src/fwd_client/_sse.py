@@ -48,9 +48,11 @@ class Decoder:
             return []
         if self._after_cr:  # a CR ended the last line at once; an LF now is its second half
             data = data.removeprefix(b"\n")
+        # CR, LF and CRLF all end a line, and a packet may end between the two bytes of CRLF.
         self._after_cr = data.endswith(b"\r")
         *lines, rest = _LINE_END.split(data)
         if lines:
+            # Joined once: adding to one buffer is quadratic for a line of many packets.
             lines[0] = b"".join((*self._partial, lines[0]))
             self._partial.clear()
         if rest:
@@ -60,10 +62,12 @@ class Decoder:
     def _take_line(self, line: bytes) -> Event | Comment | None:
         if self._at_start:
             self._at_start = False
+            # A byte order mark is allowed before the first line, and nowhere else.
             line = line.removeprefix(_BOM)
         if not line:
             return self._dispatch_event()
         name, _, value = line.partition(b":")
+        # One space belongs to the syntax, the others to the value.
         value = value.removeprefix(b" ")
         if not name:
             return Comment(value)
@@ -72,6 +76,7 @@ class Decoder:
         return None
 
     def _dispatch_event(self) -> Event | None:
+        # An empty line without data before it ends a comment, and is no event.
         if not self._data:
             return None
         event = Event(b"\n".join(self._data))

@@ -69,6 +69,7 @@ class Reader:
         if isinstance(cause, APITimeoutError):
             error = APITimeoutError(f"{cause.message} The stream had begun.", code="stream_timeout")
         else:
+            # Without [DONE] an answer that looks whole may be cut: nobody should store it.
             reason = f": {cause.message}" if cause else "."
             error = StreamInterruptedError(f"The stream ended without [DONE]{reason}", code="stream_interrupted")
         raise self._name_call(error) from cause
@@ -80,10 +81,12 @@ class Reader:
             self._name_call(error)
             raise
         if chunk.usage is not None:
+            # The provider's own count comes in a chunk, before the receipt.
             self.receipt = evolve(self.receipt, usage=chunk.usage)
         return chunk
 
     def _read_event(self, data: Any) -> Chunk:
+        # The status was 200 by then, so a failure comes as an event.
         if isinstance(data, dict) and data.get("error"):
             raise _decode.error_of(data, self.receipt)
         return _decode.read_value(Chunk, data)
@@ -109,6 +112,7 @@ class _CallDraft:
         function = delta.function or FunctionDelta()
         self.id = delta.id or self.id
         self.type = delta.type or self.type
+        # Pieces are joined once, at the end: adding to one text is quadratic for long arguments.
         self.name.append(function.name or "")
         self.arguments.append(function.arguments or "")
         self.extra |= delta.extra
@@ -139,9 +143,11 @@ class _ChoiceDraft:
         self.refusal = _append_piece(self.refusal, delta.refusal)
         self.reasoning = _append_piece(self.reasoning, delta.reasoning_content)
         self.finish_reason = choice.finish_reason or self.finish_reason
+        # Each chunk has the probabilities of its own tokens only.
         self.logprobs = merge_fields(self.logprobs, choice.logprobs)
         self.extra = merge_fields(self.extra, dict(delta.extra))
         for call in delta.tool_calls or ():
+            # Calls may come interleaved; the index says whose piece it is.
             self.calls.setdefault(call.index, _CallDraft()).add(call)
 
     def value(self) -> Choice:
@@ -215,6 +221,7 @@ class StreamFacts(Receipted):
 
     def _whole_answer(self) -> Chat:
         """The answer, which must be complete: a stream that was closed before its end has none."""
+        # Raises for a stream that was left early: half an answer is no answer.
         self._reader.close()
         return self.snapshot
 

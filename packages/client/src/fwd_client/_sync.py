@@ -47,9 +47,11 @@ class Transport(TransportBase[HttpClient]):
         http = self.http()
         try:
             with transport_errors(send.url):
+                # Always as a stream: the deadline counts for the whole body, which `send` alone would not stop at.
                 response = http.send(request_of(http, send, key), stream=True)
                 body = _read_body(response, send)
                 next(body)
+                # An error that answers a stream call is read whole, as of any other call.
                 if send.stream and response.status_code == 200:
                     return Reply(response.status_code, headers_of(response), source=body)
                 return Reply(response.status_code, headers_of(response), b"".join(body))
@@ -75,6 +77,7 @@ def _read_body(response: Any, send: Send) -> Generator[bytes, None, None]:
         yield b""
         with transport_errors(send.url):
             for data in response.iter_bytes():
+                # The library's own limit is for silence; an answer that drips would never end.
                 if time.monotonic() > send.deadline:
                     raise too_late(send.url)
                 yield data
@@ -112,6 +115,7 @@ class Stream(StreamFacts):
     @property
     def text(self) -> Iterator[str]:
         """The text of the first choice, piece by piece."""
+        # The first chunk has a role and no text, the last a finish reason.
         return (chunk.text for chunk in self if chunk.text)
 
     @property
@@ -143,6 +147,7 @@ def drive_steps(steps: Generator[S, R | None, T], perform: Callable[[S], R]) -> 
     while True:
         try:
             step = steps.send(outcome)
+        # A generator returns its value in the exception that ends it.
         except StopIteration as done:
             result: T = done.value
             return result
@@ -207,6 +212,7 @@ class Client(ClientBase[HttpClient]):
         return drive_steps(run_exchange(operation, options or self._options, self._world), self._perform_step)
 
     def _perform_step(self, step: Step) -> Outcome:
+        # Waiting is a step too, so that the rules of repeating need no clock of their own.
         if not isinstance(step, Send):
             self._report_retry(step)
             time.sleep(step.delay_s)

@@ -42,6 +42,7 @@ class Tool:
     def arguments(self, call: ToolCall) -> dict[str, Any]:
         """The call's arguments as values of the right types; `ToolError` for the model if they do not fit."""
         try:
+            # The model wrote these: what is wrong with them goes back to it as words, and it tries again.
             values = self._checked_arguments(call.function.parsed())
             return {name: load(self.types[name], value) for name, value in values.items()}
         except ValueError as error:
@@ -61,6 +62,7 @@ def tool_of(function: Callable[..., Any]) -> Tool:
     name = getattr(function, "__name__", type(function).__name__)
     if not _NAME.fullmatch(name):
         raise ConfigurationError(f"A tool cannot be called {name!r}: letters, digits, _ and - only, 64 at most.")
+    # Without types the model would have to guess, and so would we on its answer.
     types = _signature_types(function, name)
     described = _argument_notes(function)
     book = Book()
@@ -76,6 +78,7 @@ def _signature_types(function: Callable[..., Any], name: str) -> dict[str, Any]:
     hints = typing.get_type_hints(function, include_extras=True)
     parameters = inspect.signature(function).parameters.values()
     for parameter in parameters:
+        # A model passes arguments by name only.
         if parameter.kind not in {parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY}:
             raise ConfigurationError(f"The tool {name} has {parameter}, which a model cannot pass by name.")
         if parameter.name not in hints:
@@ -157,6 +160,7 @@ def tool_loop(
     messages: Messages, functions: Iterable[Callable[..., Any]], max_steps: int
 ) -> Generator[ToolStep, Chat | str | None, ToolRun]:
     """The conversation: yields what to do, is sent the outcome, and ends when the model asks for no tool."""
+    # A list of its own: the caller's stays as it was handed in.
     conversation, tools = message_list(messages), tool_table(functions)
     definitions = [tool.definition() for tool in tools.values()]
     chats: list[Chat] = []
@@ -166,8 +170,10 @@ def tool_loop(
             raise TypeError("an Ask must be answered with a Chat")
         chats.append(chat)
         conversation.append(chat.message)
+        # Not judged by the finish reason: some servers say "stop" beside a call.
         if not chat.tool_calls:
             return ToolRun(chat, tuple(chats), tuple(conversation))
+        # Every call needs an answer, or the provider refuses the conversation.
         for call in chat.tool_calls:
             text = yield _tool_step(call, tools)
             if not isinstance(text, str):

@@ -34,6 +34,7 @@ _OURS = frozenset({"extra", "receipt"})
 def _plain_value(value: Any) -> Any:
     if isinstance(value, Value):
         return value.to_dict()
+    # Lists are tuples here, so that a frozen answer cannot change.
     if isinstance(value, tuple):
         return [_plain_value(item) for item in value]
     return value

@@ -216,6 +216,7 @@ class Embeddings(Answer):
     @property
     def vectors(self) -> list[tuple[float, ...]]:
         """The vectors alone."""
+        # In the order of the texts, which the gateway keeps.
         return [one.embedding for one in self.data]
 
     def __iter__(self) -> Iterator[Embedding]:

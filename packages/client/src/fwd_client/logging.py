@@ -25,6 +25,7 @@ class Redaction(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Let every record pass, without keys."""
+        # Formatted first: a key may come in through an argument.
         record.msg = _KEY.sub(r"\1***", record.getMessage())
         record.args = ()
         return True
@@ -33,6 +34,7 @@ class Redaction(logging.Filter):
 def set_up(env: Mapping[str, str]) -> None:
     """Send the logger to stderr at the level of `FWD_LOG`, once; without the variable do nothing."""
     level = env.get("FWD_LOG", "").strip().lower()
+    # Every client calls this, and one handler is enough.
     if not level or any(handler.name == "FWD_LOG" for handler in LOGGER.handlers):
         return
     if level not in LEVELS:

@@ -59,6 +59,7 @@ class Profiles:
         if name and name not in self.by_name:
             known = ", ".join(self.by_name) or "none"
             raise ConfigurationError(f"{source} is {name!r}; the stored profiles are: {known}.", hint=_LOGIN_HINT)
+        # No default is no mistake: most programs have their address from elsewhere.
         return self.by_name.get(name or self.default)
 
 
@@ -75,6 +76,7 @@ def load_profiles(path: Path) -> Profiles:
     """The stored profiles; none when there is no file. Raises `ConfigurationError` for one that cannot be read."""
     try:
         text = path.read_text(encoding="utf-8")
+    # Nobody has logged in yet.
     except (FileNotFoundError, NotADirectoryError):
         return Profiles()
     except (OSError, UnicodeDecodeError) as error:
@@ -89,6 +91,7 @@ def parse_profiles(text: str, source: str = "config.toml") -> Profiles:
     current = tables[""]
     for number, line in enumerate(text.splitlines(), start=1):
         stripped = line.strip()
+        # Blank lines count as empty comments.
         if _COMMENT.fullmatch(stripped):
             continue
         if (table := _TABLE.match(stripped)) and _COMMENT.fullmatch(stripped[table.end() :]):
@@ -123,6 +126,7 @@ def format_profiles(profiles: Profiles) -> str:
     lines = ["# Written by `fwd login`. It holds keys: keep it to yourself (mode 0600).", ""]
     lines += [f"profile = {json.dumps(profiles.default)}"]
     for profile in profiles.by_name.values():
+        # json.dumps writes what TOML calls a basic string.
         values = {"url": profile.url, "key": profile.key, "model": profile.model}
         entries = [f"{name} = {json.dumps(value)}" for name, value in values.items() if value]
         lines += ["", f"[profiles.{profile.name}]", *entries]

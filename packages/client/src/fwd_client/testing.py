@@ -166,6 +166,7 @@ class FakeGateway:
     def serve(self) -> Generator[str, None, None]:
         """Listen on a free loopback port; yields the address for FORWARDER_URL."""
         server = FakeServer(("127.0.0.1", 0), handler_for(self))
+        # The short interval is how long the end of every test waits for the server.
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         thread.start()
         try:
@@ -177,6 +178,7 @@ class FakeGateway:
 
     def answer(self, request: FakeRequest) -> FakeReply:
         """The answer to one `request`; both transports send it."""
+        # Programs under test call from several threads, and answers belong to requests in their order.
         with self._lock:
             self.requests.append(request)
             headers = {"x-request-id": f"req_{len(self.requests)}"}
@@ -187,6 +189,7 @@ class FakeGateway:
         path = unquote(urlsplit(request.path).path)
         if path in {"/health", "/ready"}:
             return _json_reply({"status": "ok"})
+        # Checked as by the real gateway, so that a test notices a client without its key.
         if request.headers.get("authorization") != f"Bearer {self.key}":
             return _error_reply(401, "invalid_api_key", "The key is not one of this gateway's.")
         if path == "/v1/chat/completions" and request.method == "POST":
@@ -211,6 +214,7 @@ class FakeGateway:
             return _error_reply(400, None, "messages: expected a list of at least one message.")
         if request.headers.get("x-fwd-dry-run") == "true":
             return _json_reply(_dry_run(body))
+        # Without a script it echoes, as echo: does: most tests need an answer and no particular one.
         scripted = self._answers.popleft() if self._answers else _ScriptedAnswer()
         if scripted.is_refused:
             raise ConnectError("connection refused")
@@ -250,6 +254,7 @@ def _build_completion(body: Mapping[str, Any], scripted: _ScriptedAnswer, number
     return {
         "id": f"chatcmpl-fake-{number}",
         "object": "chat.completion",
+        # Always the same, so that whole answers can be compared.
         "created": 1_700_000_000,
         "model": scripted.model or body.get("model") or "fake:small",
         "choices": [{"index": 0, "message": message, "finish_reason": finish}],
@@ -261,6 +266,7 @@ def _build_embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
     """A vector for each text: the same every time, and another one for another text."""
     texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
     size = body.get("dimensions") or 8
+    # Seeded by the text: the same text has the same vector in every run.
     vectors = [random.Random(json.dumps(text)) for text in texts]  # noqa: S311 - numbers for tests
     data = [
         {"object": "embedding", "index": index, "embedding": [vector.uniform(-1, 1) for _ in range(size)]}
@@ -300,12 +306,14 @@ def _build_stream(chat: Mapping[str, Any], scripted: _ScriptedAnswer, body: Mapp
         after, error = scripted.fail_after
         return FakeReply(200, headers, (*pieces[: after + head], _format_event(error)))
     pieces.append(_format_chunk(chat, {}, chat["choices"][0]["finish_reason"]))
+    # Usage comes only where it is asked for, so that forgetting to ask shows in a test.
     if (body.get("stream_options") or {}).get("include_usage"):
         pieces.append(_format_event({**_chunk_head(chat), "choices": [], "usage": chat["usage"]}))
     return FakeReply(200, headers, (*pieces, _format_receipt(chat, scripted), _DONE))
 
 
 def _split_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    # As OpenAI's streams begin; a program that adds chunks up meets an empty text first.
     yield {"role": "assistant", "content": ""}
     for word in _WORD.findall(message.get("reasoning_content") or ""):
         yield {"reasoning_content": word}
@@ -313,6 +321,7 @@ def _split_deltas(message: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         yield {"content": word}
     for index, call in enumerate(message.get("tool_calls", ())):
         name, arguments = call["function"]["name"], call["function"]["arguments"]
+        # The name comes whole and first, the arguments in later pieces, as from every provider.
         yield {"tool_calls": [{**call, "index": index, "function": {"name": name, "arguments": ""}}]}
         yield {"tool_calls": [{"index": index, "function": {"arguments": arguments}}]}
 
