@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import architecture
+import config_reference
 import parameters
 import sizing
 
@@ -26,6 +27,7 @@ def main() -> None:
 def documents() -> dict[Path, str]:
     """Each such document or picture as it should read now."""
     configuration, providers, capacity = (HERE / f"{name}.md" for name in ("configuration", "providers", "sizing"))
+    models = HERE / "models.md"
     figures = (HERE / "benchmarks.md").read_text(encoding="utf-8")
     return {
         configuration: replaced(configuration.read_text(encoding="utf-8"), "settings", settings_table()),
@@ -34,6 +36,7 @@ def documents() -> dict[Path, str]:
             "parameters",
             parameters.tables(),
         ),
+        models: replaced(models.read_text(encoding="utf-8"), "reference", config_reference.reference_tables()),
         capacity: replaced(capacity.read_text(encoding="utf-8"), "sizing", sizing.sizing_table(figures)),
         HERE / "cli.md": reference(),
         HERE / "architecture.svg": architecture.draw_picture(),
