@@ -148,6 +148,20 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def clients(session: nox.Session) -> None:
+    """Real programs from npm through the gateway, with scripted upstreams: Claude Code."""
+    install(session, "tests")
+    folder = session.create_tmp()
+    session.run(
+        "npm", "install", "--no-audit", "--no-fund", "--prefix", folder, "@anthropic-ai/claude-code", external=True
+    )
+    package = Path(folder) / "node_modules" / "@anthropic-ai" / "claude-code"
+    session.run("node", str(package / "install.cjs"), external=True)
+    env = {"CLAUDE": str(Path(folder).resolve() / "node_modules" / ".bin" / "claude")}
+    session.run("pytest", "tests/clients", *session.posargs, env=env)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Atheris against whatever reads foreign bytes (`-- TARGET --seconds 600`); Linux on x86-64 only."""
     install(session, "tests")

@@ -9,6 +9,7 @@ import architecture
 import config_reference
 import parameters
 import sizing
+import surfaces
 
 from fwd_cli.reference import reference
 from fwd_server.settings import ABOUT, SettingVariable, documented_variables
@@ -38,6 +39,9 @@ def documents() -> dict[Path, str]:
         ),
         models: replaced(models.read_text(encoding="utf-8"), "reference", config_reference.reference_tables()),
         capacity: replaced(capacity.read_text(encoding="utf-8"), "sizing", sizing.sizing_table(figures)),
+        HERE / "surfaces.md": replaced(
+            (HERE / "surfaces.md").read_text(encoding="utf-8"), "surfaces", surfaces.table()
+        ),
         HERE / "cli.md": reference(),
         HERE / "architecture.svg": architecture.draw_picture(),
     }

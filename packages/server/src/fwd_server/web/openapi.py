@@ -17,6 +17,7 @@ from fwd_server.values.embeddings import EmbeddingsBody
 from fwd_server.values.errors import GatewayError
 from fwd_server.web import examples, schemas, usage_description
 from fwd_server.web.example_failures import failure_examples
+from fwd_server.web.messages_openapi import describe_messages
 from fwd_server.web.usage_description import describe_usage
 
 # The form msgspec expects for its ref_template.
@@ -161,6 +162,7 @@ def build_document(version: str) -> Json:
         "tags": [
             {"name": "chat", "description": "Chat completions, whole or streamed"},
             {"name": "embeddings", "description": "Vectors of texts"},
+            {"name": "messages", "description": "Anthropic's Messages API, for every provider"},
             {"name": "models", "description": "The models that can be called"},
             {"name": "usage", "description": "What this key may use, has used, and paid"},
             {"name": "operations", "description": "Whether the gateway is alive and can serve"},
@@ -191,6 +193,7 @@ def _build_paths() -> Json:
     return {
         "/v1/chat/completions": {"post": _chat_operation()},
         "/v1/embeddings": {"post": _embeddings_operation()},
+        **describe_messages(({"$ref": f"#/components/parameters/{name}"} for name in _HEADERS_IN), _header_refs),
         "/v1/models": {"get": _list_models()},
         "/v1/models/{id}": {"get": _get_model()},
         **describe_usage(_failure_refs(400, 404, 503, *_GUARD_STATUSES)),

@@ -82,5 +82,5 @@ def _read_held(held: Json) -> Capsule | None:
 
 
 def _family(provider: str, model: str) -> str:
-    found = _GEMINI.match(model) if provider == "google" else None
+    found = _GEMINI.match(model) if provider in ("google", "vertex") else None
     return found[1] if found else _SNAPSHOT.sub("", model)
