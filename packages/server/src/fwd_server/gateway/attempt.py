@@ -28,8 +28,6 @@ T = TypeVar("T")
 # Reads a good answer within a deadline, which it may restart while the provider shows progress. Raises UpstreamError.
 ReadAnswer = Callable[[UpstreamResponse, AnyExchange, Deadline], Awaitable[T]]
 
-# A model that thinks may be silent for minutes: a provider that hides the thinking sends nothing before the first
-# token of the answer. Without the factor every hard question would look like a dead provider.
 # An error page is read into memory whole. Some proxies send megabytes of HTML with a 502, and nobody reads it.
 _LONGEST_ERROR: Final = 1 << 20
 _DURATION: Final = re.compile(r"\d{1,9}(?:\.\d{1,9})?|(?:\d{1,9}(?:\.\d{1,9})?(?:ms|s|m|h|d))+")
@@ -179,6 +177,8 @@ def _attempt_deadline(record: CallRecord, times: Timeouts, exchange: AnyExchange
     hard, code = (times.total_s, "upstream_timeout") if times.total_s < remaining else (remaining, "deadline")
     if not record.call.request.stream:
         return Deadline(hard, code)
+    # A provider that hides the thinking sends nothing before the first token of the answer. Without the longer time
+    # every hard question would look like a dead provider.
     thinks = isinstance(exchange.request, UpstreamRequest) and exchange.request.thinks
     is_default = times.first_event_s == FIRST_EVENT_S
     first_event_s = THINKING_FIRST_EVENT_S if thinks and is_default else times.first_event_s

@@ -69,6 +69,7 @@ class MeterPolicy:
         caller = call.caller
         if caller.needs_user and not call.user:
             raise Refusal("user_required").to_error()
+        # No rule and no ledger: the receipt needs only the prices, so a plain call is spared the rest.
         if self.meter.counts_nothing and not caller.models:
             record.admitted = UncountedCall(self.meter.table, find_utc_day(self.clock.now()))
             return None
@@ -82,6 +83,7 @@ class MeterPolicy:
             unknown = Refusal("price_unknown", model=call.request.model or "the model").to_error()
             barred = {**barred, **{(place.provider, place.model): unknown for place in metered.unpriced}}
         record.barred = barred
+        # Without a counter nothing is held, so a further attempt needs no permission.
         if metered.open_call.counters:
             record.may_continue = SpendGuard(self, record, metered)
         return self.meter.record_open(metered) if self.meter.is_durable else None
@@ -97,6 +99,7 @@ class MeterPolicy:
             metered = self.meter.admit(_facts_of(record.call, self.find_places(record.call)))
         now = self.clock.monotonic()
         end = self._describe_end(record, metered, now)
+        # A caller who has left waits for no last byte, so nobody waits for the write.
         record.receipt, written = self.meter.settle(metered, end, wait=not record.was_disconnected)
         return written
 
@@ -180,10 +183,12 @@ class MeterPolicy:
     ) -> PricedAttempt:
         provider, model = attempt.provider, attempt.model
         used: Usage | None = None
+        # The usage is that of the answer; attempts that failed before it have none of their own.
         if is_last and record.deployment is not None:
             used = usage
         elif attempt.code in _COSTLY:
             used = estimate_silence(metered.facts, attempt.ms / 1000)
+        # A failure is taken as free unless an answer was being made: then the provider may bill it.
         price = FREE if used is None and attempt.code is not None else self._cost_of(metered, provider, model, used)
         return PricedAttempt(provider, model, price, used, at, attempt.ms, attempt.status, attempt.code)
 

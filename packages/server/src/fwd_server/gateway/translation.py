@@ -111,6 +111,7 @@ class Translator:
         own_names = None
         if isinstance(request, ForeignRequest):
             native = provider.native.get(request.language)
+            # Bytes of the caller's own language may pass as they are only if nothing in them must be hidden or changed.
             if native is not None and not aim.conceals and not seat.lane.changes:
                 return Translation(native.open(request, deployment, self._now(), self._new_id, moved=aim.moved))
             form, own_names = request.chat_for(traits_of(deployment)), request.own_names

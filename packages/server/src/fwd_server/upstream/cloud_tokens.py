@@ -101,6 +101,7 @@ class TokenRenewer:
             session.wanted.wait(renewal_wait(token.expires - self.clock.now()))
 
     def _hand_over(self, session: CloudSession, token: Token) -> None:
+        # The loop reads the session without a lock, so only the loop may change it.
         if not self._stopped.is_set() and not self.loop.is_closed():
             self.loop.call_soon_threadsafe(session.renew, token.value, token.expires)
 

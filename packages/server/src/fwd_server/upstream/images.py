@@ -53,11 +53,11 @@ class ImageLimits:
 
 def links_in(request: ChatRequest, needs_bytes: Callable[[str], bool]) -> dict[str, str]:
     """Every image link that must be fetched, with the first place it stands in."""
-    found: dict[str, str] = {}
+    links: dict[str, str] = {}
     for where, image in _image_parts(request.body["messages"]):
         if needs_bytes(image["url"]):
-            found.setdefault(image["url"], where)
-    return found
+            links.setdefault(image["url"], where)
+    return links
 
 
 def _image_parts(messages: list[Json]) -> Iterator[tuple[str, Json]]:
@@ -229,8 +229,8 @@ class ImageFetcher:
     async def _look_up(self, host: str, port: int) -> Sequence[Address]:
         ask = socket.getaddrinfo
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, ask, host, port, 0, socket.SOCK_STREAM)
-        return [(family, address) for family, _, _, _, address in found]
+        records = await loop.run_in_executor(self._threads, ask, host, port, 0, socket.SOCK_STREAM)
+        return [(family, address) for family, _, _, _, address in records]
 
 
 def _refuse_image(where: str, reason: str) -> Refused:

@@ -112,6 +112,7 @@ class Upstream:
         if not via:
             endpoint.prepared[key] = (request.headers, target)
             if isinstance(endpoint.key, CloudToken):
+                # The prepared bytes contain the token, so they are dropped when it is renewed.
                 endpoint.key.session.forget_with(endpoint.prepared)
         return target
 

@@ -196,6 +196,8 @@ class Answer:
 
     def _count_informational(self, head: Head) -> None:
         self._informational += 1
+        # 101 would change the protocol. An informational answer has no body (RFC 9110, 15.2), so one that announces a
+        # body leaves open where the real answer begins.
         if head.status == 101 or not head.headers.keys().isdisjoint({"content-length", "transfer-encoding"}):
             raise _bad(f"an informational answer {head.status} that was not asked for or has a body")
         if self._informational > self._limits.informational_answers:
@@ -281,6 +283,7 @@ class _ChunkedBody:
     def __init__(self) -> None:
         self._events = _ParserEvents()
         self._parser = httptools.HttpResponseParser(self._events)
+        # llhttp cannot begin inside a body, so it gets a fixed head; the real one is read by `parse_head`.
         self._parser.feed_data(_CHUNKED_HEAD)
         self._framing = 0
         self._tail = b""
@@ -336,6 +339,7 @@ class _ParserEvents:
         self.messages += 1
 
     def on_body(self, piece: bytes) -> None:
+        # To llhttp, bytes after the end begin a second message; here they only make the connection unusable.
         if not self.complete:
             self._pieces.append(piece)
 

@@ -21,6 +21,8 @@ from fwd_server.http1.client.answer import parse_head
 from fwd_server.http1.client.values import Limits, Origin, Timeouts, TransportError
 
 _STAGGER_S = 0.25  # RFC 8305, 5: the pause before the next address is tried as well
+# `getaddrinfo` does not tell how long a record is valid. Ten seconds spare a burst of calls the lookup, and a provider
+# that changes its addresses is followed soon.
 _KEEP_NAMES_S = 10.0
 _KEEP_ALIVE = tuple(  # macOS has another name for the first
     (getattr(socket, name), seconds)
@@ -87,6 +89,7 @@ class Resolver:
         if until > asyncio.get_running_loop().time():
             return addresses
         task = self._running.get(key) or self._start(key)
+        # Not `wait_for`: the timeout of one caller must not cancel the lookup that others wait for.
         await asyncio.wait({task}, timeout=timeout_s)
         if not task.done() or task.cancelled():
             raise TransportError("dns_failed", f"no address for {origin.host} within {timeout_s:g} s")
@@ -122,6 +125,7 @@ class Resolver:
 
     def _keep(self, key: tuple[str, int], addresses: Sequence[Address]) -> None:
         now = asyncio.get_running_loop().time()
+        # Expired names go when a new one comes, so this holds no more than what was asked for lately.
         self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
         self._kept[key] = (now + self._keep_s, addresses)
 
@@ -162,6 +166,7 @@ class Dialer:
                 "connect_timeout", f"{origin.authority} did not accept within {timeout_s:g} s"
             ) from error
         except OSError as error:
+            # Not the error's own text: asyncio puts the resolved address into it.
             reason = os.strerror(error.errno) if error.errno else error.__class__.__name__
             raise TransportError("connect_failed", f"cannot connect to {origin.authority}: {reason}") from error
 
@@ -188,8 +193,8 @@ class Dialer:
 
 async def system_lookup(host: str, port: int) -> Sequence[Address]:
     """Return what the system's resolver knows, in its order of preference."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+    records = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return [(family, address) for family, _, _, _, address in records]
 
 
 def interleave(addresses: Sequence[Address]) -> list[Address]:
@@ -224,6 +229,7 @@ async def _race(waiting: deque[Address], attempts: list[asyncio.Task[socket.sock
         left = deadline - loop.time()
         pause = min(left, _STAGGER_S) if waiting else left
         done, pending = await asyncio.wait(pending, timeout=max(pause, 0), return_when=asyncio.FIRST_COMPLETED)
+        # Before the deadline is checked: a connection made in the last moment counts.
         for attempt in done:
             if attempt.exception() is None:
                 attempts.remove(attempt)
@@ -231,6 +237,7 @@ async def _race(waiting: deque[Address], attempts: list[asyncio.Task[socket.sock
         if left <= 0:
             raise TimeoutError
         if done and not pending and not waiting:
+            # Every address has failed; this raises the error of the last one.
             attempts[-1].result()
 
 
@@ -304,6 +311,7 @@ async def within(seconds: float, work: Coroutine[Any, Any, None]) -> None:
     try:
         await asyncio.wait({task}, timeout=seconds)
     finally:
+        # False if the work had ended by itself, which then counts more than the time.
         late = task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     if late:

@@ -17,6 +17,7 @@ from fwd_server.http1.client.answer import Answer, Head
 from fwd_server.http1.client.values import Code, Limits, Timeouts, TransportError
 from fwd_server.timer_wheel import WheelTimer, wheel_of
 
+# A body goes out in slices, so that an answer that comes early can stop the upload (F31).
 _SLICE = 64 * 1024
 _NOTHING = memoryview(b"")
 
@@ -90,6 +91,8 @@ class Connection(asyncio.BufferedProtocol):
         """Part from the exchange that just ended."""
         self.exchange = None
         transport = self.transport
+        # Only a clean end makes it reusable (contract S28). If bytes of the request still wait, the upstream answered
+        # without reading them, and what it will make of them is unknown.
         if reusable and not transport.is_closing() and not transport.get_write_buffer_size():
             self._owner.freed(self)
         else:
@@ -108,6 +111,7 @@ class Connection(asyncio.BufferedProtocol):
         """Called by the loop when it has read; what nobody asked for ends the connection."""
         exchange = self.exchange
         if exchange is None:
+            # An answer that nobody asked for would be taken for the answer to the next request (contract S28).
             self.abort()
         else:
             exchange.received(self._scratch[:nbytes].tobytes())
@@ -198,6 +202,7 @@ class Exchange:
             self._set_timer(self._timeouts.first_byte_s)
         if len(body) <= _SLICE:
             self._active = self._loop.time()
+            # One write: with TCP_NODELAY a second one would be a second packet.
             connection.transport.write(head + body)
         else:
             self._unsent = memoryview(body)[_SLICE:]
@@ -278,6 +283,8 @@ class Exchange:
         if answer.error is not None:
             self.fail(answer.error)
         elif answer.ended:
+            # After a partial upload the upstream still waits for the rest, so the connection cannot carry another
+            # request.
             self._end(answer.reusable and not self._unsent and not self._cut)
         elif answer.head is not None:
             self._go_on(answer.head if headless else None, piece)
@@ -286,6 +293,8 @@ class Exchange:
     def lost(self, exc: Exception | None) -> None:
         """Note that the upstream closed, or that the connection broke with `exc`."""
         answer = self._answer
+        # Servers close idle connections when they like. A close that crosses our request is not a failure of the
+        # provider (F6).
         if not answer.started and not self._fresh:
             self.fail(StaleConnection("upstream_reset", "a kept connection was closed by the upstream"))
         elif exc is not None:
@@ -299,6 +308,7 @@ class Exchange:
 
     def fail(self, error: TransportError) -> None:
         """End the exchange with an error, which the reader meets after the pieces that came before it."""
+        # The first failure is the cause; the later ones follow from it.
         self._error = self._error or error
         self._end(False)
 
@@ -316,6 +326,7 @@ class Exchange:
         if not self._idles and (piece or failed):  # an answer may take long to begin, also after its head (F9)
             self._idles = True
             self._set_timer(self._timeouts.idle_s)
+        # A `flow` has its own backpressure: its owner calls `pause`.
         if self._buffered > self._limits.buffer and self._flow is None:
             self.pause()
 
@@ -342,6 +353,7 @@ class Exchange:
         if self._timer is not None:
             self._set_timer(None)
         self._unsent = _NOTHING
+        # A kept connection must read, or it sees neither the upstream's close nor its next answer.
         if self._paused:
             self._resume()
         if reusable and self._answer.head is not None:
@@ -385,6 +397,7 @@ class Exchange:
 
     def _tick(self, seconds: float) -> None:
         """Fail after `seconds` seconds without progress; set again rather than moved with every piece."""
+        # While reading is paused the caller is slow, not the upstream (contract R4).
         left = seconds if self._paused else self._active + seconds - self._loop.time()
         if left > 0:
             self._timer = self._wheel.call_later(left, self._tick, seconds)

@@ -81,6 +81,7 @@ class OriginPool:
             raise
         finally:
             timer.cancel()
+        # Between the hand-over and now the upstream may have closed it; its place is then used for a new one.
         if connection is None or connection.usable:
             return connection
         self.reserve()

@@ -113,6 +113,8 @@ class Pool:
         try:
             return await self._exchange(connection, target, timeouts).send(head, body)
         except StaleConnection:
+            # The others that were kept may be as stale: an upstream that restarts closes all of them. So the one retry
+            # gets a new connection (F6).
             origin_pool = self._lane(target)  # the old one may be forgotten: its last connection has gone
             origin_pool.reserve()
             connection = await self._dial(origin_pool, timeouts)
@@ -134,6 +136,7 @@ class Pool:
             raise TransportError("upstream_reset", "the pool is closed")
         origin_pool = self._origins.get(origin)
         if origin_pool is None:
+            # A new origin is the only way their number grows, so this is the time to drop the unused ones.
             self._forget_unused()
             origin_pool = self._origins[origin] = OriginPool(origin, self._max_per_origin, self._keep)
         return origin_pool
@@ -185,6 +188,7 @@ class Pool:
             return
         connection.expires = origin_pool.loop.time() + min(self._keepalive_s, connection.keepalive_limit_s)
         origin_pool.idle.append(connection)
+        # One timer for all connections; a timer for each would be set and cancelled with every call.
         if self._sweeper is None:
             self._sweeper = origin_pool.loop.call_later(self._keepalive_s, self._sweep)
 

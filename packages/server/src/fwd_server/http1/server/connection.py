@@ -119,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         peer, sock = transport.get_extra_info("peername"), transport.get_extra_info("socket")
         remote_ip = peer[0] if isinstance(peer, tuple) else ""
         self.context = PeerContext(remote_ip, self.context.protocol, sock.family)
+        # Any byte that waits must be noticed, because the time of a slow reader begins with it (contract T2).
         self.transport.set_write_buffer_limits(high=1)  # 0 would stop TLS for good
         self.since = self._loop.time()
         self.expires = self.since + self._limits.header_s
@@ -131,6 +132,8 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """Called by the loop when it has read."""
         if self.state is _LINGER:
+            # The last answer is given: what still comes is counted and dropped, never read as another request (contract
+            # T4).
             self._lingered += nbytes
             if self._lingered > self._limits.linger_bytes:
                 self.abort()
@@ -152,6 +155,8 @@ class Connection(asyncio.BufferedProtocol):
             waiter, self._waiter = self._waiter, None
             if not waiter.done():
                 waiter.set_exception(StreamClosedError())
+                # Retrieved once: a handler need not await its write, and asyncio would log the failure as never
+                # retrieved.
                 waiter.exception()
         self._host.application.on_close(self)
         self._host.lost(self)
@@ -167,6 +172,8 @@ class Connection(asyncio.BufferedProtocol):
         waiter, self._waiter = self._waiter, None
         if waiter is not None and not waiter.done():  # a handler may have cancelled it
             waiter.set_result(None)
+        # The next request of a pipeline waits until its client has taken the answers before it. A client that only
+        # sends would otherwise fill our memory with answers (contract R4).
         if self.state is _IDLE and not self.closing:
             self._expect_request()
 
@@ -178,6 +185,7 @@ class Connection(asyncio.BufferedProtocol):
         if transport.is_closing():
             return closed_write()
         transport.write(data)
+        # Most writes need not wait: they share one future that is done, instead of making one each.
         return self._waiter or self._host.flushed
 
     def end_answer(self, reply: Reply) -> None:
@@ -200,9 +208,11 @@ class Connection(asyncio.BufferedProtocol):
         reply, self.reply = self.reply, None
         if reply is not None:
             reply.leave()
+        # The client would read an error page that follows half an answer as part of that answer.
         if reply is not None and reply.begun:
             self.abort()
         else:
+            # Without a reply the head was never parsed, so the method is known from its bytes only.
             bodiless = self._requests.buffer.startswith(b"HEAD ") if reply is None else reply.head.method == "HEAD"
             self.write(self._host.render_refusal(refusal, self.context.remote_ip, bodiless=bodiless))
             self._linger()
@@ -237,6 +247,7 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()
         elif self.reply is not None:
             self.refuse(late("body"))
+        # An idle connection is closed without an answer: a 408 could meet a request on its way and pass for its answer.
         elif self.state is State.HEAD:
             self.refuse(late("head"))
         else:
@@ -271,6 +282,8 @@ class Connection(asyncio.BufferedProtocol):
             ):
                 self._serve_whole(*whole)
                 return
+            # Anything else goes through the buffer, and stays there while the answers before it are not taken (contract
+            # R4).
             requests.feed(data)
             if self._transport.is_closing() or (self.reply is None and self._waiter is not None):
                 return
@@ -280,6 +293,7 @@ class Connection(asyncio.BufferedProtocol):
         except Refusal as refusal:
             self.refuse(refusal)
         except HTTPInputError as error:
+            # Tornado's delegates raise it, and quote the client's input, so the text is cut short.
             self.refuse(malformed(f"The request cannot be used: {str(error)[:200]!r}."))
         except BaseException:
             self.abort()  # the loop logs what went wrong, but cannot know that nobody will answer
@@ -293,6 +307,7 @@ class Connection(asyncio.BufferedProtocol):
             return self._open(head)
         if self._requests.buffer and self.state is _IDLE:
             self.state = State.HEAD
+            # Set once, at the first byte: a client that sends a byte now and then gains no time (contract T2).
             self.expires = self._loop.time() + self._limits.header_s
         return None
 
@@ -301,6 +316,7 @@ class Connection(asyncio.BufferedProtocol):
         self.state = _BODY
         self.expires = math.inf
         self._body_since = 0.0
+        # Known to the connection before the application is asked, which may answer or refuse in the same call.
         reply = self.reply = Reply(self, head, self._limits)
         delegate: Any = self._host.application.start_request(self, reply)
         reply.delegate = delegate
@@ -343,6 +359,8 @@ class Connection(asyncio.BufferedProtocol):
         while not (reply.held or reply.over or reply.delivered):
             if reply.received:
                 self._complete(reply)
+            # Refused by the announced length, before any of it is kept (contract T4). The head's reader cannot do this:
+            # the application may set another limit for each request.
             elif (reply.head.length or 0) > reply.max_body:
                 raise _too_large(reply)
             elif piece := self._requests.take():
@@ -356,6 +374,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def _hand_on(self, reply: Reply, piece: bytes) -> None:
         reply.body_got += len(piece)
+        # A chunked body announces no length, so it is counted as it comes (contract T4).
         if reply.body_got > reply.max_body:
             raise _too_large(reply)
         wait = reply.delegate.data_received(piece)
@@ -366,6 +385,7 @@ class Connection(asyncio.BufferedProtocol):
         """Ask for the body if the client waits to be asked, and give it its time."""
         if not self._body_since:
             self._body_since = self._loop.time()
+            # A client that has sent some of the body, or was answered, no longer waits for this (RFC 9110, 10.1.1).
             if reply.head.expects and not reply.body_got and not reply.begun:
                 self.write(_CONTINUE)
         self.expires = self._body_since + reply.body_s + reply.body_got / self._limits.body_rate
@@ -394,6 +414,8 @@ class Connection(asyncio.BufferedProtocol):
         reply.part()
         if reply.keeps_alive:
             self._await_next()
+        # Closing a socket with unread bytes sends a reset, which may destroy the answer before the client has read it.
+        # So it is closed at once only where nothing more comes (RFC 9112, 9.6).
         elif reply.received and not self._requests.buffer:
             self.close()
         else:
@@ -401,10 +423,10 @@ class Connection(asyncio.BufferedProtocol):
 
     def _read_or_pause(self) -> None:
         """Read on unless too much waits for its turn; a head that is not complete never waits."""
-        wanted = self.reply is None or len(self._requests.buffer) <= self._limits.buffer
-        if wanted != self._reading and not self.transport.is_closing():
-            self._reading = wanted
-            (self.transport.resume_reading if wanted else self.transport.pause_reading)()
+        may_read = self.reply is None or len(self._requests.buffer) <= self._limits.buffer
+        if may_read != self._reading and not self.transport.is_closing():
+            self._reading = may_read
+            (self.transport.resume_reading if may_read else self.transport.pause_reading)()
 
     def _await_next(self) -> None:
         """Go on to the next request, but not before the client has taken enough of the answers it has."""

@@ -87,7 +87,9 @@ class HTTPServer:
     def add_sockets(self, sockets: Iterable[socket.socket]) -> None:
         """Accept connections on sockets that listen and do not block; ``stop`` closes them."""
         self._listen(False)
+        # `_listen` acts on changes only: watching ends for all listeners here and begins for all in `_note_room`.
         for listener in sockets:
+            # Accepted sockets inherit it, which saves a system call for each.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNAUTHENTICATED_SNDBUF)
             self._listeners.append(listener)
         self._note_room()
@@ -155,10 +157,13 @@ class HTTPServer:
                 return
             except OSError:
                 self._listen(False)
+                # No descriptors are left. The listener stays readable, so to go on watching it would spin (contract
+                # T3).
                 self._loop.call_later(_REST_S, self._note_room)
                 return
             sock.setblocking(False)
             self._open(sock)
+            # There was room for this one; `_open` has counted it, and the next one may have to wait.
             if not self._listening:
                 return
 

@@ -42,11 +42,11 @@ class RememberedHead:
         """``raw`` was read as ``head``."""
         self._head = head
         self._lines: list[str] | None = None
-        found = None if head.length is None else _LENGTH_LINE.search(raw)
-        if found is None:
+        line = None if head.length is None else _LENGTH_LINE.search(raw)
+        if line is None:
             self._prefix, self._digits, self._suffix = raw, b"", b""
         else:
-            self._prefix, self._digits, self._suffix = raw[: found.start(1)], found[1], raw[found.end(1) :]
+            self._prefix, self._digits, self._suffix = raw[: line.start(1)], line[1], raw[line.end(1) :]
 
     def match(self, data: bytes | bytearray, limit: int) -> tuple[Head, int] | None:
         """The head at the beginning of ``data`` and where it ends, if it is the same but for its length.

@@ -129,6 +129,7 @@ class Reply(HTTPConnection):
         if carrier is None:
             return closed_write()
         if not isinstance(start_line, ResponseStartLine) or start_line.code < 200:
+            # 101 and the other informational answers: a handler for WebSockets would write one.
             return self._refuse_upgrade(carrier)
         self.begun = True
         try:
@@ -149,6 +150,7 @@ class Reply(HTTPConnection):
         carrier = self._carrier
         if carrier is None:
             return
+        # On a kept connection the client would take the first bytes of the next answer for the missing ones.
         if self._left or not self.begun:
             self._fail(carrier, f"Tried to write {self._left or 'all its'} bytes less than Content-Length")
         if self._chunked:
@@ -170,6 +172,7 @@ class Reply(HTTPConnection):
         if carrier is None:
             return closed_write()
         if self.keeps_alive and self.head.plain and not head.startswith(_BODILESS, _STATUS_AT):
+            # The usual answer of HTTP/1.1 needs no Connection line, and goes out in one write.
             done = carrier.write(b"%bContent-Length: %d\r\n\r\n%b" % (head, len(body), body))
         else:
             done = carrier.write(self._frame_unusual(head, body))
@@ -222,6 +225,7 @@ class Reply(HTTPConnection):
         """The client is gone, or is answered by somebody else: cut off, and tell who works for it."""
         self._carrier = None
         callback, self._on_close = self._on_close, None
+        # Before the body is complete no handler runs; `part` then tells the delegate instead.
         if self.delivered and callback is not None:
             callback()
         self.part()
@@ -245,6 +249,7 @@ class Reply(HTTPConnection):
             if self.begun:
                 self._fail(carrier, "Tried to answer twice")
             self.begun = True
+            # The rest of this request's body would be read as the next request.
             if not self.received:
                 self.keeps_alive = False
         return carrier
@@ -268,6 +273,7 @@ class Reply(HTTPConnection):
     def _frame_piece(self, piece: bytes) -> bytes:
         """A piece of a stream as it goes out: nothing where the answer has no body (HEAD)."""
         if self._chunked:
+            # A chunk of no bytes would end the body.
             return b"%x\r\n%b\r\n" % (len(piece), piece) if piece else b""
         return b"" if self._left == 0 else piece
 
@@ -323,6 +329,8 @@ def encode_head(start: ResponseStartLine, headers: HTTPHeaders) -> bytes:
     lines = [f"HTTP/1.1 {start.code} {start.reason}", *[f"{name}: {value}" for name, value in headers.get_all()]]
     text = "\r\n".join(lines)
     breaks = len(lines) - 1
+    # A line break in a value would begin a header of somebody else's choice (contract T18). One count over the whole
+    # text is enough, and cheaper than a look at each value.
     if text.count("\n") != breaks or text.count("\r") != breaks or "\0" in text:
         raise ValueError("A response header contains a line break or a NUL.")
     return (text + "\r\n\r\n").encode("latin-1")

@@ -17,6 +17,7 @@ from tornado.httputil import HTTPHeaders, RequestStartLine
 
 from fwd_server.http1.server.limits import Refusal, ServerLimits, headers_too_large, malformed, target_too_long
 
+# Every step is decided by its next byte, so the expression never backtracks (contract T38).
 _HEAD: Final = re.compile(
     rb"([A-Z]{1,20}) (/[!\"$-~]*) (HTTP/1\.[01])\r\n"  # every visible character but "#"
     rb"((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~\x80-\xff]*\r\n)*)\r\n"
@@ -114,6 +115,7 @@ class Head:
 
     def with_headers(self, changed: dict[str, str], lines: list[str], length: int | None) -> Head:
         """A head with other values of some headers, none of which decides anything but the length."""
+        # Without __init__, which would split the target again.
         head = Head.__new__(Head)
         head.method = self.method
         head.target = self.target
@@ -132,10 +134,10 @@ class Head:
 
 def parse_head(raw: bytes, limits: ServerLimits) -> Head:
     """The head in ``raw``, which ends with the first empty line. Raises Refusal."""
-    found = _HEAD.fullmatch(raw)
-    if found is None:
+    match = _HEAD.fullmatch(raw)
+    if match is None:
         raise malformed("The head of the request is not valid HTTP/1.1, or its target does not begin with a slash.")
-    method, target, version, block = found[1].decode(), found[2].decode(), found[3].decode(), found[4]
+    method, target, version, block = match[1].decode(), match[2].decode(), match[3].decode(), match[4]
     if len(target) > limits.target_bytes:
         raise target_too_long(limits)
     if method == "CONNECT":
@@ -162,6 +164,7 @@ def _add_headers(headers: dict[str, str], lines: list[str]) -> set[str]:
         name, value = _lower(name), value.strip(" \t")
         if name in headers:
             repeated.add(name)
+            # Joined as a list (RFC 9110, 5.3). Headers that must stand alone are refused by `repeated` below.
             value = f"{headers[name]},{value}"
         headers[name] = value
     return repeated
@@ -172,8 +175,8 @@ def _check_host(head: Head, repeated: set[str]) -> None:
     host = head.headers.get("host")
     if host is None and head.version == "HTTP/1.0":
         return
-    found = None if host is None or "host" in repeated else _HOST.fullmatch(host)
-    if found is None or int(found[1] or 0) > 65_535:
+    match = None if host is None or "host" in repeated else _HOST.fullmatch(host)
+    if match is None or int(match[1] or 0) > 65_535:
         raise Refusal(400, "host_not_allowed", "The request needs exactly one valid Host header.")
 
 
@@ -181,6 +184,8 @@ def _parse_length(head: Head, repeated: set[str]) -> int | None:
     """How long the body is, None for chunks (RFC 9112, 6.3)."""
     length, coding = head.headers.get("content-length"), head.headers.get("transfer-encoding")
     if coding is not None:
+        # Two framings are how requests are smuggled: one server of a chain believes the first, another the second
+        # (contract T1).
         if length is not None or head.version == "HTTP/1.0" or "transfer-encoding" in repeated:
             raise malformed("Transfer-Encoding is allowed once, in HTTP/1.1 and without Content-Length.")
         if coding.lower() != "chunked":
