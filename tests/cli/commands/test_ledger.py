@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import orjson
@@ -108,3 +110,23 @@ def test_without_a_ledger_the_commands_say_where_one_would_be(fwd: Run, tmp_path
     run = fwd("usage", "--data", str(tmp_path / "none"))
     assert run.code == 1
     assert "FWD_DATA" in run.err
+
+
+def test_a_backup_is_a_whole_ledger_and_replaces_nothing(fwd: Run, here: Path) -> None:
+    assert fwd("store", "backup", "copy.db").out == "copy.db: 4 calls.\n"
+    assert fwd("store", "backup", "copy.db").code == 1
+    (here / "restored").mkdir()
+    (here / "copy.db").rename(here / "restored" / "fwd.db")
+    assert fwd("usage", "--data", "restored").out == fwd("usage").out
+    assert fwd("store", "check", "--data", "restored").code == 0
+
+
+def test_a_wrong_sum_is_found(fwd: Run, here: Path) -> None:
+    """W1, over any store."""
+    fwd("usage")
+    with closing(sqlite3.connect(here / "data" / "fwd.db")) as store:
+        store.execute("update rollups set cost = cost + 1 where key_id = 'file_a'")
+        store.commit()
+    run = fwd("store", "check")
+    assert run.code == 1
+    assert "file_a" in run.out

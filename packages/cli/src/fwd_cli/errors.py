@@ -74,7 +74,7 @@ _ADVICE_ON: dict[str, tuple[str, str]] = {
     "budget_busy": ("running calls hold the rest of a budget", "again in a moment"),
     "budget_exceeded": (
         "a budget of this key is spent, or too small for this call",
-        "a shorter answer: --max-tokens N, or a cheaper model with {model}",
+        "a shorter answer: --max-tok N, or a cheaper model with {model}",
     ),
     "context_length_exceeded": (
         "the prompt is too long for this model",

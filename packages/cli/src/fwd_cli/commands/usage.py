@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -88,11 +89,11 @@ def command(
     else:
         columns = (*by, *_SHOWN, "$")
         Rows(columns, [_cells(by, row) for row in rows], columns[len(by) :]).show()
+        sys.stdout.flush()  # the sum comes last, also where both go to one file
         total = sum_usage(rows)
+        calls = f"{total['calls']} call{'' if total['calls'] == 1 else 's'}"
         unpriced = f", {total['unpriced']} of them unpriced" if total["unpriced"] else ""
-        click.echo(
-            f"{first} to {last}: {total['calls']} calls{unpriced}, {ledger.dollars(total['cost'])} USD.", err=True
-        )
+        click.echo(f"{first} to {last}: {calls}{unpriced}, {ledger.dollars(total['cost'])} USD.", err=True)
 
 
 def _facts(by: tuple[str, ...], row: dict[str, Any]) -> dict[str, Any]:
