@@ -25,6 +25,7 @@ def main(args: Sequence[str] | None = None) -> int:
     sys.excepthook = show_bug
     try:
         code = _run_command(sys.argv[1:] if args is None else list(args))
+        # Here, where a closed pipe is caught; at the end of the interpreter it would print a traceback.
         sys.stdout.flush()
     except BrokenPipeError:
         return leave_closed_pipe(sys.stdout)
@@ -54,6 +55,7 @@ def _run_command(args: list[str]) -> int:
 
 def _usage_failure(error: click.ClickException, args: Sequence[str]) -> Failure:
     """A mistake on the command line, in the same three lines as everything else."""
+    # Such as a file that click opens and cannot read.
     if not isinstance(error, click.UsageError):
         return Failure(error.format_message().rstrip("."), "the command cannot continue", "fwd --help")
     # The parser of click raises some errors, such as a missing value, without the context they belong to.

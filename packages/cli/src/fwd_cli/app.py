@@ -73,6 +73,7 @@ class Commands(click.Group):
         """The command of that name, imported now; None for an unknown name."""
         for entry in self.entries:
             if entry.name == cmd_name:
+                # Only the command that runs is imported: all of them would make every Tab slow.
                 command: click.Command = import_module(f"fwd_cli.commands.{entry.module}").command
                 return command
         return None
@@ -87,6 +88,7 @@ class Commands(click.Group):
         raise click.UsageError(self._suggest_command(ctx, name), ctx)
 
     def _suggest_command(self, ctx: click.Context, name: str) -> str:
+        # Whoever types a prompt without `call` is told how it is sent.
         near = get_close_matches(name, self.list_commands(ctx), n=1)
         if near:
             return f"there is no command {name!r}; did you mean {near[0]!r}?"

@@ -27,8 +27,10 @@ def with_files(prompt: str, names: tuple[str, ...], piped: Part | None = None) -
     ``click.UsageError`` for a file that cannot be read, is too large, or is neither text, nor an image, nor a PDF.
     """
     parts = [*(_read_file(name) for name in names), *([piped] if piped else [])]
+    # The question comes last, as providers advise for long texts.
     text = "\n\n".join([*(part for part in parts if isinstance(part, str)), *([prompt] if prompt else [])])
     others = [part for part in parts if not isinstance(part, str)]
+    # A plain string where one will do: every provider takes that.
     return [*([{"type": "text", "text": text}] if text else []), *others] if others else text
 
 
@@ -40,6 +42,7 @@ def answer_format(name: str) -> dict[str, Any]:
         raise usage_error(f"{name} is not JSON: {error}") from error
     if not isinstance(schema, dict):
         raise usage_error(f"{name} is not a JSON Schema: expected an object")
+    # The provider allows these characters in a name, and 64 of them.
     title = re.sub("[^A-Za-z0-9_-]", "_", Path(name).stem)[:64]
     return {"type": "json_schema", "json_schema": {"name": title, "schema": schema, "strict": True}}
 
@@ -73,6 +76,7 @@ def _read_file(name: str) -> Part:
     if name.startswith(("https://", "http://")):
         return _image_part(name)
     label = "standard input" if name == STDIN else Path(name).name
+    # The name goes along, so that a question can speak of the file.
     part = _part_of(read_bytes(name), label if name == STDIN else name)
     return f"{label}:\n{part.rstrip()}" if isinstance(part, str) else part
 
@@ -104,6 +108,7 @@ def read_bytes(name: str) -> bytes:
         return _check_size(piped_bytes(sys.stdin, asked=True), "standard input")
     try:
         with Path(name).open("rb") as file:
+            # One byte more than allowed tells a file that is too large, without reading a disk image whole.
             return _check_size(file.read(MOST_BYTES + 1), name)
     except OSError as error:
         raise usage_error(f"{name} cannot be read: {error.strerror}") from error

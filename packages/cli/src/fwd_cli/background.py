@@ -33,6 +33,7 @@ def background() -> Background | None:
 
 def from_environment(environment: Mapping[str, str]) -> Background | None:
     """The background in COLORFGBG (``15;0``, foreground and background as ANSI colours), which some terminals set."""
+    # rxvt writes three parts: "15;default;0".
     number = environment.get("COLORFGBG", "").rpartition(";")[2]
     if not number.isdigit():
         return None
@@ -44,6 +45,7 @@ def from_reply(reply: bytes) -> Background | None:
     match = _COLOUR.search(reply)
     if match is None:
         return None
+    # Terminals answer with one to four hex digits for each colour.
     red, green, blue = (int(part, 16) / (16 ** len(part) - 1) for part in match.groups())
     # Perceived brightness, ITU-R BT.601: green counts most, blue least.
     return "light" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "dark"

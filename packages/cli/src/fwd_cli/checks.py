@@ -49,6 +49,7 @@ def versions() -> Iterator[Finding]:
 def port(url: str) -> Iterator[Finding]:
     """Whether another program uses the gateway's port; only checked when no gateway answers."""
     parts = urlsplit(url)
+    # Asked only when the gateway did not answer: then the port is free, or somebody else's.
     number = parts.port or 80
     with socket.socket() as trial:
         trial.settimeout(1)
@@ -140,6 +141,7 @@ def _check_health(url: str, health: Health) -> Iterator[Finding]:
     for notice in health.extra.get("degraded") or ():
         yield Finding("gateway", "note", str(notice))
     yield from _provider_states(health.extra.get("providers") or ())
+    # An answer of the gateway has its time, so nothing else has to be asked.
     yield from clock(health.receipt.headers.get("date"), time.time())
 
 
@@ -162,6 +164,7 @@ def clock(date: str | None, now: float) -> Iterator[Finding]:
     if date is None:
         return
     skew = abs(parsedate_to_datetime(date).timestamp() - now)
+    # Half a minute is more than a slow network, and less than what an expiry date minds.
     if skew <= MOST_SKEW_S:
         yield Finding("clock", "ok", "the gateway's clock agrees with this one")
     else:

@@ -39,6 +39,7 @@ class Gateway:
 def closed_port() -> Iterator[int]:
     """A port that refuses connections inside the block: it is bound, but nothing listens on it."""
     with socket.socket() as held:
+        # Bound without listening: whoever connects is refused, and nobody else is given the port meanwhile.
         held.bind((HOST, 0))
         yield int(held.getsockname()[1])
 
@@ -52,6 +53,7 @@ def gateway(settings: Mapping[str, str]) -> Iterator[Gateway]:
     """
     with tempfile.TemporaryDirectory(prefix="fwd-") as name:
         folder = Path(name)
+        # Between the release of the port and its use another program could take it; that is rare, and reported.
         with closed_port() as port:
             environment = environment_of(settings, folder, port)
         key = _new_key(folder)
@@ -62,6 +64,7 @@ def gateway(settings: Mapping[str, str]) -> Iterator[Gateway]:
 
 def environment_of(settings: Mapping[str, str], folder: Path, port: int) -> dict[str, str]:
     """The environment of the child: ours without its gateway settings, then what this gateway needs."""
+    # Provider keys may be wanted; an address or a log level of another gateway never is.
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
     own = {
         "FWD_HOST": HOST,
@@ -96,6 +99,7 @@ def _running(folder: Path, environment: Mapping[str, str]) -> Iterator[subproces
 
 def stop(process: subprocess.Popen[bytes], within_s: float = STOPPED_WITHIN_S) -> None:
     """Ask it to end, and end it if it does not."""
+    # Asked first, so that it can tell its open streams.
     process.terminate()
     try:
         process.wait(within_s)
@@ -105,6 +109,7 @@ def stop(process: subprocess.Popen[bytes], within_s: float = STOPPED_WITHIN_S) -
 
 def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> float:
     started = time.monotonic()
+    # A process that has ended will not become ready, so the wait ends with it.
     while (waited := time.monotonic() - started) < READY_WITHIN_S and process.poll() is None:
         if is_ready(port):
             return waited
@@ -127,5 +132,6 @@ def is_ready(port: int) -> bool:
 def not_ready(log: Path) -> Failure:
     """The failure of a gateway that did not start, with the last line of its log."""
     lines = log.read_text(errors="replace").strip().splitlines()
+    # The last line says why it gave up; those before say what it had done.
     reason = lines[-1] if lines else "its log is empty"
     return Failure("the gateway did not start", reason, "fwd run-server --check", ExitCode.SERVER)

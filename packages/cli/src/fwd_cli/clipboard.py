@@ -21,10 +21,13 @@ _WITHIN_S = 3
 def copy(text: str, terminal: TextIO, find: Callable[[str], str | None] = shutil.which) -> str | None:
     """Put a text into the clipboard; by what, or None when there is no way. The text never steers the terminal."""
     for program in PROGRAMS:
+        # A program may be there and fail, such as xclip without a display.
         if find(program[0]) and _run_program(program, text):
             return program[0]
+    # The sequence would end up in a file.
     if not terminal.isatty():
         return None
+    # OSC 52 reaches the clipboard through SSH; base64 keeps the text from being obeyed.
     encoded = base64.b64encode(text.encode("utf-8", "replace")).decode("ascii")
     terminal.write(f"\x1b]52;c;{encoded}\x07")
     terminal.flush()

@@ -16,12 +16,14 @@ def choose(choice: str) -> None:
     if choice == "auto":
         return
     for name in ("NO_COLOR", "CLICOLOR", "FORCE_COLOR", "CLICOLOR_FORCE"):
+        # Or an older wish of the shell would win over the option.
         os.environ.pop(name, None)
     os.environ["FORCE_COLOR" if choice == "always" else "NO_COLOR"] = "1"
 
 
 def wanted() -> bool | None:
     """True or False where the user decided, None where the terminal decides."""
+    # First, as https://no-color.org asks.
     if os.environ.get("NO_COLOR"):
         return False
     if any(os.environ.get(name, "0") not in ("", "0") for name in ("FORCE_COLOR", "CLICOLOR_FORCE")):

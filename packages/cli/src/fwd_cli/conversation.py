@@ -44,6 +44,7 @@ class Conversation:
             self.messages.append({"role": "assistant", "content": text})
             self.unsent = None
         else:
+            # Two user messages in a row are refused by some providers.
             self.unsent = self.messages.pop()["content"]
 
     def take_back_answer(self) -> bool:

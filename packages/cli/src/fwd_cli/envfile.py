@@ -17,10 +17,12 @@ def with_values(text: str, values: Mapping[str, str]) -> str:
 
 def _renewed(line: str, remaining: dict[str, str]) -> str:
     """The line, or the new value for its name, which is removed from ``remaining``."""
+    # Written for shells, too: `export NAME=value`.
     name = line.partition("=")[0].strip().removeprefix("export ").strip()
     return _setting_line(name, remaining.pop(name)) if name in remaining else line
 
 
 def _setting_line(name: str, value: str) -> str:
+    # Single quotes: inside them nothing is expanded.
     quoted = value if _PLAIN.fullmatch(value) else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
     return f"{name}={quoted}"

@@ -105,6 +105,7 @@ def exit_code(error: FwdError) -> ExitCode:
 
     table: tuple[tuple[type[FwdError], ExitCode], ...] = (
         (sdk.ConfigurationError, ExitCode.USAGE),
+        # The first match counts, so subclasses come before their bases.
         (sdk.APITimeoutError, ExitCode.TIMEOUT),
         (sdk.DeadlineError, ExitCode.TIMEOUT),
         (sdk.StreamInterruptedError, ExitCode.UPSTREAM),
@@ -124,9 +125,11 @@ def failure_of(error: FwdError, model: str = "--model", server: str = DEFAULT_UR
     ``model`` is how another model is chosen here; ``server`` decides where a key comes from.
     """
     code = exit_code(error)
+    # The code is more exact than the class of the error.
     what, try_ = _ADVICE_ON.get(getattr(error, "code", None) or "", _ADVICE[code])
     if try_ is KEY_ADVICE:
         try_ = key_advice(server)
+    # The SDK's own hints speak of arguments in Python.
     sent_hint = error.hint if error.hint != error.default_hint else None
     return Failure(what, _reason_text(error), sent_hint or try_.replace("{model}", model), code)
 

@@ -21,6 +21,7 @@ def state() -> Path:
 
 def _own_folder(variable: str, usual: str) -> Path:
     """The folder in the variable, else the usual one of the system."""
+    # On Windows nobody sets XDG variables.
     named = os.environ.get(variable) or (os.environ.get("LOCALAPPDATA") if sys.platform == "win32" else None)
     return (Path(named) if named else Path.home() / usual) / "fwd"
 
@@ -28,7 +29,9 @@ def _own_folder(variable: str, usual: str) -> Path:
 def read_json(path: Path) -> Any:
     """The value in the file; None when it does not exist or is not JSON."""
     try:
+        # Names of files and models may hold anything a file system allows.
         return json.loads(path.read_text(encoding="utf-8", errors="surrogatepass"))
+    # What is kept here can be lost without harm.
     except (OSError, ValueError):
         return None
 

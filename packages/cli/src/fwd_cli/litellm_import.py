@@ -80,18 +80,21 @@ class _Translation:
     def _read_deployment(self, path: str, entry: Json) -> None:
         name, params = str(entry.pop("model_name", "")), entry.pop("litellm_params", None) or {}
         target = self._find_target(f"{path}.litellm_params", params)
+        # A name that the gateway refuses would make the whole file one that cannot be used.
         if not _NAME.fullmatch(name):
             self.lost.append(Note(f"{path}.model_name", f"{name!r} cannot be a model's name here"))
             return
         if target is None:
             return
         provider, model = target
+        # The star of a target stands for what the star of the name took.
         if model.endswith("*") and not name.endswith("*"):
             self.lost.append(Note(f"{path}.litellm_params.model", "a * is only possible if the model's name has one"))
             return
         instance, reference = self._find_instance(f"{path}.litellm_params", params, provider)
         values = {"to": f"{instance.name}:{model}", **_read_limits(params), **_read_times(params)}
         info = entry.pop("model_info", None) or {}
+        # A deployment's own prices are more exact than those of the model it serves.
         values |= _price_per_million(params) or _price_per_million(info)
         if isinstance(longest := info.pop("max_input_tokens", None), int):
             values["max_context"] = longest
@@ -111,6 +114,7 @@ class _Translation:
         own = str(params.pop("custom_llm_provider", "") or "")
         prefix, slash, rest = model.partition("/")
         if prefix not in PROVIDERS and (own or not slash or prefix not in UNKNOWN_PROVIDERS):
+            # Without a known prefix the slash belongs to the model's name, as in "meta-llama/...".
             prefix, rest = own or (prefix if slash and not params.get("api_base") else _family(model)), model
         if prefix not in PROVIDERS:
             self.lost.append(Note(f"{path}.model", f"{model!r}: the provider {prefix!r} is not known here"))
@@ -120,6 +124,7 @@ class _Translation:
     def _find_instance(self, path: str, params: Json, provider: ProviderName) -> tuple[_Instance, str]:
         """The instance with this address, and the reference to its key."""
         address = self._read_address(path, params)
+        # One instance for each address: the key of one server must not go to another.
         place = (provider.name, address)
         if place not in self.instances:
             name = provider.name if not address else self._instance_name(provider.name, address)
@@ -134,12 +139,14 @@ class _Translation:
 
     def _read_address(self, path: str, params: Json) -> str:
         address = str(params.pop("api_base", None) or params.pop("base_url", None) or "").rstrip("/")
+        # fwd.toml holds addresses as they are, so that what decides where a key goes can be read in it.
         if address.startswith("os.environ/"):
             self.lost.append(Note(f"{path}.api_base", f"an address from {address[11:]}: write it out as base_url"))
             return ""
         return address
 
     def _instance_name(self, provider: str, address: str) -> str:
+        # Named after its host, which is what a person knows of it.
         host = re.sub(r"[^a-z0-9]+", "-", (urlsplit(address).hostname or "server").lower()).strip("-")
         name = f"{provider}-{host}"[:32].rstrip("-")
         taken = {instance.name for instance in self.instances.values()}
@@ -150,6 +157,7 @@ class _Translation:
         key = params.pop("api_key", None)
         if isinstance(key, str) and key.startswith("os.environ/"):
             return f"env:{key.removeprefix('os.environ/')}"
+        # A secret must not be copied into a file that may be in a repository.
         if key:
             stem = instance.name.upper().replace("-", "_")
             number = f"_{len(instance.keys) + 1}" if instance.keys else ""
@@ -167,6 +175,7 @@ class _Translation:
             self._read_fallbacks(path, table)
             retries = table.pop("num_retries", None)
             if isinstance(retries, int):
+                # LiteLLM counts repetitions, fwd all tries.
                 self.settings["attempts"] = retries + 1
             timeout = table.pop("timeout" if table is router else "request_timeout", None)
             if isinstance(timeout, int | float):
@@ -176,6 +185,7 @@ class _Translation:
             for model in self.models.values():
                 model["balance"] = STRATEGIES[strategy]
         else:
+            # Guessing a similar one would change where the money goes.
             self.lost.append(Note("router_settings.routing_strategy", f"{strategy!r} has no counterpart"))
         self._read_aliases(router.pop("model_group_alias", None) or {})
         for table, name in ((router, "enable_pre_call_checks"), (settings, "drop_params")):
@@ -207,11 +217,13 @@ class _Translation:
         default = table.pop("default_fallbacks", None)
         if default:
             for model in self.models:
+                # LiteLLM's default is for models without one of their own.
                 if "fallback" not in self.models[model]:
                     others = [other for other in default if other != model]
                     self._add_fallback(f"{path}.default_fallbacks", model, others, "fallback")
 
     def _add_fallback(self, path: str, model: str, others: list[Any], place: str) -> None:
+        # An entry may also be an object with parameters, which is no name.
         known = [other for other in others if isinstance(other, str) and other in self.models]
         if model not in self.models:
             self.lost.append(Note(path, f"{model!r} is not a model of the list"))
@@ -238,6 +250,7 @@ class _Translation:
     # -- writing
 
     def _write_toml(self) -> str:
+        # An instance whose deployments were all lost would only be noise.
         used = {id(instance) for entries in self.deployments.values() for _, instance, _ in entries}
         parts = [table_text(("settings",), self.settings)] if self.settings else []
         for instance in self.instances.values():
@@ -265,6 +278,7 @@ class _Translation:
 def _key_values(instance: _Instance) -> Json:
     """The keys of an instance, unless they are what the provider's own variable gives anyway."""
     own_variable = f"env:{instance.name.upper().replace('-', '_')}_API_KEY"
+    # A server of one's own, such as vLLM, may want no key at all.
     if not instance.keys:
         return {"auth": "none"} if instance.values and instance.values["type"] == "openai" else {}
     if len(instance.keys) == 1:
@@ -302,6 +316,7 @@ def _price_per_million(table: Json) -> Json:
 
 def _family(model: str) -> str:
     """The provider that LiteLLM takes for a model without prefix."""
+    # The same guess as in LiteLLM, so that the same file means the same.
     return "anthropic" if model.startswith("claude") else "gemini" if model.startswith("gemini") else "openai"
 
 

@@ -35,6 +35,7 @@ class _Block(Markdown):
     elements: ClassVar[dict[str, type[MarkdownElement]]] = {**Markdown.elements, "heading_open": _LeftHeading}
 
     def __init__(self, tokens: list[Token], code_theme: str) -> None:
+        # A link can say one thing and lead to another; without hyperlinks its address is shown.
         super().__init__("", code_theme=code_theme, hyperlinks=False)
         self.parsed = tokens
 
@@ -68,6 +69,7 @@ def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:
     for token in tokens:
         block.append(token)
         depth += token.nesting
+        # Nesting is 1 for an opening token, -1 for a closing one.
         if depth == 0:
             yield block
             block = []
@@ -76,6 +78,7 @@ def _blocks(tokens: list[Token]) -> Iterator[list[Token]]:
 def _without_blank_ends(lines: list[list[Segment]]) -> list[list[Segment]]:
     """Safe lines without spaces at their ends, and without empty ones before the first and after the last."""
     safe = [_without_spaces_at_end([_safe(segment) for segment in line]) for line in lines]
+    # Rich puts empty lines around some blocks and not around others.
     full = [number for number, line in enumerate(safe) if line]
     return safe[full[0] : full[-1] + 1] if full else []
 
@@ -99,6 +102,7 @@ def split_finished(text: str) -> tuple[str, str]:
     """
     whole_lines = text[: text.rfind("\n") + 1]
     starts = [token.map[0] for token in _PARSER.parse(whole_lines) if token.level == 0 and token.map]
+    # The only block may still grow, and a later line may change what it is.
     if len(set(starts)) < 2:
         return "", text
     cut = _offset_of_line(whole_lines, starts[-1])

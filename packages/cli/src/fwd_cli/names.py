@@ -25,7 +25,9 @@ def remember(server: str, models: Iterable[str]) -> None:
     path = _cache_path()
     known = folders.read_json(path)
     others = known if isinstance(known, dict) else {}
+    # Taken out first, so that the gateway used last is the last in the file.
     others.pop(server.rstrip("/"), None)
+    # A file that grows for ever would slow every Tab down.
     kept = dict(list(others.items())[-MOST_GATEWAYS + 1 :])
     with contextlib.suppress(OSError):
         folders.write_json(path, {**kept, server.rstrip("/"): sorted(models)})
@@ -69,6 +71,7 @@ def complete_key(ctx: click.Context, param: click.Parameter, incomplete: str) ->
     path = ctx.params.get("keys_file") or lookup("FORWARDER_KEYS_FILE", DEFAULT_KEYS_FILE) or DEFAULT_KEYS_FILE
     try:
         keys = read_keys(Path(path))
+    # Without a file there is nothing to complete, and Tab is no place for an error.
     except OSError:
         return []
     return _matching_items([name for key in keys for name in (key.name, key.id) if name], incomplete)

@@ -39,6 +39,7 @@ def lines_of(text: str, indent: str = "", stream: TextIO | None = None) -> list[
     width = _terminal_width(stream or sys.stderr)
     if not width or len(text) <= width:
         return [text]
+    # Spaces inside a fact are kept from the wrapping by turning them into ones that do not break.
     whole = _DOT.join(fact.replace(" ", _KEPT) if len(fact) < width - 2 else fact for fact in text.split(_DOT))
     lines = textwrap.wrap(
         whole if _DOT in text else text,
@@ -54,5 +55,6 @@ def _terminal_width(stream: TextIO) -> int:
     """The width of the terminal in columns; 0 in a pipe."""
     try:
         return os.get_terminal_size(stream.fileno()).columns
+    # A pipe has no width, and a closed stream no descriptor.
     except (OSError, ValueError):
         return 0

@@ -34,6 +34,7 @@ def dotenv(path: Path) -> Mapping[str, str]:
     """The names and values of a ``.env`` file; empty when there is none."""
     if not path.is_file():
         return {}
+    # Imported here: most commands run without a .env, and help must be quick.
     from dotenv import dotenv_values
 
     return {name: value for name, value in dotenv_values(path).items() if value}
@@ -41,6 +42,7 @@ def dotenv(path: Path) -> Mapping[str, str]:
 
 def lookup(name: str, default: str | None = None) -> str | None:
     """A value by its name: from the environment, from ``.env`` in the working directory, or the default."""
+    # An empty variable counts as none: that is how compose files leave one out.
     return os.environ.get(name) or dotenv(Path(".env")).get(name) or default
 
 
@@ -65,6 +67,7 @@ def _choose_profile(ctx: click.Context, param: click.Parameter, value: str | Non
     """Load the profile for the options that take their values from it."""
     if ctx.resilient_parsing:
         return value
+    # Only a name on the command line was meant for this very call.
     is_flag = ctx.get_parameter_source(param.name or "") is ParameterSource.COMMANDLINE
     ctx.meta[_PROFILE] = stored_profile(value, "--profile" if is_flag else "FWD_PROFILE")
     ctx.meta[_IS_NAMED] = is_flag
@@ -95,6 +98,7 @@ def is_same_server(one: str, other: str) -> bool:
     def normal(url: str) -> str:
         return url.strip().rstrip("/").removesuffix("/v1").rstrip("/").lower()
 
+    # People write the address with /v1, as OpenAI's SDK wants it, and without.
     return bool(one) and normal(one) == normal(other)
 
 
@@ -102,6 +106,7 @@ def _value_of(field: str, variable: str, default: str | None) -> Callable[[], st
     """The default of an option over a variable and a field of the profile."""
 
     def find() -> str | None:
+        # A named profile comes before .env, the default one after it.
         named = click.get_current_context().meta.get(_IS_NAMED) and _from_profile(field)
         unset = dotenv(Path(".env")).get(variable) if variable else None
         return named or unset or _from_profile(field) or default
@@ -126,6 +131,7 @@ class _Stored(Documented):
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The variable, unless a named profile has the value."""
+        # Said on the command line, the profile is more exact than a variable of the whole shell.
         if ctx.meta.get(_IS_NAMED) and _from_profile(self.field):
             return None
         return super().resolve_envvar_value(ctx)
@@ -272,6 +278,7 @@ def combined(*options: Callable[[F], F]) -> Callable[[F], F]:
     """Several options as one decorator, in this order."""
 
     def decorate(function: F) -> F:
+        # Decorators apply from the bottom, and help lists options from the top.
         for option in reversed(options):
             function = option(function)
         return function
@@ -303,6 +310,7 @@ def call_parameters(
     temp: float | None, max_tok: int | None, parameters: Mapping[str, Any], *, no_fallback: bool, strict: bool
 ) -> dict[str, Any]:
     """The arguments of the SDK for these options; a parameter of -o wins over an option of its own."""
+    # Left out otherwise: the gateway's own setting decides.
     limits = {"fallback": False} if no_fallback else {}
     return {"temperature": temp, "max_tokens": max_tok, "strict": strict, **limits, **parameters}
 

@@ -51,6 +51,7 @@ def _write(path: Path, profiles: Profiles) -> None:
     from fwd_client.profiles import format_profiles
     from fwd_server.store.atomic import replace
 
+    # In one step and 0600 from the first byte on: the file holds keys.
     replace(path, format_profiles(profiles).encode())
 
 

@@ -24,6 +24,7 @@ def providers(settings: Settings, transport: httpx.BaseTransport | None = None) 
     """One finding for each provider with a key or an address of its own; ``transport`` is for tests."""
     with httpx.Client(timeout=WITHIN_S, transport=transport) as client:
         for provider in settings.providers.values():
+            # A server without a key is only asked where somebody set it up.
             without_key = provider.mentioned and not provider.info.key_required
             if not provider.info.built_in and (provider.api_key or without_key):
                 stem = stem_of(provider.name)
@@ -58,12 +59,14 @@ def _ask_provider(
     key_fix: str,
 ) -> Finding:
     """What a provider says to a request for its models, with this key."""
+    # A list of models costs nothing, and needs the same key as a call.
     url = base_url.rstrip("/") + (info.key_check_path or info.models_path)
     headers = dict([*((name, secret.reveal()) for name, secret in info.auth.header_pair(key)), *info.headers])
     try:
         status = client.get(url, headers=headers).status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return Finding(name, "bad", f"{url} cannot be reached: {error}", _or_proxy(address_fix))
+    # The only answers that are about the key; others leave it open whether it is good.
     if status in (401, 403):
         return Finding(name, "bad", f"it rejects the key ({status})", key_fix)
     if status >= 400:

@@ -46,6 +46,7 @@ def _command_pages(command: click.Command, name: str, parent: click.Context) -> 
 
 
 def _make_context(command: click.Command, name: str, parent: click.Context | None) -> click.Context:
+    # A fixed width, or the document would depend on who writes it.
     settings = {**command.context_settings, "terminal_width": WIDTH, "max_content_width": WIDTH}
     return click.Context(command, info_name=name, parent=parent, **settings)
 

@@ -41,6 +41,7 @@ def configured(loaded: LoadedSettings) -> tuple[ProviderSettings, ...]:
     settings = loaded.settings
     listed = [settings.providers[name] for name in settings.priority]
     others = [p for p in settings.providers.values() if p.api_key or p.mentioned]
+    # By name, since a provider in the list has a key as well.
     return tuple({provider.name: provider for provider in [*listed, *others]}.values())
 
 
@@ -48,6 +49,7 @@ def rehearse(loaded: LoadedSettings, texts: Mapping[str, str], provider: Provide
     """Make one provider fail and call its model. ``texts`` are the settings as written."""
     name = provider.name
     model = f"echo:fail?status={status}" if provider.info.built_in else _named(provider)
+    # A gateway for each scene: a cooldown of the last one would change what the next one shows.
     with standing_in(name, status) as url, gateway(stand_in_settings(loaded, texts, url)) as running:
         plan = _planned_providers(running, model)
         started = time.monotonic()
@@ -67,12 +69,14 @@ def _named(provider: ProviderSettings) -> str:
 
 
 def _make_client(running: Gateway) -> Client:
+    # A client that tries again would hide what the gateway did.
     return Client(base_url=running.url, api_key=running.key, max_retries=0)
 
 
 def _planned_providers(running: Gateway, model: str) -> tuple[str, ...]:
     """The providers that would be asked for this model, in their order; none is."""
     with _make_client(running) as client:
+        # Asked before the failure, which changes the order.
         plan = client.chat.completions.create(model=model, messages=_HELLO, extra_headers={"x-fwd-dry-run": "true"})
     return tuple(str(step.get("provider")) for step in plan.extra.get("plan", ()))
 
@@ -80,6 +84,7 @@ def _planned_providers(running: Gateway, model: str) -> tuple[str, ...]:
 def stand_in_settings(loaded: LoadedSettings, texts: Mapping[str, str], url: str) -> dict[str, str]:
     """The settings that decide which provider is asked, with stand-ins for all addresses and keys."""
     times = (variable for name in loaded.settings.providers for variable in timeout_variables(name))
+    # Limits, logs and keys of callers change nothing about who answers.
     deciding = {variable.name for variable in (*documented_variables(), *times) if variable.group in GROUPS}
     settings = {name: text for name, text in texts.items() if name in deciding and text}
     for provider in loaded.settings.providers.values():
@@ -92,6 +97,7 @@ def _of_provider(provider: ProviderSettings, url: str) -> dict[str, str]:
     values = {f"{stem}_MODEL": provider.model or ""}
     if not provider.info.built_in:
         is_on = provider.api_key or provider.mentioned
+        # Without its key a provider is off, as it would be in the real gateway.
         values[f"{stem}_API_KEY"] = STAND_IN_KEY if provider.api_key else ""
         values[f"{stem}_BASE_URL"] = f"{url}/{provider.name}" if is_on else ""
     return values

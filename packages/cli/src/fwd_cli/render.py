@@ -89,6 +89,7 @@ def substitution(receipt: Receipt, requested: str | None) -> str:
     reasons = ", ".join(_skip_text(name, reason) for name, reason in receipt.skipped.items())
     if not reasons:
         return ""
+    # Without a model named, any answer is what was asked for.
     if requested and receipt.model and requested != receipt.model:
         return f"asked for {requested}, answered by {receipt.model}: {reasons}"
     return reasons
@@ -104,6 +105,7 @@ def retry_line(retry: Retry) -> str:
     code = error.code or ""
     what = RETRY_TEXTS.get(code) or (code.replace("_", " ") if code else "no connection")
     where = f" at {error.provider}" if error.provider else ""
+    # "again in 12 ms" says less than it seems to.
     wait = "now" if retry.delay_s < 0.05 else f"in {seconds(retry.delay_s)}"
     return f"{what}{where}: again {wait} ({retry.number} of {retry.max_retries}), Ctrl-C stops"
 
@@ -236,4 +238,5 @@ def _full_count(value: object) -> str:
 def _price_text(value: object) -> str:
     if not isinstance(value, (int, float)):
         return ""
+    # Prices of a few cents per million need more digits than two.
     return f"{value:.2f}" if value == round(value, 2) else f"{value:.4g}"

@@ -55,6 +55,7 @@ class Spending:
         self.completion_tokens += usage.completion_tokens if usage else 0
         cost = receipt.cost if receipt.cost is not None else usage.cost if usage else None
         self.dollars += cost or 0.0
+        # Counted apart, because an unknown cost is not free.
         self.unpriced += cost is None
 
     def summary(self) -> str:
@@ -98,6 +99,7 @@ class Session:
         try:
             text = source.read(draft)
         except KeyboardInterrupt:
+            # The second Ctrl-C in a row means the chat.
             if self.stopped:
                 raise Leave from None
             self.stopped = True
@@ -106,6 +108,7 @@ class Session:
         self.stopped = False
         if text:
             self.handle(text)
+            # An empty line between turns, for eyes only.
             click.echo(err=True, nl=sys.stderr.isatty())
 
     def handle(self, text: str) -> None:
@@ -142,12 +145,14 @@ class Session:
             self.stopped = True
             aside("Stopped. Press Ctrl-C again to leave.")
         except FwdError as error:
+            # In a chat the model is changed with /model, not with an option.
             self._show_failure(failure_of(error, "/model", self.client.base_url))
         except Failure as failure:  # a function of --tools raised, or nobody could be asked
             self._show_failure(failure)
         else:
             self.spending.add(shown.receipt)
             self._print_receipt(shown)
+        # Also what came before an error or Ctrl-C: the model should know what was read.
         self.conversation.add_answer(shown.text)
         self._keep_conversation()
 
@@ -169,6 +174,7 @@ class Session:
         word, _, rest = text.partition(" ")
         command = COMMANDS.get(word)
         if command is None:
+            # A misspelled command must not be sent to a model.
             near = get_close_matches(word, COMMANDS, n=1)
             meant = f"; did you mean {near[0]}?" if near else "; to send a message that begins with /, type //"
             raise click.UsageError(f"there is no command {word}{meant}")
@@ -208,6 +214,7 @@ class Session:
         if not name:
             raise click.UsageError("/file needs the name of a file, or the URL of an image")
         if not name.startswith(("https://", "http://")):
+            # Opened now: a wrong name should be said before the question is written.
             with Path(name).expanduser().open("rb"):
                 name = str(Path(name).expanduser())
         self.conversation.files.append(name)
@@ -215,6 +222,7 @@ class Session:
 
     def edit_message(self, text: str) -> None:
         """A message in an editor; it is at the prompt afterwards."""
+        # What could not be sent is not to be typed again.
         unsent = self.conversation.unsent if isinstance(self.conversation.unsent, str) else ""
         with usual_keys(self.out):
             self.draft = (click.edit(text or unsent, extension=".md") or "").strip()
@@ -244,6 +252,7 @@ class Session:
         path = named_path(name)
         if self.kept is None:
             raise click.UsageError("a private chat keeps no conversations")
+        # A new name begins a conversation, so that nothing has to be made first.
         if path.exists():
             self.conversation.load(path)
             aside(f"{name}: {summary(self.conversation)}")
@@ -319,6 +328,7 @@ def summary(conversation: Conversation) -> str:
         return "no messages yet"
     last = questions[-1]
     words = last if isinstance(last, str) else str(last[0].get("text", ""))
+    # In one line, whatever was typed.
     short = " ".join(words.split())
     count = "1 message" if len(questions) == 1 else f"{len(questions)} messages"
     return f"{count} so far; the last was: {short[:60]}{'…' if len(short) > 60 else ''}"

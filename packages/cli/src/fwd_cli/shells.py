@@ -35,6 +35,7 @@ class Bash(BashComplete):
         if line is None:
             return super().get_completion_args()
         words = split_arg_string(line)
+        # After a space a new word begins, of which nothing is typed yet.
         incomplete = "" if not words or line[-1:].isspace() else words.pop()
         return words[1:], incomplete
 

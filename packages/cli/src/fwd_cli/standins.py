@@ -50,6 +50,7 @@ _BY_END: Mapping[str, Mapping[str, Any]] = {
 
 def answer_to(path: str) -> Mapping[str, Any]:
     """A whole answer in the language of this path."""
+    # OpenAI's language has many paths, the others one each; so it is what remains.
     ends = (answer for end, answer in _BY_END.items() if path.partition("?")[0].endswith(end))
     return next(ends, _OPENAI)
 
@@ -60,7 +61,9 @@ def standing_in(failing: str, status: int) -> Iterator[str]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
+            # Read to its end, or the gateway would see a connection that broke while it was sending.
             self.rfile.read(int(self.headers.get("content-length", 0)))
+            # Each provider's address begins with its name, so one server can play them all.
             fails = self.path.split("/")[1] == failing
             error = {"error": {"message": "This stand-in fails as instructed.", "type": "drill", "code": "drill"}}
             self._send(status if fails else 200, error if fails else answer_to(self.path))

@@ -32,6 +32,7 @@ class Rows:
     def show(self, out: TextIO | None = None) -> None:
         """Print the rows: a table on a terminal, else one row per line with tabs between cells."""
         out = out or sys.stdout
+        # For cut, awk and sort: no header, no padding.
         if not out.isatty():
             out.writelines("\t".join(map(clean_line, row)) + "\n" for row in self.rows)
             return
@@ -53,6 +54,7 @@ class Rows:
         table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
         for name in self.columns:
             is_number = name in self.numbers
+            # A number that is broken over two lines cannot be read.
             table.add_column(name, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number)
         for row in self.rows:
             table.add_row(*(Text(clean_line(cell)) for cell in row))

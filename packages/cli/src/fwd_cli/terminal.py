@@ -57,6 +57,7 @@ class Filter:
         shown: list[str] = []
         at = 0
         while at < len(text):
+            # Runs of plain text in one step: most of an answer is plain, and a step for each character is slow.
             if self._state is _State.TEXT and (plain := _PLAIN.match(text, at)):
                 shown.append(plain[0])
                 at = plain.end()
@@ -69,6 +70,7 @@ class Filter:
         if self._state is _State.STRING and (body := _STRING_BODY.match(text, at)):
             return body.end()
         following = _step(self._state, text[at])
+        # The character may begin something of its own, such as the text after a broken sequence.
         if following is None:
             self._state = _State.TEXT
             return at

@@ -57,6 +57,7 @@ def functions(name: str) -> list[Function]:
     source = Path(name)
     read_bytes(name)
     try:
+        # Not imported: the file is one of the user's, in any folder, and may have any name.
         space = runpy.run_path(str(source))
     except Exception as error:  # whatever the file of the user raises is for them to read
         raise usage_error(f"{name} does not run: {type(error).__name__}: {error}") from error
@@ -68,6 +69,7 @@ def functions(name: str) -> list[Function]:
 
 def _is_tool(word: str, value: object, space: dict[str, Any]) -> bool:
     """A function of this file, not one it imports."""
+    # What the file imports is not meant to be called by a model.
     return inspect.isfunction(value) and not word.startswith("_") and value.__globals__.get("__name__") == "<run_path>"
 
 
@@ -89,6 +91,7 @@ def _reported(function: Function) -> Function:
             raise
         except Exception as error:
             raise _tool_failure(function, error) from error
+        # After the call, so that a line of the function's own comes first; cut, since results may be long.
         aside(f"{function.__name__}({arguments}) → {result!r}"[:500])
         return result
 
@@ -98,6 +101,7 @@ def _reported(function: Function) -> Function:
 def _tool_failure(function: Function, error: Exception) -> Failure:
     """What a raised exception means to the author of the tool: the last line of their own file that ran."""
     path = function.__code__.co_filename
+    # The last line in the user's file; the frames below it are of libraries.
     lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == path]
     place = f"{path}, line {lines[-1]}" if lines else path
     return Failure(
@@ -115,6 +119,7 @@ def approved(function: Function) -> Function:
     def call_approved(*args: Any, **kwargs: Any) -> Any:
         arguments = ", ".join(f"{name}={value!r}" for name, value in kwargs.items())
         if not ask_approval(f"Run {function.__name__}({arguments})?"):
+            # Said to the model, which can ask otherwise or do without.
             raise ToolError("The user did not allow this call.")
         return function(*args, **kwargs)
 

@@ -72,10 +72,12 @@ class Keyboard:
             message=PROMPT,
             history=_history(history),
             completer=_completer(complete),
+            # A menu that opens by itself covers the answer above.
             complete_while_typing=False,
             key_bindings=_bindings(),
             multiline=True,
             prompt_continuation=lambda width, number, wrapped: "" if wrapped else MORE,
+            # Ctrl-X Ctrl-E, as in bash.
             enable_open_in_editor=True,
             output=create_output(stdout=words),
         )
@@ -91,6 +93,7 @@ def _history(path: Path | None) -> History:
     if path is None:
         return InMemoryHistory()
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # Made before prompt_toolkit would, whose file others could read.
     path.touch(mode=0o600)
     return FileHistory(str(path))
 
@@ -117,6 +120,7 @@ def _bindings() -> KeyBindings:
     @bindings.add("enter")
     def send(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
+        # Inside a block Enter belongs to the message.
         if is_open(buffer.text):
             buffer.newline(copy_margin=False)
         else:
@@ -132,6 +136,7 @@ def _bindings() -> KeyBindings:
         if event.current_buffer.text:
             event.current_buffer.reset()
         else:
+            # On an empty line Ctrl-C is meant for the chat, not for the text.
             event.app.exit(exception=KeyboardInterrupt)
 
     return bindings

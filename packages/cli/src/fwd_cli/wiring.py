@@ -82,6 +82,7 @@ def claude_code(before: str, place: Place) -> str:
         settings = json.loads(before or "{}")
     except ValueError as error:
         raise CannotWire(f"it is not JSON: {error}") from error
+    # A file that other programs read is not repaired by guessing.
     if not isinstance(settings, dict) or not isinstance(settings.get("env", {}), dict):
         raise CannotWire("it is not an object with an object under env")
     ours = {"ANTHROPIC_BASE_URL": place.url, "ANTHROPIC_AUTH_TOKEN": place.key}
@@ -107,14 +108,17 @@ wire_api = "responses"
 
 def continue_(before: str, place: Place) -> str:
     """``config.yaml`` with one more model, before the others; everything else stays."""
+    # What an earlier connect wrote goes first, or the model would be there twice.
     text = re.sub(rf"^ *{BEGIN}\n.*?^ *{END}\n", "", before, flags=re.DOTALL | re.MULTILINE)
     if not text.strip():
         return f"name: fwd\nversion: 1.0.0\nschema: v1\nmodels:\n{_continue_model(place, '  ')}"
+    # Edited as lines: reading and writing YAML would lose comments and the order.
     found = re.search(r"^models:[ \t]*(\[\])?[ \t]*\n(?:[ \t]*(?:#.*)?\n)*([ ]*)(- )?", f"{text}\n", re.MULTILINE)
     if found is None:
         if re.search(r"^models:", text, re.MULTILINE):
             raise CannotWire("its models are not a list of lines")
         return f"{text.rstrip()}\nmodels:\n{_continue_model(place, '  ')}"
+    # The list goes on as it began: YAML takes only one indent in it.
     indent = found[2] if found[3] else "  "
     line_end = text.index("\n", found.start()) + 1 if "\n" in text[found.start() :] else len(text)
     return f"{text[: found.start()]}models:\n{_continue_model(place, indent)}{text[line_end:]}"

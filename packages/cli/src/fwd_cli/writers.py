@@ -53,6 +53,7 @@ class PlainWriter:
 
     def __init__(self, out: TextIO, *, raw: bool = False) -> None:
         self._out = out
+        # Raw is asked for by name; everything else of a model's goes through the filter.
         self._pass = str if raw else Filter().feed
         self._needs_newline = False
 
@@ -68,6 +69,7 @@ class PlainWriter:
 
     def notify(self, text: str) -> None:
         """A line on standard error, for a person: a script has no use for waits, and wants errors alone there."""
+        # A script that collects errors would take a wait for one.
         if sys.stderr.isatty():
             aside(text)
 
@@ -94,6 +96,7 @@ class Region:
 
         If it is taller than the screen, only its last lines are shown, because scrolled lines cannot be redrawn.
         """
+        # Two lines fewer than the screen, or the terminal would scroll while it is drawn.
         lines = self._console.render_lines(renderable, pad=False)[-max(1, self._console.height - 2) :]
         with self._console:
             self._erase()
@@ -107,6 +110,7 @@ class Region:
 
         The line below them is erased too, because the terminal's ``^C`` may be there.
         """
+        # A line that was as wide as the terminal takes two rows of a narrower one.
         rows = sum(max(1, -(-width // self._console.width)) for width in self._widths)
         row_up = ((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2))
         self._console.control(Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2), *row_up * rows))
@@ -127,6 +131,7 @@ class MarkdownView:
         self._started = clock()
         self._filter = Filter()
         self._thought_filter = Filter()
+        # Pieces come from the thread that reads, frames are drawn in another.
         self._lock = threading.Lock()
         self._incoming: list[tuple[bool, str]] = []
         self._growing = ""
@@ -136,6 +141,7 @@ class MarkdownView:
 
     def start(self) -> None:
         """Take the bottom of the screen."""
+        # A cursor that jumps with every frame is hard to look at.
         self._console.show_cursor(False)
 
     def write(self, text: str) -> None:
@@ -181,6 +187,7 @@ class MarkdownView:
     def _draw_pieces(self, pieces: list[tuple[bool, str]]) -> None:
         """Show pieces in their order; where thinking turns into an answer, or back, the former is finished."""
         for is_thinking, run in groupby(pieces, key=itemgetter(0)):
+            # A thought that is over cannot grow, so it may go into the scrollback.
             if is_thinking is not self._is_thinking:
                 self._commit_growing()
             self._is_thinking = is_thinking
@@ -201,6 +208,7 @@ class MarkdownView:
 
     def _rendered(self, text: str) -> RenderableType:
         if self._is_thinking and text.strip():
+            # Not as Markdown: half a thought is rarely well formed.
             return Text(text.strip("\n"), style="dim italic")
         return ModelMarkdown(text, after_blank=self._printed)
 
@@ -241,12 +249,14 @@ class LiveWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None:
         self._stop.set()
+        # Or a last frame could be drawn over the finished answer.
         self._thread.join()
         self._view.finish()
 
     def _run_frames(self) -> None:
         pause = 1 / FRAMES_PER_SECOND
         while not self._stop.wait(pause):
+            # A long table takes longer to draw than a frame should last.
             pause = pause_after(self._timed_frame())
 
     def _timed_frame(self) -> float:
@@ -262,6 +272,7 @@ def pause_after(cost_s: float) -> float:
 
 def open_writer(out: TextIO, console: Console, *, raw: bool = False) -> Writer:
     """The writer that suits ``out``: live Markdown where ``console`` is a terminal that can redraw, else plain text."""
+    # A dumb terminal, as in some editors, cannot move its cursor.
     if raw or not console.is_terminal or console.is_dumb_terminal or not out.isatty():
         return PlainWriter(out, raw=raw)
     return LiveWriter(MarkdownView(console))

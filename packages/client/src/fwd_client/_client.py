@@ -63,6 +63,7 @@ class TransportBase(ABC, Generic[H]):
         self._is_ours = http is None
         self._options = options
         self._place: object = None
+        # Two threads that make the first call must not make two clients.
         self._lock = threading.Lock()
 
     @abstractmethod
@@ -175,6 +176,7 @@ class ClientBase(ABC, Generic[H]):
             headers=headers,
             on_retry=on_retry,
         )
+        # It shares the connections, which are not its own to close.
         twin._is_twin = True
         return twin
 
@@ -191,6 +193,7 @@ class ClientBase(ABC, Generic[H]):
 
     def __repr__(self) -> str:
         key = self._options.key
+        # The repr stands in logs and tracebacks.
         shown = "none" if key is None else repr(key) if isinstance(key, Secret) else "from a callable"
         return f"{type(self).__name__}(base_url={self.base_url!r}, api_key={shown})"
 

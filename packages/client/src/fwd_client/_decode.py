@@ -108,6 +108,7 @@ def amend_receipt(known: Receipt, comment: bytes) -> Receipt:
     if word != b"fwd":
         return known
     facts = _comment_facts(text.strip())
+    # Taken over only where the comment has a value: the head may have said it before.
     found: dict[str, Any] = {
         "request_id": _as_text(facts.get("request_id")),
         "provider": _as_text(facts.get("provider")),
@@ -165,6 +166,7 @@ def error_of(
     # A proxy's error has another shape, such as a plain text under `error`.
     facts = facts if isinstance(facts, dict) else {}
     code, type_ = _as_text(facts.get("code")), _as_text(facts.get("type"))
+    # Counted where the header is missing, as in an error inside a stream.
     failures = _failed_attempts(facts.get("attempts"))
     return class_for(status, code, type_)(
         _as_text(facts.get("message")) or _fallback_message(status, headers),

@@ -59,6 +59,7 @@ class FwdError(Exception):
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
         self.message = message
+        # What the gateway sends is about this very call, ours about all of the kind.
         self.hint = hint or self.default_hint
 
     def __str__(self) -> str:

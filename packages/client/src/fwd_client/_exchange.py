@@ -85,6 +85,7 @@ def run_exchange(operation: Operation[T], options: Options, world: World) -> Gen
         outcome = yield _build_request(operation, options, attempt, world.clock(), begin, end)
         if isinstance(outcome, Reply) and operation.is_answer(outcome.status):
             return _read_answer(operation, evolve(outcome, retries=attempt))
+        # From here on there is no answer: it is tried again, or raised.
         error = _read_failure(outcome)
         delay = retry_delay(error, attempt, options.max_retries, world.chance())
         # A wait beyond the deadline would end in a timeout that hides the true error.
@@ -120,6 +121,7 @@ def _build_request(
 def _build_headers(operation: Operation[T], options: Options, attempt: int, left: float) -> dict[str, str]:
     headers = {
         "accept": "text/event-stream" if operation.stream else "application/json",
+        # So that the operator's log tells which version called.
         "user-agent": f"fwd-client/{__version__}",
         **operation.headers,
     }
@@ -198,6 +200,7 @@ def connection_error(error: Exception, url: str) -> APIConnectionError | None:
     """
     # The most exact class comes first in the order of inheritance.
     names = [cls.__name__ for cls in type(error).__mro__]
+    # Some of the library's errors have no text.
     reason = (str(error) or type(error).__name__).rstrip(".")
     for table, kind in ((_TIMEOUTS, APITimeoutError), (_FAULTS, APIConnectionError)):
         text = next((table[name] for name in names if name in table), None)

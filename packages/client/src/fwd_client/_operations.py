@@ -169,6 +169,7 @@ def encode_body(body: Any) -> bytes:
 
 
 def _wire_form(value: Any) -> Any:
+    # The message of an answer goes back as it came, unknown fields included.
     if isinstance(value, Value):
         return value.to_dict()
     if isinstance(value, Mapping):
@@ -179,6 +180,7 @@ def _wire_form(value: Any) -> Any:
 def _read_answer(cls: type[A], reply: Reply) -> A:
     known = _decode.read_receipt(reply.status, reply.headers, reply.retries)
     answer = _decode.read_value(cls, _decode.parse_json(reply.body), receipt=known)
+    # In the receipt as well, so that whoever keeps receipts needs nothing else.
     usage = getattr(answer, "usage", None)
     return evolve(answer, receipt=evolve(known, usage=usage)) if usage else answer
 

@@ -98,6 +98,7 @@ def command(
     On a terminal the conversation is kept for -c, readable by you alone, in ~/.local/state/fwd (or XDG_STATE_HOME);
     --private does not keep it.
     """
+    # Before anything is read or sent.
     check_raw(raw, sys.stdout)
     conversation = _begin_conversation(model, system, go_on=go_on)
     conversation.add_content(read_content(prompt, files, sys.stdin))
@@ -110,6 +111,7 @@ def command(
     if schema:
         params["response_format"] = answer_format(schema)
     to_run = tools_to_run(tools, approve=approve)
+    # Checked after the command line: its mistakes are easier to mend.
     if not key:
         raise no_key(server)
     with sdk_errors_explained(server):
@@ -120,6 +122,7 @@ def command(
             if dry_run:
                 show_plan(client, params)
                 return
+            # --json alone waits for the whole answer, since an object cannot be read in parts.
             style = OutputStyle(
                 stream=not as_json if stream is None else stream,
                 as_json=as_json,

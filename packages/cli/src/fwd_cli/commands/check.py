@@ -107,6 +107,7 @@ def _refused(error: Exception) -> Failure:
     lines = str(error).splitlines()
     for line in lines:
         click.echo(clean_line(line), err=True)
+    # Each problem has its line already; the last lines only sum up.
     count = "a problem" if len(lines) == 1 else f"{len(lines)} problems"
     return Failure(f"{count} in the configuration", "the gateway would not start with it", "fwd check", ExitCode.CONFIG)
 
@@ -119,6 +120,7 @@ def _model_rows(built: BuiltRoutes) -> Iterator[dict[str, Any]]:
     routes = built.routes
     own = [(name, model) for name, model in routes.models.items() if name == model.name]
     for name, model in own:
+        # Two names of one model are one row, as they are one line in the file.
         aliases = [alias for alias, other in routes.models.items() if other is model and alias != name]
         shown = f"{name} ({', '.join(aliases)})" if aliases else name
         for lane in model.lanes or (None,):
@@ -166,6 +168,7 @@ def _plan_rows(built: BuiltRoutes, name: str, tokens: int, needs: frozenset[str]
 
     ask = Ask(estimate=tokens, tokens=tokens, needs=needs)
     try:
+        # A fresh state: this is the plan as written, without what a running gateway has learned.
         plan = make_plan(built.routes, name, ask, RoutingState(), 0.0, 0)
     except GatewayError as error:
         raise Failure("there is no plan", error.message, "fwd check") from error
@@ -190,6 +193,7 @@ def _show_diff(new: LoadedSettings, old: LoadedSettings, as_json: bool) -> int:
     from fwd_server.settings.config_file_diff import changed_paths
     from fwd_server.settings.config_file_schema import Config
 
+    # Otherwise a difference could be shown to a file that never worked.
     _build(old)
     files = (old.settings.config_file, new.settings.config_file)
     before, after = (file.config if file else Config() for file in files)

@@ -35,4 +35,5 @@ def script(shell: str, command: click.Command) -> str:
     completion = get_completion_class(shell)
     if completion is None:
         raise usage_error(f"this version of click has no completion for {shell}")
+    # The name as it is typed, whatever the script was started as.
     return completion(command, {}, "fwd", "_FWD_COMPLETE").source()

@@ -55,6 +55,7 @@ def show(names: tuple[str, ...], sources: bool, as_json: bool) -> None:
     else:
         columns = ("name", "value", "source") if sources else ("name", "value")
         Rows(columns, [(row.name, row.value, row.source)[: len(columns)] for row in rows]).show()
+    # Whoever asks for single values is a script.
     for warning in () if names else loaded.warnings:
         click.echo(f"note: {warning}", err=True)
 
@@ -75,6 +76,7 @@ def loaded_here(path: Path) -> LoadedSettings:
     try:
         return load_settings({}, os.environ, path)
     except (SettingsError, KeyFileError) as error:
+        # One problem is enough to end the command; doctor is there for all of them.
         first, *more = str(error).splitlines()
         why = f"{first} (and {len(more)} more: fwd doctor lists all)" if more else first
         raise Failure("a setting cannot be used", why, "correct it, then fwd doctor", ExitCode.CONFIG) from error
@@ -84,6 +86,7 @@ def _setting_rows(loaded: LoadedSettings, *, every: bool) -> list[SettingRow]:
     """The settings: those of this command first, for they say which gateway is asked."""
     from fwd_server.settings import describe_settings
 
+    # An address of a gateway elsewhere makes the settings below it beside the point.
     return [*map(_own, OURS), *describe_settings(loaded, every=every)]
 
 

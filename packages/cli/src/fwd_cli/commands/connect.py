@@ -64,6 +64,7 @@ def command(name: str, model: str | None, key: str | None, server: str, show_key
     check_served(name, target, server)
     place = Place(server.rstrip("/"), key, model or "")
     if target.lines:
+        # The variable by default: what is printed stays in scrollbacks and recordings.
         click.echo(target.lines(place if show_key else Place(place.url, VARIABLE, place.model)), nl=False)
         return aside(target.note) if target.note else None
     return written(target, place, yes=yes)
@@ -71,6 +72,7 @@ def command(name: str, model: str | None, key: str | None, server: str, show_key
 
 def check_served(name: str, target: Target, server: str) -> None:
     """Raises :class:`Failure` when the gateway does not serve what the program calls."""
+    # Better said now than found out as a 404 in another program.
     if target.needs not in served(server):
         raise Failure(
             f"{name} cannot be connected to this gateway",
@@ -123,6 +125,7 @@ def undone(name: str, target: Target, *, yes: bool) -> None:
                 _write_file(path, after)
             else:
                 path.unlink(missing_ok=True)
+            # Left there, it would be taken for the original at the next connect.
             backup.unlink()
             aside("Restored." if after else f"Removed {path}: it did not exist before.")
 
@@ -139,11 +142,13 @@ def agreed(path: Path, before: str, after: str, *, yes: bool) -> bool:
     if before == after:
         aside(f"{path} is already set up.")
         return False
+    # The file may hold keys of other gateways, too.
     now, then = (_KEY.sub("fwd_***", text) for text in (before, after))
     lines = unified_diff(now.splitlines(), then.splitlines(), f"{path}", f"{path}", "now", "then", 1, "")
     for line in lines:
         tint = {"+": "green", "-": "red"}.get(line[:1])
         click.echo(click.style(clean(line), fg=tint), color=colour.wanted())
+    # Shown even when it is agreed to: a log of the change is worth having.
     if yes:
         return True
     if is_terminal():

@@ -41,10 +41,12 @@ def command(stay: bool | None) -> None:
     from fwd_cli.child import closed_port, gateway
     from fwd_cli.steps import STEPS
 
+    # Shown as enabled, so that the demo proves they are read; a call would cost money.
     keys = provider_keys()
     with ending_cleanly(), closed_port() as port, gateway({**keys, **settings(port)}) as running:
         _introduce(running, keys)
         run_all(STEPS, running)
+        # A script would wait for ever.
         if sys.stdout.isatty() if stay is None else stay:
             keep_up(running)
 
@@ -55,6 +57,7 @@ def settings(closed: int) -> dict[str, str]:
         "FWD_ECHO": "true",
         "FWD_COMPAT": "closed",
         "CLOSED_BASE_URL": f"http://127.0.0.1:{closed}/v1",
+        # A provider without a key would be off, and there would be no fallback to show.
         "CLOSED_API_KEY": "not-needed",
         "CLOSED_MODEL": "nobody-home",
         "PROVIDERS_PRIORITY": "closed,echo",
@@ -80,6 +83,7 @@ def _introduce(running: Gateway, keys: dict[str, str]) -> None:
 
 def run_all(steps: Sequence[Step], running: Gateway) -> None:
     """Run every step. Raises :class:`Failure` when one did not do what it claims."""
+    # All of them run, even when one failed: the list of failures is worth more than the first.
     untrue = [step.title for number, step in enumerate(steps, 1) if not run_step(number, step, running)]
     if untrue:
         raise Failure(
@@ -117,6 +121,7 @@ def _shown() -> Any:
 
 def _say_line(text: str, *, nl: bool = True, **style: Any) -> None:
     click.secho(text, nl=nl, color=colour.wanted(), **style)
+    # Pieces of a stream should be seen as they come.
     sys.stdout.flush()
 
 
@@ -144,6 +149,7 @@ def ending_cleanly() -> Iterator[None]:
     """Inside this block SIGTERM unwinds like any error, so that the child does not outlive us."""
 
     def end(number: int, frame: FrameType | None) -> None:
+        # What a shell reports of a process that a signal ended.
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, end)

@@ -45,6 +45,7 @@ def command(key: str | None, server: str, keys_file: Path, offline: bool, as_jso
     worst = ExitCode.OK
     for finding in all_of(server, key, keys_file, current_profile(), ask=not offline):
         click.echo(render.as_json(finding.as_dict()) if as_json else line(finding), nl=False, color=colour.wanted())
+        # Notes alone are no reason for a script to stop.
         worst = ExitCode.ERROR if finding.state == "bad" else worst
     return worst
 

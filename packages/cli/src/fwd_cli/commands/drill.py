@@ -56,6 +56,7 @@ def command(providers: tuple[str, ...], status: int, as_json: bool) -> int:
     from fwd_cli.rehearsing import rehearse
 
     loaded = loaded_here(Path(".env"))
+    # As written, not as read: the gateway of the rehearsal reads them anew.
     texts = {**dotenv(Path(".env")), **os.environ}
     with ending_cleanly():
         scenes = [rehearse(loaded, texts, provider, status) for provider in chosen(loaded, providers)]
@@ -64,6 +65,7 @@ def command(providers: tuple[str, ...], status: int, as_json: bool) -> int:
     else:
         Rows(COLUMNS, [*map(row, scenes)], ("attempts", "took")).show()
         _explain(scenes)
+    # For CI: a list of providers that cannot stand one failure should not be deployed.
     return ExitCode.OK if all(scene.answered for scene in scenes) else ExitCode.ERROR
 
 
@@ -107,4 +109,5 @@ def _explain(scenes: Sequence[Scene]) -> None:
             aside(f"When {scene.provider} fails, the caller gets: {scene.error}")
     if any(len(scene.plan) < 2 and not scene.answered for scene in scenes):
         aside("try: PROVIDERS_PRIORITY=<first>,<second> in .env, each with a key and a default model (fwd help env)")
+    # Always, since a green result is easily taken for more than it is.
     aside(HONEST)

@@ -42,6 +42,7 @@ def check_expiry(ctx: click.Context, param: click.Parameter, value: str | None) 
 
 def _is_past(text: str) -> bool:
     now = datetime.now(timezone.utc)
+    # A key works to the end of its last day, so today is not past.
     if len(text) == len("2027-01-31"):
         return date.fromisoformat(text) < now.date()
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
@@ -97,6 +98,7 @@ def command(
     if as_json:
         click.echo(_described(key, name, expires, keys_file), nl=False)
     else:
+        # Alone on standard output, for $(fwd generate-key).
         click.echo(key)
         click.echo(_next_steps(key, keys_file, shown=sys.stdout.isatty()), err=True)
 

@@ -42,6 +42,7 @@ def _of_the_server() -> dict[str, list[tuple[str, str]]]:
     for variable in documented_variables():
         default = variable.display_text(variable.default) or variable.note
         text = f"{variable.help} Default: {default}." if default else variable.help
+        # One variable for each provider and time would be a page of its own.
         rows = sections.setdefault(f"Server: {variable.group}", [])
         if not rows and variable.group in ABOUT:
             rows.append(("FWD_<PROVIDER>_..._TIMEOUT", ABOUT[variable.group]))
@@ -80,6 +81,7 @@ def _explain(root: click.Context, topic: str | None) -> str:
         return root.get_help()
     if topic in TOPICS:
         return TOPICS[topic]()
+    # After the topics: a command of the same name has --help as well.
     named = fwd.get_command(root, topic)
     if named is None:
         raise usage_error(f"there is no command and no topic {topic!r}; the topics are {', '.join(TOPICS)}")

@@ -42,6 +42,7 @@ def litellm(file: Path, strict: bool) -> int:
     from fwd_cli.litellm_import import translate
 
     translated = translate(_read_yaml(file))
+    # Alone on standard output, to be redirected into the file.
     click.echo(translated.toml, nl=False)
     for title, notes in (("not carried over", translated.lost), ("to do", translated.todo)):
         for note in notes:
@@ -52,6 +53,7 @@ def litellm(file: Path, strict: bool) -> int:
 def _read_yaml(file: Path) -> dict[str, object]:
     """The document. Raises :class:`Failure` for one that is no YAML, or where YAML cannot be read."""
     try:
+        # An extra: nobody else needs YAML, and the server never does.
         import yaml
     except ImportError as error:
         extra = "pip install 'fwd-cli[import]'"
@@ -59,6 +61,7 @@ def _read_yaml(file: Path) -> dict[str, object]:
     with file_errors_explained(f"{file} cannot be read", "the path of a config.yaml"):
         text = file.read_text(encoding="utf-8")
     try:
+        # Safe: a tag in the file must not make an object.
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:
         where = str(error).splitlines()[0]

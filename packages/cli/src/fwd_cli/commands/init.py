@@ -69,6 +69,7 @@ def command(provider: str | None, api_key: str | None, model: str | None, force:
     asking = sys.stdin.isatty()
     if asking and provider is None:
         click.echo("Three questions; press Enter for the default in brackets.\n", err=True)
+    # Without a terminal nothing is asked: scripts get echo, which always works.
     provider = provider or (_ask_provider() if asking else NONE)
     given = _ask_key(provider, asking) if api_key is None else _read_key(api_key)
     model = model or (_ask_model(provider) if asking else MODELS.get(provider))
@@ -134,6 +135,7 @@ def _place(keys_file: Path) -> dict[str, str]:
 
 def _checked(values: Mapping[str, str], there: Mapping[str, str], *, force: bool) -> dict[str, str]:
     """The values that are new. Raises :class:`Failure` when one would replace another and nobody asked for that."""
+    # The list of providers grows by design, so a longer one replaces nothing.
     other = [name for name, value in values.items() if there.get(name, value) != value and name != "PROVIDERS_PRIORITY"]
     if other and not force:
         raise Failure("nothing was written", f".env has another {' and '.join(other)}", "again with --force")
@@ -158,6 +160,7 @@ def _write_settings(values: Mapping[str, str]) -> None:
 
     with file_errors_explained(".env cannot be written", "fwd init in a directory of yours"):
         before = DOTENV.read_text(encoding="utf-8") if DOTENV.exists() else ""
+        # Before the key is in it, not after.
         if before and os.name != "nt":
             DOTENV.chmod(0o600)
         replace(DOTENV, with_values(before, values).encode())
@@ -172,6 +175,7 @@ def _written(new: Iterable[str], own: Mapping[str, str], keys_file: Path) -> lis
 
 def _say(written: Sequence[str], first: str) -> None:
     """What was written, and what to do now."""
+    # Whoever tries it without a key should not take the echo for a model.
     answers = "echo, which repeats the message" if provider_info(first).built_in else first
     click.echo(err=True)
     for text in (*written, f"Calls that name no model are answered by {answers}."):

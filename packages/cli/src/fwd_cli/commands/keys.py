@@ -87,6 +87,7 @@ def revoke(which: tuple[str, ...], keys_file: Path, as_json: bool) -> None:
 
     with _keys_at(keys_file):
         keys = files.read_keys(keys_file)
+        # All are looked up before any is revoked: a wrong name leaves the file as it was.
         gone = [key for word in which for key in chosen(keys, word)]
         files.revoke(keys_file, {key.digest for key in gone})
     if as_json:
@@ -154,6 +155,7 @@ def expiry(moment: float) -> str:
     """When a key ends, as it is written in the file: a day, or a time."""
     if math.isinf(moment):
         return ""
+    # A date ends with its day, so midnight belongs to the day before.
     if moment % _DAY_S == 0:
         return datetime.fromtimestamp(moment - _DAY_S, timezone.utc).date().isoformat()
     return datetime.fromtimestamp(moment, timezone.utc).isoformat().replace("+00:00", "Z")

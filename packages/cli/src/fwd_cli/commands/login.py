@@ -51,6 +51,7 @@ def command(url: str, key: str | None, profile: str, model: str | None, no_check
         secret = _read_key(key)
         with Client(base_url=url, api_key=secret, max_retries=0, timeout=20) as client:
             address = client.base_url
+            # Listing the models proves the key, costs nothing, and fills Tab's cache.
             reached = [] if no_check else [model.id for model in client.models.list()]
     if reached:
         names.remember(address, reached)
@@ -62,6 +63,7 @@ def command(url: str, key: str | None, profile: str, model: str | None, no_check
 
 def _read_key(option: str | None) -> str:
     """The key: from the option, from standard input, or asked for on the terminal."""
+    # In a pipe nobody can be asked.
     if option == "-" or (option is None and is_piped(sys.stdin)):
         key = sys.stdin.readline().strip()
     elif option is None:

@@ -260,6 +260,7 @@ def _read_rate(meter: str, text: str) -> int:
     from fwd_server.metering.price_file import MOST_USD
 
     try:
+        # Decimal, because 0.1 has no exact float and prices are added up.
         return scale_exactly(Decimal(text.removeprefix("$")), RATE_SCALE, MOST_USD)
     except InvalidOperation:
         raise usage_error(f"{meter}: {text!r} is not an amount of dollars") from None
@@ -290,6 +291,7 @@ def _read_list(file: Path, form: str, digest: str | None = None) -> PriceLayer:
 
     content = file.read_bytes()
     found = hashlib.sha256(content).hexdigest()
+    # A digest is for files that came over a network, which fwd never asks by itself.
     if digest is not None and digest.lower() != found:
         raise Failure("the file is not the expected one", f"its SHA-256 is {found}", "another copy of the file")
     try:
@@ -303,6 +305,7 @@ def _merge_layers(layers: list[PriceLayer] | tuple[PriceLayer, ...]) -> PriceLay
     from fwd_server.metering.prices import PriceLayer
 
     models: dict[tuple[str, str], ModelPrice] = {}
+    # The last update wins, so the strongest layer comes last.
     for layer in reversed(layers):
         models.update(layer.models)
     return PriceLayer(models)
@@ -332,6 +335,7 @@ def _show_difference(difference: PriceDifference, *, as_json: bool) -> None:
 def _change_row(change: PriceChange) -> tuple[str, ...]:
     above = f"above {change.above}" if change.above else ""
     what = " ".join(filter(None, (change.tier, change.since, above, change.meter)))
+    # From nothing to something is no percentage.
     percent = "" if change.percent is None else f"{change.percent:+.0f} %"
     return (f"{change.provider}:{change.model}", what, _number_text(change.before), _number_text(change.after), percent)
 
@@ -353,6 +357,7 @@ def _price_row(price: ModelPrice) -> tuple[str, ...]:
 def _meter(rate: Rate | None, meter: str) -> str:
     from fwd_server.metering.money import RATE_SCALE
 
+    # Prices that only follow from another are left out: shown, they would look like stated ones.
     value = getattr(rate, meter) if rate is not None and meter in rate.own else None
     return "" if value is None else _number_text(value / RATE_SCALE)
 
@@ -364,6 +369,7 @@ def _rate_rows(price: ModelPrice) -> Iterator[tuple[str, ...]]:
     for tier, sets in sorted(price.tiers.items()):
         for rates in reversed(sets):
             for rate in rates.rates:
+                # "Above 200000" is how providers write the step, and the threshold is the first token of it.
                 above = str(rate.threshold - 1) if rate.threshold else ""
                 for meter in METERS:
                     if meter in rate.own:

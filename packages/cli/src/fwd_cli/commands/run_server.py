@@ -57,5 +57,6 @@ def command(reload: bool, check: bool, **settings: str | None) -> int:
 
 def start(run: Callable[..., int], settings: Mapping[str, str | None], *, check: bool, reload: bool) -> int:
     """Hand the flags that were given to the server, under their variables' names; its exit code."""
+    # What was not given is left to the server, which names the source of every value.
     flags = {name: value for name, value in settings.items() if value is not None}
     return run(flags, check=check, reload=reload)
