@@ -6,8 +6,9 @@ at once; they are written in that order, and what cannot be written yet is held,
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
+import msgspec
 import orjson
 from attrs import define, field
 
@@ -36,6 +37,28 @@ _BLOCK_STOP: Final = b'event: content_block_stop\ndata: {"type":"content_block_s
 
 def _event(name: str, **fields: Any) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (name.encode(), jsontext.dumps({"type": name, **fields}))
+
+
+class _PlainDelta(msgspec.Struct, forbid_unknown_fields=True):
+    content: str
+    role: str | None = None
+
+
+class _PlainChoice(msgspec.Struct, forbid_unknown_fields=True):
+    delta: _PlainDelta
+    index: Literal[0] = 0
+    logprobs: None = None
+    finish_reason: None = None
+
+
+class _PlainFrame(msgspec.Struct):
+    """What nearly every frame is that a provider's bytes pass in: one more piece of the text."""
+
+    choices: Annotated[list[_PlainChoice], msgspec.Meta(min_length=1, max_length=1)]
+    usage: None = None
+
+
+_PLAIN: Final = msgspec.json.Decoder(_PlainFrame)
 
 
 @define
@@ -116,6 +139,13 @@ class MessagesStreamWriter:
                 self._native_end = chunk.frame or b""
                 return b""
             return chunk.frame or b""
+        if self._open == "text" and chunk.data is None and chunk.frame is not None:
+            try:
+                text = _PLAIN.decode(chunk.frame).choices[0].delta.content
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                text = ""  # something else is in it, which is read below
+            if text:
+                return b"".join(self._write_text("text", text))
         data = chunk.data if chunk.data is not None else jsontext.loads(chunk.frame or b"{}")
         out = self._start(data.get("model"))
         usage = parse_usage(data.get("usage"))

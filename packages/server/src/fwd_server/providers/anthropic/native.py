@@ -32,6 +32,7 @@ from fwd_server.wire import jsontext
 from fwd_server.wire.capsule import is_capsule
 from fwd_server.wire.redact import LONGEST
 
+_OWN_NAMES: Final = names_of({})  # nothing is renamed
 DEFAULT_VERSION: Final = "2023-06-01"
 _VERSION: Final = "anthropic-version"
 _FOREIGN_THINKING: Final = re.compile("invalid `?signature|bound to a different conversation", re.IGNORECASE)
@@ -45,7 +46,7 @@ class NativeMessages:
         self, request: ForeignRequest, deployment: Deployment, now: int, new_id: NewId, *, moved: bool
     ) -> NativeExchange:
         """Pass a call on."""
-        context = AnswerContext(deployment, now, new_id, names_of({}))
+        context = AnswerContext(deployment, now, new_id, _OWN_NAMES)
         return NativeExchange(native_body(request, deployment.model, moved=moved), request, context)
 
 
