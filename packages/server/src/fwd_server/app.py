@@ -264,8 +264,8 @@ def _known_models(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
     """The chat models that the table has of each endpoint that is on."""
     usable = (endpoint for endpoint in endpoints if endpoint.enabled)
     catalog = model_catalog.load_catalog()
-    found = ((endpoint, catalog.models_of(endpoint.info.name)) for endpoint in usable)
-    return tuple(f"{e.provider}:{model.id}" for e, models in found for model in models if model.kind == "chat")
+    known = ((endpoint, catalog.models_of(endpoint.info.name)) for endpoint in usable)
+    return tuple(f"{e.provider}:{model.id}" for e, models in known for model in models if model.kind == "chat")
 
 
 # Abilities by the names of the table, and as a plan asks for them.
@@ -285,8 +285,8 @@ def _facts_of(provider_type: str, name: str) -> ModelFacts:
         return NO_FACTS
     lacks = frozenset(ability for key, ability in _ABILITIES.items() if model.supports.get(key) is False)
     prices = model.price_usd_per_mtok
-    given, taken = prices.get("input"), prices.get("output")
-    price = None if given is None or taken is None else (3 * given + taken) / 4
+    per_input, per_output = prices.get("input"), prices.get("output")
+    price = None if per_input is None or per_output is None else (3 * per_input + per_output) / 4
     return ModelFacts(model.context_window, lacks, price)
 
 

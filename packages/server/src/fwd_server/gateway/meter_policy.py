@@ -117,8 +117,8 @@ class MeterPolicy:
         """The places that the key may use, and a refusal for each of the others. Raises GatewayError (403)."""
         caller, model = call.caller, call.request.model
         key = (caller.models, model, places)
-        found = self._barred.get(key)
-        if found is None:
+        rights = self._barred.get(key)
+        if rights is None:
             if model is not None and not matches_model(caller.models, model):
                 raise Refusal("model_not_allowed", model=model).to_error()
             names = {place: full_name(place.provider, place.model) for place in places}
@@ -132,8 +132,8 @@ class MeterPolicy:
                 raise next(iter(barred.values()), Refusal("model_not_allowed", model=model or "this model").to_error())
             if len(self._barred) >= _MOST_NAMES:
                 self._barred.clear()
-            found = self._barred[key] = allowed, barred
-        return found
+            rights = self._barred[key] = allowed, barred
+        return rights
 
     # -- the end of a call
 
@@ -199,8 +199,8 @@ class MeterPolicy:
 
     def _cost_of(self, metered: MeteredCall, provider: str, model: str, used: Usage | None) -> Cost:
         """What an attempt cost; without any figures at least the prompt was read."""
-        given = used or Usage(prompt=metered.facts.size.likely_tokens(), estimated=True)
-        return self.meter.price_attempt(metered, provider, model, given)
+        usage = used or Usage(prompt=metered.facts.size.likely_tokens(), estimated=True)
+        return self.meter.price_attempt(metered, provider, model, usage)
 
     def price_failure(self, metered: MeteredCall, attempt: Attempt) -> int:
         """The amount a provider may bill for a failed attempt, in nano-dollars; 0 if nothing was generated."""

@@ -63,6 +63,8 @@ class Book:
         self._memo.clear()
         for rule in kept:
             if rule.is_budget:
+                # What is counted and over which time: if any of this changes, counting begins anew. The amount is not
+                # among them.
                 place = (rule.id, rule.scope, rule.window, rule.zone, rule.anchor, rule.per_user)
                 budget = self._all_budgets.get(place)
                 if budget is None:
@@ -147,12 +149,14 @@ class Book:
         is_soft_over = False
         for budget in matched.budgets:
             period = budget.period
+            # Asked here first, because nearly every call falls into the current period and needs no calendar.
             if period.end is not None and wall >= period.end:
                 _turn_period(budget, wall)
             counter = budget.counters.get(budget.find_subject(user)) or _new_counter(budget, user, refusals)
             counters.append(counter)
             limit = budget.rule.amount + counter.adjusted
             if budget.rule.soft:
+                # A soft budget refuses nothing; the answer's headers say that it is used up.
                 is_soft_over |= counter.spent >= limit
             elif bound is None:
                 refusals.append(Refusal("price_unknown", model=model or "the model"))
@@ -200,6 +204,7 @@ class Book:
                 continue
             if counter.left(budget.rule.amount) < amount:
                 return False
+        # After all of them were asked: a call holds more in every budget or in none.
         for counter in open_call.counters:
             counter.held += amount
         open_call.hold += amount
@@ -231,6 +236,7 @@ class Book:
         open_call = self._close_call(call_id)
         if open_call is not None:
             for window, slot, counted in open_call.slots:
+                # 0 marks a window of calls, in which an admission counts one.
                 window.correct(slot, -(counted or 1))
 
     def _close_call(self, call_id: str) -> OpenCall | None:
@@ -243,6 +249,7 @@ class Book:
         if running:
             self._running[key_id] = running
         else:
+            # The keys that are in it share the room between them (contract T31).
             del self._running[key_id]
         for gauge in open_call.gauges:
             gauge.running -= 1

@@ -20,6 +20,7 @@ DEFAULT_OUTPUT: Final = 32_768  # where neither the caller nor the table limits 
 DEFAULT_LIKELY_OUTPUT: Final = 256
 DEFAULT_LIMIT_OUTPUT: Final = 512  # reserved in a token limit where the caller asks for no output limit
 
+# Meant as upper bounds for any provider: with numbers too low a call could exceed a hard budget.
 _IMAGE_TOKENS: Final = 3000
 _PAGE_TOKENS: Final = 3000
 _PAGE_BYTES: Final = 20_000
@@ -61,6 +62,7 @@ def measure_input(body: bytes, request: HasBody) -> InputSize:
     """The size of a call: its body's length where it holds no file, else every part by what it is."""
     if getattr(request, "plain", None) is not None:  # nothing but texts
         return InputSize(len(body))
+    # Most bodies hold no file, and to search their bytes costs far less than to walk their values.
     if not any(sign in body for sign in _SIGNS_OF_FILES):
         return InputSize(len(body))
     text, media = 0, 0
@@ -110,6 +112,7 @@ def find_output_limit(data: Mapping[str, Any]) -> int | None:
     """The output tokens the caller allows, in whatever field its language has for them; None for no limit."""
     for name in _OUTPUT_FIELDS:
         value = data.get(name)
+        # Not isinstance: `true` is an int in Python, and no number of tokens.
         if type(value) is int and value >= 0:
             return value
     return None
@@ -141,12 +144,12 @@ class PreparedBound(NamedTuple):
         answer with either, and every step up to the bound, because a smaller prompt may turn out to be the dearer one.
         """
         dearest: int | None = None
-        for threshold, taken, given in self.rates:
+        for threshold, per_input, per_output in self.rates:
             if threshold > prompt:
                 continue
-            if (taken is None and prompt) or (given is None and completion):
+            if (per_input is None and prompt) or (per_output is None and completion):
                 return None
-            pico = prompt * (taken or 0) + completion * (given or 0)
+            pico = prompt * (per_input or 0) + completion * (per_output or 0)
             if dearest is None or pico > dearest:
                 dearest = pico
         return None if dearest is None else -(-dearest // 1000) + self.request

@@ -138,4 +138,5 @@ def find_utc_day(at: float) -> str:
 # Every call asks for it, and it changes once a day.
 @functools.lru_cache(maxsize=8)
 def _name_day(days: int) -> str:
+    # The ordinal of 1970-01-01, where the epoch begins.
     return date.fromordinal(719163 + days).isoformat()

@@ -84,6 +84,7 @@ def load_exact_json(data: bytes) -> Any:
     try:
         return json.loads(
             data.decode("utf-8"),
+            # As a float, 0.1 would not be a whole number of pico-dollars.
             parse_float=Decimal,
             parse_constant=_refuse_constant,
             object_pairs_hook=_refuse_repeats,
@@ -150,12 +151,12 @@ class _Reader:
                 self.refuse(f"{path}{name}", "is unknown")
 
     def _check_aliases(self, models: Mapping[tuple[str, str], ModelPrice]) -> None:
-        taken = set(models)
+        names = set(models)
         for price in models.values():
             for alias in price.aliases:
-                if (price.provider, alias) in taken:
+                if (price.provider, alias) in names:
                     self.refuse(f"the alias {alias!r} of {price.provider}:{price.id}", "names another model too")
-                taken.add((price.provider, alias))
+                names.add((price.provider, alias))
 
     def _read_providers(self, value: object) -> dict[str, str]:
         if not isinstance(value, dict):
@@ -215,6 +216,7 @@ class _Reader:
         value = row.get(name)
         if value is None:
             return None
+        # Not isinstance: `true` is an int in Python.
         if type(value) is not int or not least <= value <= MOST_TOKENS:
             self.refuse(f"{path}.{name}", f"is not a whole number of tokens from {least} on")
             return None
@@ -225,18 +227,18 @@ class _Reader:
             self.refuse(path, "is not a list")
             return []
         rates: list[Rate] = []
-        taken: set[tuple[str, str, int]] = set()
+        places: set[tuple[str, str, int]] = set()
         for index, row in enumerate(rows):
             rate = self._read_rate(row, f"{path}[{index}]")
             if rate is None:
                 continue
-            if (rate.tier, rate.since, rate.threshold) in taken:
+            if (rate.tier, rate.since, rate.threshold) in places:
                 self.refuse(f"{path}[{index}]", "repeats the tier, day and step of another rate")
-            taken.add((rate.tier, rate.since, rate.threshold))
+            places.add((rate.tier, rate.since, rate.threshold))
             rates.append(rate)
         for index, rate in enumerate(rates):
             # A step inherits nothing, so small prompts of a set without a base rate would have no price.
-            if (rate.tier, rate.since, 0) not in taken:
+            if (rate.tier, rate.since, 0) not in places:
                 self.refuse(f"{path}[{index}]", "is a step without a base rate of the same tier and day")
         return rates
 

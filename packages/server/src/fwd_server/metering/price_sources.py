@@ -117,6 +117,7 @@ def _detect_form(value: object) -> str:
 def _read_litellm(value: Mapping[str, Any]) -> Iterator[ModelPrice]:
     for key, row in value.items():
         provider = _LITELLM.get(row.get("litellm_provider") or "")
+        # `sample_spec` is LiteLLM's explanation of its own format, not a model.
         if provider is None or key == "sample_spec":
             continue
         name = key.removeprefix(f"{row['litellm_provider']}/")
@@ -126,6 +127,7 @@ def _read_litellm(value: Mapping[str, Any]) -> Iterator[ModelPrice]:
             if match is None or number is None:
                 continue
             meter, step, tier = match.groups()
+            # "Above 200k" begins with the token after it.
             threshold = int(step) * 1000 + 1 if step else 0
             tier = "batch" if tier == "batches" else tier or ""
             # The price of one token; ours are for a million.

@@ -206,11 +206,11 @@ class PriceLayer:
 
     @_wildcards.default
     def _index_wildcards(self) -> Mapping[str, tuple[ModelPrice, ...]]:
-        found: dict[str, list[ModelPrice]] = {}
+        wildcards: dict[str, list[ModelPrice]] = {}
         for price in sorted(self.models.values(), key=lambda price: -len(price.id)):  # longest prefix first
             if price.id.endswith("*"):
-                found.setdefault(price.provider, []).append(price)
-        return {provider: tuple(prices) for provider, prices in found.items()}
+                wildcards.setdefault(price.provider, []).append(price)
+        return {provider: tuple(prices) for provider, prices in wildcards.items()}
 
     def find(self, provider: str, model: str) -> ModelPrice | None:
         """Exact id, then without its snapshot date, then an alias, then the longest prefix, then ``like``."""

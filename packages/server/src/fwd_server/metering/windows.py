@@ -21,6 +21,7 @@ class Window:
     seconds: float
     total: int = field(default=0, init=False)
     _slot_s: float = field(init=False)
+    # Before any time, so that the first use clears the window like a long pause does.
     _head: int = field(default=-(1 << 62), init=False)
     _slots: list[int] = field(factory=lambda: [0] * SLOTS, init=False, repr=False)
 
@@ -55,6 +56,7 @@ class Window:
         """Replace an estimate by the true figure, in the slot of admission; nothing once that slot has left."""
         if self._head - slot < SLOTS:
             index = slot % SLOTS
+            # A slot below zero would let more through later than the limit allows.
             difference = max(difference, -self._slots[index])
             self._slots[index] += difference
             self.total += difference

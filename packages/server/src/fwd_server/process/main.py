@@ -56,9 +56,9 @@ _DAY_S: Final = 86_400.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse the command line and run."""
-    given = workers.inherited_sockets(os.environ)
-    if given is not None:
-        return _with_exit_code(lambda: run_worker(*given))
+    inherited = workers.inherited_sockets(os.environ)
+    if inherited is not None:
+        return _with_exit_code(lambda: run_worker(*inherited))
     parser = argparse.ArgumentParser(prog="fwd-server", description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="Print the effective settings and exit.")
     parser.add_argument("--reload", action="store_true", help="Restart when a source file changes.")
@@ -66,9 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     variables = [variable for variable in documented_variables() if variable.option]
     for variable in variables:
         parser.add_argument(variable.option, dest=variable.name, help=f"{variable.help} [{variable.name}]")
-    found = vars(parser.parse_args(arguments))
-    check, reload = found.pop("check"), found.pop("reload")
-    flags = {name: value for name, value in found.items() if value is not None}
+    options = vars(parser.parse_args(arguments))
+    check, reload = options.pop("check"), options.pop("reload")
+    flags = {name: value for name, value in options.items() if value is not None}
     return run_gateway(flags, check=check, reload=reload)
 
 
@@ -169,11 +169,11 @@ def _serve_until_stopped(flags: dict[str, str], *, reload: bool) -> int:
 
 def _failure_reason(error: OSError) -> str:
     """What the system says, and for a place that is taken what to do about it."""
-    said = error.strerror or str(error)
+    reason = error.strerror or str(error)
     return (
-        f"{said}. Stop the program that listens there, or choose another address."
+        f"{reason}. Stop the program that listens there, or choose another address."
         if error.errno == errno.EADDRINUSE
-        else said
+        else reason
     )
 
 

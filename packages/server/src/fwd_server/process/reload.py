@@ -119,10 +119,10 @@ class CurrentConfig:
             log.configure_logging(settings.log_level, settings.log_format)
             return made, settings
 
-        found = self._reload(build)
-        if found is not None and self.config_version:
+        rebuilt = self._reload(build)
+        if rebuilt is not None and self.config_version:
             log.app.info("%s %s is in force.", self.config_name, self.config_version)
-        return found
+        return rebuilt
 
     def reload_worker_config(self) -> workers.WorkerConfig | None:
         """The order for the workers."""
@@ -155,20 +155,22 @@ class CurrentConfig:
         self._watch.take()  # before it is read: what is written after that is another change
         try:
             fresh = self._keep_fixed(load_settings(self.flags, os.environ, DOTENV))
+            # Without it every public model would be gone. A missing file is more likely a mistake than a decision.
             if self.loaded.settings.config_file is not None and fresh.settings.config_file is None:
                 raise ConfigError([ConfigProblem(self.config_name, 0, "", "the file is gone")])
             tls_context(fresh.settings)  # it may have been renewed
-            found = use(fresh)
+            result = use(fresh)
         # A reload must never stop a gateway that works: the old settings stay in force.
         except (SettingsError, KeyFileError, PriceFileError, OSError) as error:
             log.app.error("The new settings cannot be used; the old ones stay in force. %s", error)
             self._note_trouble(error)
             return None
+        # The others were logged when they came up.
         for warning in set(fresh.warnings) - set(self.loaded.warnings):
             log.app.warning("%s", warning)
         log.app.info("The settings were read again. Changed: %s", ", ".join(self._changes(fresh)) or "nothing")
         self.loaded, self.trouble, self._since = fresh, "", time.strftime("%H:%M:%S")
-        return found
+        return result
 
     def _note_trouble(self, error: Exception) -> None:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -43,8 +43,8 @@ LINGER_S: Final = 1.0
 _LINGER_STEP_S: Final = 0.02
 # Time for the error events to reach the callers before their connections are closed.
 _LAST_WORDS_S: Final = 1.0
-# For probes, which are few, small and quick; nobody else has business there.
 Take = Callable[[], bool]  # serve by what there is now; whether that is something new
+# For probes, which are few, small and quick; nobody else has business there.
 PROBE_LIMITS: Final = ServerLimits(header_s=2.0, body_s=2.0, idle_s=5.0, unread_s=5.0, connections=32)
 
 
@@ -105,8 +105,8 @@ def removed_socket(address: Address) -> Iterator[None]:
 def _file_identity(path: Path) -> tuple[int, int, int] | None:
     """What tells a file from another one that was later made at its place; None where there is none."""
     with contextlib.suppress(OSError):
-        found = path.stat()
-        return found.st_dev, found.st_ino, found.st_ctime_ns
+        status = path.stat()
+        return status.st_dev, status.st_ino, status.st_ctime_ns
     return None
 
 
@@ -146,7 +146,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def server_limits(settings: Settings) -> ServerLimits:
-    """What callers may send, and how slowly; bodies are counted by the door."""
+    """What callers may send, and how slowly; bodies are counted by the guard."""
     return ServerLimits(
         header_bytes=settings.max_head,
         header_lines=settings.max_headers,
@@ -245,23 +245,23 @@ async def serve_app(
     serving = ServingState(server, app)
     server.add_sockets(sockets)
     port = 0 if settings.uds else sockets[0].getsockname()[1]
-    asked: asyncio.Queue[str] = asyncio.Queue()
+    stop_requests: asyncio.Queue[str] = asyncio.Queue()
 
     def take() -> bool:
-        found = renew(serving.app)
-        if found is not None:
-            serving.replace_app(*found)
-        return found is not None
+        renewed = renew(serving.app)
+        if renewed is not None:
+            serving.replace_app(*renewed)
+        return renewed is not None
 
     watch, listen_to = (
         _background_task(_poll_changes(serving, tell, changed, take)),
-        _background_task(_forward_stop_requests(asked, until, take)),
+        _background_task(_forward_stop_requests(stop_requests, until, take)),
     )
     async with answer_probes(health, serving):
-        with signals.handle_signals(asked.put_nowait, take), watch, listen_to, loop_monitor(settings):
+        with signals.handle_signals(stop_requests.put_nowait, take), watch, listen_to, loop_monitor(settings):
             started(port)
-            await asked.get()
-            await _drain_requests(serving, settings.drain_timeout, asked)
+            await stop_requests.get()
+            await _drain_requests(serving, settings.drain_timeout, stop_requests)
         await serving.aclose()
 
 
@@ -286,16 +286,16 @@ async def _poll_changes(
 
 
 async def _forward_stop_requests(
-    asked: asyncio.Queue[str], until: Callable[[Take], Awaitable[bool]] | None, take: Take
+    stop_requests: asyncio.Queue[str], until: Callable[[Take], Awaitable[bool]] | None, take: Take
 ) -> None:
     """Ask to stop whenever ``until`` returns."""
     again = True
     while until and again:
         again = await until(take)
-        asked.put_nowait("parent")
+        stop_requests.put_nowait("parent")
 
 
-async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.Queue[str]) -> None:
+async def _drain_requests(serving: ServingState, seconds: float, stop_requests: asyncio.Queue[str]) -> None:
     serving.start_draining()
     if running := serving.running_requests():
         log.app.info(
@@ -303,7 +303,7 @@ async def _drain_requests(serving: ServingState, seconds: float, asked: asyncio.
             len(running),
             seconds,
         )
-    again = asyncio.ensure_future(asked.get())
+    again = asyncio.ensure_future(stop_requests.get())
     idle = asyncio.ensure_future(serving.wait_until_over())
     await asyncio.wait({again, idle}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
     if running := serving.running_requests():

@@ -108,6 +108,7 @@ class ControlChannel:
 
 def inherited_sockets(environ: MutableMapping[str, str]) -> tuple[ControlChannel, list[socket.socket]] | None:
     """The control channel and the listening sockets of a worker; None in any other process."""
+    # Taken out, or a process started by this one would believe that it is a worker, too.
     numbers = environ.pop(SOCKETS_VARIABLE, "")
     if not numbers:
         return None
@@ -126,8 +127,8 @@ def bind_slots(settings: Settings, count: int) -> list[list[socket.socket]]:
     if not balances_connections(settings):
         return [open_listeners(settings)] * count
     if settings.port:  # with SO_REUSEPORT, a second gateway on the same port would go unnoticed
-        for found in open_listeners(settings):
-            found.close()
+        for listener in open_listeners(settings):
+            listener.close()
     first = open_listeners(settings, reuse_port=True)
     settings = evolve(settings, port=first[0].getsockname()[1])
     return [first, *(open_listeners(settings, reuse_port=True) for _ in range(count - 1))]
@@ -184,9 +185,9 @@ class WorkerProcess:
         """Hear how it is, until its end of the line is closed."""
         loop = asyncio.get_running_loop()
         with self.line, contextlib.suppress(ConnectionError):  # it ended without reading its order
-            while said := await loop.sock_recv(self.line, 64):
+            while words := await loop.sock_recv(self.line, 64):
                 self.last_heard = time.monotonic()
-                for word in (said[place : place + 1] for place in range(len(said))):
+                for word in (words[place : place + 1] for place in range(len(words))):
                     if word in _WORDS:
                         self.status = _WORDS[word]
                         self._reported.set()
@@ -223,6 +224,7 @@ class WorkerProcess:
         await self._send(asdict(order))
         try:
             return await asyncio.wait_for(self._answers.get(), HAND_OVER_S) == TAKEN
+        # They are the same only from Python 3.11 on.
         except (TimeoutError, asyncio.TimeoutError):
             return False
 
@@ -295,10 +297,10 @@ class WorkerSupervisor:
 
     def status_name(self) -> str:
         """``ready`` if all workers are, ``degraded`` if others serve, ``unready`` if none does, or we stop."""
-        said = {found["status"] for found in self._worker_statuses()}
-        if self._stopping or said.isdisjoint(("ready", "degraded")):
+        statuses = {worker["status"] for worker in self._worker_statuses()}
+        if self._stopping or statuses.isdisjoint(("ready", "degraded")):
             return "unready"
-        return "ready" if said == {"ready"} and not self.trouble() else "degraded"
+        return "ready" if statuses == {"ready"} and not self.trouble() else "degraded"
 
     def ready_view(self, *, details: bool) -> Json:
         """For ``/ready``."""
@@ -325,18 +327,18 @@ class WorkerSupervisor:
         self.order = evolve(self.order, announces=False)
 
     async def _run_until_stopped(self) -> int:
-        asked = asyncio.ensure_future(self._stop_requests.get())
+        stop_request = asyncio.ensure_future(self._stop_requests.get())
         keepers = [asyncio.ensure_future(self._keep_slot(slot)) for slot in range(len(self.slots))]
         tasks = {
-            asked,
+            stop_request,
             *keepers,
             asyncio.ensure_future(self._watch_renewals()),
             asyncio.ensure_future(self._watch_files()),
         }
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for task in done - {asked}:
-                task.result()  # raises GivesUp
+            for task in done - {stop_request}:
+                task.result()  # raises SupervisorFailed
         finally:
             for task in tasks:
                 task.cancel()
@@ -351,7 +353,7 @@ class WorkerSupervisor:
         return worker
 
     async def _fill_slot(self, slot: int, *, first: bool = False) -> None:
-        """Put a worker into a slot. Raises GivesUp when one after the other ends."""
+        """Put a worker into a slot. Raises SupervisorFailed when one after the other ends."""
         while not await (worker := await self._start_worker(slot)).wait_until_ready():
             if first:
                 raise SupervisorFailed(worker.ended.result() if worker.ended.result() > 0 else GAVE_UP)
@@ -370,7 +372,7 @@ class WorkerSupervisor:
                     await self._fill_slot(slot)
 
     async def _note_crash(self, worker: WorkerProcess) -> None:
-        """Note it, and rest a while. Raises GivesUp when there are too many (contract D12)."""
+        """Note it, and rest a while. Raises SupervisorFailed when there are too many (contract D12)."""
         now = self.clock.monotonic()
         self._crashes.append(now)
         while self._crashes[0] < now - CRASHES_S:
@@ -429,6 +431,7 @@ class WorkerSupervisor:
         again = asyncio.ensure_future(self._stop_requests.get())
         disconnected = asyncio.ensure_future(self._wait_until_gone())
         await asyncio.wait({again, disconnected}, timeout=self.drain_s + GRACE_S, return_when=asyncio.FIRST_COMPLETED)
+        # Asked a second time it stops at once and tells open streams why (contract D14); a kill could not.
         for worker in self._alive:
             worker.request_stop()
         await asyncio.wait({disconnected}, timeout=GRACE_S)

@@ -69,6 +69,7 @@ def _by_latency(lanes: Sequence[Lane], seed: int, state: LoadState, now: float, 
     }
     first = mix64(seed) % len(lanes)
     other = mix64(seed ^ _SECOND_DRAW) % (len(lanes) - 1)
+    # The second number skips the first, so two different deployments are compared.
     pair = (lanes[first], lanes[other + (other >= first)])
     chosen = min(pair, key=scores.__getitem__)
     return [chosen, *sorted((lane for lane in lanes if lane is not chosen), key=scores.__getitem__)]

@@ -102,6 +102,8 @@ class Health:
         if record.until is None or record.until <= now:
             record.faults += 1
             if record.faults >= FAULTS:
+                # The count stays after a cooldown: the first fault after it is enough for the next one, which is twice
+                # as long.
                 record.cooldown_s = min(2 * record.cooldown_s or SHORTEST_S, LONGEST_S)
                 record.until = now + record.cooldown_s
 

@@ -77,8 +77,8 @@ class KeyHealth:
             self.release_probe(seat)
             return False
         if error.kind is ErrorKind.RATE_LIMITED:
-            given = RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s
-            self._rest((seat.key.identity, seat.target.model), min(given, LONGEST_RATE_LIMIT_S), now, doubles=False)
+            wait_s = RATE_LIMIT_S if error.retry_after_s is None else error.retry_after_s
+            self._rest((seat.key.identity, seat.target.model), min(wait_s, LONGEST_RATE_LIMIT_S), now, doubles=False)
             return False
         # 403 is often a project that lacks the model; 401 and an empty account are the key's own.
         model = seat.target.model if error.upstream_status == 403 else ""
@@ -99,6 +99,7 @@ class KeyHealth:
 
     def _rest(self, scope: _Scope, seconds: float, now: float, *, doubles: bool) -> bool:
         """Cool down; True if it did not already. Attempts that began before change nothing but the end."""
+        # Taken out and put back at the end, so that the oldest is the one that makes room for a new one.
         old = self.cooldowns.pop(scope, None)
         if old is not None and old.until > now:
             old.probing = False

@@ -153,14 +153,14 @@ class Plan:
         """
         if self.is_clear:
             return ()
-        found = dict(self._off_before(answered))
+        reasons = dict(self._off_before(answered))
         if self._rest is not None:
             for omission in self.omissions:
-                found.setdefault(omission.provider, omission.code)
+                reasons.setdefault(omission.provider, omission.code)
             for _, seat in self._resting:
-                found.setdefault(seat.lane.instance.name, "cooling_down")
+                reasons.setdefault(seat.lane.instance.name, "cooling_down")
         own = {*tried, *({answered.instance.name} if answered else ())}
-        return tuple((name, reason) for name, reason in found.items() if name not in own)
+        return tuple((name, reason) for name, reason in reasons.items() if name not in own)
 
     def is_free(self, seat: Seat) -> bool:
         """Whether a seat was planned as one that does not cool down."""
@@ -270,6 +270,8 @@ class Plan:
         for seat in lane.seats:
             wait_s = self._state.limit_wait_s(seat, self.ask, self.now)
             until = self._state.resting_until(seat, self.now)
+            # A limit of ours is certain, so the seat is left out; a cooldown is a guess, so it is only tried last
+            # (contract G10).
             if wait_s > 0:
                 self._limit_waits.append(wait_s)
                 name = f"{lane.name} ({seat.key.name})"

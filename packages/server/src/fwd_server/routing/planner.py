@@ -133,18 +133,21 @@ class Routes:
     def reachable(self, model: PublicModel, *, fallback: bool) -> tuple[Deployment, ...]:
         """The deployments of a model as they are written, then those of its fallbacks: one for all keys of each."""
         key = (model.name, fallback)
-        found = self._reachable.get(key)
-        if found is None:
+        targets = self._reachable.get(key)
+        if targets is None:
+            # Without any memory nothing cools down and nothing is at a limit, so the plan holds everything there is.
             plan = Plan(model, Ask(fallback=fallback), 0.0, 0, self, _NOTHING_KNOWN)
+            # Reversed, so that of several keys the first one stays in the dictionary.
             first_seats = {seat.lane: seat.target for seat in reversed(tuple(plan))}
-            found = tuple(first_seats[lane] for lane in dict.fromkeys(seat.lane for seat in plan))
-            _keep(self._reachable, key, found)
-        return found
+            targets = tuple(first_seats[lane] for lane in dict.fromkeys(seat.lane for seat in plan))
+            _keep(self._reachable, key, targets)
+        return targets
 
     def fallback_lanes(self, name: str) -> tuple[PublicModel, tuple[Lane, ...]]:
         """What an entry of a list of fallbacks stands for: ``@priority``, a deployment's name, or a model's."""
         if name == PRIORITY:
             return self._priority_model, self._priority_model.lanes
+        # A deployment may have the name of a model; the model then wins, as it does for callers.
         if name in self._lanes and name not in self.models:
             model, lane = self._lanes[name]
             return model, (lane,)
@@ -177,6 +180,7 @@ class Routes:
         endpoint, model = resolve_model(self, name)
         fallback = (PRIORITY,) if self._priority_model.lanes else ()
         lanes = (self._lane(self.instances[endpoint.provider], model),) if _is_usable(endpoint) else ()
+        # With a priority list somebody else can still answer, and the call says which provider was skipped.
         if not lanes and not fallback:
             raise unusable_endpoint(endpoint)
         off = () if lanes else (_off_provider(endpoint),)
@@ -235,16 +239,16 @@ _NOTHING_KNOWN: Final = _NothingKnown()
 def resolve_model(routes: Routes, model: str) -> tuple[Endpoint, str]:
     """The endpoint that a provider's model picks, and the model's name there. Raises ModelNotFound."""
     check_name(model)
-    found = None
+    parts = None
     if not routes.only_listed:
-        found = split_provider(model, routes.endpoints, routes._known_names)
-        family = None if found else find_family(model, routes.endpoints)
-        found = found or ((family, model) if family else None)
-    if found is None:
+        parts = split_provider(model, routes.endpoints, routes._known_names)
+        family = None if parts else find_family(model, routes.endpoints)
+        parts = parts or ((family, model) if family else None)
+    if parts is None:
         listed = [name for name in routes.models if not routes.models[name].hidden]
         known = () if routes.only_listed else (*routes.known, *(d.name for d in routes.priority_plan()))
         raise ModelNotFound(explain_unknown(model, routes.endpoints, known, listed, only_listed=routes.only_listed))
-    provider, name = found
+    provider, name = parts
     endpoint = routes.endpoints.get(provider)
     # A provider that nothing sets up has no endpoint; but its prefix is not a typing error.
     return endpoint or Endpoint(provider, enabled_by=PROVIDER_TABLE[provider].enabled_by), name
@@ -282,5 +286,6 @@ def _is_usable(endpoint: Endpoint) -> bool:
 
 def _keep(kept: dict[K, T], name: K, value: T) -> None:
     if len(kept) >= KEPT_NAMES:
+        # Full means that somebody makes names up; then forgetting all costs less than an order of use for every call.
         kept.clear()
     kept[name] = value

@@ -101,6 +101,7 @@ class RoutingState:
         """
         if self._cooldowns:
             self.keys.note_success(seat)
+        # Only models that are balanced by latency read them, so nobody else pays for them.
         if seat.lane.timed:
             self.latencies.note_answer(seat.lane.identity, seconds, now, stream=stream, tokens=tokens)
 
@@ -116,6 +117,7 @@ class RoutingState:
             self.health.release_probe(seat.target)
             return self.keys.note_failure(seat, error, now)
         if error.kind in CALLERS_FAULT | MODELS_FAULT:
+            # A provider that judges the request has accepted the key.
             self.keys.note_success(seat)
         else:
             self.keys.release_probe(seat)
@@ -133,9 +135,10 @@ class RoutingState:
     def end_attempt(self, attempt: RunningAttempt, tokens: int | None, now: float) -> None:
         """An attempt, its stream included, is over and took ``tokens``; None where nobody says."""
         identity = attempt.seat.lane.identity
-        left = self._inflight.pop(identity, 1) - 1
-        if left > 0:
-            self._inflight[identity] = left
+        running = self._inflight.pop(identity, 1) - 1
+        # Removed at zero: callers make up names of models, and each would leave an entry for ever.
+        if running > 0:
+            self._inflight[identity] = running
         for reservation in attempt.reservations:
             reservation.usage.settle(reservation, tokens, now)
 
@@ -143,13 +146,13 @@ class RoutingState:
 
     def cooling_down(self, instances: Mapping[str, Instance], now: float) -> tuple[Cooldown, ...]:
         """Every deployment and key that cools down now; one that is due is up."""
-        found = [Cooldown(provider, model, left) for (provider, model), left in self.health.cooling_down(now)]
+        cooldowns = [Cooldown(provider, model, left) for (provider, model), left in self.health.cooling_down(now)]
         names = {key.identity: (i.name, key.name) for i in instances.values() for key in i.keys}
         for (identity, model), left in self.keys.cooling_down(now):
             if identity in names:
                 provider, key = names[identity]
-                found.append(Cooldown(provider, model or None, left, key))
-        return tuple(found)
+                cooldowns.append(Cooldown(provider, model or None, left, key))
+        return tuple(cooldowns)
 
     # -- what a reload does
 
@@ -166,11 +169,11 @@ class RoutingState:
         limits: dict[object, Limits] = {lane.identity: lane.limits for lane in lanes}
         limits |= {key.identity: key.limits for instance in kept for key in instance.keys}
         for identity, usage in [*self._usages.items()]:
-            found = limits.get(identity) or _pattern_limits(limits, identity)
-            if found is None or found.empty:
+            current = limits.get(identity) or _pattern_limits(limits, identity)
+            if current is None or current.empty:
                 del self._usages[identity]
             else:
-                usage.limits = found
+                usage.limits = current
 
     def _accounts(self, seat: Seat) -> Iterable[AccountUsage]:
         """The accounts with limits that a seat draws on: its key's and its deployment's."""
@@ -184,8 +187,8 @@ class RoutingState:
 
 def _pattern_limits(limits: Mapping[Any, Limits], identity: Any) -> Limits | None:
     """The limits of a deployment that a pattern was filled for."""
-    for known, found in limits.items():
+    for known, pattern_limits in limits.items():
         both = isinstance(known, tuple) and isinstance(identity, tuple)  # and no key's, which is a text
         if both and known[:2] == identity[:2] and matches(known[2], identity[2]):
-            return found
+            return pattern_limits
     return None

@@ -106,6 +106,7 @@ class PlanWalk:
             self.is_over = True
         elif entries:
             self._queue, self._why = self.plan.expand(entries), f"on.{kind.value}"
+            # The file's list for this kind of failure replaces the plan, and what was put aside with it.
             self._deferred.clear()
             self._next_keys.clear()
         if kind is ErrorKind.CONTEXT_LENGTH:
@@ -122,6 +123,7 @@ class PlanWalk:
             if seat in self._tried or self._is_too_small(seat):
                 continue
             if seat.lane.identity in self._failed:
+                # Another key of a deployment that has failed: only when nothing else is left (contract G1).
                 self._deferred.append(seat)
                 continue
             return Step(seat, self._why)

@@ -33,6 +33,7 @@ from fwd_server.store.statements import (
 )
 
 BATCHES: Final = 64  # a round, so that a transaction stays short
+# Older versions of SQLite take at most 999 parameters: https://www.sqlite.org/limits.html#max_variable_number
 _IN_A_QUERY: Final = 500
 TRIM_ROUNDS: Final = 200  # of a long catch-up
 REJECTED_NAME: Final = "rejected.jsonl"
@@ -59,6 +60,7 @@ class Fold:
         seq = 0
         while batches := self.journal.read_after(seq, BATCHES):
             for number, body in batches:
+                # The rest is not in the store yet: folding it notes the open calls as well.
                 if number > self.applied:
                     return
                 self._track(orjson.loads(body))
@@ -114,6 +116,7 @@ class Fold:
 
     def _write(self, events: Sequence[list[Any]], last: int) -> None:
         execute = self.store.execute
+        # The write lock from the start: a reader that becomes a writer is refused while another process writes.
         execute("begin immediate")
         try:
             self._insert_calls([event for event in events if event[0] == "e"])
@@ -131,6 +134,7 @@ class Fold:
         """Insert those that are not there yet, and raise every sum once for all of them: a third of the time."""
         fresh: dict[str, list[Any]] = {}
         for event in ends:
+            # The same end may come twice; the first one counts (law W3).
             fresh.setdefault(event[1], event)
         names = [*fresh]
         for start in range(0, len(names), _IN_A_QUERY):

@@ -56,6 +56,7 @@ class JournalFile:
         self.spool: Final = spool
         self._lock: Final = threading.Lock()
         with contextlib.suppress(FileExistsError):
+            # Made here and not by SQLite, which would let the umask decide who may read it.
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         self._connection: Final = sqlite3.connect(
             self.path, timeout=lock_s, isolation_level=None, check_same_thread=False
@@ -71,6 +72,8 @@ class JournalFile:
 
     def _prepare(self, full_sync: bool) -> str:
         execute = self._connection.execute
+        # The lock goes with the process, however that ends. Set before WAL, which then needs no shared memory:
+        # https://www.sqlite.org/wal.html#use_of_wal_without_shared_memory
         execute("pragma locking_mode = exclusive")
         execute("pragma journal_mode = wal")
         execute(f"pragma synchronous = {'full' if full_sync else 'normal'}")

@@ -130,6 +130,7 @@ class JournalWriter:
         is_ending = False
         while not is_ending:
             try:
+                # While ends are kept it wakes by itself: nobody says when a full disk has room again.
                 first = self._queue.get(timeout=_RETRY_S if self._kept else None)
             except queue.Empty:
                 self._commit([])
@@ -154,6 +155,7 @@ class JournalWriter:
         return True
 
     def _commit(self, batch: list[_Entry]) -> None:
+        # What was kept goes first, so that events stay in the order they came.
         entries = [*self._kept, *batch]
         if not entries:
             return

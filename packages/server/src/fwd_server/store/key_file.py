@@ -136,6 +136,7 @@ def _look(path: Path) -> _Content:
 
 def _read(path: Path) -> tuple[bytes, int]:
     """The content, and when it was last written before that (ns): a write in between is seen the next time."""
+    # Without O_NONBLOCK a named pipe in the file's place would block until somebody writes to it.
     descriptor = os.open(path, os.O_RDONLY | _flag("O_NONBLOCK", "O_CLOEXEC", "O_BINARY"))
     try:
         status = os.fstat(descriptor)
@@ -170,12 +171,14 @@ def append_key(
             _append(descriptor, text, path)
         finally:
             os.close(descriptor)
+    # A new file survives a power failure only once its directory was written, too.
     sync_directory(path.parent)
 
 
 def _append(descriptor: int, text: bytes, path: Path) -> None:
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         raise OSError(errno.EINVAL, "not a regular file", str(path))
+    # An editor may have left the last line without its end; the new key would become a part of it.
     whole = text if _ends_with_newline(descriptor) else b"\n" + text
     if os.write(descriptor, whole) != len(whole):
         raise OSError(errno.ENOSPC, "the key was only partly written and is not valid", str(path))

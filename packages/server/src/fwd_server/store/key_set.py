@@ -157,12 +157,12 @@ def listed(data: bytes) -> tuple[Listed, ...]:
 
 
 def _listed(number: int, raw: bytes, digest: bytes, hashed: bool) -> Listed:
-    found = Listed(short_id(digest), digest, number, hashed)
+    listed_key = Listed(short_id(digest), digest, number, hashed)
     try:
         entry = _read(raw)
     except BadLine as error:
-        return evolve(found, problem=str(error))
-    return evolve(found, name=entry.name, expires=entry.expires) if entry else found
+        return evolve(listed_key, problem=str(error))
+    return evolve(listed_key, name=entry.name, expires=entry.expires) if entry else listed_key
 
 
 def _key_of(raw: bytes) -> tuple[bytes, bool] | None:
@@ -188,7 +188,7 @@ def without(data: bytes, digests: Set[bytes]) -> tuple[bytes, int]:
 
 def hardened(data: bytes) -> tuple[bytes, int]:
     """A key file with the digest of every key in place of the key, comments included, and how many there were."""
-    return _CLEAR_ANYWHERE.subn(lambda found: b"sha256:" + fingerprint_of(found[0]).hex().encode(), data)
+    return _CLEAR_ANYWHERE.subn(lambda match: b"sha256:" + fingerprint_of(match[0]).hex().encode(), data)
 
 
 def _numbered(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -319,6 +319,7 @@ def read_expiry(text: str) -> float:
     """Seconds since the epoch from which on a key is refused. Raises ValueError."""
     if _DATE.fullmatch(text):
         return datetime.fromisoformat(text).replace(tzinfo=timezone.utc).timestamp() + _DAY_S
+    # Taken apart here, because `fromisoformat` reads neither "Z" nor every fraction before Python 3.11.
     parts = _TIME.fullmatch(text)
     if parts is None:
         raise ValueError(text)

@@ -200,6 +200,7 @@ class Meter:
         day = find_utc_day(wall)
         plan = self._find_plan(facts)
         matched = plan.matched
+        # After a restart nobody would know what was spent, so the budget would not be a hard one.
         if matched.has_hard_budget and self._ledger is None:
             raise _STORAGE_BUSY.to_error()
         if plan.unpriced and len(plan.unpriced) == len(plan.prices) and self._refuse_unknown:
@@ -274,6 +275,7 @@ class Meter:
         total = attempts[0].cost if len(attempts) == 1 else sum_costs([attempt.cost for attempt in attempts])
         usage = end.usage
         settled = self.book.settle(call.id, total, usage.total if usage is not None else None)
+        # Answers that broke off are shorter than they would have been, and would make later estimates too low.
         if end.state == "done" and usage is not None and attempts:
             self.means.add_answer(attempts[-1].model, usage.completion)
         written = None
@@ -318,6 +320,7 @@ class Meter:
         """Rules and prices of a call; remembered until either changes."""
         key = (facts.key_id, facts.key_name, facts.project, facts.requested, facts.surface, facts.places)
         plan = self._plans.get(key)
+        # Table and rules are replaced as a whole, so identity tells whether they are still the same.
         if plan is not None and plan.table is self.table and plan.rules is self.book.rules:
             return plan
         if len(self._plans) >= _MOST_PLANS:
@@ -350,6 +353,7 @@ class Meter:
 
     def _find_price(self, table: PriceTable, place: Place) -> ModelPrice | None:
         price = table.find(place.provider, place.model)
+        # An instance with a name of its own is priced as the provider it is an instance of.
         if price is None and place.type:
             price = table.find(place.type, place.model)
         return price or self._assumed_price

@@ -75,9 +75,9 @@ class BaseHandler(RequestHandler):
 
     async def head(self, *args: Any, **kwargs: Any) -> None:
         """As GET, without a body."""
-        found = self.get(*args, **kwargs)
-        if found is not None:
-            await found
+        result = self.get(*args, **kwargs)
+        if result is not None:
+            await result
 
     def write_json(self, body: bytes) -> None:
         """Answer with JSON."""
@@ -123,8 +123,8 @@ class BaseHandler(RequestHandler):
 
     def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
         """As Tornado's, with the status of a GatewayError, whose number it cannot know."""
-        found = kwargs.get("exc_info", (None, None))[1]
-        super().send_error(found.status if isinstance(found, GatewayError) else status_code, **kwargs)
+        error = kwargs.get("exc_info", (None, None))[1]
+        super().send_error(error.status if isinstance(error, GatewayError) else status_code, **kwargs)
 
     def log_exception(
         self, typ: type[BaseException] | None, value: BaseException | None, tb: TracebackType | None

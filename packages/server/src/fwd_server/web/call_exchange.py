@@ -173,6 +173,8 @@ class CallExchange(HTTPMessageDelegate):
         size = guard.body_bound(headers)
         checked: CheckedHead | None = memo.value if memo is not None else None
         try:
+            # A remembered head spares the checks, not the key: one that was revoked is refused with the very next call
+            # (R7).
             if checked is None or not guard.authenticator.is_current(checked.authenticated):
                 checked = self._check_anew(headers, remote_ip)
             else:
@@ -183,10 +185,12 @@ class CallExchange(HTTPMessageDelegate):
         # SDKs repeat the same head for every call of a connection, so the result is kept with it.
         if memo is not None:
             memo.value = checked
+        # An id the caller sent is part of the head; one of ours must be new for each call.
         request_id = checked.request_id or ids.new_id("req_")
         caller = checked.authenticated.caller
         self._context = RequestContext(request_id, checked.peer, caller, cors=checked.cors)
         self._options, self._head = checked.options, checked.head
+        # Only our own server limits the connections of those who have not authenticated (contract T2).
         if self._refuse is None:
             self._inner.mark_authenticated()
         self._inner.set_close_callback(self.on_connection_close)
@@ -251,6 +255,7 @@ class CallExchange(HTTPMessageDelegate):
         try:
             request = self._dialect.parse(body, self._head)
         except BadRequest:
+            # The log shows the model also of a call that was refused for its body.
             self._refused_model = refused_model(body)
             raise
         size = measure_input(body, request)
@@ -280,6 +285,7 @@ class CallExchange(HTTPMessageDelegate):
         options, context, service = self._options, self._context, self._service
         if isinstance(options, GatewayError):
             raise options
+        # A caller may ask for less time than the operator allows, never for more.
         total_s = service.times.total_s
         call = Call(
             id=context.id,
@@ -430,6 +436,7 @@ class CallExchange(HTTPMessageDelegate):
     def shut_down(self) -> None:
         """The gateway stops and waits no longer: end what runs, and say so (contract D14)."""
         self._ending = upstream_failure("shutdown")
+        # Noted before the task is cancelled: a cancellation alone would be recorded as a caller who left.
         if self._record is not None:
             self._record.fail(self._ending, midstream=self._begun)
         if self._task is not None:
@@ -446,4 +453,5 @@ def _named_user(request: ChatRequest | EmbeddingsRequest) -> str:
         return clean_user(request.view.user)
     if request.plain is not None:
         return clean_user(request.plain.user)
+    # `safety_identifier` is OpenAI's newer name for `user`: https://platform.openai.com/docs/api-reference/chat/create
     return clean_user(request.view.safety_identifier or request.view.user)
