@@ -12,8 +12,9 @@ import pytest
 from fwd_server.callers.openai_errors import error_object
 from fwd_server.providers.base import merge_body, present_fields
 from fwd_server.values import ids, usage
-from fwd_server.values.chat import ChatResponse, End, unfold_response
+from fwd_server.values.chat import ChatResponse, Chunk, End, unfold_response
 from fwd_server.values.errors import ErrorKind, GatewayError, InvalidKey, from_status, upstream_failure
+from fwd_server.values.foreign import NativeChunk
 from fwd_server.values.secret import Secret
 from fwd_server.values.usage import Usage
 from fwd_server.wire.backoff import parse_retry_after
@@ -230,3 +231,17 @@ def test_calls_that_are_none_are_left_out(odd: object) -> None:
     assert said.data["choices"][0]["delta"] == {"role": "assistant", "content": "x"}
     assert finish.data is not None
     assert finish.data["choices"][0]["finish_reason"] == "stop"
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Chunk(True, {"choices": [{"delta": {"content": "canary"}}]}),
+        Chunk(True, frame=b'{"choices": [{"delta": {"content": "canary"}}]}'),
+        NativeChunk(True, {"text": "canary"}, frame=b"canary"),
+    ],
+)
+def test_a_chunk_shows_nothing_of_the_answer(chunk: Chunk) -> None:
+    """Contract S13: text of an answer gets into no traceback."""
+    assert "canary" not in repr([chunk])
+    assert repr(chunk) == f"{type(chunk).__name__}(commits=True)"

@@ -315,6 +315,10 @@ class Chunk(msgspec.Struct, frozen=True):
     data: Json | None = None
     frame: bytes | None = None
 
+    # A Struct's own shows every field, and what a model says to a caller is not for logs and tracebacks.
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(commits={self.commits})"
+
 
 @frozen(slots=True)
 class End:
