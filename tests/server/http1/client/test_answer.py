@@ -281,3 +281,15 @@ def test_the_error_quotes_little() -> None:
     assert isinstance(answer.error, TransportError)
     assert "\x1b" not in str(answer.error)
     assert len(str(answer.error)) < 100
+
+
+def test_what_follows_a_whole_answer_spoils_only_its_own_connection() -> None:
+    """Contract S28: an answer read in one step shares nothing with the next one."""
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    first, second = Answer("GET", Limits()), Answer("GET", Limits())
+    assert first.feed(whole) == b"ok"
+    assert first.reusable
+    assert first.feed(b"surplus") == b""
+    assert not first.reusable
+    assert second.feed(whole) == b"ok"
+    assert second.reusable

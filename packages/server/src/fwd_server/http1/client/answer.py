@@ -146,7 +146,7 @@ class Answer:
             self.started = True
             plain = None if self._method == "HEAD" else read_plain(data, self._limits)
             if plain is not None:
-                self.head, self.ended, self._body = plain[0], True, _WHOLE
+                self.head, self.ended, self._body = plain[0], True, _LengthBody(0)
                 return plain[1]
         try:
             if self._body is None:
@@ -255,9 +255,6 @@ class _LengthBody:
             data = data[: self._left]
         self._left -= len(data)
         return data
-
-
-_WHOLE = _LengthBody(0)  # the body of an answer that came whole: ended, with nothing after it
 
 
 class _UntilClose:
