@@ -378,6 +378,26 @@ def test_a_tool_is_approved_or_not(gateway: FakeGateway, terminal: Open) -> None
     assert fake.requests[-1].json["messages"][-1]["content"] == "Error: The user did not allow this call."
 
 
+def test_a_tool_is_approved_in_a_chat(terminal: Open) -> None:
+    """The answer to the question is seen as it is typed, though a chat holds the keys for its prompt."""
+    Path("tools.py").write_text("def weather(city: str) -> str:\n    return 'sunny in ' + city\n")
+    fake = fwd_client.testing.FakeGateway()
+    fake.call_tool("weather", city="Rome")
+    fake.say("So it is.")
+    on = terminal(columns=80)
+    with fake.serve() as url:
+        on.run("chat", "-q", "--server", url, "-k", fake.key, "--tools", "tools.py", "--approve")
+        on.wait_for("(?m)^> *$")
+        on.type("How is Rome?", "Enter")
+        on.wait_for(r"Run weather\(city='Rome'\)\? \[y/N\]")
+        on.type("y", "Enter")
+        on.wait_for("So it is")
+        on.type("C-d")
+        shown = on.finished()
+    assert "Run weather(city='Rome')? [y/N] y\nweather(city='Rome') → 'sunny in Rome'\nSo it is." in shown
+    assert fake.requests[-1].json["messages"][-1]["content"] == "sunny in Rome"
+
+
 def test_login_and_then_a_call_from_anywhere(gateway: FakeGateway, terminal: Open) -> None:
     """The key is asked for and not shown; afterwards neither variable nor flag is needed, here and in the SDK."""
     gateway.reply = {"object": "list", "data": [{"id": "echo:"}]}
