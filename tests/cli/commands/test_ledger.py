@@ -130,3 +130,17 @@ def test_a_wrong_sum_is_found(fwd: Run, here: Path) -> None:
     run = fwd("store", "check")
     assert run.code == 1
     assert "file_a" in run.out
+
+
+def test_a_damaged_ledger_is_moved_aside_and_built_anew(fwd: Run, here: Path) -> None:
+    """D7: from a backup, and without one from what the journal has; the damaged file stays for whoever can read it."""
+    report = fwd("usage").out
+    fwd("store", "backup", "copy.db")
+    (here / "data" / "fwd.db").write_bytes(b"damaged!" * 1000)
+    assert fwd("usage").code == 1
+    run = fwd("store", "recover", "--from-backup", "copy.db")
+    assert (run.code, "Moved aside" in run.out) == (0, True)
+    assert fwd("usage").out == report
+    assert len(list((here / "data").glob("fwd.db.damaged-*"))) == 1
+    assert fwd("store", "recover").out == "No file is damaged.\n"
+    assert fwd("store", "recover", "--from-backup", "copy.db").code == 1

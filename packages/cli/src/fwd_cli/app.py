@@ -41,7 +41,7 @@ COMMANDS = (
     Entry("Run", "spend", "spend", "Show each budget and what is left of it."),
     Entry("Run", "logs", "logs", "List single calls, or follow them."),
     Entry("Run", "explain", "explain", "Show one call and how its cost came about."),
-    Entry("Run", "store", "store", "Copy and check the ledger."),
+    Entry("Run", "store", "store", "Copy, check and recover the ledger."),
     Entry("Run", "prices", "prices", "Show, compare, update and set the prices of models."),
     Entry("Run", "config", "config", "Show the effective settings and where they come from."),
     Entry("Run", "check", "check", "Check fwd.toml and show where its names go."),

@@ -1,7 +1,8 @@
-"""``fwd store``: the ledger as a file: a copy of it, and whether its sums are right."""
+"""``fwd store``: the ledger as a file: a copy of it, whether its sums are right, and what to do when it is damaged."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -17,12 +18,12 @@ _PAGES = 1000  # at a time, so that the gateway can write in between
 
 @click.group(
     name="store",
-    epilog=examples("fwd store backup ledger.db", "fwd store check", "fwd store check --data /var/lib/fwd/data"),
+    epilog=examples("fwd store backup ledger.db", "fwd store check", "fwd store recover --from-backup ledger.db"),
 )
 def command() -> None:
-    """Copy and check the ledger.
+    """Copy, check and recover the ledger.
 
-    Both work while the gateway runs.
+    Copying and checking work while the gateway runs.
     """
 
 
@@ -74,3 +75,47 @@ def check(data: Path, as_json: bool) -> None:
         click.echo("Every sum is that of its calls.")
     if problems:
         click.get_current_context().exit(1)
+
+
+@command.command(
+    name="recover",
+    epilog=examples(
+        "fwd store recover",
+        "fwd store recover --from-backup ledger.db",
+        "fwd store recover --data /var/lib/fwd/data",
+    ),
+)
+@click.option(
+    "--from-backup",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    show_default="none",
+    help="Copy to begin anew from.",
+)
+@ledger.data_option
+def recover(from_backup: Path | None, data: Path) -> None:
+    """Move damaged files of the ledger aside and build a new one.
+
+    What the journal still has is in the new ledger; everything else comes from the backup, or is missing. Stop the
+    gateway first. Nothing is deleted.
+    """
+    from fwd_server.clock import SystemClock
+    from fwd_server.store.ledger import catch_up
+    from fwd_server.store.migrate import StoreError
+    from fwd_server.store.store_file import STORE_NAME, open_store
+    from fwd_server.store.upkeep import set_aside
+
+    now = SystemClock().now()
+    try:
+        moved = set_aside(data, str(int(now)))
+        if from_backup is not None:
+            if (data / STORE_NAME).exists():
+                raise StoreError(f"{data / STORE_NAME} is not damaged, so the backup does not replace it")
+            shutil.copyfile(from_backup, data / STORE_NAME)
+            (data / STORE_NAME).chmod(0o600)
+        open_store(data / STORE_NAME, round(now * ledger.MICRO)).close()
+        catch_up(data, SystemClock())
+    except (StoreError, OSError, sqlite3.OperationalError) as error:
+        raise Failure(f"the ledger in {data} cannot be recovered", str(error), "fwd store recover --help") from error
+    for path in moved:
+        click.echo(f"Moved aside: {path}")
+    click.echo("The ledger can be used." if moved else "No file is damaged.")

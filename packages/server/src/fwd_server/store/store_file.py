@@ -57,4 +57,4 @@ def _explain(error: sqlite3.DatabaseError, path: Path) -> Exception:
     """What an error of SQLite means for whoever runs the gateway; a passing one stays what it is."""
     if isinstance(error, sqlite3.OperationalError):
         return error
-    return StoreError(f"{path} is corrupt ({error}): `fwd store recover` moves it aside and builds a new one")
+    return StoreError(f"{path} is corrupt ({error}): `fwd store recover` moves it aside and builds another")

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from contextlib import closing
+from pathlib import Path
 from typing import Any, Final
 
 from fwd_server.store.fold import rollup_of
+from fwd_server.store.migrate import StoreError
 from fwd_server.store.statements import CALL_COLUMNS, ROLLUP_KEYS, ROLLUP_SUMS
+from fwd_server.store.store_file import STORE_NAME
 
 PRUNE_ROWS: Final = 500  # about 9 ms each: the fold and readers come in between
 _VACUUM_PAGES: Final = 100
@@ -40,6 +44,32 @@ def prune_counters(store: sqlite3.Connection, before: int, most: int = PRUNE_ROW
     chosen = "select rule_id, subject, period from counters where updated_at < ? and period <> 'all' limit ?"
     sql = f"delete from counters where (rule_id, subject, period) in ({chosen})"  # noqa: S608 - own text
     return store.execute(sql, (before, most)).rowcount
+
+
+def set_aside(data: Path, stamp: str) -> list[Path]:
+    """Rename every damaged file of a data directory, so that the next start makes a new one; where they are now.
+
+    Raises StoreError while a gateway uses the directory.
+    """
+    moved: list[Path] = []
+    for path in [data / STORE_NAME, *sorted(data.glob("journal*.db"))]:
+        if path.exists() and not _is_sound(path):
+            for suffix in ("", "-wal", "-shm"):
+                part = path.with_name(path.name + suffix)
+                if part.exists():
+                    moved.append(part.rename(path.with_name(f"{path.name}{suffix}.damaged-{stamp}")))
+    return moved
+
+
+def _is_sound(path: Path) -> bool:
+    """Whether SQLite can read all of it. Raises StoreError when another process has it."""
+    try:
+        with closing(sqlite3.connect(path, timeout=0.1)) as connection:
+            return bool(connection.execute("pragma quick_check(1)").fetchone() == ("ok",))
+    except sqlite3.OperationalError as error:
+        raise StoreError(f"{path} is in use ({error}): stop the gateway first") from error
+    except sqlite3.DatabaseError:
+        return False
 
 
 def check_store(store: sqlite3.Connection) -> list[str]:
