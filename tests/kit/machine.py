@@ -45,7 +45,7 @@ case $* in restart*@*) until [ -e "$MACHINE/$2" ]; do sleep 0.1; done ;; esac
     "nginx": 'exec /usr/sbin/nginx -q -c "$MACHINE/nginx.conf" -p "$MACHINE" "$@"',
     "pip": 'echo "$*" >> "$MACHINE/pip.log"',
     "python3": """
-[ "$1 $2" = "-m venv" ] || exit 2
+[ "$1 $2" = "-m venv" ] || exec "$PYTHON" "$@"
 mkdir -p "$3/bin" && ln -s "$FWD" "$3/bin/fwd" && ln -s "$MACHINE/bin/pip" "$3/bin/pip"
 """,
 }
@@ -124,6 +124,7 @@ class Machine:
         own = {
             "PATH": programs,
             "FWD": fwd,
+            "PYTHON": sys.executable,
             "MACHINE": str(self.root),
             "HOME": str(self.root),
             "FORWARDER_URL": f"http://127.0.0.1:{self.ports['8000']}",
