@@ -19,7 +19,7 @@ PACKAGE = Path(fwd_server.__file__).parent
 
 # Calls the copy and prints what came back. A process of its own, because the copy has the name of the original.
 CALLER = """
-import asyncio, json, logging, sys, tempfile
+import asyncio, hashlib, json, logging, sys, tempfile
 from pathlib import Path
 
 import httpx
@@ -35,7 +35,11 @@ logging.getLogger("fwd.app").setLevel(logging.INFO)
 
 async def main(requests):
     answers = []
-    async with gateway(Path(tempfile.mkdtemp(dir=sys.argv[2])), KEY) as at:
+    folder = Path(tempfile.mkdtemp(dir=sys.argv[2]))
+    # A key without a name, as the README makes it: a recipe must not depend on names.
+    (folder / "keys.txt").write_text(f"sha256:{hashlib.sha256(KEY.encode()).hexdigest()}\\n")
+    (folder / "keys.txt").chmod(0o600)
+    async with gateway(folder, KEY) as at:
         async with httpx.AsyncClient(base_url=at.url, headers={"Authorization": f"Bearer {KEY}"}) as client:
             for path, body in requests:
                 answer = await client.post(path, json=body)

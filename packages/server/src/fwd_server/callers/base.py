@@ -39,7 +39,8 @@ def own_status(error: GatewayError) -> int:
 class StreamWriter(Protocol):
     """Frames one stream in the caller's language, from its first bytes to its end; made anew for each call.
 
-    Each method returns the bytes to send, empty where there is nothing to say. ``end`` or ``error`` is the last.
+    Each method returns the bytes to send, empty where there is nothing to say. ``write_end`` or ``write_error`` is the
+    last one called.
     """
 
     @property

@@ -19,8 +19,9 @@ from fwd_server.values.usage import Usage
 class Caller:
     """The owner of a valid key: its name in the key file, and the id by which `fwd keys` lists and revokes it.
 
-    ``ledger_id`` is who it is in the ledger, ``models`` are patterns of what it may call (empty: everything), and with
-    ``needs_user`` each call must name its user. ``expires`` is in seconds of the epoch.
+    Count by ``key_id``: names may repeat, and a key need not have one. ``ledger_id`` is who it is in the ledger,
+    ``models`` are patterns of what it may call (empty: everything), and with ``needs_user`` each call must name its
+    user. ``expires`` is in seconds of the epoch.
     """
 
     name: str = ""

@@ -17,6 +17,7 @@ https://platform.openai.com/docs/guides/error-codes
 from __future__ import annotations
 
 import enum
+import math
 from typing import Any, Final
 
 from attrs import define, field
@@ -84,7 +85,7 @@ def retry_headers(seconds: float | None) -> list[tuple[str, str]]:
         return []
     # Rounded up: a client that waits too short is refused again.
     whole = -int(-seconds // 1)
-    exact = [] if whole == seconds else [("retry-after-ms", str(round(seconds * 1000)))]
+    exact = [] if whole == seconds else [("retry-after-ms", str(math.ceil(seconds * 1000)))]
     return [("retry-after", str(whole)), *exact]
 
 
