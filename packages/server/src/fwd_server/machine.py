@@ -85,6 +85,7 @@ def _memory_groups(root: Path, own: Path) -> Iterator[tuple[Path, tuple[str, str
         if not controllers or "memory" in controllers.split(","):
             top, names = (root / "memory", _CGROUP_1) if controllers else (root, _CGROUP_2)
             group = Path(path.lstrip("/"))
+            # The groups around ours as well: their limit holds for everything in them.
             yield from ((top / one, names) for one in (group, *group.parents))
 
 

@@ -108,6 +108,7 @@ class TimerWheel:
         self._sort_far(step // _BLOCK)
         for key in sorted(key for key in self._near if key <= step):
             self._run_slot(self._near.pop(key))
+        # Cancelled timers leave empty slots behind; they are dropped here, once for all of them.
         self._near = {key: slot for key, slot in self._near.items() if slot}
         self._far = {key: slot for key, slot in self._far.items() if slot}
         if self._near or self._far:
@@ -123,6 +124,7 @@ class TimerWheel:
     def _run_slot(self, slot: _Slot) -> None:
         """Call every timer of a slot. A callback may cancel those after it."""
         for timer in sorted(slot, key=_due):
+            # A callback before it has cancelled it.
             if timer not in slot:
                 continue
             timer.cancel()

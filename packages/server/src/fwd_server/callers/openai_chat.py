@@ -30,6 +30,8 @@ def parse_exactly(body: bytes) -> ChatRequest:
     travelling = jsontext.parse_object(body)
     extra_body = take_extra_body(travelling)
     legacy = _replace_functions(travelling)
+    # The view checks and names fields; what is sent on is the object itself, so unknown fields survive
+    # (docs/adr/0001-the-callers-object-travels.md).
     seen = convert_body(travelling, ChatBody)
     check_turns(seen.messages)
     return ChatRequest(travelling, seen, extra_body, legacy)
@@ -120,6 +122,7 @@ def _close_call(message: Message, index: int, open_ids: list[str]) -> None:
     where = f"messages[{index}].tool_call_id"
     if message.tool_call_id is None:
         raise BadRequest(f"Missing required parameter: '{where}'.", param=where)
+    # Also the second result for one call: its id is taken off the list by the first.
     if message.tool_call_id not in open_ids:
         raise BadRequest(
             f"Invalid parameter: messages with role 'tool' must be a response to a preceding message with "
@@ -204,6 +207,7 @@ def _old_choice(choice: Json, side: str) -> Json:
     calls = calls_in(message)
     message.pop("tool_calls", None)
     if calls:
+        # The old shape has room for one call only.
         message["function_call"] = _without_nulls(calls[0].get("function"))
     finish = choice.get("finish_reason")
     return {**choice, side: message, "finish_reason": "function_call" if finish == "tool_calls" else finish}

@@ -72,6 +72,7 @@ class AccessLog(Observer):
 
     def call_ended(self, outcome: Outcome) -> None:
         """The line of a call."""
+        # A caller's mistake (4xx) is no news to an operator.
         level = logging.WARNING if outcome.status >= 500 else logging.INFO
         # Checked first: making a line costs more than everything else here.
         if log.access.isEnabledFor(level):

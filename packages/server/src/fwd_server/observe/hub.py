@@ -45,6 +45,7 @@ class ObserverHub:
         self._attempt_ended = _overridden_methods(observers, "attempt_ended")
         self._call_ended = _overridden_methods(observers, "call_ended")
         self._request_ended = _overridden_methods(observers, "request_ended")
+        # With the time of the end: the flush comes later, and must not make calls look longer.
         self._waiting: list[tuple[CallRecord, float]] = []
 
     def call_started(self, record: CallRecord) -> None:

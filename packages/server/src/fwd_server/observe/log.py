@@ -78,6 +78,7 @@ class QueuedHandler(logging.Handler):
     def write_fields(self, level: int, logger: str, rest: bytes) -> None:
         """Write a JSON line whose message and fields are encoded already, without a record of ``logging``."""
         line = b'{"time":"%b",%b%b' % (_format_time(time.time()).encode(), _line_start(level, logger), rest)
+        # JSON escapes C0 by itself, so only DEL and what is not ASCII can hold a character to escape.
         if line.find(b"\x7f") >= 0 or not line.isascii():
             line = _CONTROL.sub(_json_escape, line.decode()).encode()
         self._writer.put_line(line + b"\n")

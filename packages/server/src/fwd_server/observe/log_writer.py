@@ -45,6 +45,7 @@ class LogWriter:
 
     def put_line(self, line: bytes) -> None:
         """Have a line written soon; never waits."""
+        # The private function returns None without a loop; the public one raises, which costs more on other threads.
         loop = asyncio._get_running_loop()
         if loop is None:  # another thread, or nothing runs (any more): nobody would hand a batch over
             if threading.get_ident() == self._gatherer:

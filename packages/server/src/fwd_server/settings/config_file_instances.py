@@ -188,6 +188,7 @@ def variable_instance(settings: Settings, endpoint: Endpoint) -> Instance:
 
 def key_identity(instance: str, secret: Secret) -> str:
     """The identity of a key: it changes with the secret and reveals nothing about it."""
+    # Made of the secret, so that a replaced key starts without the cooldown of the old one.
     return f"{instance} {hashlib.sha256(secret.reveal().encode()).hexdigest()[:16]}"
 
 

@@ -104,6 +104,7 @@ def _class_hook(cls: type, converter: cattrs.Converter) -> Callable[[Any, Any], 
     read_table: Callable[[Any, Any], Any] = make_dict_structure_fn(cls, converter)
 
     def structure(value: Any, type_: Any) -> Any:
+        # A bare text is the short form of a table, such as "openai:gpt-5" for a deployment.
         if isinstance(value, str) and cls in SHORT_FORMS:
             value = SHORT_FORMS[cls](value)
         if not isinstance(value, dict):
@@ -154,6 +155,7 @@ def _try_structure(index: int | str, entry: Any, type_: Any, converter: cattrs.C
         return _read_name(entry, type_) if type_ in _NAMES else converter.structure(entry, type_)
     except (BadValue, ClassValidationError, IterableValidationError) as error:
         note = IterableValidationNote(f"at {index}", index, type_)
+        # Set by hand: `add_note` exists only from Python 3.11 on.
         error.__notes__ = [*getattr(error, "__notes__", ()), note]
         return error
 

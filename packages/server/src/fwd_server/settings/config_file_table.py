@@ -133,6 +133,7 @@ class ModelBuilder:
         if not config.deployments:
             self.problems.note(("models", name, "deployments"), "the list is empty; at least one is needed")
         deprecated = config.deprecated
+        # Latencies cost something for each call, so they are kept only where a model is balanced by them.
         timed = config.balance == "latency"
         return PublicModel(
             name,
@@ -223,6 +224,7 @@ class ModelBuilder:
             )
             return None
         provider, model = found
+        # A provider of the table that nothing sets up: the deployment is off, which is a warning and not a mistake.
         if provider not in self.instances:
             self.problems.warn(path, f"{to} is off, set {provider_info(provider).enabled_by}")
             return None

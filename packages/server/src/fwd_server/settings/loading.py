@@ -151,6 +151,7 @@ class _SettingsReader:
             (f".env line {line}", written),
             (f"{toml_name} line {toml_line}", toml),
         )
+        # Empty counts as unset: compose files and shells pass variables on that nobody has set.
         return next(((source, text.strip()) for source, text in places if text.strip()), DEFAULT)
 
     def _config_texts(self) -> Mapping[str, tuple[str, int]]:

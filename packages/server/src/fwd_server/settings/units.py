@@ -165,6 +165,7 @@ def read_origin(text: str) -> Origin:
 def read_alias(text: str) -> tuple[str, str]:
     """``name=target``; both may end in ``*``."""
     name, found, target = (part.strip() for part in text.partition("="))
+    # A target with a star needs a name with one: otherwise nothing says what it stands for.
     if not found or target.endswith("*") > name.endswith("*"):
         raise ValueError(text)
     return _match_whole(_ALIAS, name)[0], _match_whole(_ALIAS, target)[0]
@@ -182,6 +183,7 @@ def read_base_url(text: str) -> BaseUrl:
     _match_whole(_HEADER, text)
     if " " in text or parts.scheme not in ("http", "https") or not parts.hostname or port_of(parts) == 0:
         raise ValueError(text)
+    # A base URL is shown in messages and pages, so no password or key may stand in it.
     if "@" in parts.netloc or "?" in text or "#" in text:
         raise ValueError(text)
     return BaseUrl(f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/"))

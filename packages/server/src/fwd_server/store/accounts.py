@@ -40,6 +40,7 @@ class Accounts:
         """
         known = {rule.id for rule in self.book.rules}
         self.book.set_rules(rules)
+        # Only the new ones: the book's own counters are ahead of the ledger, which is half a second behind.
         fresh = {rule.id for rule in self.book.rules} - known
         if self.ledger is not None and fresh:
             self.ledger.restore_book(self.book, fresh)

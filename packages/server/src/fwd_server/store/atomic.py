@@ -26,6 +26,7 @@ def replace(path: Path, data: bytes) -> None:
     if path.is_symlink():
         raise OSError(errno.ELOOP, "the file is a symbolic link", str(path))
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # In the same directory: a rename is one step only within a file system.
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
     try:
         with open(descriptor, "wb") as file:

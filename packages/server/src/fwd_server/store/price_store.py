@@ -80,6 +80,7 @@ class PriceWatch:
     @classmethod
     def start(cls, files: PriceFiles) -> PriceWatch:
         """Read the table. Raises PriceFileError and OSError."""
+        # Before the table is read: a change in between is then noticed by the next poll.
         stamp = files.read_stamp()
         return cls(files, files.read_table(), stamp=stamp)
 

@@ -61,6 +61,7 @@ def report_usage(store: sqlite3.Connection, query: UsageQuery) -> list[dict[str,
     if len(rows) > MOST_ROWS:
         raise ReportError(f"more than {MOST_ROWS:,} rows: select fewer days or groups")
     names = [*query.by, *ROLLUP_SUMS]
+    # Without groups SQL gives one row of nulls where there is nothing to add up.
     return [dict(zip(names, row, strict=True)) for row in rows if row[len(columns)] is not None]
 
 

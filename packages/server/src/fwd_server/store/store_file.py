@@ -43,6 +43,7 @@ def read_store(path: Path, *, busy_s: float = BUSY_S) -> sqlite3.Connection:
     """The store for reading only. Raises StoreError when there is none, or when it cannot be read."""
     if not path.exists():
         raise StoreError(f"there is no ledger at {path}: it is created with the first call, in the directory FWD_DATA")
+    # Read-only by SQLite itself: a report can never write, whatever its text is.
     address = f"file:{quote(str(path))}?mode=ro"
     connection = sqlite3.connect(address, uri=True, timeout=busy_s, isolation_level=None, check_same_thread=False)
     try:

@@ -125,6 +125,7 @@ class CallRecord(msgspec.Struct, eq=False):
         # The usual case first: a stream has hundreds of chunks and one end.
         if isinstance(event, Chunk):
             if event.commits:
+                # A relayed chunk was never parsed; to parse it only for this would undo the gain of relaying.
                 self.sent_tokens += 1 if event.data is None else _delta_tokens(event.data)
         elif isinstance(event, End):
             self.usage = event.usage
@@ -172,6 +173,7 @@ class CallRecord(msgspec.Struct, eq=False):
             id=call.id,
             caller=call.caller.label,
             requested_model=call.request.model,
+            # The head was out when the stream broke, so 200 is what the caller saw.
             status=200 if error is None or self.broke_midstream else error.status,
             stream=call.request.stream,
             provider=self.provider,

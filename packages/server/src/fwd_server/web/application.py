@@ -71,6 +71,7 @@ class GatewayApplication(Application):
     ) -> CallExchange | None:
         """The handler of a call; None for every other request."""
         route = self._calls.get(path) or self._calls.get(canonical_path(path))
+        # Other methods on the path of a call get their 405 from an ordinary handler.
         if route is None or method != "POST" or self._service is None:
             return None
         return CallExchange(self._service, route, path, connection, **stock)
@@ -83,6 +84,7 @@ class GatewayApplication(Application):
 
     def find_handler(self, request: httputil.HTTPServerRequest, **kwargs: Any) -> Any:
         """As Tornado's, which tries one pattern after the other; most paths are no patterns."""
+        # Changed on the request itself, so that the route, the log line and the handler see one path (contract S3).
         request.path = canonical_path(request.path)
         route = self._exact.get(request.path)
         if route is None:
@@ -115,6 +117,7 @@ class GatewayApplication(Application):
         caller = None if authenticated is None else authenticated.caller
         context = RequestContext(request_id, peer, caller, is_loopback(remote_ip), cors)
         connection: Any = request.connection
+        # Tornado's own connections, which embedders may use, do not count who has authenticated.
         if caller is not None and hasattr(connection, "mark_authenticated"):
             connection.mark_authenticated()
         kwargs = {**(target_kwargs or {}), "context": context}

@@ -141,6 +141,7 @@ def probe_application(readiness: Readiness, *, to_loopback: bool, hub: ObserverH
         URLSpec(r"/ready", ReadyHandler, {"state": readiness, "details": _is_local}),
     ]
     nobody = Authenticator(_NoKeys(), SystemClock())
+    # No trusted proxies here: X-Forwarded-For could make a stranger look like this machine.
     guard = RequestGuard(HostGuard(to_loopback), nobody, lambda remote_ip, headers: remote_ip, max_body=0)
     return GatewayApplication(routes, guard, hub)
 

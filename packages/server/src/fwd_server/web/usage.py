@@ -88,6 +88,7 @@ class UsageHandler(BaseHandler):
     async def get(self) -> None:
         """Answer with the report. Raises BadRequest for a question it has no answer to."""
         today = find_utc_day(self.clock.now())
+        # The key's own id and nothing from the query: a caller can see no other key's usage.
         query = _read_query(self, _caller_of(self).ledger_id, today)
         form = self.get_argument("format", "json")
         if form not in ("json", "csv"):

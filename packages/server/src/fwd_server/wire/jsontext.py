@@ -196,6 +196,7 @@ def _count_brackets(written: bytes) -> int:
 
 
 def _deeper_than(value: object, levels: int) -> bool:
+    # Level by level instead of by recursion, which a document could make as deep as it likes.
     nodes: list[Any] = [value]
     for _ in range(levels):
         nodes = [

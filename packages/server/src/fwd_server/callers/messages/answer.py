@@ -67,6 +67,7 @@ def stop_details(explanation: object) -> Json:
 def usage_object(usage: Usage) -> Json:
     """Anthropic counts what was read from and written to a cache beside the input, the chat shape within it."""
     counts: Json = {
+        # Never below zero, even where a provider's parts add up to more than its whole (contract T30).
         "input_tokens": max(0, usage.prompt - usage.cached - usage.cache_write),
         "cache_creation_input_tokens": usage.cache_write,
         "cache_read_input_tokens": usage.cached,
@@ -101,6 +102,7 @@ def _blocks(message: Json, request: MessagesRequest, record: CallRecord, *, cut:
     blocks: list[Json] = []
     if isinstance(thought, str) and thought:
         blocks.append({"type": "thinking", "thinking": thought, "signature": held})
+    # Signed reasoning must come back to its provider, also where nothing of it can be read.
     elif held:
         blocks.append({"type": "redacted_thinking", "data": held})
     texts = (message.get("content"), message.get("refusal"))

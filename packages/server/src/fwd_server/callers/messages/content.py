@@ -58,6 +58,7 @@ class PartReader:
         kind, at = read_text(source, "type", f"{where}.source"), f"{where}.source"
         title = optional_text(block, "title", where)
         if kind == "base64":
+            # The only type that Anthropic takes in base64 documents.
             media = source.get("media_type") or PDF
             data = f"data:{media};base64,{read_text(source, 'data', at)}"
             return [{"type": "file", "file": {"filename": title or "document.pdf", "file_data": data}}]

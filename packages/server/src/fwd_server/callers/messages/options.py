@@ -126,6 +126,7 @@ def _write_sampling(call: Json, target: TargetTraits, dropped: set[str], chat: J
         value = call.get(name)
         if value is None:
             continue
+        # OpenAI's reasoning models answer 400 to these fields.
         thinks = target.reasons and not target.samples and effort != "none"
         if (name == "top_k" and "top_k" not in target.takes) or thinks:
             dropped.add(name)
@@ -138,6 +139,7 @@ def _write_stops(call: Json, dropped: set[str], chat: Json) -> None:
     if not all(isinstance(stop, str) for stop in stops):
         raise invalid("stop_sequences", "Input should be a valid list of strings")
     if stops:
+        # OpenAI takes at most four: https://platform.openai.com/docs/api-reference/chat/create
         chat["stop"] = stops[:MOST_STOPS]
     if len(stops) > MOST_STOPS:
         dropped.add("stop_sequences")
@@ -186,6 +188,7 @@ def _write_tier(call: Json, target: TargetTraits, dropped: set[str], chat: Json)
 def _write_user(call: Json, target: TargetTraits, chat: Json) -> None:
     user = optional_text(optional_object(call, "metadata"), "user_id", "metadata")
     if user and "safety_identifier" in target.takes:
+        # Long ids (Claude Code's is JSON) are refused by OpenAI; a digest still tells one user from another.
         digest = hashlib.sha256(user.encode("utf-8", "replace")).hexdigest()
         chat["safety_identifier"] = user if len(user) <= _LONGEST_USER else digest
 

@@ -62,8 +62,10 @@ class MessagesRequest(ForeignRequest):
         if not chat["messages"]:
             raise invalid("messages", "there is no text in them, and no system prompt")
         if self.stream:
+            # Anthropic's streams always end with the usage, so it is always asked for.
             chat |= {"stream": True, "stream_options": {"include_usage": True}}
         form = ChatForm(ChatRequest(chat, convert_body(chat, ChatBody)), tuple(sorted(dropped)))
+        # `max_tokens: 0` only fills Anthropic's cache; elsewhere there is nothing to send, and the answer is made here.
         return form if self.own.get("max_tokens") != 0 else ChatForm(form.request, form.dropped, self._warmed_up())
 
     def own_names(self, dropped: Iterable[str]) -> tuple[str, ...]:

@@ -152,6 +152,7 @@ class MessagesStreamWriter:
         if usage is not None:
             self._usage = usage
         for choice in data.get("choices") or ():
+            # A message of Anthropic's has one answer: further choices have no place in it.
             if not choice.get("index"):
                 out += self._write_choice(choice)
         return b"".join(out)
@@ -160,6 +161,7 @@ class MessagesStreamWriter:
         if self._begun:
             return []
         self._begun = True
+        # Clients show these counts while the stream runs; the true ones come only with its end, in message_delta.
         counts = usage_object(Usage(prompt=self._request.estimate, completion=1))
         message = {
             "id": new_id("msg_"),
@@ -194,6 +196,7 @@ class MessagesStreamWriter:
 
     def _write_text(self, kind: str, text: str) -> list[bytes]:
         if self._open == "tool" and not self._calls[self._open_call].is_complete():
+            # Closing the call now would give the client half an object as its input.
             self._held.append((kind, text))
             return []
         if kind == "refusal":
@@ -257,6 +260,7 @@ class MessagesStreamWriter:
     def _advance_calls(self, *, ended: bool) -> list[bytes]:
         """Write what can be written of the calls, one after the other."""
         out: list[bytes] = []
+        # One block at a time: a provider may mix the pieces of parallel calls, Anthropic's stream may not.
         for at, call in sorted(self._calls.items()):
             if call.over:
                 continue
@@ -265,6 +269,7 @@ class MessagesStreamWriter:
                     break
                 if ended:
                     call.id = call.id or new_id("call_")
+                # Providers may send them in a later piece, and a block cannot begin without them.
                 if not call.id or not call.name:
                     break
                 out += self._open_call_block(at, call)
@@ -314,6 +319,7 @@ class MessagesStreamWriter:
     def _last_delta(self) -> bytes:
         usage = self._usage or self._record.usage
         if usage is None:
+            # Nobody counted: the same estimate of four bytes a token as everywhere.
             usage = Usage(prompt=self._request.estimate, completion=max(1, -(-self._sent_bytes // 4)))
         finish, refusal = self._finish or "stop", "".join(self._refusal)
         reason = stop_reason(finish, has_calls=bool(self._calls), refused=bool(refusal))

@@ -72,6 +72,7 @@ class TurnWriter:
         texts = [part for part in parts if part["type"] == "text"]
         if not texts:
             return
+        # A mark belongs to one part, so marked parts stay apart; without marks one text is what every provider takes.
         marked = any("cache_control" in part for part in texts)
         content: Any = texts if marked else between.join(part["text"] for part in texts)
         self.messages.append({"role": "system", "content": content})
@@ -129,10 +130,12 @@ class TurnWriter:
                 f"unexpected `tool_use_id` found in `tool_result` blocks: {call_id[:64]}. Each `tool_result` block "
                 "must have a corresponding `tool_use` block in the previous message.",
             )
+        # Removed at once, so that a second result for the same call is refused, too.
         self._open.remove(call_id)
         parts = [part for path, one in _result_blocks(block, where) for part in self._result_parts(one, path)]
         if not self._target.tool_media:
             parts = _move_media(parts, beside)
+        # The chat shape has no field for a failed tool; the model reads it in the text.
         failed = "[error] " if block.get("is_error") is True else ""
         if any(map(is_media, parts)):
             content: Any = [{"type": "text", "text": failed.rstrip()}, *parts] if failed else parts
@@ -175,6 +178,7 @@ class TurnWriter:
             message["tool_calls"] = calls
         if details:
             message["reasoning_details"] = details
+        # Thinking alone is no message in the chat shape, where it must have a content or calls.
         if texts or calls:
             self.messages.append(message)
 

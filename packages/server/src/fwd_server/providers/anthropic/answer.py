@@ -92,6 +92,7 @@ class MessageReader:
         yield from ()
 
     def _end_message(self, event: Json) -> Iterator[Json]:
+        # Only message_stop ends a message: a stream without it was cut (contract F22).
         self.is_over = True
         yield from self._blocks.close_message()
         declined = _refusal_text(self._stop)

@@ -73,6 +73,7 @@ def translate_call(request: ChatRequest, model: str) -> Translation:
     if lost_marks:
         new.dropped.add("cache_control")
     new.body = merge_body(body, request.extra_body)
+    # https://platform.claude.com/docs/en/api/errors#long-requests asks for streams where an answer takes long.
     if request.stream or _is_long(new.body):
         new.body["stream"] = True
     return new
@@ -106,6 +107,7 @@ def _set_max_tokens(new: Translation) -> None:
 def _set_turns(new: Translation) -> None:
     system, messages = turns.build_turns(new.given["messages"], new.names, mid_system=new.traits.mid_system)
     if lenient.obj(new.given.get("response_format")).get("type") == "json_object":
+        # Claude has no mode for JSON without a schema, so it is told in words.
         system = [*system, {"type": "text", "text": JSON_ONLY}]
         new.json_only = True
     if system:

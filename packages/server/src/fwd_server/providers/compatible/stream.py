@@ -188,6 +188,7 @@ class CompatibleDecoder:
 
     def _note_usage(self, chunk: Json, rest: Json) -> None:
         """Keep the latest count; it goes out in a chunk of its own at the end, whichever chunk it came in."""
+        # Groq states it in `x_groq`, in some streams only there.
         usage = chunk.get("usage") or obj(chunk.get("x_groq")).get("usage")
         if isinstance(usage, dict):
             tidy = tidy_usage(self._profile, usage)

@@ -300,6 +300,7 @@ def _read_citations(grounding: Json, content: str) -> list[Json]:
 
 
 def _character_index(written: bytes, at: object) -> int:
+    # An index in the middle of a character counts the whole characters before it.
     return len(written[: clean_count(at)].decode("utf-8", "ignore"))
 
 

@@ -225,6 +225,7 @@ def _tool_config(body: Json, names: tool_names.NameMap) -> Json | None:
 def _with_extras(built: Json, extras: Json) -> Json:
     """The caller's ``google`` object merged in, last: thinking into the settings, tools after the others."""
     more = dict(extras)
+    # The lists are joined below, so a wrong type has to be named here.
     if not isinstance(more.get("tools", []), list):
         raise Refused("Invalid type for 'google.tools': expected an array.", code=None, param="google.tools")
     tools, thinking = more.pop("tools", []), more.pop("thinkingConfig", None)

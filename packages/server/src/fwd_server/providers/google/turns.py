@@ -64,6 +64,7 @@ class Conversation:
 
     def _finished_turns(self) -> list[Json]:
         if not self.turns or self.turns[0]["role"] != "user":
+            # Gemini wants the first turn to be the user's.
             self.turns.insert(0, {"role": "user", "parts": [{"text": _BLANK}]})
         if self.turns[-1]["role"] == "model" and not self.traits.continues_own_turn:
             self._add_parts("user", [{"text": _GO_ON}])
