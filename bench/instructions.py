@@ -3,6 +3,7 @@
 python -m bench.instructions                              # the gateway on this Python, about two minutes
 python -m bench.instructions --python /usr/bin/python3    # on another one
 python -m bench.instructions --calls 50 --batches 1       # a first look
+python -m bench.instructions --models 100                 # with a fwd.toml of so many models, 3 deployments each
 
 Instruction counts do not depend on how busy the machine is. They repeat to a fraction of a percent, so a gain of one
 percent is visible. They leave out the kernel and the cost of cache misses, which B1 and B2 include.
@@ -95,27 +96,55 @@ class CallgrindCounter:
         subprocess.run(["vgdb", f"--pid={self._pid}", *words], check=True, capture_output=True, timeout=60)
 
 
+def config_text(upstream_port: int, models: int) -> str:
+    """A ``fwd.toml`` of so many models with three deployments by weight each; ``listed-*`` is what is called."""
+    address = f'base_url = "http://127.0.0.1:{upstream_port}/v1"\nkeys = ["env:OPENAI_API_KEY"]\n'
+    providers = [f'[providers.{name}]\ntype = "openai"\n{address}' for name in "abc"]
+    names = ['"listed-*"', *(f"model-{number}" for number in range(1, models))]
+    tables = [
+        "".join(
+            f'[[models.{name}.deployments]]\nto = "{one}:{"*" if "*" in name else name}"\nweight = {weight}\n'
+            for weight, one in enumerate("abc", 1)
+        )
+        for name in names
+    ]
+    return "\n".join([*providers, *tables])
+
+
 @contextmanager
-def gateway_under_callgrind(place: GatewayPlace, without: Sequence[str]) -> Iterator[tuple[System, CallgrindCounter]]:
+def gateway_under_callgrind(
+    place: GatewayPlace, without: Sequence[str], models: int = 0
+) -> Iterator[tuple[System, CallgrindCounter]]:
     """The gateway under callgrind, with its periodic work stretched as the rest of it is. Raises RuntimeError."""
     if not shutil.which("valgrind") or not shutil.which("vgdb"):
         raise RuntimeError("valgrind is not installed (Debian: apt-get install valgrind)")
     out = place.folder / "callgrind.out"
     wrapper = ("valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}")
     how = processes.instrumented_program("--stretch", str(STRETCH), without=without)
+    if models:
+        config = place.folder / "fwd.toml"
+        config.write_text(config_text(place.upstream_port, models))
+        how["FWD_CONFIG"] = str(config)
     with processes.run_gateway(place, core=None, wrapper=wrapper, PYTHONHASHSEED="0", **how) as fwd:
         yield fwd, CallgrindCounter(fwd.process.pid, out)
 
 
 async def count_all(
-    python: str, folder: Path, *, calls: int = CALLS, batches: int = BATCHES, without: Sequence[str] = ()
+    python: str,
+    folder: Path,
+    *,
+    calls: int = CALLS,
+    batches: int = BATCHES,
+    without: Sequence[str] = (),
+    models: int = 0,
 ) -> InstructionCounts:
     """Count calls and chunks in a gateway on ``python``, with some pieces of the call path switched off."""
     baton = Baton()
     async with stepped_upstream(baton) as upstream_port:
         place = GatewayPlace(python, folder, upstream_port)
-        with gateway_under_callgrind(place, without) as (fwd, counter):
+        with gateway_under_callgrind(place, without, models) as (fwd, counter):
             async with connect_client(fwd.port, baton) as client:
+                client.prefix = "listed-" if models else client.prefix
                 return await _count_batches(client, counter, calls, batches)
 
 
@@ -160,12 +189,14 @@ def main() -> int:
     parser.add_argument("--python", default=sys.executable, help="the Python the gateway runs on")
     parser.add_argument("--calls", type=int, default=CALLS, help="calls of a batch")
     parser.add_argument("--batches", type=int, default=BATCHES)
+    parser.add_argument("--models", type=int, default=0, help="models in a fwd.toml; 0: none, and no such file")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fwd-bench-") as name:
         try:
             python = gateway_python(options.python, Path(name))
             print(f"The gateway on {processes.describe_python(python)}", flush=True)
-            counts = asyncio.run(count_all(python, Path(name), calls=options.calls, batches=options.batches))
+            how = {"calls": options.calls, "batches": options.batches, "models": options.models}
+            counts = asyncio.run(count_all(python, Path(name), **how))
         except RuntimeError as error:
             print(error, file=sys.stderr)
             return 1

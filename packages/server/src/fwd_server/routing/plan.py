@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 from attrs import frozen
 
-from fwd_server.routing.balance import LoadState, order_lanes, order_seats
+from fwd_server.routing.balance import STICKY, LoadState, choose_first, order_lanes, order_seats
 from fwd_server.routing.needs import CallNeeds
 from fwd_server.routing.sticky import sticky_seed
 from fwd_server.routing.table import MAY_BE_TOO_LONG, PRIORITY, Lane, PublicModel, Seat
@@ -183,7 +183,12 @@ class Plan:
         if model.lacks and ask.needs & model.lacks:
             return None
         lanes = model.lanes
-        lane = lanes[0] if len(lanes) == 1 else self._balance(model, lanes)[0]
+        if len(lanes) == 1:
+            lane = lanes[0]
+        else:
+            seed = self._seed_for(model)
+            balance = model.balance if seed == self.seed else STICKY
+            lane = choose_first(balance, lanes, seed, self._state, self.now, stream=ask.stream)
         seats = lane.seats
         if len(seats) > 1 and lane.instance.spread:
             return order_seats(seats, self._seed_for(model), spread=True)[0]
@@ -320,7 +325,7 @@ class Plan:
             return list(lanes)
         # A conversation's own number takes the place of the call's, and of every other balance.
         seed = self._seed_for(model)
-        balance = model.balance if seed == self.seed else "weighted"
+        balance = model.balance if seed == self.seed else STICKY
         return order_lanes(balance, lanes, seed, self._state, self.now, stream=self.ask.stream)
 
     def _seed_for(self, model: PublicModel) -> int:
