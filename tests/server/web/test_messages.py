@@ -15,6 +15,8 @@ from kit.gateways import gateway
 from tests.server.callers import messages
 
 from fwd_server.settings.config_file import ConfigText
+from fwd_server.upstream.loop_guard import LoopGuard
+from fwd_server.web.call_options import read_options
 
 T = TypeVar("T")
 KEY = "fwd_" + "m" * 43
@@ -203,3 +205,11 @@ def test_what_is_dropped_is_named_and_strict_refuses_it(tmp_path: Path) -> None:
     refused = post(tmp_path, body, headers={"x-fwd-strict": "true"})
     assert refused.status_code == 400
     assert "'container', 'tools.web_search'" in refused.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("name", ["x-fwd-session", "x-claude-code-session-id", "session-id", "x-session-id"])
+def test_a_program_says_itself_which_conversation_it_is(name: str) -> None:
+    """What a call sticks by; our own header comes first."""
+    guard = LoopGuard("a")
+    assert read_options({name: "s-1", "x-openwebui-chat-id": "other"}, guard).session == "s-1"
+    assert read_options({}, guard).session is None

@@ -20,6 +20,14 @@ _TAG_VALUE: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # The spellings that clients use; everything else is refused, because a typo must not change what a call does.
 _FLAG: Final = {"": False, **dict.fromkeys(("false", "0", "no"), False), **dict.fromkeys(("true", "1", "yes"), True)}
 _FALLBACK: Final = {"": True, "none": False}
+# Ours first, then those of Claude Code, Codex, opencode and Open WebUI, which say as much.
+_SESSIONS: Final = (
+    SESSION_HEADER,
+    "x-claude-code-session-id",
+    "session-id",
+    "x-session-id",
+    "x-openwebui-chat-id",
+)
 # The headers that ask for less time, and what each is called in ``Timeouts``.
 _TIMES: Final = {
     "x-fwd-connect-timeout": "connect_s",
@@ -62,7 +70,7 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
         via=loop_guard.check_incoming(headers.get(HEADER)),
         user=clean_user(headers.get("x-fwd-user")),
         tags=_read_tags(headers["x-fwd-tags"]) if "x-fwd-tags" in headers else {},
-        session=headers.get(SESSION_HEADER),
+        session=next((headers[name] for name in _SESSIONS if name in headers), None),
     )
 
 
