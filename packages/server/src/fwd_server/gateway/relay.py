@@ -123,6 +123,7 @@ class CommittedStream:
         return upstream_failure("upstream_truncated") if error.code == "upstream_reset" else error
 
     def _on_deadline(self) -> None:
+        # Set first: closing may end the body with an error of its own, which is then told as the deadline.
         self._expired = True
         self.response.close()
         self._on_end(upstream_failure("deadline"))

@@ -83,6 +83,7 @@ def describe_refusal(refusal: Refusal) -> str:
         return _describe_limit(refusal, rule, name)
     if refusal.code == "too_many_users":
         return f"Budget '{rule.window}' {name} already counts as many users as a budget can."
+    # Soft overruns and raised costs can take a budget below zero, which would read like a debt.
     left = max(refusal.limit - refusal.used, 0)
     until = f" until {_show_time(refusal.period.end)}" if refusal.period and refusal.period.end else ""
     text = f"Budget '{rule.window}' {name}: {show_usd(left)} of {show_usd(refusal.limit)} USD left{until}."

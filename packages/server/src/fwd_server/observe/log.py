@@ -42,6 +42,7 @@ def configure_logging(level: str, form: str, out: TextIO | None = None) -> None:
         if isinstance(old, QueuedHandler):
             old.close()
     words = form == "text" or (form == "auto" and (out or sys.stderr).isatty())
+    # A stream that was handed in belongs to a test or an embedder, who wants to read it at once.
     handler = logging.StreamHandler(out) if out else QueuedHandler(sys.stderr)
     handler.setFormatter(TextLines() if words else JsonLines())
     # Replaced, not added: Tornado and uvloop may have set up a handler of their own.

@@ -50,6 +50,7 @@ def merge_deltas(deltas: Iterable[Json]) -> Json:
             if key == "tool_calls":
                 _gather_calls(calls, value)
             elif isinstance(value, str):
+                # Set now, so that the fields stand in the order in which they came.
                 message.setdefault(key, None)
                 texts.setdefault(key, []).append(value)
             elif isinstance(value, list):
@@ -126,6 +127,7 @@ def fold_events(events: Iterable[StreamEvent]) -> ChatResponse:
             return ChatResponse({**answer, **more}, event.usage)
         data = event.data if event.data is not None else jsontext.loads(event.frame or b"{}")
         head = head or data
+        # The last value counts: usage, tiers and fingerprints are complete only at the end.
         more.update((k, v) for k, v in data.items() if v is not None and (k == "usage" or k not in _OF_A_CHUNK))
         for choice in objects(data.get("choices")):
             choices.setdefault(choice["index"], _FoldedChoice()).add_choice(choice)

@@ -121,6 +121,7 @@ class JsonStream:
             # The other half of a character may come with the next object: ``ChunkWriter`` joins them.
             value = jsontext.loads(written, keep_halves=True)
         except orjson.JSONDecodeError:
+            # Text that cannot be read in the middle of a body is broken; at the end it was cut off (contract F8, F27).
             return [upstream_failure(unreadable)]
         if not isinstance(value, dict):
             return [upstream_failure("bad_payload")]

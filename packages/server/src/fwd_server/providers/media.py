@@ -41,6 +41,7 @@ def read_data_url(url: str, provider: str, where: str) -> InlineMedia:
     match = _DATA_URL.match(url)
     if match:
         data = canonical_base64(url[match.end() :])
+        # What the bytes show comes first: providers refuse an image whose label is wrong.
         return InlineMedia(media_type(first_bytes(data)) or match["mime"].strip().lower() or _UNKNOWN_TYPE, data)
     if is_link(url):
         raise link_refused(provider, where)
@@ -74,6 +75,7 @@ def canonical_base64(written: str) -> str:
 
 def first_bytes(data: str) -> bytes:
     """The first 24 bytes of base64 ``data``: enough to know a type by; none where they cannot be decoded."""
+    # 32 characters are 24 bytes: decoding the whole of 20 MB for its type would stop everybody else.
     start = data[:32]
     try:
         return base64.b64decode(start + "=" * (-len(start) % 4))

@@ -52,6 +52,7 @@ def calls_of(message: Json, provider: str, where: str) -> Iterator[tuple[Json, s
     """The tool calls of an assistant message, each with its place. Raises Refused for a custom tool's call."""
     for index, call in enumerate(objects(message.get("tool_calls"))):
         at = f"{where}.tool_calls[{index}]"
+        # Custom tools take free text, which only OpenAI's models were trained for.
         if not isinstance(call.get("function"), dict):
             raise Refused(f"{provider} only accepts function calls; '{at}' is of another type.", param=at)
         yield call, at
@@ -111,6 +112,7 @@ def answer_schema(body: Json, provider: str) -> tuple[bool, Json | None]:
     described = obj(wanted.get("json_schema")) if kind == "json_schema" else {}
     schema, description = described.get("schema"), described.get("description")
     if isinstance(schema, dict) and description and not schema.get("description"):
+        # Other languages have no place for it beside the schema.
         schema = {**schema, "description": description}
     return kind != "text", schema
 

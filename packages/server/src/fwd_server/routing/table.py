@@ -144,6 +144,7 @@ class Lane:
 
     @identity.default
     def _make_identity(self) -> tuple[str, str, str]:
+        # With the address: a provider that moves begins without the cooldowns of its old place.
         return (self.instance.name, self.instance.endpoint.base_url, self.model)
 
     @salt.default

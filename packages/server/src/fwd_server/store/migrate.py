@@ -67,6 +67,7 @@ def migrate(connection: sqlite3.Connection, at: int, migrations: Sequence[Migrat
     steps = load_migrations() if migrations is None else migrations
     applied: list[str] = []
     for step in find_pending(connection, steps):
+        # The second of two processes that start at once waits here, and then finds the step applied (contract D17).
         connection.execute("begin exclusive")
         try:
             connection.execute(_TABLE)

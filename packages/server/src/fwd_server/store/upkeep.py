@@ -34,6 +34,7 @@ def prune_calls(store: sqlite3.Connection, before: int, most: int = PRUNE_ROWS) 
     except BaseException:
         store.execute("rollback")
         raise
+    # Nothing older is left, so there is time to give pages back to the system.
     if count < most:
         store.execute(f"pragma incremental_vacuum({_VACUUM_PAGES})")
     return count

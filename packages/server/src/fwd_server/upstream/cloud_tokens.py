@@ -87,6 +87,7 @@ class TokenRenewer:
         while not self._stopped.is_set():
             session.wanted.clear()
             try:
+                # Made once: the libraries keep credentials and connections of their own between two tokens.
                 fetch = fetch or self.make_fetch(session)
                 token = fetch()
             # The libraries raise what they like, down to their HTTP client's errors; whatever it is, it is tried again.

@@ -66,6 +66,7 @@ def read_options(headers: Mapping[str, Any], loop_guard: LoopGuard) -> CallOptio
         dry_run=_read_choice(headers, "x-fwd-dry-run", _FLAG, "true or false"),
         deadline_s=times.pop("total_s", None),
         requested_timeouts=times,
+        # The first is set by OpenAI's and Anthropic's SDKs (both made with Stainless), the second by ours.
         retry_count=_retry_count(headers.get("x-stainless-retry-count") or headers.get("x-fwd-retry-count")),
         via=loop_guard.check_incoming(headers.get(HEADER)),
         user=clean_user(headers.get("x-fwd-user")),
@@ -97,6 +98,7 @@ def clean_user(text: str | None) -> str:
     """A user tag: at most 128 printable characters; what a caller sends beyond that is cut."""
     if not text:
         return ""
+    # Cut instead of refused: the tag is for reports, and no reason to turn a call away.
     return "".join(character for character in text if character.isprintable()).strip()[:MOST_USER]
 
 

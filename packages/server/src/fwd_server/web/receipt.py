@@ -30,6 +30,7 @@ def fact_headers(record: CallRecord, now: float) -> list[tuple[str, str]]:
     if record.changed:
         headers.append(("x-fwd-changed", ",".join(record.changed)))
     headers.append(("server-timing", _server_timing(record, now)))
+    # Rate limits, ids and skipped providers would reveal who answers, so they stay hidden with it.
     passed = record.passed_headers
     if record.shown_as is not None:
         passed = ()

@@ -23,5 +23,6 @@ def as_error(refusal: Refusal) -> GatewayError:
     """A refusal as the error a caller sees; only what is not the caller's fault is worth another try."""
     if refusal.status < 500:
         return BadRequest(str(refusal), status=refusal.status, code=refusal.code)
+    # Of these only "too many connections" goes away by itself.
     retry_after_s = _RETRY_AFTER_S if refusal.status == 503 else None
     return GatewayError(str(refusal), refusal.status, code=refusal.code, retry_after_s=retry_after_s)

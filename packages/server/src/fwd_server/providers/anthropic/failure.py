@@ -117,6 +117,7 @@ def _meant_status(status: int, error: Json, message: str) -> int:
     """The status that says what happened, where the one given says less."""
     if _MONEY_CODE.search(lenient.text(lenient.obj(error.get("details")).get("error_code"))):
         return 402
+    # Only these statuses come with the account's troubles, and a message about a field may quote the caller's text.
     if status in (400, 403, 429) and not _ABOUT_A_FIELD.match(message):
         if _MONEY.search(message):
             return 402
@@ -130,6 +131,7 @@ def failure_inside(answer: Json, endpoint: Endpoint, now: int, *, committed: boo
     """The failure that an error inside a 200 stands for, in a stream before or after its first content (F21)."""
     error = _error_of(answer)
     status = _BY_TYPE.get(lenient.text(error.get("type")), 500)
+    # Half of the answer is out: the request was fine, so it cannot be the caller's fault any more.
     if committed and status not in _LOAD:
         return read_failure(500, {}, {"error": {"message": error.get("message")}}, endpoint, now)
     return read_failure(status, {}, answer, endpoint, now)

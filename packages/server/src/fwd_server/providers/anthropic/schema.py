@@ -61,6 +61,7 @@ def rewrite_schema(schema: Json, param: str, *, exact: bool = False) -> Rewritte
         )
     writer = _SubsetWriter(schema)
     written = writer.write(schema, param)
+    # `strict` is a promise about the answer; without it closing the object is the lesser evil, and is reported.
     if exact and writer.closed:
         raise Refused(
             f"anthropic cannot keep to '{writer.closed[0]}' exactly: a strict schema must not have an object that is "
@@ -125,6 +126,7 @@ class _SubsetWriter:
         """One schema and everything in it."""
         if not isinstance(schema, dict):
             return schema
+        # The API knows `anyOf` only. That it must be exactly one cannot be said there.
         schema = _without_one_of(schema)
         joined, notes = self._without_all_of(schema)
         self._join_depth += joined is not schema
@@ -135,6 +137,7 @@ class _SubsetWriter:
     def _write_joined(self, schema: Json, notes: list[str], path: str) -> Json:
         found: Json = {name: schema[name] for name in _KEPT if name in schema}
         found.update(self._inner(schema, path))
+        # Compared as a whole, because half an `allOf` would allow more than the caller wrote.
         if found.get("allOf", schema.get("allOf")) != schema.get("allOf"):
             del found["allOf"]  # an arm would lose something: the note below quotes all of them
         for name, value in schema.items():

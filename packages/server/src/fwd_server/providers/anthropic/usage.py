@@ -32,6 +32,7 @@ def read_usage(usage: Json) -> Usage:
         completion=completion,
         cached=read,
         cache_write=written,
+        # Parts never exceed their whole, or costs could become negative (contract T30).
         reasoning=min(thinking, completion),
         cache_write_1h=min(hour, written),
         web_searches=clean_count(lenient.obj(usage.get("server_tool_use")).get("web_search_requests")),

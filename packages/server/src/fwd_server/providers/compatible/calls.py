@@ -86,6 +86,7 @@ class CallFragments:
     def add_relayed(self, index: int, piece: str) -> bool:
         """Count more arguments of a call whose fragment may go out as it came; False if it has to be rewritten."""
         call = self._by_index.get(index)
+        # The frame names the server's own number, so it may pass only where ours is the same.
         if call is None or not call.name or call.number != index or call.is_repeated_by(piece):
             return False
         call.add_piece(piece)
@@ -110,6 +111,7 @@ class CallFragments:
                 call = self._begin_call(server_id)
             self._by_index[index] = call
         else:
+            # Without an index, what continues the call before it is the only order there is.
             call = self._by_server_id.get(server_id) or self._last
             if call is None or _is_another_without_index(call, server_id, name):
                 call = self._begin_call(server_id)

@@ -79,6 +79,7 @@ class ChoiceStream:
                 return False
         if not added:
             return False
+        # Only what stands for an answer ends the null; a thought does not.
         if self._null and not delta.reasoning_content:
             self._null = False
         self.size += len(added) if added.isascii() else len(added.encode())
@@ -88,6 +89,7 @@ class ChoiceStream:
         """The choices to send for one that came: what it adds, if anything."""
         delta = self._tidy_delta(obj(choice.get("delta")))
         finish = finish_reason(choice.get("finish_reason"), called=False)
+        # Bytes that went out now would overtake what is held back.
         self.relays = not self._halves and not self._reasoning
         if not delta and not finish:
             return []

@@ -97,6 +97,7 @@ def read_failure_inside(profile: ProviderProfile, endpoint: Endpoint, data: obje
     """A failure inside a 200 or in a stream: its own code or name stands for the status (contract F21)."""
     details = read_error_text(data)
     known = {**_STATUS_OF, **profile.error_types}
+    # Type and code may name two kinds; the lower status is the more exact one (402 before 429).
     named = min((known[name] for name in details.names if name in known), default=500)
     number = details.number or 0
     return _classify_failure(profile, endpoint, details, number if 300 <= number < 600 else named)
@@ -106,6 +107,7 @@ def _classify_failure(profile: ProviderProfile, endpoint: Endpoint, details: Err
     words = redact_text(details.message, endpoint.key)
     meant = _meant_status(details, words, status)
     error = from_status(meant, words, provider=profile.name, key_name=endpoint.key_name)
+    # The log shows what the provider answered, not what it meant.
     error.upstream_status = status
     if details.param:
         error.param = redact_text(details.param)

@@ -77,6 +77,7 @@ def splice_model(request: ChatRequest, profile: ProviderProfile, rules: PlainRul
     for name in rules.edited:
         if getattr(plain, name) is not None:
             return None
+    # One of the two has to go, which the codec decides.
     if plain.max_tokens and plain.max_completion_tokens:
         return None
     if not rules.parts and any(_has_parts(message) for message in plain.messages):
@@ -87,6 +88,7 @@ def splice_model(request: ChatRequest, profile: ProviderProfile, rules: PlainRul
     end: bytes = raw[place.end(1) :]
     if plain.stream and profile.ask_usage:
         if plain.stream_options is None:
+            # The body ends with the brace of the outermost object: it was decoded as one.
             end = end.rstrip()[:-1] + _ASK_USAGE
         elif not plain.stream_options.include_usage:
             return None

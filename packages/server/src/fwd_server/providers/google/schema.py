@@ -173,6 +173,7 @@ class _Rewriter:
         if not isinstance(target, str):
             return self._merge_all_of(arm, inside)
         definition = obj(self.definitions.get(target.rpartition("/")[2]))
+        # A definition that leads back to itself would be joined for ever.
         if target in inside or len(inside) >= _MOST_LOOKED_UP or not self._may_copy(definition, 1):
             return {}, inside
         return self._merge_all_of(definition, inside | {target})

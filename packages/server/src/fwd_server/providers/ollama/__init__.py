@@ -73,6 +73,7 @@ class OllamaExchange:
 
     def _without_thinking(self) -> OllamaExchange:
         body = {name: value for name, value in self.body.items() if name != "think"}
+        # Reported under the name that the caller used: it may have come in Ollama's own object.
         field = "ollama" if self._call.body.get("reasoning_effort") is None else "reasoning_effort"
         return evolve(self, body=body, dropped=(*self.dropped, field))
 

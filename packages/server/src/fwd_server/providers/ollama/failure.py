@@ -26,6 +26,7 @@ def read_failure(
     error_object = error_words.find_error(value)
     words = lenient.text(error_object.get("message"))
     status = status or error_words.status_of(error_object)
+    # An account that has used up its hours is like one without money: trying again soon does not help (contract F12).
     meant = 402 if _USED_UP.search(error_words.own_words(words)) else status or 500
     error = from_status(
         meant,
