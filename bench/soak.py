@@ -1,4 +1,6 @@
-"""``python -m bench.soak``: the gateway for half an hour among faults, and ten minutes of callers who must not meet.
+"""``nox -s soak``: the gateway for half an hour among faults, and ten minutes of callers who must not meet.
+
+By hand it is ``PYTHONPATH=tests python -m bench.soak``, with the same options.
 
 nox -s soak                             # both, 40 minutes
 nox -s soak -- --minutes 1              # both, a minute each: to see that they run

@@ -242,6 +242,6 @@ def test_calls_that_are_none_are_left_out(odd: object) -> None:
     ],
 )
 def test_a_chunk_shows_nothing_of_the_answer(chunk: Chunk) -> None:
-    """Contract S13: text of an answer gets into no traceback."""
+    """What a model said gets into no log and no traceback."""
     assert "canary" not in repr([chunk])
     assert repr(chunk) == f"{type(chunk).__name__}(commits=True)"
