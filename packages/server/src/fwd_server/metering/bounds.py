@@ -45,7 +45,7 @@ class InputSize(msgspec.Struct, frozen=True, gc=False):
         return tokens if context is None else min(tokens, context)
 
     def likely_tokens(self) -> int:
-        """What it probably counts."""
+        """The probable count."""
         return -(-self.text_bytes // LIKELY_BYTES) + self.media_tokens
 
 
@@ -156,7 +156,7 @@ class PreparedBound(NamedTuple):
 
 
 def prepare_bound(price: ModelPrice, day: str, tier: str, *, writes_1h: bool = False) -> PreparedBound:
-    """What a bound is computed with, the same for every call of a model, day and tier."""
+    """The inputs of a bound, the same for every call of a model, day and tier."""
     rates = price.find_reachable(day, tier, _ANY_PROMPT)
     lines = tuple((rate.threshold, _dearest_input(rate, writes_1h), rate.dearest_output) for rate in rates)
     return PreparedBound(lines, price.units.get("request", 0))
@@ -168,7 +168,7 @@ def _dearest_input(rate: Rate, writes_1h: bool) -> int | None:
 
 
 def likely_cost(price: ModelPrice, day: str, tier: str, prompt: int, completion: int) -> int | None:
-    """What a call probably costs, in nano-dollars; None where a price is unknown."""
+    """The probable cost of a call, in nano-dollars; None if a price is unknown."""
     rate, _ = price.find_rate(day, tier, prompt)
     if rate is None or (rate.input is None and prompt) or (rate.output is None and completion):
         return None

@@ -22,7 +22,7 @@ class BudgetKey(NamedTuple):
 
 @define
 class Counter:
-    """What a budget has spent and holds for one subject in one period, in nano-dollars.
+    """The amounts a budget has spent and holds for one subject in one period, in nano-dollars.
 
     ``spent`` counts settled calls, ``held`` the bounds of running ones, ``adjusted`` what somebody added by hand.
     """
@@ -34,7 +34,7 @@ class Counter:
     calls: int = 0
 
     def left(self, limit: int) -> int:
-        """What is neither spent nor held."""
+        """The amount that is neither spent nor held."""
         return limit + self.adjusted - self.spent - self.held
 
 
@@ -48,7 +48,7 @@ class BudgetLine:
     counters: dict[str, Counter] = field(factory=dict)
 
     def find_subject(self, user: str) -> str:
-        """What the rule counts: its scope, or its scope and the user."""
+        """The subject of the rule: its scope, or its scope and the user."""
         return f"{self.rule.scope}:{user or '-'}" if self.rule.per_user else self.rule.scope
 
 
@@ -104,7 +104,7 @@ class OpenCall:
 
 
 class Settled(NamedTuple):  # a tuple, because one is made for every call
-    """What a settlement did. ``over_bound`` is what the call cost beyond its hold, in nano-dollars."""
+    """The result of a settlement. ``over_bound`` is the cost beyond the hold, in nano-dollars."""
 
     call: OpenCall | None = None
     over_bound: int = 0

@@ -29,7 +29,7 @@ class Window:
         self._slot_s = self.seconds / (SLOTS - 1)
 
     def count_at(self, now: float) -> int:
-        """What is counted at a moment."""
+        """The amount counted at a moment."""
         head = int(now / self._slot_s)
         if head > self._head:
             self._move_to(head)

@@ -55,7 +55,7 @@ def configure_logging(level: str, form: str, out: TextIO | None = None) -> None:
 
 
 def _note_less() -> None:
-    """Have no record note what no line of ours says: https://docs.python.org/3/howto/logging.html#optimization."""
+    """Turn off the fields of records that no line uses: https://docs.python.org/3/howto/logging.html#optimization."""
     logging._srcfile = None  # the documented way to leave the call's place out
     for name in ("logThreads", "logProcesses", "logMultiprocessing", "logAsyncioTasks"):
         setattr(logging, name, False)

@@ -46,6 +46,6 @@ def _is_enabled(provider: ProviderSettings, settings: Settings) -> bool:
 
 
 def _attribution_headers(settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Who is asking, for OpenRouter's statistics: https://openrouter.ai/docs/app-attribution."""
+    """The app's name and address for OpenRouter's statistics: https://openrouter.ai/docs/app-attribution."""
     headers = (("http-referer", settings.openrouter_referer), ("x-openrouter-title", settings.openrouter_title))
     return tuple((name, value) for name, value in headers if value)

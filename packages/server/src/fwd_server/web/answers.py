@@ -65,7 +65,7 @@ def http_date(now: int) -> str:
 
 
 class AnswerConnection(Protocol):
-    """What a call writes its answer to. Futures are done once the caller has taken enough (contract R4)."""
+    """Where a call writes its answer. Futures are done once the caller has read enough (contract R4)."""
 
     def send_answer(self, head: bytes, body: bytes) -> asyncio.Future[None]:
         """A whole answer, in one write."""

@@ -20,7 +20,7 @@ _MEDIA: Final = ("image_url", "file")
 
 
 def is_of_server_tool(block: Json) -> bool:
-    """Whether a block is a step of a tool that runs at Anthropic; the result of a caller's own tool is none."""
+    """Whether a block is a step of a tool that runs at Anthropic; the result of a caller's own tool is not."""
     kind: str = block["type"]
     return kind in _OF_SERVER_TOOLS or (kind.endswith("_tool_result") and kind != "tool_result")
 

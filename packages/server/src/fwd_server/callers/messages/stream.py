@@ -234,7 +234,7 @@ class MessagesStreamWriter:
         return out
 
     def _take_capsule(self) -> str:
-        """What is signed and not out yet: reasoning, and Gemini's signatures of calls that were not begun."""
+        """Signed parts that have not been sent yet: reasoning, and Gemini's signatures of calls that have not begun."""
         waiting = [call for call in self._calls.values() if call.signature and not call.begun and call.id]
         held = capsule_of(self._record, self._details, {call.id: call.signature for call in waiting if call.signature})
         self._details = []
