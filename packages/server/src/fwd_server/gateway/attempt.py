@@ -106,6 +106,7 @@ class AttemptRunner:
             return
         is_news = self._state.note_failure(seat, error, self._clock.monotonic(), stream=record.call.request.stream)
         # A refused key has its alarm in the access log, with every call that met it.
+        # Once for each cooldown: an empty account would otherwise fill the log with every call.
         if is_news and error.kind is ErrorKind.QUOTA:
             log.upstream.error("%s: the account of %s is out of credit", seat.lane.instance.name, seat.key.name)
 
@@ -187,6 +188,7 @@ def _attempt_deadline(record: CallRecord, times: Timeouts, exchange: AnyExchange
 
 def _is_callers_timeout(error: UpstreamError, record: CallRecord, deployment: Deployment) -> bool:
     """Whether a time was over that the caller had made shorter: that says nothing about the provider."""
+    # With a status the provider has answered, so no time of ours was over.
     if error.upstream_status or not record.call.requested_timeouts:
         return False
     own = deployment.endpoint.timeouts

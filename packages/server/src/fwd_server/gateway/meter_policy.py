@@ -67,6 +67,7 @@ class MeterPolicy:
         """Reserve what the call may cost, and write it down. Raises GatewayError."""
         call = record.call
         caller = call.caller
+        # Before anything is counted: a call without a user could not be put into anybody's account.
         if caller.needs_user and not call.user:
             raise Refusal("user_required").to_error()
         # No rule and no ledger: the receipt needs only the prices, so a plain call is spared the rest.
@@ -79,6 +80,7 @@ class MeterPolicy:
             places, barred = self._apply_rights(call, places)
         metered = self.meter.admit(_facts_of(call, places))
         record.admitted = metered
+        # Barred and not refused: another deployment of the plan may have a price.
         if metered.unpriced:
             unknown = Refusal("price_unknown", model=call.request.model or "the model").to_error()
             barred = {**barred, **{(place.provider, place.model): unknown for place in metered.unpriced}}

@@ -69,6 +69,7 @@ class RequestNeeds:
         if tokens == math.inf:
             return False
         request = self._request
+        # A token has at least one byte, so the length in bytes answers without counting anything.
         if isinstance(request, ChatRequest) and request.plain is not None and len(request.raw or b"") <= tokens:
             return False
         return self.estimate > tokens

@@ -35,6 +35,7 @@ def change_request(request: ChatRequest | EmbeddingsRequest, changes: Changes) -
     """Apply the changes of a deployment. Raises Refused (``parameter_not_allowed``)."""
     check_denied(request, (name for name, change in changes.items() if change.action == "deny"))
     _check_extra_body(request.extra_body, changes)
+    # A copy: another deployment of the plan may have other changes, or none.
     body = dict(request.body)
     dropped: list[str] = []
     changed: list[str] = []

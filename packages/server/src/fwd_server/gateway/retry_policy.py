@@ -35,5 +35,6 @@ def may_pass(error: UpstreamError) -> bool:
 
 def retry_wait(chance: float) -> float:
     """Seconds before the retry; ``chance`` from 0 to 1 spreads callers that failed together."""
+    # Spread, or all callers that failed in one moment would come back in one moment.
     low, high = RETRY_WAIT_S
     return low + (high - low) * chance

@@ -78,6 +78,7 @@ def cost(usage: Usage, price: ModelPrice | None, day: str) -> Cost:
             is_known = False
             continue
         nano += quantity * price.units[unit]
+    # Rounded once, after adding up: rounding each meter would make the lines of a receipt miss their sum (law W8).
     total = round_to_nano(pico) + nano + price.units.get("request", 0)
     if not is_known:
         return Cost(None, "unknown", known_part=total, rate=rate)

@@ -186,6 +186,7 @@ class ServingState:
 
     def replace_app(self, app: App, settings: Settings) -> None:
         """Let ``app`` serve from the next request on; what runs ends where it began (contract D9)."""
+        # First, because it is what can fail: then nothing has been replaced.
         self.server.ssl_context = tls_context(settings)
         self.app = app
         self.server.application = app.application

@@ -181,6 +181,7 @@ def without(data: bytes, digests: Set[bytes]) -> tuple[bytes, int]:
 
     A line that is skipped is removed, too: repairing it later would bring its key back.
     """
+    # With their line ends: what stays is byte for byte what its owner wrote.
     lines = _LINES.findall(data.removeprefix(_BOM))
     kept = [raw for raw in lines if (_key_of(raw) or (b"", False))[0] not in digests]
     return b"".join(kept), len(lines) - len(kept)
@@ -241,6 +242,7 @@ def _add(
         if words[:1] == [_PROJECT]:
             broken.update(word.decode("utf-8", "replace") for word in words[1:2])
         return f"line {number} is skipped: {error}"
+    # With its line, so that a later duplicate can name it.
     entries[entry.digest] = evolve(entry, line=number)
     return ""
 

@@ -89,6 +89,7 @@ class ModelDiscovery:
     async def _refresh_list(self, endpoint: Endpoint, models: ModelsCodec, listed: _KnownModels) -> None:
         names = None
         try:
+            # A list that never ends must not keep its task for ever: `_list_task` starts no other beside it.
             with Deadline(_LIST_TIMEOUT_S, "upstream_timeout"):
                 names = await self._fetch_names(endpoint, models)
         except UpstreamError as error:

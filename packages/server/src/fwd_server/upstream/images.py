@@ -185,6 +185,7 @@ class ImageFetcher:
     async def fetch_images(self, links: Mapping[str, str]) -> dict[str, str]:
         """The ``data:`` URL of each link; ``links`` says where each stands. Raises Refused, naming the place."""
         most = self._bounds.images
+        # Before anything is fetched, so that a call with too many links costs nobody a connection.
         if len(links) > most:
             where = list(links.values())[most]
             raise _refuse_image(where, f"the gateway fetches at most {most} images for one call")
@@ -212,6 +213,7 @@ class ImageFetcher:
 
     async def _data_url(self, link: str, room: _ByteBudget) -> str:
         origin, target = _parse_link(link)
+        # No time for silence: the deadline of the whole image is shorter.
         response = await self._pool.send(origin, "GET", target, _HEADERS, b"", Timeouts(idle_s=None))
         try:
             # A redirect could lead to an internal address that no check has seen.

@@ -129,6 +129,7 @@ class AdmissionController:
     def refresh_memory(self) -> None:
         """Look at the memory, and say so when there is more or less room than before (contract D13)."""
         self._use = self._probe()
+        # Bodies that have come are seen by the probe now; only those that are still to come are added to it.
         self._promised = sum(self._calls.values())
         self._unseen = 0
         memory = MemoryPressure.from_share(self._used_share(0))

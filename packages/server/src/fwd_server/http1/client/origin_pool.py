@@ -70,6 +70,7 @@ class OriginPool:
 
         Raises TransportError `connect_timeout` when neither comes within `timeout_s`.
         """
+        # In the order of asking: without a queue a busy origin could leave a call waiting until its time is over.
         turn: asyncio.Future[Connection | None] = self.loop.create_future()
         self._waiting.append(turn)
         timer = self.loop.call_later(timeout_s, self._expire, turn, timeout_s)

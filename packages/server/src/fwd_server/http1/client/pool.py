@@ -183,6 +183,7 @@ class Pool:
 
     def _keep(self, origin_pool: OriginPool, connection: Connection) -> None:
         """Keep a connection for later, or close it if there are enough."""
+        # Closed and not kept: after a burst the upstream would otherwise hold hundreds of idle connections of ours.
         if len(origin_pool.idle) >= self._max_idle or self._closed:
             connection.abort()
             return

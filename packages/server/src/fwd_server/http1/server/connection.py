@@ -158,6 +158,7 @@ class Connection(asyncio.BufferedProtocol):
                 # Retrieved once: a handler need not await its write, and asyncio would log the failure as never
                 # retrieved.
                 waiter.exception()
+        # Told for every connection, also one without a request: Tornado's applications may keep state for it.
         self._host.application.on_close(self)
         self._host.lost(self)
 
@@ -336,6 +337,7 @@ class Connection(asyncio.BufferedProtocol):
             self._requests.put_back(head, body)
             self._read_body(reply)
             return
+        # All of the body is here, so the connection may be kept even if the handler answers at once.
         reply.received = True
         if body:
             reply.body_got = len(body)

@@ -28,6 +28,7 @@ def settle_marks(body: Json) -> tuple[Json, bool]:
     if not marks:
         return body, False
     own = body.get("cache_control")
+    # The mark on the body counts as one of the four.
     kept = _MOST_MARKS - (own is not None)
     changed: list[Json | None] = []
     # From the last mark to the first: each becomes at least as long as those after it.

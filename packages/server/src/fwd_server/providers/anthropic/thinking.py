@@ -69,6 +69,7 @@ def _set_adaptive(new: Translation, effort: str) -> None:
 
 
 def _set_budget(new: Translation, effort: str) -> None:
+    # The budget is a part of max_tokens, so a fifth is kept for the answer itself.
     budget = min(_BUDGETS[effort], new.body["max_tokens"] * 4 // 5)
     if budget < _LEAST_BUDGET:
         _drop_effort(new, effort)

@@ -75,6 +75,7 @@ def read_failure(error: Json, deployment: Deployment, headers: Mapping[str, str]
     words = lenient.text(error.get("message"))
     reasons = {lenient.text(detail.get("reason")) for detail in details}
     failure = from_status(
+        # Google answers 400 to an invalid key; the caller's request is fine.
         401 if _is_key_refused(error, words, reasons) else _http_status(error),
         redact_text(words, deployment.endpoint.key),
         provider=PROVIDER,
