@@ -270,6 +270,7 @@ class Book:
         if budget is None:
             return False
         _turn_period(budget, wall)
+        # Somebody meant the period before: the new one must not get that money.
         if budget.period.label != period:
             return False
         key = BudgetKey(rule_id, subject, period)
@@ -287,6 +288,7 @@ class Book:
         if budget is None:
             return
         _turn_period(budget, wall)
+        # Counters of earlier periods are history; only the current one decides.
         if budget.period.label == key.period:
             budget.counters[key.subject] = counter
 

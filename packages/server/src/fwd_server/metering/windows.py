@@ -37,6 +37,7 @@ class Window:
 
     def _move_to(self, head: int) -> None:
         passed = head - self._head
+        # After a long pause every slot is old: one new list instead of sixty-one steps.
         if passed >= SLOTS:
             self._slots, self.total = [0] * SLOTS, 0
         else:

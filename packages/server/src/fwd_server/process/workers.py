@@ -378,6 +378,7 @@ class WorkerSupervisor:
         while self._crashes[0] < now - CRASHES_S:
             self._crashes.popleft()
         log.app.error("%s ended with %d.", str(worker).capitalize(), worker.ended.result())
+        # Something that ends every new worker will not be cured by another one (contract D12).
         if len(self._crashes) > MAX_CRASHES:
             log.app.error("%d workers ended within %g s. Giving up.", len(self._crashes), CRASHES_S)
             raise SupervisorFailed(GAVE_UP)

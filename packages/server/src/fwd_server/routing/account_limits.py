@@ -60,4 +60,5 @@ def _wait_s(window: Window, count: int, limit: int | None, now: float) -> float:
     if limit is None:
         return 0.0
     seconds = window.seconds_until_room(now, count, limit)
+    # More than the whole limit never fits, however long one waits.
     return math.inf if seconds is None or count > limit else seconds

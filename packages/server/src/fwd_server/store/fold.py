@@ -96,6 +96,7 @@ class Fold:
         """Delete what the store has. Open calls are carried on first: a crash in between repeats them, harmlessly."""
         if self.applied < self._carried:
             return  # what was carried last time has not come by yet, and calls in it may have ended before it
+        # What was carried last time has come by, so no end can precede its call any more.
         self._ended.clear()
         if self.open_calls:
             self._carried = self.journal.append([orjson.dumps(event) for event in self.open_calls.values()])
@@ -108,6 +109,7 @@ class Fold:
             # A carried call may have ended while it was being carried: its end then comes first.
             if kind == "o" and name not in self._ended:
                 self.open_calls[name] = event
+            # Part of the open row, which becomes the call's row if the gateway dies.
             elif kind == "h" and name in self.open_calls:
                 self.open_calls[name][2]["bound"] = event[2]
             elif kind in ("e", "x"):

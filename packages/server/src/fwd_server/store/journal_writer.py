@@ -174,6 +174,7 @@ class JournalWriter:
 
     def _keep_ends(self, batch: list[_Entry]) -> None:
         for entry in batch:
+            # The call was refused, so there is nothing to write down for it later.
             if entry.is_open:
                 continue
             if len(self._kept) >= MOST_KEPT:

@@ -106,6 +106,8 @@ class Authenticator:
         return authenticated.keys is self.source.keys and self.clock.now() < authenticated.entry.expires
 
     def _refuse_key(self, peer: str) -> GatewayError:
+        # Only failures are counted, so a good key is never slowed down by somebody behind the same address (contract
+        # T13).
         wait = self.failures.count_failure(peer, self.clock.monotonic())
         return InvalidKey() if wait is None else too_many(wait)
 

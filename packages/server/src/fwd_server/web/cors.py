@@ -51,6 +51,7 @@ class CorsPolicy:
         """The answer to a browser that asks whether a page may call."""
         if self._allowed_origin(headers.get("origin")) is None:
             return self.answer_headers(headers)
+        # Names are sent back only in a harmless form: they go into a header of ours (contract T18).
         wanted = headers.get("access-control-request-headers", "").strip()
         names = wanted if _NAMES.fullmatch(wanted) else "authorization, content-type, x-api-key"
         return (

@@ -128,6 +128,7 @@ class MessagesStreamWriter:
     def write_error(self, error: GatewayError) -> bytes:
         """One event, and nothing after it: Claude Code then asks again without a stream, not so after a mere cut."""
         body = render_error(error, self._record.call.id)
+        # Anthropic's own bytes may be an event already.
         return body if body.startswith(b"event:") else b"event: error\ndata: %b\n\n" % body
 
     # -- chunks

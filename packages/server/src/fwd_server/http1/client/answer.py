@@ -186,6 +186,7 @@ class Answer:
         seen = len(buffer)
         buffer += data
         end = buffer.find(b"\r\n\r\n", max(0, seen - 3)) + 4
+        # Also while no end has come: a head that never ends must not fill the memory (F29).
         if max(end, len(buffer) if end < 4 else 0) > self._limits.head:
             raise _bad(f"the head of the answer is longer than {self._limits.head} bytes")
         if end >= 4:
@@ -294,6 +295,7 @@ class _ChunkedBody:
             start = size.end()
             if len(data) - start - 2 == int(size[1], 16):
                 self._framing = 0
+                # Kept on the fast way as well, because the end of the body is judged by the last bytes.
                 self._tail = data[-5:]
                 return data[start:-2]
         failed = self._parse(data)

@@ -116,6 +116,7 @@ class HTTPServer:
         for task in self._opening:
             task.cancel()
         for connection in tuple(self._connections):
+            # A request that still runs gets no more time here: draining comes before, and is over.
             (connection.close if connection.reply is None else connection.abort)()
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(self._emptied(), flush_s)

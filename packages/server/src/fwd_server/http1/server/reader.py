@@ -80,6 +80,7 @@ class RememberedHead:
         if self._lines is None:
             self._lines = (b"%b%b%b" % (self._prefix, self._digits, self._suffix)).decode("latin-1").split("\r\n")
         before, lines, head = self._lines, raw.decode("latin-1").split("\r\n"), self._head
+        # A header that came, went or was repeated could decide something; so could another target.
         if len(lines) != len(before) or lines[0] != before[0] or len(head.headers) != len(before) - 3:
             return None
         changed: dict[str, str] = {}
