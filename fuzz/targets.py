@@ -125,7 +125,7 @@ def read_answer(method: str, pieces: Iterable[bytes]) -> tuple[Answer, bytes]:
         if answer.ended or answer.error:
             break
         body += answer.feed(piece)
-        assert answer.error or len(answer._buffer) <= _ANSWER.head
+        assert answer.error or len(answer._buffer or b"") <= _ANSWER.head
     if not (answer.ended or answer.error):
         answer.eof()
     return answer, body

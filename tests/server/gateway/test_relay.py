@@ -38,6 +38,9 @@ class Scripted:
     def resume(self) -> None:
         self.done.append("resume")
 
+    def await_end(self) -> None:
+        self.done.append("await_end")
+
     def close(self) -> None:
         self.done.append("close")
 

@@ -44,7 +44,7 @@ class Falling:
 
     def close(self) -> None: ...
 
-    pause = resume = close
+    pause = resume = await_end = close
 
     async def aclose(self) -> None: ...
 

@@ -318,6 +318,45 @@ def test_closing_an_answer_twice_or_after_its_end(run: Run, upstream: Any) -> No
     exchange(run, upstream, script, act)
 
 
+@pytest.mark.parametrize(
+    ("after", "kept"),
+    [
+        ((0.0, b"0\r\n\r\n"), True),
+        ((0.05, b"0\r\n\r\n"), True),
+        ((0.05, b"2\r\nmo\r\n"), False),
+        ((5.0, b"0\r\n\r\n"), False),
+    ],
+    ids=["at once", "in a packet of its own", "after more of the body", "too late"],
+)
+def test_an_answer_that_is_over_waits_for_its_end(
+    run: Run, upstream: Any, after: tuple[float, bytes], kept: bool
+) -> None:
+    """S28: its connection carries the next exchange if nothing but the end comes, and that within half a second."""
+    seconds, rest = after
+
+    async def script(line: Any) -> None:
+        while await line.request():
+            await line.say(CHUNKED + b"2\r\nhi\r\n")
+            if seconds > 1:
+                assert await line.disconnected()
+                return
+            await asyncio.sleep(seconds)
+            await line.say(rest)
+
+    async def act(pool: Pool, up: Any) -> None:
+        for _ in range(2):
+            response = await ask(pool, up)
+            assert await response.read() == b"hi"
+            response.await_end()
+            for _ in range(100):
+                if pool.idle or not pool.open:
+                    break
+                await asyncio.sleep(0.02)
+            assert (pool.idle, pool.open) == ((1, 1) if kept else (0, 0))
+
+    exchange(run, upstream, script, act)
+
+
 def test_closing_wakes_who_reads(run: Run, upstream: Any) -> None:
     """A reader does not wait for an answer that somebody else has closed."""
 

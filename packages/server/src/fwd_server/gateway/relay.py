@@ -61,8 +61,17 @@ class CommittedStream:
         """Let go of the upstream: at once, if it has not finished."""
         if self._timer is not None:
             self._timer.cancel()
-        self.response.close()
+        if self._has_ended_well():
+            self.response.await_end()
+        else:
+            self.response.close()
         self.closed()
+
+    def _has_ended_well(self) -> bool:
+        last = self._last_event
+        if last is None or not last.done() or last.cancelled() or last.exception() is not None:
+            return False
+        return isinstance(last.result(), End)
 
     def _on_data(self, data: bytes) -> None:
         if self.decoder is not None:

@@ -56,6 +56,10 @@ class UpstreamResponse(Protocol):
         """Read on."""
         ...
 
+    def await_end(self) -> None:
+        """Everything was read: keep the connection if the end of the body comes soon; the answer is over anyway."""
+        ...
+
     def close(self) -> None:
         """Done with it: an exchange that did not end cleanly closes its connection at once (contract S28, T7)."""
         ...
@@ -166,6 +170,10 @@ class NetworkResponse:
         """Read on."""
         self._response.resume()
 
+    def await_end(self) -> None:
+        """Keep the connection if the end of the body comes soon."""
+        self._response.await_end()
+
     def close(self) -> None:
         """Done with it."""
         self._response.close()
@@ -226,6 +234,10 @@ class ScriptedPlayback:
     def resume(self) -> None:
         """Play on."""
         self._wanted.set()
+
+    def await_end(self) -> None:
+        """A script has no connection to keep."""
+        self.close()
 
     def close(self) -> None:
         """Forget the rest, and end a silence."""

@@ -19,7 +19,12 @@ from fwd_server.timer_wheel import WheelTimer, wheel_of
 
 # A body goes out in slices, so that an answer that comes early can stop the upload (F31).
 _SLICE = 64 * 1024
+_END_S = 0.5  # for the end of a body of which everything has been read
 _NOTHING = memoryview(b"")
+
+
+def _ignore(error: TransportError | None) -> None:
+    """How it ends does not matter any more."""
 
 
 class StaleConnection(TransportError):
@@ -259,6 +264,23 @@ class Exchange:
             self._pieces.clear()
             self.fail(TransportError("upstream_reset", "the answer was closed before it was read to its end"))
 
+    def await_end(self) -> None:
+        """Nothing more of the body is wanted, but its end may be on the way: if it comes soon, keep the connection.
+
+        Many servers send the last chunk of a stream in a packet of its own, after the event that says it is over. A
+        connection closed for that would have to be dialled again, with TLS, for the next stream.
+        """
+        if self._done or self._pieces:
+            self.close()
+            return
+        self._flow = (self._drop_surplus, _ignore)
+        self.resume()
+        self._active = self._loop.time()
+        self._set_timer(_END_S)
+
+    def _drop_surplus(self, piece: bytes) -> None:
+        self.close()
+
     # The connection's side.
 
     def upload(self) -> None:
@@ -455,6 +477,10 @@ class Response:
                 self.close()
                 raise TransportError("too_large", f"the answer is larger than {limit} bytes")
         return b"".join(pieces)
+
+    def await_end(self) -> None:
+        """Want nothing more of the body; keep the connection if the body's end comes within half a second."""
+        self._exchange.await_end()
 
     def close(self) -> None:
         """Drop the rest of the answer, and with it the connection if the answer has not ended; idempotent."""
