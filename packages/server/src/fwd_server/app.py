@@ -113,10 +113,12 @@ class Runtime:
         self.admission.most = most_calls(settings)
         self.discovery.providers = providers
         lanes = (lane for model in routes.models.values() for lane in model.lanes)
+        # What left the table must not be reported as cooling down, nor fill the memory.
         self.routing.keep_only(routes.instances.values(), lanes)
         if settings.fetch_images == "public" and self.images is None:
             self.images = ImageFetcher()
         sessions = sessions_of(key.endpoint.key for instance in routes.instances.values() for key in instance.keys)
+        # The same tokens go on in their threads: a reload that changes something else must not fetch them anew.
         if not self.tokens.has_just(sessions):
             self.tokens.close()
             self.tokens = TokenRenewer(self.clock, asyncio.get_running_loop(), make_fetch)
@@ -220,6 +222,7 @@ def build_app(
         bound_output=settings.bound_output,
         fail_open=settings.usage_fail_open,
     )
+    # Money comes last: a policy that refuses before it spares the hold, and settling runs the other way round.
     policies = (*policies, MeterPolicy(meter, routes, clock))
     counter = TokenCounter(translator, providers, runtime.upstream)
     gateway = Gateway(routes, routing, fallback, clock, hub, policies, settings.fallback_explicit, counter=counter)
@@ -342,6 +345,7 @@ def _may_see_details(guard: RequestGuard) -> Callable[[HTTPServerRequest], bool]
 
     def may_see(request: HTTPServerRequest) -> bool:
         headers, remote_ip = request.headers, request.remote_ip or ""
+        # A proxy on this machine makes every stranger look local; the header gives it away.
         if is_loopback(remote_ip) and "X-Forwarded-For" not in headers:
             return True
         if not has_key(headers):

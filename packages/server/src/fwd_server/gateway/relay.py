@@ -106,6 +106,7 @@ class CommittedStream:
         if isinstance(last, Chunk):
             self._pause_until(self._sink(batch))
             return
+        # Told before the last event goes out, so that health is up to date when the caller asks again.
         self.ended(last if isinstance(last, UpstreamError) else None)
         self._sink(batch)
         waiting.set_result(last)

@@ -152,6 +152,7 @@ class Translator:
         if isinstance(request, ForeignRequest):
             if request.language in provider.native:
                 return NO_IMAGES
+            # Only the chat shape has the links in one place, whatever language the caller speaks.
             request = request.chat_for(traits_of(deployment)).request
         return links_in(request, provider.needs_bytes)
 

@@ -203,6 +203,7 @@ class ServingState:
         ``Connection: close`` (contract R2).
         """
         until = asyncio.get_running_loop().time() + LINGER_S
+        # Asked again after each step: a request may have come on a connection that was kept.
         while self.running_requests() or (self.server.open and asyncio.get_running_loop().time() < until):
             await self.app.runtime.admission.wait_until_idle()
             await asyncio.sleep(_LINGER_STEP_S)
@@ -277,6 +278,7 @@ async def _poll_changes(
 ) -> None:
     """Take changes of files, and of the memory that is left, while we run (contract D8, D13)."""
     while True:
+        # Before the first sleep, because this is also how the parent learns that connections are taken.
         tell(serving.status_name())
         await asyncio.sleep(POLL_S)
         if changed():

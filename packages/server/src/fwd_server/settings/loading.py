@@ -166,6 +166,7 @@ class _SettingsReader:
         A provider of the table is named by one of its own variables, in ``FWD_COMPAT`` or in the priority list. The
         rest stays out of every list, so that twenty providers nobody uses do not hide the two that are used.
         """
+        # Read as text: the list is checked only later, when its providers are known.
         priority = next(v for v in own_variables() if v.field == "priority")
         listed = self._find_text(priority)[1].split(",")
         wanted = {*compat, *(name.strip() for name in listed)}

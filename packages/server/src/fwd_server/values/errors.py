@@ -106,6 +106,7 @@ class BadRequest(GatewayError):
 class InvalidKey(GatewayError):
     """No key, a wrong, malformed, expired or revoked one: the answer is the same to the byte (S15)."""
 
+    # OpenAI's own sentence, without the key that OpenAI quotes in it.
     message: str = "Incorrect API key provided."
     status: int = 401
     type: str = "invalid_request_error"
@@ -311,6 +312,7 @@ _TRANSPORT: Final[dict[str, tuple[ErrorKind, int, str]]] = {
 def upstream_failure(code: str, message: str = "") -> UpstreamError:
     """An attempt that failed on the way: unreachable, cut, silent or unreadable (contract 3c)."""
     kind, status, words = _TRANSPORT[code]
+    # The whole time of the call is used up; a retry by the SDK would take as long again.
     retry = False if code == "deadline" else None
     return UpstreamError(message or words, status, code=code, kind=kind, should_retry=retry)
 

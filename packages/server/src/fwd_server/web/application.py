@@ -281,6 +281,7 @@ class RefusalHandler(BaseHandler):
             connection.set_max_body_size(UNLIMITED)
         # Our own server reads on after a refusal by itself, so that the client is not reset while it still sends.
         lingers = hasattr(connection, "close_after_answer")
+        # A client that expects 100 Continue has sent no body yet, so it reads the answer at once.
         if lingers or waits or not (chunked or int(length or 0)) or int(length or 0) > DRAIN_BYTES:
             self._send_refusal()  # to raise it costs more, and leaves a cycle to the garbage collector
         else:

@@ -112,6 +112,7 @@ class BaseHandler(RequestHandler):
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Every failure in the one shape of errors.py."""
         error = as_gateway_error(status_code, kwargs.get("exc_info"), self)
+        # By path and headers, since there may be no request that could be read.
         language = language_of(self.request.path, self.request.headers)
         self.set_status(language.status_of(error))
         for name in language.id_headers:

@@ -144,6 +144,7 @@ class ModelsHandler(BaseHandler):
             found = self.model_index.find_model(name)
             self.write_json(orjson.dumps(model_object(found) if anthropic else found))
             return
+        # A second at most: a provider that is slow must not hold up the list of all others.
         await self.model_index.discovery.refresh_lists(self.model_index.usable_endpoints())
         listed = self.model_index.list_models()
         if anthropic:

@@ -445,6 +445,7 @@ class Connection(asyncio.BufferedProtocol):
 
         TLS cannot end one side alone: there the client sees the end when the time is over, or at its own.
         """
+        # Whatever waits there will not be answered; only its connection is still needed.
         self._requests.buffer.clear()
         if self.transport.is_closing():
             return

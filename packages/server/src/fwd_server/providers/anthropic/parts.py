@@ -85,6 +85,7 @@ def mark_last(found: Content, message: Json) -> Content:
     if not found or cache_mark(message) is None:
         return found
     marked_blocks = as_blocks(found)
+    # There is always one: a message with nothing but thinking was left out before.
     last = max(i for i, block in enumerate(marked_blocks) if block["type"] not in thoughts.KINDS)
     marked_blocks[last] = with_mark(marked_blocks[last], message)
     return marked_blocks
@@ -106,6 +107,7 @@ def needs_bytes(url: str) -> bool:
 def _read_image(part: Json, where: str) -> Json:
     url = request_fields.require_field(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
+    # Claude fetches these itself, so the gateway need not open a caller's link (contract T20).
     if url[:6].lower() == "https:":
         # A PDF in the place of an image is a common mistake; its name is all that a link shows of it.
         kind = "document" if _PDF_LINK.match(url) else "image"

@@ -48,6 +48,7 @@ def build_turns(messages: list[Json], names: CallNames, *, mid_system: bool) -> 
     system = [block for i, message in enumerate(messages[:lead]) for block in _system_blocks(message, i)]
     turns = _Turns(names)
     turns.add_all(messages, lead)
+    # System messages are placed first, since their texts may have to join a turn of results.
     placed = _joined_results(_placed_systems(turns.done, mid_system))
     if not placed:
         if not system:

@@ -204,6 +204,7 @@ class CompatibleDecoder:
     def _end_stream(self, events: list[StreamEvent]) -> None:
         """Choices left open are over; then the usage, counted by us where the provider did not, and the end."""
         if not self._choices:
+            # A stream without a choice says nothing; as an error it can still fall back (contract F20).
             self._end_with_error(upstream_failure("bad_payload", "The provider returned an empty answer."), events)
             return
         self._done = True
@@ -215,6 +216,7 @@ class CompatibleDecoder:
 
     def _estimate_usage(self) -> None:
         size = sum(choice.size for choice in self._choices.values())
+        # Marked as an estimate: a call without any count would look free (contract T30).
         prompt = tokens.estimate_prompt(self._request.body)
         self.usage = Usage(prompt, tokens.estimate_bytes(size), estimated=True)
         self._last_fields = {"usage": tokens.render_usage(self.usage)}

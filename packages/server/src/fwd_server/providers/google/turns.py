@@ -196,6 +196,8 @@ _ERROR: Final = "[error] "  # how callers of other languages say that a tool fai
 def _response_object(written: str) -> Json:
     """A tool's result: an object as it is where Google can hold it exactly, anything else as ``output``."""
     if written.startswith(_ERROR):
+        # Gemini knows `error` beside `output` in a function's response:
+        # https://ai.google.dev/api/caching#FunctionResponse
         return {"error": written[len(_ERROR) :]}
     if written.lstrip()[:1] == "{":
         try:
