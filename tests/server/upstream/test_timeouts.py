@@ -209,7 +209,7 @@ def test_a_provider_out_of_time_is_followed_by_the_next(tmp_path: Path, silence:
 
 @pytest.mark.parametrize("silence", SILENCES, ids=str)
 @pytest.mark.parametrize("whose", ["operator", "caller"])
-def test_a_callers_hurry_rests_no_provider(tmp_path: Path, silence: Silence, whose: str) -> None:
+def test_a_callers_short_time_cools_down_no_provider(tmp_path: Path, silence: Silence, whose: str) -> None:
     """G8, G10: three faults rest it for everybody, unless they are only faults by the caller's own clock."""
 
     async def main() -> None:
@@ -217,13 +217,15 @@ def test_a_callers_hurry_rests_no_provider(tmp_path: Path, silence: Silence, who
         async with silent(tmp_path, "openai", silence, **env) as at:
             for _ in range(3):
                 await call(at, "openai", silence, **headers)
-            resting = [name for (name, _), _ in at.app.routing.health.cooling_down(asyncio.get_running_loop().time())]
+            resting = [
+                name for (name, _), _ in at.app.runtime.routing.health.cooling_down(asyncio.get_running_loop().time())
+            ]
         assert resting == (["openai"] if whose == "operator" else [])
 
     run(main())
 
 
-def test_a_failure_of_the_provider_rests_it_whatever_the_caller_asked(tmp_path: Path) -> None:
+def test_a_failure_of_the_provider_cools_it_down_whatever_the_caller_asked(tmp_path: Path) -> None:
     """F14: a provider that says itself that it was too slow was not hurried by anybody here."""
 
     async def main() -> None:
@@ -231,7 +233,7 @@ def test_a_failure_of_the_provider_rests_it_whatever_the_caller_asked(tmp_path: 
         async with silent(tmp_path, "openai", late, FWD_ATTEMPTS="1") as at:
             for _ in range(3):
                 answered, _ = await call(at, "openai", late, **header(late))
-            resting = at.app.routing.health.cooling_down(asyncio.get_running_loop().time())
+            resting = at.app.runtime.routing.health.cooling_down(asyncio.get_running_loop().time())
         assert (answered.error["code"], [name for (name, _), _ in resting]) == (late.code, ["openai"])
 
     run(main())
@@ -249,7 +251,7 @@ def test_a_name_that_is_looked_up_too_slowly_for_the_caller(tmp_path: Path) -> N
         async with gateway(tmp_path, KEY, pool(Resolver(slow)), LoopClock(), **env) as at:
             for _ in range(3):
                 answered, seconds = await call(at, "openai", CONNECTS, **header(CONNECTS))
-            resting = at.app.routing.health.cooling_down(asyncio.get_running_loop().time())
+            resting = at.app.runtime.routing.health.cooling_down(asyncio.get_running_loop().time())
         assert (answered.error["code"], round(seconds, 1), resting) == ("dns_failed", OWN_S, [])
 
     run(main())
