@@ -128,6 +128,13 @@ async def test_other_kinds_of_bodies_are_refused(talk: Talk, headers: dict[str, 
     assert (status, code(body)) == (415, "unsupported_media_type")
 
 
+@pytest.mark.parametrize("coding", ["", " ", ",", " , ,", "identity", "Identity"])
+async def test_a_list_without_codings_is_none(talk: Talk, coding: str) -> None:
+    """S16: some clients send Content-Encoding empty, and RFC 9110 lets a list have empty entries."""
+    status, _, body = await talk(head(Content_Length=str(len(BODY)), Content_Encoding=coding) + BODY)
+    assert (status, code(body)) == (503, "provider_not_configured")  # it got in, and nobody is there to answer it
+
+
 @pytest.mark.parametrize(
     "path",
     ["/nothing", "/v1/../etc/passwd", "/static/../app.py", "/static/%2e%2e/app.py", "/v1/chat/x", "/docs/x"],

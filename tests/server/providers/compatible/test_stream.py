@@ -231,6 +231,20 @@ def test_a_head_is_made_where_there_is_none() -> None:
     assert found["object"] == "chat.completion.chunk"
 
 
+@pytest.mark.parametrize("name", ["openai", "groq", "openrouter", "local"])
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_every_choice_has_a_finish_reason(name: str, at: int) -> None:
+    """Null until the end, wherever a server leaves it out: in the first chunk, a later one or the last."""
+    bare = sse.encode_event(orjson.dumps({**HEAD, "choices": [{"index": 0, "delta": {"content": "a"}}]}))
+    pieces = [frame(OPEN), frame({"content": "b"}), frame(finish="stop")]
+    pieces.insert(at, bare)
+    found = [one for one in events(*pieces, DONE, name=name) if isinstance(one, Chunk)]
+    bodies = [one.data if one.data is not None else orjson.loads(one.frame or b"{}") for one in found]
+    reasons = [choice["finish_reason"] for body in bodies for choice in body["choices"]]
+    assert [reason for reason in reasons if reason] == ["stop"]
+    assert reasons[-1] == "stop"
+
+
 def test_a_chunk_without_choices_passes_if_it_says_something() -> None:
     """Azure's filter results travel; an empty one is nothing."""
     said = chunk(choices=[], prompt_filter_results=[1])

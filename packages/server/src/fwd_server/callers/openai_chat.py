@@ -141,6 +141,7 @@ def _missing_results(index: int, ids: Iterable[str]) -> BadRequest:
 
 
 def _check_content(message: Message, index: int) -> None:
+    """An assistant's message without content is taken if it has anything else to say, thinking included."""
     other = message.tool_calls or message.function_call or message.refusal or message.audio
     # What an answer that only thought sends back says something, too.
     thought = message.reasoning_content or message.reasoning or message.reasoning_details

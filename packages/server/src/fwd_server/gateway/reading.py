@@ -133,7 +133,10 @@ async def read_all(response: UpstreamResponse, limit: int, start: bytes = b"") -
 async def _read_head(
     response: UpstreamResponse, decoder: StreamDecoder, data: bytes, limit: int, note_progress: Callable[[], None]
 ) -> list[StreamEvent]:
-    """The events up to the first content."""
+    """The events up to the first content.
+
+    Every event of a block that has begun restarts the first-event time; pings and comments do not.
+    """
     head: list[StreamEvent] = []
     size, progress = len(data), 0
     while True:

@@ -38,7 +38,10 @@ def encode_event(data: bytes, name: str = "") -> bytes:
 
 
 class LineDecoder:
-    """Pieces of bytes to whole lines, without their ends; at the end of the stream ``close`` gives the last one."""
+    """Pieces of bytes to whole lines, without their ends; at the end of the stream ``close`` gives the last one.
+
+    A line may be as long as a whole answer, since a picture comes on one.
+    """
 
     __slots__ = ("_after_cr", "_broken", "_longest", "_rest")
 

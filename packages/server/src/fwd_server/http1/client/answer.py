@@ -220,7 +220,8 @@ class Answer:
         return _LengthBody(length)
 
     def _check_encoding(self, coding: str) -> None:
-        if coding.lower() not in {"", "identity", *self._asked}:
+        """Refuse a coding that the request did not allow; a list without entries is none (RFC 9110, 8.4)."""
+        if coding.strip(" \t,").lower() not in {"", "identity", *self._asked}:
             raise TransportError("bad_encoding", f"the answer is encoded as {coding[:40]!r}, unasked")
 
     def _check_size(self, size: int) -> None:

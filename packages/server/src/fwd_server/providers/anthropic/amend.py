@@ -23,7 +23,10 @@ class Amendment:
 
 
 def amend_call(body: Json, message: str) -> Amendment | None:
-    """The changed call, chosen by the ``message`` of a 400; None where no change is known to help."""
+    """The changed call, chosen by the ``message`` of a 400; None where no change is known to help.
+
+    Every refusal of thinking in the history leads to one more try without it.
+    """
     changes = (change(body) for words, change in _CHANGES if words.search(message))
     return next((changed for changed in changes if changed.body != body), None)
 

@@ -114,7 +114,10 @@ def read_failure(status: int, headers: Mapping[str, str], answer: Json, endpoint
 
 
 def _meant_status(status: int, error: Json, message: str) -> int:
-    """The status that says what happened, where the one given says less."""
+    """The status that says what happened, where the one given says less.
+
+    Money is a 402 whatever the status; an account that is disabled, or may not be used here, is like a refused key.
+    """
     if _MONEY_CODE.search(lenient.text(lenient.obj(error.get("details")).get("error_code"))):
         return 402
     # Only these statuses come with the account's troubles, and a message about a field may quote the caller's text.

@@ -105,6 +105,7 @@ def needs_bytes(url: str) -> bool:
 
 
 def _read_image(part: Json, where: str) -> Json:
+    """An image, or a document where the label or the first bytes say that it is a PDF."""
     url = request_fields.require_field(part, "image_url", where)["url"]
     at = f"{where}.image_url.url"
     # Claude fetches these itself, so the gateway need not open a caller's link (contract T20).

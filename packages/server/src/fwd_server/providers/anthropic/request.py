@@ -116,7 +116,10 @@ def _set_turns(new: Translation) -> None:
 
 
 def _set_output_format(new: Translation) -> Load:
-    """The form of the answer; gives what its schema takes of the budget for strict schemas."""
+    """The form of the answer; gives what its schema takes of the budget for strict schemas.
+
+    An object with free keys is closed and reported as dropped, or refused where it is strict.
+    """
     _, wanted = request_fields.answer_schema(new.given, parts.PROVIDER)
     form = lenient.obj(new.given.get("response_format"))
     if form.get("type") != "json_schema":

@@ -86,7 +86,10 @@ class ChoiceStream:
         return True
 
     def read_choice(self, choice: Json) -> list[Json]:
-        """The choices to send for one that came: what it adds, if anything."""
+        """The choices to send for one that came: what it adds, if anything.
+
+        Each has a ``finish_reason``, null until the end: one that came is kept until nothing more follows.
+        """
         delta = self._tidy_delta(obj(choice.get("delta")))
         finish = finish_reason(choice.get("finish_reason"), called=False)
         # Bytes that went out now would overtake what is held back.
@@ -103,7 +106,10 @@ class ChoiceStream:
         return [base] if delta else []
 
     def close(self) -> list[Json]:
-        """Release what was held back, then end: "stop" if the provider says that it is done but not why."""
+        """Release what was held back, then end: "stop" if the provider says that it is done but not why.
+
+        The finish reason goes out once, alone and last. An answer that only thought has an empty text before it.
+        """
         rest = self._held_delta()
         last = self._finish or choice_delta({}, self.index, "stop")
         finish = finish_reason(last["finish_reason"], self._called and not (self._finish and self._profile.exact))
@@ -116,7 +122,11 @@ class ChoiceStream:
         return [*unsaid, {**last, "delta": {}, "finish_reason": finish}]
 
     def _tidy_delta(self, delta: Json) -> Json:
-        """The content that a delta adds; role and empty texts only in the first one."""
+        """The content that a delta adds; role and empty texts only in the first one.
+
+        Half a character waits for its second half, in every text of the delta. The content is "" from the first delta
+        on, unless a call, a refusal or sound makes it null.
+        """
         tidy = tidy_message(self._profile, delta)
         if "tool_calls" in tidy:
             tidy["tool_calls"] = self._read_calls(objects(tidy["tool_calls"]))

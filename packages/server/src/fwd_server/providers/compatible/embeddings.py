@@ -51,7 +51,11 @@ class CompatibleEmbeddingsExchange:
     dropped: tuple[str, ...] = ()
 
     def answer(self, body: bytes) -> EmbeddingsResponse:
-        """Read an answer; its own bytes where nothing in it has to change. Raises UpstreamError."""
+        """Read an answer; its own bytes where nothing in it has to change. Raises UpstreamError.
+
+        There is one vector for each input, or the answer is no answer. ``object`` and ``index`` are filled in where a
+        server leaves them out.
+        """
         data = lenient.obj(lenient.load(body))
         if is_failure(data):
             raise read_failure_inside(self.profile, self._deployment.endpoint, data)

@@ -143,6 +143,7 @@ def _as_policy(error: UpstreamError, words: str) -> UpstreamError:
 
 
 def _as_invalid(error: UpstreamError, details: ErrorText) -> UpstreamError:
+    """A refused request by what is wrong with it. Too long a prompt is known by code, type or words, of a 400 only."""
     if details.names & _NO_MODEL:
         error.param = "model"
         return as_kind(error, 404)
