@@ -66,6 +66,7 @@ class Call(msgspec.Struct, frozen=True):
     media_tokens: int = 0
     writes_1h: bool = False
     user: str = ""
+    # For the ledger and its reports alone: nothing is decided by them.
     tags: Mapping[str, str] = msgspec.field(default_factory=dict)
     session: str | None = None
 

@@ -44,8 +44,10 @@ def tidy_message(profile: ProviderProfile, message: Mapping[str, Any]) -> Json:
     if isinstance(kept.get("content"), list):
         kept.update(_split_parts(objects(kept["content"])))
     reasoning = kept.pop("reasoning", None)
+    # OpenRouter and Groq say "reasoning"; clients of OpenAI's language look for "reasoning_content".
     if isinstance(reasoning, str) and reasoning and not kept.get("reasoning_content"):
         kept["reasoning_content"] = reasoning
+    # OpenAI's answers have no images, so no SDK would show them; every client shows Markdown.
     images = objects(kept.get("images"))
     if images:
         del kept["images"]
@@ -100,6 +102,7 @@ def are_call_ids_unique(data: Json) -> bool:
     """Whether all calls of a whole answer have an id, and no two of them the same."""
     messages = [obj(choice.get("message")) for choice in objects(data.get("choices"))]
     ids = [text(call.get("id")) for message in messages for call in calls_in(message)]
+    # With two alike, the caller could not say which call a result belongs to.
     return "" not in ids and len(set(ids)) == len(ids)
 
 
@@ -120,6 +123,7 @@ def _tidy_choice(profile: ProviderProfile, choice: Json, ids: AnswerIds) -> Json
     calls = objects(message.pop("tool_calls", None))
     if calls:
         message["tool_calls"] = [_tidy_call(call, ids) for call in calls]
+    # An answer that only thought must be legal input again, and a null content without anything beside it is not.
     elif message["content"] is None and message["refusal"] is None and message.get("audio") is None:
         message["content"] = ""
     kept = {key: value for key, value in choice.items() if key not in profile.extras}

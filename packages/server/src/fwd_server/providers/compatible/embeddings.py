@@ -62,6 +62,7 @@ class CompatibleEmbeddingsExchange:
         entries = lenient.objects(data.get("data"))
         if not entries:
             raise upstream_failure("bad_payload", "The provider's answer has no vectors.")
+        # With one vector too few or too many, texts would silently get the vectors of others.
         embeddings.check_count(len(entries), self._call)
         tidy = {
             "object": "list",
@@ -70,6 +71,7 @@ class CompatibleEmbeddingsExchange:
             **{name: value for name, value in data.items() if value is not None},
             "data": _tidy_entries(entries, self._call),
         }
+        # The bytes travel unchanged where they can: floats keep the digits that the server wrote.
         raw = body if tidy == data and jsontext.is_plain(body) else None
         return EmbeddingsResponse(tidy, usage.parse_usage(data.get("usage")), raw)
 
@@ -79,6 +81,7 @@ class CompatibleEmbeddingsExchange:
         The gateway then packs the numbers itself, so nothing is lost.
         """
         failure = read_failure(self.profile, self._deployment.endpoint, status, headers, body)
+        # Servers word it differently, but all of them name the field.
         if status in (400, 422) and _FORM in f"{failure.param} {failure.message}":
             sent = jsontext.loads(self.request.body)
             if sent.pop(_FORM, None) is not None:
@@ -91,6 +94,7 @@ def _tidy_entries(entries: list[Json], call: EmbeddingsRequest) -> list[Json]:
     """The vectors in the requested form, numbered by place unless the server numbered each of them once."""
     indexes = [entry.get("index", place) for place, entry in enumerate(entries)]
     places = list(range(len(entries)))
+    # An index that is missing, repeated or counted from 1 says nothing; the order of the entries then does.
     if not all(type(index) is int for index in indexes) or sorted(indexes) != places:
         indexes = places
     return [

@@ -67,11 +67,13 @@ class GoogleExchange:
     def request(self) -> UpstreamRequest:
         """The call as Gemini takes it."""
         stream = self._call.stream
+        # Without alt=sse the stream is one JSON array, which is whole only at its end.
         method = "streamGenerateContent?alt=sse" if stream else "generateContent"
         return upstream_request(self._deployment, method, self.body, stream=stream)
 
     def answer(self, body: bytes) -> ChatResponse:
         """Read a whole answer. Raises UpstreamError."""
+        # Halves of characters are joined later, across parts: a text may be cut between two of them.
         response = lenient.load(body, keep_halves=True)
         if not isinstance(response, dict):
             raise upstream_failure("bad_payload")
@@ -86,6 +88,7 @@ class GoogleExchange:
         error = read_failure({**error_object(read_error_body(body)), "code": status}, self._deployment, headers)
         if status != 400:
             return error
+        # A conversation that began at another provider, or at another model, has signatures that this one cannot read.
         if self._signatures and _BAD_SIGNATURE.search(error.message):
             context = self._context
             replaced = GoogleExchange.create(
