@@ -59,6 +59,7 @@ def build_routes(
     problems = ProblemList(file)
     built = InstanceBuilder(settings, by_variables, problems).build()
     public = ModelBuilder(settings, built, facts_of, problems).build()
+    # Only here, after everything was looked at: whoever writes the file learns of all problems at once.
     if problems.problems:
         raise ConfigError(problems.problems)
     shown = {name: instance.endpoint for name, instance in built.items()}
@@ -91,9 +92,11 @@ class ModelBuilder:
         configs = {str(name): config for name, config in self.problems.file.config.models.items()}
         for name, config in configs.items():
             self._add(name, self._build_model(name, config), ("models", name))
+            # An alias never hides a model of the file, wherever in it that model stands.
             for index, alias in enumerate(config.aliases):
                 self._add(alias, self._names[name], ("models", name, "aliases", index), of_file=configs)
         self._add_variable_aliases(configs)
+        # Fallbacks may name models that come later in the file, so they are checked when all are known.
         for name, config in configs.items():
             self._check_fallbacks(name, config)
         return self._names
@@ -162,6 +165,7 @@ class ModelBuilder:
         if config.name and config.name in self._deployments:
             self.problems.note((*path, "name"), f"there is a deployment {config.name!r} already")
         self._deployments.add(config.name or config.to)
+        # The problem is noted; going on with the other deployments finds theirs too.
         if found is None:
             return None
         if config.to.endswith("*") and not name.endswith("*"):
@@ -173,6 +177,7 @@ class ModelBuilder:
             known = [one.name for one in instance.keys]
             if key not in known:
                 self.problems.note((*path, "keys"), f"{instance.name} has no key {key!r}{suggest(key, known)}")
+        # After the checks: what is switched off for a while must still be right when it is switched on.
         if not config.enabled:
             return None
         if not (instance.endpoint.enabled or instance.endpoint.always_tried):
@@ -182,6 +187,7 @@ class ModelBuilder:
         return self._make_lane(instance, upstream, config, {**instance.changes, **changes, **own})
 
     def _make_lane(self, instance: Instance, upstream: str, config: DeploymentConfig, changes: Changes) -> Lane:
+        # Most deployments share the endpoints of their keys, and with them what is prepared once for each.
         own = config.timeouts is not None or bool(config.headers)
         endpoints = tuple(
             evolve(
@@ -209,6 +215,7 @@ class ModelBuilder:
         facts = self.facts_of(instance.endpoint.info.name, upstream)
         price = config.price
         if price is not None and price.input is not None and price.output is not None:
+            # One number to compare by: prompts are usually about three times as long as answers.
             facts = evolve(facts, price=(3 * price.input + price.output) / 4)
         return facts if config.max_context is None else evolve(facts, context=config.max_context)
 
