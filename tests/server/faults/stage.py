@@ -24,6 +24,7 @@ from kit.loopup import Step, Upstream, black_hole, loopback
 import fwd_client
 from fwd_server.http1.client.dial import Address
 from fwd_server.http1.client.pool import Limits, Pool, Resolver, tls_context
+from fwd_server.routing.state import RoutingState
 
 from .rows import BODY_LIMIT, READ_ALL, Fault, good_and_kept
 
@@ -193,6 +194,19 @@ async def _providers(name: str, folder: Path, early: Fault | None) -> AsyncItera
         yield found
 
 
+class CooldownsOfModels(dict[tuple[str, str], Any]):
+    """Cooldowns of keys, without those that hold for every model of a key."""
+
+    def __setitem__(self, scope: tuple[str, str], cooldown: Any) -> None:
+        if scope[1]:
+            super().__setitem__(scope, cooldown)
+
+
+def keep_cases_apart(state: RoutingState) -> None:
+    """Cases share a key and have a model each: one that plays a refused key must not cool down the others."""
+    state.keys.cooldowns = state._cooldowns = CooldownsOfModels()
+
+
 UNNAMED = "unnamed"  # the default model, where callers name none
 
 
@@ -206,6 +220,7 @@ async def stage(name: str, folder: Path, early: Fault | None = None) -> AsyncIte
         pool = Pool(limits=Limits(body=BODY_LIMIT), **{"resolver": Resolver(loopback), **providers.pool})
         env = {**addresses(providers.base), **others, "FWD_SSE_KEEPALIVE": _keepalive(name)}
         at = await stack.enter_async_context(gateway(folder, CALLERS_KEY, pool, LoopClock(), **env))
+        keep_cases_apart(at.app.runtime.routing)
         sdk = openai.AsyncOpenAI(base_url=f"{at.url}/v1", api_key=CALLERS_KEY, max_retries=0, timeout=3600)
         await stack.enter_async_context(sdk)
         own = fwd_client.AsyncClient(base_url=at.url, api_key=CALLERS_KEY, max_retries=0, timeout=PATIENT)
