@@ -245,7 +245,7 @@ def test_redoc_searches_without_a_worker(tmp_path: Path) -> None:
             )
         await tab.until("document.querySelector('input') && (document.querySelector('input').focus(), true)")
         await tab.send("Input.insertText", text="model")
-        await tab.until("document.body.innerText.includes('What this caller can reach')")
+        await tab.until("document.body.innerText.includes('The models this caller can use')")
 
     browse(tmp_path, context)
 
