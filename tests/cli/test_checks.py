@@ -22,7 +22,7 @@ def states(findings: list[Finding]) -> list[str]:
 
 
 def test_everything_is_well_with_a_gateway_that_just_started() -> None:
-    """The real server, a real key: nothing to mend, echo is on, the rest says what turns it on."""
+    """The real server, a real key: nothing to fix, echo is on, the rest says what turns it on."""
     with running_gateway({}) as gateway:
         findings = list(checks.gateway(gateway.url, gateway.key))
     assert "bad" not in states(findings)

@@ -120,7 +120,7 @@ BAD = [
 
 
 def test_a_bad_file_changes_nothing_and_says_the_line(start_gateway: Start) -> None:
-    """RT3: thirty bad files over a good one; readiness is degraded until it is mended."""
+    """RT3: thirty bad files over a good one; readiness is degraded until it is fixed."""
     gateway = start_gateway(config=GOOD)
     target = target_of(gateway)
     assert len(BAD) == 30

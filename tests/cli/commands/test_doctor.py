@@ -14,7 +14,7 @@ def nobody_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_bad_ends_with_what_mends_it(fwd: Run) -> None:
-    """A mark, a name, what is found; exit code 1 as long as something is to be mended."""
+    """A mark, a name, what is found; exit code 1 as long as something is to be fixed."""
     ended = fwd("doctor")
     lines = ended.out.splitlines()
     assert ended.code == 1

@@ -61,7 +61,7 @@ def test_nothing_of_the_drill_is_masked(fwd: Run) -> None:
 
 
 def test_nobody_steps_in(fwd: Run) -> None:
-    """Exit code 1, what the caller gets, and what would mend it."""
+    """Exit code 1, what the caller gets, and what would fix it."""
     settings("PROVIDERS_PRIORITY=echo\n")
     ended = fwd("drill")
     assert (ended.code, ended.out.split("\t")[1]) == (1, "nobody")

@@ -64,7 +64,7 @@ def test_nothing_is_sent_to_strangers(run: Run) -> None:
 
 
 def test_loud_alarms(run: Run) -> None:
-    """F4, F18: a certificate nobody trusts and a refused key are somebody's to mend; the log says whose."""
+    """F4, F18: a certificate nobody trusts and a refused key are somebody's to fix; the log says whose."""
     lines = [json.loads(line) for line in run.lines if line.startswith("{")]
     loud = [line for line in lines if line["logger"] == "fwd.upstream"]
     alarms = {(line["code"], line["provider"]) for line in loud if "code" in line}

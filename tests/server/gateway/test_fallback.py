@@ -86,7 +86,7 @@ async def test_the_callers_fault_ends_at_once(walker: Walker, record: Begin, sta
 
 
 async def test_a_missing_model_moves_on_when_the_gateway_chose_it(walker: Walker, record: Begin) -> None:
-    """F17: the caller named no model, so a 404 is ours to mend."""
+    """F17: the caller named no model, so a 404 is ours to fix."""
     with Fakeup(lambda seen: [error_answer(404)]) as bad, Fakeup(lambda seen: [json_answer(completion())]) as good:
         begun = record(model=None)
         await walker().answer_call(begun, (make_deployment(bad.url), make_deployment(good.url, "groq")))

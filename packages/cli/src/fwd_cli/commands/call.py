@@ -111,7 +111,7 @@ def command(
     if schema:
         params["response_format"] = answer_format(schema)
     to_run = tools_to_run(tools, approve=approve)
-    # Checked after the command line: its mistakes are easier to mend.
+    # Checked after the command line: its mistakes are easier to fix.
     if not key:
         raise no_key(server)
     with sdk_errors_explained(server):

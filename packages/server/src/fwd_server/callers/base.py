@@ -22,7 +22,7 @@ ResponseT = TypeVar("ResponseT")
 
 @frozen
 class CallHead:
-    """The parts of a request, besides its body, that a language may read: the path, and headers by lower-case name."""
+    """The parts of a request that a language may read besides its body: the path, and headers by lower-case name."""
 
     path: str = ""
     headers: Mapping[str, Any] = field(factory=dict)

@@ -86,7 +86,7 @@ def text_of(dotenv: Path) -> str | None:
 class CurrentConfig:
     """The settings in force, and how they are read again: when SIGHUP asks for it, or ``fwd.toml`` changes (D9).
 
-    Whatever cannot be used leaves everything as it is, and is said; ``trouble`` says so until it is mended.
+    What cannot be used changes nothing and is logged; ``trouble`` holds the reason until it is fixed.
     """
 
     flags: dict[str, str]

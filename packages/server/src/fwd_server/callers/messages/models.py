@@ -35,7 +35,7 @@ def model_object(entry: Json) -> Json:
 def list_page(entries: Sequence[Json], query: Mapping[str, str]) -> Json:
     """A page of the list: ``limit`` models (1 to 1000, default 20) after ``after_id`` or before ``before_id``.
 
-    Raises BadRequest for a limit that is none; an id that is not in the list begins where the list does.
+    Raises BadRequest for an invalid limit. With an id that is not in the list, the page begins at the start.
     """
     limit = _read_limit(query.get("limit", ""))
     names = [entry["id"] for entry in entries]
